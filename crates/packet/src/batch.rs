@@ -1,0 +1,55 @@
+//! Packets handed over together.
+
+use crate::Packet;
+use alloc::collections::VecDeque;
+
+/// Up to [`Batch::CAPACITY`] packets, in order, handed from one layer to the next in one call.
+///
+/// A batch keeps its memory when it is drained: reuse it.
+#[derive(Debug, Default)]
+pub struct Batch(VecDeque<Packet>);
+
+impl Batch {
+    /// The most packets a batch is meant to hold.
+    pub const CAPACITY: usize = 64;
+
+    /// An empty batch.
+    pub fn new() -> Batch {
+        Batch(VecDeque::with_capacity(Self::CAPACITY))
+    }
+
+    /// Appends a packet. It is accepted even when the batch [is full](Batch::is_full).
+    pub fn push(&mut self, packet: Packet) {
+        self.0.push_back(packet);
+    }
+
+    /// Takes the oldest packet.
+    pub fn pop(&mut self) -> Option<Packet> {
+        self.0.pop_front()
+    }
+
+    /// How many packets it holds.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it holds no packets.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it holds [`Batch::CAPACITY`] packets or more: whoever fills it should stop.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= Self::CAPACITY
+    }
+
+    /// The packets, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Packet> {
+        self.0.iter()
+    }
+
+    /// Takes all packets, oldest first, and keeps the memory.
+    pub fn drain(&mut self) -> impl Iterator<Item = Packet> {
+        self.0.drain(..)
+    }
+}

@@ -1,0 +1,145 @@
+//! One packet on its way between a stack and a link.
+
+use crate::{Chunk, Instant, Payload};
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+
+/// An IP packet: its headers in line, its payload shared.
+///
+/// The head holds the IP header with its extensions and the transport header; everything behind them
+/// is payload. What a link received as one run of bytes is cut there by [`Packet::from_bytes`]. A TCP
+/// packet may be a *super-segment*: longer than the link's MTU, to be cut into segments of
+/// [`Meta::gso_size`] bytes of payload wherever the path can't carry it whole.
+#[derive(Clone, Debug, Default)]
+pub struct Packet {
+    /// IP header, extension headers and transport header.
+    pub head: Head,
+    /// What follows the head.
+    pub payload: Payload,
+    /// What is known about the packet beside its bytes.
+    pub meta: Meta,
+}
+
+impl Packet {
+    /// A packet from the bytes of a link, which must start with an IP header.
+    ///
+    /// Never fails: what doesn't parse is left for the stack to count and drop. The length that the
+    /// IP header states is not applied here either.
+    pub fn from_bytes(bytes: &Chunk, meta: Meta) -> Packet {
+        let cut = sockeye_wire::header_len(bytes).min(Head::CAPACITY).min(bytes.len());
+        let head = Head::from_slice(&bytes[..cut]);
+        Packet { head, payload: Payload::from(bytes.slice(cut..)), meta }
+    }
+
+    /// Length in bytes from the IP header on.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.payload.len()
+    }
+
+    /// Whether the packet has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The whole packet in one run of bytes, as it is: checksums are not filled here.
+    pub fn to_vec(&self) -> alloc::vec::Vec<u8> {
+        let mut all = alloc::vec::Vec::with_capacity(self.len());
+        all.extend_from_slice(&self.head);
+        self.payload.chunks().for_each(|chunk| all.extend_from_slice(chunk));
+        all
+    }
+}
+
+/// The headers of a packet, in line: up to [`Head::CAPACITY`] bytes without an allocation.
+#[derive(Clone)]
+pub struct Head {
+    len: u8,
+    bytes: [u8; Head::CAPACITY],
+}
+
+impl Head {
+    /// The most header bytes of a packet: IPv4 with options and TCP with options take 120.
+    pub const CAPACITY: usize = 128;
+
+    /// A head of `len` zero bytes. Panics when that is more than [`Head::CAPACITY`].
+    pub fn zeroed(len: usize) -> Head {
+        assert!(len <= Head::CAPACITY, "a packet head of {len} bytes");
+        Head { len: len as u8, bytes: [0; Head::CAPACITY] }
+    }
+
+    /// A head with these bytes. Panics when there are more than [`Head::CAPACITY`].
+    pub fn from_slice(bytes: &[u8]) -> Head {
+        let mut head = Head::zeroed(bytes.len());
+        head.copy_from_slice(bytes);
+        head
+    }
+}
+
+impl Default for Head {
+    fn default() -> Head {
+        Head::zeroed(0)
+    }
+}
+
+impl Deref for Head {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
+    }
+}
+
+impl DerefMut for Head {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len as usize]
+    }
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Head({} bytes)", self.len)
+    }
+}
+
+/// Which network interface of a stack. Number 0 is the loopback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NicId(pub u16);
+
+impl NicId {
+    /// The loopback interface, which every stack has.
+    pub const LOOPBACK: NicId = NicId(0);
+}
+
+/// What is known about a packet beside its bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Meta {
+    /// The interface it came in by.
+    pub nic: NicId,
+    /// When it came in.
+    pub received_at: Instant,
+    /// Payload bytes of each segment of a super-segment; 0 when the packet is to be sent as it is.
+    pub gso_size: u16,
+    /// What is known of the transport checksum.
+    pub checksum: Checksum,
+    /// The IP header's type of service or traffic class, with the ECN bits.
+    pub tos_ecn: u8,
+    /// The IP header's time to live or hop limit.
+    pub ttl: u8,
+    /// The IPv6 flow label; 0 for IPv4.
+    pub flow_label: u32,
+    /// A hash of the flow, for links with several queues; 0 when not computed.
+    pub flow_hash: u32,
+}
+
+/// What is known of a packet's transport checksum (and IPv4 header checksum).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checksum {
+    /// In the packet, not verified: whoever consumes the packet must verify it.
+    #[default]
+    Unverified,
+    /// Known to be right, whatever the field holds: the packet never left memory.
+    /// A link that writes the packet out must fill the fields first.
+    Unfilled,
+    /// In the packet and verified.
+    Verified,
+}
