@@ -1,0 +1,176 @@
+//! What the owner of a stack chooses once, when it is made.
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+/// Settings of one host.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Settings of TCP.
+    pub tcp: TcpConfig,
+    /// Time to live (hop limit) of packets unless a socket sets its own.
+    pub default_ttl: u8,
+    /// Ports for sockets that don't name one.
+    pub local_ports: RangeInclusive<u16>,
+    /// Bytes of payload and state that all queues together may hold.
+    pub memory: usize,
+    /// Upper limit of every backlog.
+    pub somaxconn: usize,
+    /// Bytes a datagram socket holds for its reader.
+    pub udp_recv_buffer: usize,
+    /// Bytes a datagram socket holds for its link.
+    pub udp_send_buffer: usize,
+    /// Most sockets at once.
+    pub max_sockets: usize,
+    /// Most ICMP errors sent per second.
+    pub icmp_rate: u32,
+    /// Whether echo requests are answered.
+    pub answer_echo: bool,
+    /// What to add to an [`Instant`](sockeye_packet::Instant) for the time since the Unix epoch.
+    pub wall_offset: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            tcp: TcpConfig::default(),
+            default_ttl: 64,
+            local_ports: 32_768..=60_999,
+            memory: 256 << 20,
+            somaxconn: 4096,
+            udp_recv_buffer: 212_992,
+            udp_send_buffer: 212_992,
+            max_sockets: 1 << 20,
+            icmp_rate: 1000,
+            answer_echo: true,
+            wall_offset: Duration::ZERO,
+        }
+    }
+}
+
+/// Sizes of one direction's buffer, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferSizes {
+    /// The least a socket can be set to.
+    pub min: usize,
+    /// What a connection starts with.
+    pub default: usize,
+    /// What it may grow to, and the most a socket can be set to.
+    pub max: usize,
+}
+
+/// Settings of TCP; sockets start from them. The defaults are Linux's.
+#[derive(Clone, Debug)]
+pub struct TcpConfig {
+    /// Offer and accept timestamps (RFC 7323).
+    pub timestamps: bool,
+    /// Offer and accept selective acknowledgements (RFC 2018).
+    pub sack: bool,
+    /// Offer and accept window scaling (RFC 7323).
+    pub window_scaling: bool,
+    /// Receive buffer.
+    pub recv_buffer: BufferSizes,
+    /// Send buffer.
+    pub send_buffer: BufferSizes,
+    /// Times a SYN is sent again before connecting fails.
+    pub syn_retries: u8,
+    /// Times a SYN-ACK is sent again before the half-open connection is dropped.
+    pub synack_retries: u8,
+    /// Retransmissions after which the path is doubted (RFC 9293's R1).
+    pub retries1: u8,
+    /// Retransmissions after which the connection is given up (RFC 9293's R2).
+    pub retries2: u8,
+    /// The same for a connection whose socket is closed.
+    pub orphan_retries: u8,
+    /// Retransmission timeout before the first measurement.
+    pub initial_rto: Duration,
+    /// Lower bound of the retransmission timeout.
+    pub min_rto: Duration,
+    /// Upper bound of the retransmission timeout.
+    pub max_rto: Duration,
+    /// Shortest delay of an acknowledgement that nothing hurries.
+    pub delayed_ack_min: Duration,
+    /// Longest delay of an acknowledgement.
+    pub delayed_ack_max: Duration,
+    /// How long TIME-WAIT lasts.
+    pub time_wait: Duration,
+    /// How long an orphan waits in FIN-WAIT-2.
+    pub fin_timeout: Duration,
+    /// Initial congestion window, in segments (RFC 6928).
+    pub initial_window: u32,
+    /// Congestion control of new sockets.
+    pub congestion: CongestionControl,
+    /// Idle time before the first keep-alive probe.
+    pub keep_idle: Duration,
+    /// Time between keep-alive probes.
+    pub keep_interval: Duration,
+    /// Unanswered keep-alive probes after which the connection is dropped.
+    pub keep_count: u32,
+    /// Most TIME-WAIT records at once.
+    pub max_time_wait: usize,
+    /// Most half-open records of one listener; beyond them SYN cookies are sent.
+    pub max_half_open: usize,
+    /// Whether SYN cookies are sent when a listener's half-open records are used up.
+    pub syn_cookies: bool,
+    /// Most connections that live on without a socket.
+    pub max_orphans: usize,
+}
+
+impl Default for TcpConfig {
+    fn default() -> TcpConfig {
+        TcpConfig {
+            timestamps: true,
+            sack: true,
+            window_scaling: true,
+            recv_buffer: BufferSizes { min: 4096, default: 131_072, max: 6 << 20 },
+            send_buffer: BufferSizes { min: 4096, default: 87_040, max: 4 << 20 },
+            syn_retries: 6,
+            synack_retries: 5,
+            retries1: 3,
+            retries2: 15,
+            orphan_retries: 8,
+            initial_rto: Duration::from_secs(1),
+            min_rto: Duration::from_millis(200),
+            max_rto: Duration::from_secs(120),
+            delayed_ack_min: Duration::from_millis(40),
+            delayed_ack_max: Duration::from_millis(200),
+            time_wait: Duration::from_secs(60),
+            fin_timeout: Duration::from_secs(60),
+            initial_window: 10,
+            congestion: CongestionControl::Cubic,
+            keep_idle: Duration::from_secs(7200),
+            keep_interval: Duration::from_secs(75),
+            keep_count: 9,
+            max_time_wait: 65_536,
+            max_half_open: 4096,
+            syn_cookies: true,
+            max_orphans: 65_536,
+        }
+    }
+}
+
+/// A congestion control algorithm that the stack brings along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CongestionControl {
+    /// CUBIC (RFC 9438).
+    #[default]
+    Cubic,
+    /// Reno (RFC 5681).
+    Reno,
+}
+
+impl CongestionControl {
+    /// The name that TCP_CONGESTION uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CongestionControl::Cubic => "cubic",
+            CongestionControl::Reno => "reno",
+        }
+    }
+
+    /// The algorithm of that name.
+    pub fn from_name(name: &str) -> Option<CongestionControl> {
+        [CongestionControl::Cubic, CongestionControl::Reno].into_iter().find(|control| control.name() == name)
+    }
+}

@@ -1,0 +1,165 @@
+//! A generational slab: entries found by number, which never move.
+//!
+//! Entries live in pages of [`PAGE`], so growing to a million of them copies none. A key carries the
+//! generation of its slot: the key of a removed entry finds nothing, also after the slot is used again.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// Slots per page.
+const PAGE: usize = 32;
+/// The end of the list of free slots.
+const NONE: u32 = u32::MAX;
+
+/// Where an entry of a [`Slab`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    index: u32,
+    generation: u32,
+}
+
+impl Key {
+    /// The key as one number, for people and tables outside.
+    pub(crate) fn as_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The key of a number that [`Key::as_u64`] gave.
+    pub(crate) fn from_u64(number: u64) -> Key {
+        Key { index: number as u32, generation: (number >> 32) as u32 }
+    }
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    /// The next free slot, while this one is free.
+    next_free: u32,
+    value: Option<T>,
+}
+
+/// Entries of one type, found by [`Key`] in constant time.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    pages: Vec<Box<[Slot<T>]>>,
+    first_free: u32,
+    len: usize,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Slab<T> {
+        Slab { pages: Vec::new(), first_free: NONE, len: 0 }
+    }
+}
+
+impl<T> Slab<T> {
+    /// Bytes that one entry takes.
+    pub(crate) const ENTRY: usize = size_of::<Slot<T>>();
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Puts `value` in a slot of its own.
+    pub(crate) fn insert(&mut self, value: T) -> Key {
+        if self.first_free == NONE {
+            self.grow();
+        }
+        let index = self.first_free;
+        let slot = &mut self.pages[index as usize / PAGE][index as usize % PAGE];
+        self.first_free = slot.next_free;
+        slot.value = Some(value);
+        self.len += 1;
+        Key { index, generation: slot.generation }
+    }
+
+    /// Takes the entry out; its key finds nothing from now on.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        let first_free = self.first_free;
+        let slot = self.slot_mut(key)?;
+        let value = slot.value.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.next_free = first_free;
+        self.first_free = key.index;
+        self.len -= 1;
+        Some(value)
+    }
+
+    /// The entry, if it is still there.
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        let slot = self.pages.get(key.index as usize / PAGE)?.get(key.index as usize % PAGE)?;
+        if slot.generation == key.generation { slot.value.as_ref() } else { None }
+    }
+
+    /// The entry, if it is still there.
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.slot_mut(key)?.value.as_mut()
+    }
+
+    fn slot_mut(&mut self, key: Key) -> Option<&mut Slot<T>> {
+        let page = self.pages.get_mut(key.index as usize / PAGE)?;
+        page.get_mut(key.index as usize % PAGE).filter(|slot| slot.generation == key.generation)
+    }
+
+    fn grow(&mut self) {
+        let start = (self.pages.len() * PAGE) as u32;
+        let end = start + PAGE as u32;
+        let page = (start..end).map(|index| Slot {
+            generation: 0,
+            next_free: if index + 1 == end { NONE } else { index + 1 },
+            value: None,
+        });
+        self.pages.push(page.collect());
+        self.first_free = start;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_reused_slot_has_another_key() {
+        let mut slab = Slab::default();
+        let first = slab.insert('a');
+        assert_eq!(slab.remove(first), Some('a'));
+        let second = slab.insert('b');
+        assert_ne!(first, second);
+        assert_eq!((slab.get(first), slab.remove(first)), (None, None));
+        assert_eq!(slab.get(second), Some(&'b'));
+        assert_eq!(Key::from_u64(second.as_u64()), second);
+    }
+
+    #[test]
+    fn entries_never_move() {
+        let mut slab = Slab::default();
+        let key = slab.insert(7_u64);
+        let before = core::ptr::from_ref(slab.get(key).unwrap());
+        for number in 0..10_000 {
+            slab.insert(number);
+        }
+        assert_eq!(core::ptr::from_ref(slab.get(key).unwrap()), before);
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_map(operations in proptest::collection::vec((any::<bool>(), any::<usize>()), 0..300)) {
+            let (mut slab, mut live) = (Slab::default(), Vec::new());
+            for (insert, pick) in operations {
+                if insert || live.is_empty() {
+                    live.push((slab.insert(pick), pick));
+                } else {
+                    let (key, value) = live.swap_remove(pick % live.len());
+                    prop_assert_eq!(slab.remove(key), Some(value));
+                    prop_assert_eq!(slab.get(key), None);
+                }
+                prop_assert_eq!(slab.len(), live.len());
+            }
+            for (key, value) in live {
+                prop_assert_eq!(slab.get(key), Some(&value));
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Sockets: what they are called, what kinds there are, what goes in and out.
+
+pub mod options;
+
+use crate::SockAddr;
+use crate::slab::Key;
+use core::fmt;
+use sockeye_packet::{Instant, NicId, Payload};
+
+/// A socket of one stack. The id of a closed socket is never used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub(crate) Key);
+
+impl SocketId {
+    /// The id as a number, to be kept outside the stack (an epoll token, a table).
+    pub fn as_u64(self) -> u64 {
+        self.0.as_u64()
+    }
+
+    /// The id of a number that [`SocketId::as_u64`] gave. Other numbers are ids of no socket.
+    pub fn from_u64(number: u64) -> SocketId {
+        SocketId(Key::from_u64(number))
+    }
+}
+
+impl fmt::Debug for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.as_u64();
+        write!(f, "SocketId({}.{})", number as u32, number >> 32)
+    }
+}
+
+/// The address family of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Domain {
+    /// IPv4 (AF_INET).
+    Inet,
+    /// IPv6 (AF_INET6); without [`V6Only`](crate::SocketOption::V6Only) it speaks IPv4 too.
+    Inet6,
+}
+
+/// What a socket carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SocketType {
+    /// A TCP stream (SOCK_STREAM).
+    Stream,
+    /// UDP datagrams (SOCK_DGRAM).
+    Datagram,
+}
+
+/// Who owns a socket: for the same-user rule of SO_REUSEPORT and for tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Process id.
+    pub pid: u32,
+    /// A number that the owner of the stack chooses.
+    pub cookie: u64,
+}
+
+/// Which direction to shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shutdown {
+    /// Nothing more is received.
+    Read,
+    /// Nothing more is sent: the peer sees end of file.
+    Write,
+    /// Both.
+    Both,
+}
+
+impl Shutdown {
+    /// Whether receiving ends.
+    pub const fn read(self) -> bool {
+        matches!(self, Shutdown::Read | Shutdown::Both)
+    }
+
+    /// Whether sending ends.
+    pub const fn write(self) -> bool {
+        matches!(self, Shutdown::Write | Shutdown::Both)
+    }
+}
+
+/// How to send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendFlags {
+    /// MSG_MORE: more follows, don't send a small segment yet.
+    pub more: bool,
+    /// MSG_OOB: the last byte is urgent.
+    pub oob: bool,
+    /// MSG_DONTROUTE: only to hosts on an attached network.
+    pub dont_route: bool,
+}
+
+/// How to receive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecvFlags {
+    /// MSG_PEEK: leave it in the queue.
+    pub peek: bool,
+    /// MSG_OOB: the urgent byte.
+    pub oob: bool,
+}
+
+/// One datagram as it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// What it carries, whole.
+    pub payload: Payload,
+    /// Who sent it.
+    pub from: SockAddr,
+    /// Where it was sent to: an address of this host, a group or a broadcast address.
+    pub to: SockAddr,
+    /// The interface it came in by.
+    pub nic: NicId,
+    /// Its time to live (hop limit).
+    pub ttl: u8,
+    /// Its type of service (traffic class).
+    pub tos: u8,
+    /// When it came in.
+    pub received_at: Instant,
+}
