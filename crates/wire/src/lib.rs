@@ -17,6 +17,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 mod bounded;
 mod checksum;
 mod error;
@@ -25,6 +27,7 @@ mod icmpv6;
 mod ip;
 mod ipv4;
 mod ipv6;
+mod line;
 mod tcp;
 mod udp;
 
@@ -36,5 +39,6 @@ pub use icmpv6::Icmpv6;
 pub use ip::{Fragment, IpLayout, Protocol, Quoted, header_len};
 pub use ipv4::{Ipv4Fixed, Ipv4Header, Ipv4Options};
 pub use ipv6::{Extensions, Ipv6Fixed, Ipv6Header, Routing, UnknownOption};
+pub use line::{Endpoints, IcmpData, LineBody, LineError, PacketLine, TcpLine};
 pub use tcp::{SackBlock, SackBlocks, TcpFixed, TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
 pub use udp::{UdpFixed, UdpHeader};
