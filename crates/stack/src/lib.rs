@@ -32,7 +32,7 @@ pub use event::{Event, Readiness, Wake, WakeReason};
 pub use ip::route::{NicConfig, Route};
 pub use socket::options::{MtuDiscover, OptionName, SocketOption, TcpSettings};
 pub use socket::{Datagram, Domain, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType};
-pub use tcp::{State as TcpState, TcpInfo};
+pub use tcp::{State as TcpState, TcpInfo, congestion};
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

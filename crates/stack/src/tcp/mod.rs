@@ -4,8 +4,10 @@
 //! interface, clock, randomness or IP version: its owner lends what it may use with each call
 //! ([`Resources`]), and may call in any order.
 
+pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod info;
+pub(crate) mod rtt;
 pub(crate) mod segment;
 pub(crate) mod seq;
 pub(crate) mod state;
