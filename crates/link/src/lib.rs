@@ -1,1 +1,22 @@
-//! Skeleton.
+//! Where packets come from and go to.
+//!
+//! A [`Link`] is anything that carries IP packets. In memory there are the [`Cable`] (two ends) and the
+//! [`Fabric`] (a switch with many ports, conditions and partitions), whose ports pass through
+//! [`Netem`], the simulated bad network. [`segmentation`] cuts super-segments for what can't carry
+//! them whole, and [`pcapng`] writes down what passes.
+//!
+//! Nothing here reads a clock: an [`Instant`](sockeye_packet::Instant) is always handed in.
+
+#![forbid(unsafe_code)]
+
+mod cable;
+pub mod fabric;
+mod link;
+pub mod netem;
+pub mod pcapng;
+pub mod segmentation;
+
+pub use cable::{Cable, CableEnd};
+pub use fabric::{Fabric, FabricConfig, FabricError, PortId};
+pub use link::{Capabilities, Link, Medium};
+pub use netem::{Netem, NetemConfig};

@@ -273,4 +273,4 @@ impl TcpHeader {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

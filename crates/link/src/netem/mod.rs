@@ -1,0 +1,282 @@
+//! A simulated bad network for one direction of a link.
+//!
+//! Sans-IO: packets go in with the time, come out when their time has come, and [`Netem::poll_timeout`]
+//! says when that is. All verdicts come from one seeded generator.
+
+use crate::segmentation::{self, Segments};
+use queue::Queue;
+use sockeye_packet::{Checksum, Chunk, Instant, Meta, Packet, Rng};
+use std::ops::Range;
+use std::time::Duration;
+
+mod parse;
+mod queue;
+
+pub use parse::ParseNetemError;
+
+/// The conditions of one direction of a link; the default is a perfect one.
+///
+/// Parses from, and prints as, the words of tc(8): `delay 40ms 5ms loss 1% rate 20mbit`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NetemConfig {
+    /// How long each segment travels.
+    pub delay: Duration,
+    /// How much the delay varies, evenly, in both directions. Order is kept unless `reorder` is set.
+    pub jitter: Duration,
+    /// Share of segments lost, in percent.
+    pub loss: f64,
+    /// Share of segments that arrive twice, in percent.
+    pub duplicate: f64,
+    /// Share of segments that overtake others, in percent.
+    pub reorder: f64,
+    /// Share of segments with one bit flipped, in percent.
+    pub corrupt: f64,
+    /// Bits per second, counted from the IP header on; 0 for no limit.
+    pub rate: u64,
+    /// How many segments may be under way at once, waiting and travelling; more are dropped.
+    pub limit: usize,
+}
+
+/// How many segments are under way at most, unless stated.
+const DEFAULT_LIMIT: usize = 1000;
+
+/// How long a segment is held back to be overtaken where there is no delay that others could skip.
+const REORDER_HOLD: Duration = Duration::from_millis(1);
+
+impl Default for NetemConfig {
+    fn default() -> NetemConfig {
+        NetemConfig {
+            delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+            corrupt: 0.0,
+            rate: 0,
+            limit: DEFAULT_LIMIT,
+        }
+    }
+}
+
+impl NetemConfig {
+    /// Whether packets pass as they came: whole, at once and all of them.
+    pub fn is_clear(&self) -> bool {
+        let NetemConfig { delay, jitter, loss, duplicate, reorder, corrupt, rate, limit: _ } = *self;
+        let shares = [loss, duplicate, reorder, corrupt];
+        delay.is_zero() && jitter.is_zero() && rate == 0 && shares.iter().all(|&percent| percent <= 0.0)
+    }
+}
+
+/// What became of the segments that entered a [`Netem`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetemCounters {
+    /// Segments that came out.
+    pub passed: u64,
+    /// Segments lost by verdict.
+    pub lost: u64,
+    /// Segments dropped because the limit was reached.
+    pub overlimit: u64,
+    /// Segments that entered once and were queued twice.
+    pub duplicated: u64,
+    /// Segments sent out of their turn.
+    pub reordered: u64,
+    /// Segments with a bit flipped.
+    pub corrupted: u64,
+}
+
+/// One direction of a link under a [`NetemConfig`].
+///
+/// Verdicts are per wire segment: a super-segment leaves whole, or in the longest runs of segments that
+/// share their fate and their time. Corrupted segments leave alone, their checksums filled before the
+/// bit was flipped, so that the receiver's verification sees it.
+#[derive(Debug)]
+pub struct Netem {
+    config: NetemConfig,
+    rng: Rng,
+    queue: Queue,
+    line: Line,
+    /// The latest departure given so far: none may be earlier while order is kept.
+    last_departure: Instant,
+    counters: NetemCounters,
+}
+
+impl Netem {
+    /// A link direction under `config`, all of whose verdicts come from `rng`.
+    pub fn new(config: NetemConfig, rng: Rng) -> Netem {
+        Netem {
+            config,
+            rng,
+            queue: Queue::default(),
+            line: Line::default(),
+            last_departure: Instant::ZERO,
+            counters: NetemCounters::default(),
+        }
+    }
+
+    /// The conditions that hold now.
+    pub fn config(&self) -> &NetemConfig {
+        &self.config
+    }
+
+    /// Changes the conditions for what enters from now on. What is under way keeps its verdict.
+    pub fn set_config(&mut self, config: NetemConfig) {
+        self.config = config;
+    }
+
+    /// Whether a packet would pass at once and as it is: the caller may then keep it to itself.
+    pub fn is_clear(&self) -> bool {
+        self.queue.is_empty() && self.config.is_clear()
+    }
+
+    /// What became of the segments so far.
+    pub fn counters(&self) -> NetemCounters {
+        self.counters
+    }
+
+    /// Takes a packet that is sent at `now`.
+    pub fn enqueue(&mut self, now: Instant, packet: &Packet) {
+        let segments = Segments::of(packet);
+        let mut run: Option<Run> = None;
+        for index in 0..segments.count() {
+            for _ in 0..self.copies() {
+                if self.queue.segments() + run.as_ref().map_or(0, Run::len) >= self.config.limit {
+                    self.counters.overlimit += 1;
+                    continue;
+                }
+                let departure = self.departure(now, segments.wire_len(index));
+                if self.draw(self.config.corrupt) {
+                    self.flush(&segments, run.take());
+                    let damaged = self.corrupt(segments.slice(index..index + 1));
+                    self.queue.push(departure, 1, damaged);
+                } else if run.as_mut().is_none_or(|run| !run.extend(index, departure)) {
+                    let next = Run { segments: index..index + 1, departure };
+                    self.flush(&segments, run.replace(next));
+                }
+            }
+        }
+        self.flush(&segments, run);
+    }
+
+    /// Takes out the next packet that is due at `now`, with the time at which it was due.
+    pub fn dequeue(&mut self, now: Instant) -> Option<(Instant, Packet)> {
+        let (due, segments, packet) = self.queue.pop_due(now)?;
+        self.counters.passed += segments as u64;
+        Some((due, packet))
+    }
+
+    /// When the next packet is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.queue.next_due()
+    }
+
+    /// How often the segment at hand enters the queue.
+    fn copies(&mut self) -> usize {
+        if self.draw(self.config.loss) {
+            self.counters.lost += 1;
+            return 0;
+        }
+        if self.draw(self.config.duplicate) {
+            self.counters.duplicated += 1;
+            return 2;
+        }
+        1
+    }
+
+    /// When a segment of `wire_len` bytes sent at `now` arrives: it waits for the line, is written out at
+    /// the line's rate, and travels.
+    fn departure(&mut self, now: Instant, wire_len: usize) -> Instant {
+        let sent = self.line.send(now, wire_len, self.config.rate);
+        if self.draw(self.config.reorder) {
+            self.counters.reordered += 1;
+            // Ahead of those that travel; where nothing travels, behind those that follow.
+            return if self.config.delay.is_zero() { sent + REORDER_HOLD } else { sent };
+        }
+        let mut departure = sent + self.travel_time();
+        if self.config.reorder <= 0.0 {
+            departure = departure.max(self.last_departure);
+        }
+        self.last_departure = departure.max(self.last_departure);
+        departure
+    }
+
+    fn travel_time(&mut self) -> Duration {
+        let NetemConfig { delay, jitter, .. } = self.config;
+        if jitter.is_zero() {
+            return delay;
+        }
+        let spread = u64::try_from(jitter.as_nanos()).unwrap_or(u64::MAX / 2).min(u64::MAX / 2 - 1);
+        let shift = Duration::from_nanos(self.rng.below(2 * spread + 1));
+        (delay + shift).saturating_sub(jitter)
+    }
+
+    fn draw(&mut self, percent: f64) -> bool {
+        self.rng.chance(percent / 100.0)
+    }
+
+    fn flush(&mut self, segments: &Segments<'_>, run: Option<Run>) {
+        if let Some(run) = run {
+            self.queue.push(run.departure, run.len(), segments.slice(run.segments));
+        }
+    }
+
+    /// The packet's bytes with one bit flipped, for the receiver to find out.
+    fn corrupt(&mut self, mut segment: Packet) -> Packet {
+        self.counters.corrupted += 1;
+        segmentation::fill_checksums(&mut segment);
+        let mut bytes = segment.to_vec();
+        let bit = self.rng.below(bytes.len() as u64 * 8) as usize;
+        if let Some(byte) = bytes.get_mut(bit / 8) {
+            *byte ^= 1 << (bit % 8);
+        }
+        let meta = Meta { checksum: Checksum::Unverified, gso_size: 0, ..segment.meta };
+        Packet::from_bytes(&Chunk::from(bytes), meta)
+    }
+}
+
+/// Segments of one packet that share their departure.
+#[derive(Debug)]
+struct Run {
+    segments: Range<usize>,
+    departure: Instant,
+}
+
+impl Run {
+    fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Appends a segment if it comes next and at the same time; says whether it did.
+    fn extend(&mut self, index: usize, departure: Instant) -> bool {
+        let follows = self.segments.end == index && self.departure == departure;
+        self.segments.end += usize::from(follows);
+        follows
+    }
+}
+
+/// A serial line: sends one segment after the other at a rate.
+///
+/// The time at which it is free is kept exactly, as nanoseconds and a remainder, so that a long burst
+/// takes as long as its bits at the rate and not a nanosecond less for each segment.
+#[derive(Debug, Default)]
+struct Line {
+    free_at: Instant,
+    /// Billionths of a bit already counted towards the next nanosecond; less than the rate.
+    remainder: u64,
+}
+
+impl Line {
+    /// When the last bit of `len` bytes, given to the line at `now`, has been sent.
+    fn send(&mut self, now: Instant, len: usize, rate: u64) -> Instant {
+        if rate == 0 {
+            return now;
+        }
+        if self.free_at < now {
+            (self.free_at, self.remainder) = (now, 0);
+        }
+        let work =
+            (len as u64 * 8).saturating_mul(1_000_000_000).saturating_add(self.remainder.min(rate - 1));
+        self.remainder = work % rate;
+        self.free_at += Duration::from_nanos(work / rate);
+        self.free_at
+    }
+}
