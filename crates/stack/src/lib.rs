@@ -23,6 +23,7 @@ mod event;
 mod ip;
 mod slab;
 mod socket;
+mod tcp;
 
 pub use address::SockAddr;
 pub use config::{BufferSizes, Config, CongestionControl, TcpConfig};
@@ -31,6 +32,7 @@ pub use event::{Event, Readiness, Wake, WakeReason};
 pub use ip::route::{NicConfig, Route};
 pub use socket::options::{MtuDiscover, OptionName, SocketOption, TcpSettings};
 pub use socket::{Datagram, Domain, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType};
+pub use tcp::{State as TcpState, TcpInfo, congestion};
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

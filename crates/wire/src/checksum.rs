@@ -11,7 +11,7 @@ use core::net::IpAddr;
 /// A sum in progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Checksum {
-    /// Sum of native-endian words, not folded. 2^32 additions of a 32-bit number are safe.
+    /// Sum of native-endian 16-bit words, not folded.
     sum: u64,
     /// Whether an odd number of bytes was added.
     odd: bool,
@@ -98,17 +98,50 @@ pub fn incremental_update(checksum: u16, old: u16, new: u16) -> u16 {
     !fold(sum)
 }
 
+/// 32-bit lanes that are summed side by side: enough for two additions a cycle on any vector unit.
+const LANES: usize = 16;
+
+/// Bytes after which the lanes are drained, so that they can't overflow: a lane takes 2^16 additions.
+const BLOCK: usize = 1 << 20;
+
 /// The folded sum of the bytes as native-endian words; an odd byte at the end counts as if a zero followed.
+#[inline]
 fn sum_words(bytes: &[u8]) -> u16 {
-    let mut sum = 0u64;
-    let (words, tail) = bytes.as_chunks::<2>();
+    let mut sum = 0;
+    let (rows, rest) = bytes.as_chunks::<{ 4 * LANES }>();
+    for block in rows.chunks(BLOCK / (4 * LANES)) {
+        sum += sum_rows(block);
+    }
+    let (words, rest) = rest.as_chunks::<4>();
     for word in words {
-        sum += u64::from(u16::from_ne_bytes(*word));
+        sum += u64::from(u32::from_ne_bytes(*word));
     }
-    if let [last] = tail {
-        sum += u64::from(u16::from_ne_bytes([*last, 0]));
-    }
+    sum += match *rest {
+        [a, b, c] => u64::from(u16::from_ne_bytes([a, b])) + u64::from(u16::from_ne_bytes([c, 0])),
+        [a, b] => u64::from(u16::from_ne_bytes([a, b])),
+        [a] => u64::from(u16::from_ne_bytes([a, 0])),
+        _ => 0,
+    };
     fold(sum)
+}
+
+/// The sum of the halves of all 32-bit words, in a form that compilers turn into vector code.
+///
+/// Adding up whole words and, beside that, their upper halves takes one operation less per word than adding
+/// up both halves: what a lane of whole words holds beyond its upper halves is the lower halves' sum, for
+/// that fits in 32 bits although the lane itself wrapped.
+fn sum_rows(rows: &[[u8; 4 * LANES]]) -> u64 {
+    let mut whole = [0u32; LANES];
+    let mut upper = [0u32; LANES];
+    for row in rows {
+        for (lane, word) in row.as_chunks::<4>().0.iter().enumerate() {
+            let word = u32::from_ne_bytes(*word);
+            whole[lane] = whole[lane].wrapping_add(word);
+            upper[lane] += word >> 16;
+        }
+    }
+    let lanes = whole.iter().zip(&upper);
+    lanes.map(|(whole, upper)| u64::from(whole.wrapping_sub(upper << 16)) + u64::from(*upper)).sum()
 }
 
 /// Adds the carries back in until 16 bits are left.

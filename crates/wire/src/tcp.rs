@@ -273,4 +273,4 @@ impl TcpHeader {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,0 +1,21 @@
+//! TCP: the connection and its parts (RFC 9293).
+//!
+//! A [`Connection`] has five calls for segments and time, and the user's calls. It knows no table,
+//! interface, clock, randomness or IP version: its owner lends what it may use with each call
+//! ([`Resources`]), and may call in any order.
+
+pub mod congestion;
+pub(crate) mod connection;
+pub(crate) mod info;
+pub(crate) mod rtt;
+pub(crate) mod segment;
+pub(crate) mod seq;
+pub(crate) mod state;
+pub(crate) mod timers;
+
+pub(crate) use connection::{Connection, Handshake, OpenParams, Resources, TimeWaitSeed};
+pub use info::TcpInfo;
+pub(crate) use segment::{Segment, reset_for};
+pub(crate) use seq::SeqNumber;
+pub use state::State;
+pub(crate) use timers::Timer;
