@@ -194,4 +194,4 @@ impl Ipv4Header {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

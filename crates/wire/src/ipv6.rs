@@ -235,4 +235,4 @@ fn unknown_option(header: &[u8], start: usize) -> Result<Option<UnknownOption>, 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
