@@ -7,8 +7,10 @@
 pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod info;
+mod queue;
 pub(crate) mod rtt;
 pub(crate) mod segment;
+pub(crate) mod send;
 pub(crate) mod seq;
 pub(crate) mod state;
 pub(crate) mod timers;

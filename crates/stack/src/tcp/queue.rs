@@ -1,0 +1,215 @@
+//! Chunks in order, by their position in the stream, and what they are charged.
+//!
+//! Invariants: entries are contiguous and not empty; the memory they keep alive is at most four times
+//! `charged()`; taking bytes out never raises `charged()`; an empty queue owns no memory, and one of a
+//! single chunk none besides it.
+
+use alloc::collections::VecDeque;
+use sockeye_packet::{Chunk, Payload};
+
+/// What an entry is charged besides its bytes: its place here and the allocator's overhead.
+pub(crate) const ENTRY_COST: usize = 64;
+
+/// Contiguous bytes of a stream as chunks.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkQueue {
+    first: Option<Entry>,
+    rest: VecDeque<Entry>,
+    end: u64,
+    charged: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    start: u64,
+    chunk: Chunk,
+    charge: usize,
+}
+
+impl Entry {
+    fn end(&self) -> u64 {
+        self.start + self.chunk.len() as u64
+    }
+}
+
+impl ChunkQueue {
+    /// An empty queue whose first byte will be at `position`.
+    pub(crate) fn at(position: u64) -> ChunkQueue {
+        ChunkQueue { end: position, ..ChunkQueue::default() }
+    }
+
+    /// Position of the first byte.
+    pub(crate) fn start(&self) -> u64 {
+        self.first.as_ref().map_or(self.end, |entry| entry.start)
+    }
+
+    /// Position after the last byte.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Bytes in the queue.
+    pub(crate) fn len(&self) -> usize {
+        (self.end - self.start()) as usize
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Number of chunks.
+    pub(crate) fn count(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    /// What the memory kept alive is charged.
+    pub(crate) fn charged(&self) -> usize {
+        self.charged
+    }
+
+    /// The last chunk.
+    pub(crate) fn back(&self) -> Option<&Chunk> {
+        self.rest.back().or(self.first.as_ref()).map(|entry| &entry.chunk)
+    }
+
+    /// What [`push_back`](ChunkQueue::push_back) would charge.
+    pub(crate) fn cost(&self, chunk: &Chunk) -> usize {
+        let follows = self.back().is_some_and(|back| chunk.follows(back));
+        // Who follows shares a block that the first of the run is charged for.
+        ENTRY_COST + if follows { chunk.len() } else { chunk.len().max(chunk.block_len() / 4) }
+    }
+
+    /// Appends a chunk; nothing, if it is empty.
+    pub(crate) fn push_back(&mut self, chunk: Chunk) {
+        let charge = self.cost(&chunk);
+        self.push_back_charged(chunk, charge);
+    }
+
+    /// Appends a chunk that is charged `charge`, at least a quarter of what it pins.
+    pub(crate) fn push_back_charged(&mut self, chunk: Chunk, charge: usize) {
+        if chunk.is_empty() {
+            return;
+        }
+        let entry = Entry { start: self.end, chunk, charge };
+        self.charged += charge;
+        self.end = entry.end();
+        if self.first.is_none() {
+            self.first = Some(entry);
+        } else {
+            self.rest.push_back(entry);
+        }
+    }
+
+    /// Puts a chunk before the first; nothing, if it is empty.
+    pub(crate) fn push_front(&mut self, chunk: Chunk) {
+        if chunk.is_empty() {
+            return;
+        }
+        let charge = ENTRY_COST + chunk.len().max(chunk.block_len() / 4);
+        let start = self.start() - chunk.len() as u64;
+        self.charged += charge;
+        if let Some(first) = self.first.replace(Entry { start, chunk, charge }) {
+            self.rest.push_front(first);
+        }
+    }
+
+    /// Takes the first chunk.
+    pub(crate) fn pop_front(&mut self) -> Option<Chunk> {
+        let Entry { start: _, chunk, mut charge } = self.first.take()?;
+        self.first = self.rest.pop_front();
+        match &mut self.first {
+            // The next one still pins the block, which only the first of the run was charged for.
+            Some(next) if next.chunk.follows(&chunk) => {
+                let carried = charge.saturating_sub(ENTRY_COST).min(chunk.block_len() / 4);
+                next.charge += carried;
+                charge -= carried;
+            }
+            Some(_) => {}
+            None => self.rest = VecDeque::new(),
+        }
+        self.charged -= charge;
+        Some(chunk)
+    }
+
+    /// Takes the last chunk.
+    pub(crate) fn pop_back(&mut self) -> Option<Chunk> {
+        let entry = self.rest.pop_back().or_else(|| self.first.take())?;
+        if self.first.is_none() {
+            self.rest = VecDeque::new();
+        }
+        self.end = entry.start;
+        self.charged -= entry.charge;
+        Some(entry.chunk)
+    }
+
+    /// Takes up to `max` bytes off the front.
+    pub(crate) fn take(&mut self, max: usize) -> Payload {
+        let (mut taken, mut left) = (Payload::EMPTY, max);
+        while left > 0 {
+            let Some(first) = &mut self.first else { break };
+            if first.chunk.len() > left {
+                first.start += left as u64;
+                taken.push(first.chunk.split_to(left));
+                break;
+            }
+            left -= first.chunk.len();
+            taken.extend(self.pop_front());
+        }
+        taken
+    }
+
+    /// Drops `count` bytes, at most all, off the front.
+    pub(crate) fn skip(&mut self, mut count: usize) {
+        while let Some(first) = &mut self.first
+            && count > 0
+        {
+            if first.chunk.len() > count {
+                first.start += count as u64;
+                first.chunk = first.chunk.slice(count..);
+                break;
+            }
+            count -= first.chunk.len();
+            self.pop_front();
+        }
+    }
+
+    /// Appends all of `other`, which must start where this queue ends.
+    pub(crate) fn append(&mut self, mut other: ChunkQueue) {
+        debug_assert_eq!(self.end, other.start());
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        self.charged += other.charged;
+        self.end = other.end;
+        self.rest.extend(other.first.take());
+        self.rest.append(&mut other.rest);
+    }
+
+    /// Puts all of `other`, which must end where this queue starts, before it.
+    pub(crate) fn prepend(&mut self, mut other: ChunkQueue) {
+        debug_assert_eq!(other.end, self.start());
+        self.charged += other.charged;
+        while let Some(entry) = other.rest.pop_back().or_else(|| other.first.take()) {
+            if let Some(first) = self.first.replace(entry) {
+                self.rest.push_front(first);
+            }
+        }
+    }
+
+    /// The parts of the chunks that hold the bytes from `start` to `end`, both positions, in order.
+    pub(crate) fn range(&self, start: u64, end: u64) -> impl Iterator<Item = Chunk> {
+        let in_first = self.first.iter().filter(move |entry| entry.end() > start);
+        let skipped = self.rest.partition_point(|entry| entry.end() <= start);
+        in_first.chain(self.rest.range(skipped..)).take_while(move |entry| entry.start < end).map(
+            move |entry| {
+                let from = start.saturating_sub(entry.start) as usize;
+                let to = (end - entry.start).min(entry.chunk.len() as u64) as usize;
+                entry.chunk.slice(from..to)
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Bytes that the user has sent and the peer has not acknowledged, from SND.UNA on.
+//!
+//! Large chunks are kept as they are. Small ones are copied behind one another into an open tail, so that
+//! one-byte writes don't make chunks; the tail is closed when a segment is to refer to its bytes.
+//! Invariant: the tail's bytes come after all chunks.
+
+use super::queue::{ChunkQueue, ENTRY_COST};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::BytesMut;
+use sockeye_packet::{Chunk, Payload};
+
+/// From this length on a chunk is kept instead of copied.
+const KEPT_LEN: usize = 2048;
+/// The open tail is closed rather than grown beyond this.
+const TAIL_LEN: usize = 16 * 1024;
+/// A slice of more parts than this is copied into one, if they are small on average.
+const MAX_PARTS: usize = 16;
+/// What counts as small for this.
+const SMALL_PART: usize = 512;
+
+/// The send queue of one connection. Offsets count from SND.UNA.
+#[derive(Debug, Default)]
+pub(crate) struct SendBuffer {
+    queue: ChunkQueue,
+    tail: BytesMut,
+}
+
+impl SendBuffer {
+    /// Bytes held.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len() + self.tail.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the memory kept alive is charged: at least a quarter of it. Changed by
+    /// [`push`](SendBuffer::push) and [`advance`](SendBuffer::advance) only.
+    pub(crate) fn charged(&self) -> usize {
+        // The tail is charged now what its chunk will be.
+        self.queue.charged() + if self.tail.is_empty() { 0 } else { self.tail.capacity() + ENTRY_COST }
+    }
+
+    /// Takes bytes off the front of `chunks` until `limit` bytes are held; returns how many it took.
+    pub(crate) fn push(&mut self, chunks: &mut VecDeque<Chunk>, limit: usize) -> usize {
+        let before = self.len();
+        while let Some(front) = chunks.front_mut() {
+            let room = limit.saturating_sub(self.len());
+            if front.len() > room {
+                if room > 0 {
+                    let part = front.split_to(room);
+                    self.append(part);
+                }
+                break;
+            }
+            chunks.pop_front().into_iter().for_each(|chunk| self.append(chunk));
+        }
+        self.len() - before
+    }
+
+    /// `len` bytes from `offset` on, or as many as there are, to be sent or sent again.
+    pub(crate) fn slice(&mut self, offset: usize, len: usize) -> Payload {
+        let end = offset.saturating_add(len).min(self.len());
+        if end <= offset {
+            return Payload::EMPTY;
+        }
+        if end > self.queue.len() {
+            self.close_tail();
+        }
+        let base = self.queue.start();
+        let (start, end) = (base + offset as u64, base + end as u64);
+        let mut payload = Payload::EMPTY;
+        for (parts, part) in self.queue.range(start, end).enumerate() {
+            if parts == MAX_PARTS && payload.len() < MAX_PARTS * SMALL_PART {
+                return self.copy_out(start, end).into();
+            }
+            payload.push(part);
+        }
+        payload
+    }
+
+    /// Frees the first `count` bytes, which the peer has acknowledged; returns by how much
+    /// [`charged`](SendBuffer::charged) fell.
+    pub(crate) fn advance(&mut self, count: usize) -> usize {
+        let before = self.charged();
+        if count > self.queue.len() {
+            self.close_tail();
+        }
+        self.queue.skip(count);
+        before - self.charged()
+    }
+
+    fn append(&mut self, chunk: Chunk) {
+        // The only chunk may be small: it costs nothing to keep, and most messages are sent before the next.
+        let keep = chunk.len() >= KEPT_LEN || self.is_empty() && !chunk.is_wasteful();
+        if keep {
+            self.close_tail();
+            self.queue.push_back(chunk);
+            return;
+        }
+        if self.tail.len() + chunk.len() > TAIL_LEN {
+            self.close_tail();
+        }
+        self.tail.extend_from_slice(&chunk);
+    }
+
+    /// Makes a chunk of the tail, without changing what is charged.
+    fn close_tail(&mut self) {
+        if self.tail.is_empty() {
+            return;
+        }
+        let block = self.tail.capacity();
+        let bytes = core::mem::take(&mut self.tail).freeze();
+        self.queue.push_back_charged(Chunk::new(bytes, block), block + ENTRY_COST);
+    }
+
+    fn copy_out(&self, start: u64, end: u64) -> Chunk {
+        let mut bytes = Vec::with_capacity((end - start) as usize);
+        self.queue.range(start, end).for_each(|part| bytes.extend_from_slice(&part));
+        Chunk::from(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;
