@@ -1,1 +1,42 @@
-fn main() {}
+//! Chores of the project: `cargo xtask NAME`.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod labs;
+mod loc;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Chores of the project")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Check that no file and no function is too long to be read
+    Loc,
+    /// Run real programs under `sockeye lab`, on the lab files of labs/
+    Labs(labs::Args),
+}
+
+fn main() -> ExitCode {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let outcome = match Args::parse().chore {
+        Chore::Loc => loc::run(&root),
+        Chore::Labs(args) => labs::run(&root, &args),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

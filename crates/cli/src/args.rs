@@ -1,0 +1,129 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use sockeye_link::NetemConfig;
+
+use crate::error::CliError;
+
+const EXAMPLES: &str = "\
+Examples:
+  sockeye run -- ping-pong.sh                          a program on a network of its own
+  sockeye run --link \"delay 40ms loss 1%\" -- ./test    … whose link is slow and lossy
+  sockeye run --pcap out.pcapng -- ./server-test       … recorded for Wireshark
+  sockeye lab examples/web.toml                        several hosts and their programs";
+
+const LINK_HELP: &str = "\
+Conditions of the host's link, in each direction, in netem's words:
+  delay TIME [JITTER]   loss N%   duplicate N%   reorder N%   corrupt N%   rate RATE   limit PACKETS
+as in --link \"delay 40ms 5ms loss 1% rate 20mbit\"";
+
+/// Run unmodified programs on sockets, TCP and a network in user space.
+///
+/// No root, no kernel module, no preload library: static and Go programs work too.
+#[derive(Debug, Parser)]
+#[command(name = "sockeye", version, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a program on a private network with one host
+    Run(RunArgs),
+    /// Run the hosts and programs of a lab file on a private network
+    Lab(LabArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The exit status is the program's: 127 when it is missing, 126 when it can't be \
+executed, 125 when sockeye itself failed.\nSOCKEYE_LOG=debug prints what sockeye does.")]
+pub(crate) struct RunArgs {
+    /// Address of the host [default: 10.77.0.2]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) ip: Option<IpAddr>,
+    /// Conditions of the link, as "delay 40ms 5ms loss 1% rate 20mbit"
+    #[arg(long, value_name = "CONDITIONS", long_help = LINK_HELP)]
+    pub(crate) link: Option<NetemConfig>,
+    /// Record the host's packets in a pcapng file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
+    /// Seed of every random choice (loss, jitter, ports) [default: fresh]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LabArgs {
+    /// The lab file (TOML)
+    #[arg(value_name = "FILE.toml")]
+    pub(crate) file: PathBuf,
+    /// Print only failures and the summary, not the programs' output
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Keep the folder that {scratch} stands for
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+impl Args {
+    /// Parses the process's arguments. Help and version are printed here and end the process.
+    pub(crate) fn from_command_line() -> Result<Args, CliError> {
+        Args::try_parse().map_err(|error| {
+            if error.use_stderr() && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+                return CliError::usage(one_line(&error));
+            }
+            error.exit()
+        })
+    }
+}
+
+/// Clap's first paragraph in one line, with the place to read on.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let paragraph: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let message = paragraph.join(" ");
+    format!("{} (try --help)", message.strip_prefix("error: ").unwrap_or(&message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_the_program_are_the_programs() {
+        let args = Args::try_parse_from(["sockeye", "run", "--seed", "3", "--", "curl", "--ip", "x"]).unwrap();
+        let Command::Run(run) = args.command else { panic!("not run") };
+        assert_eq!((run.seed, run.ip), (Some(3), None));
+        assert_eq!(run.program, ["curl", "--ip", "x"]);
+    }
+
+    #[test]
+    fn mistakes_are_one_line() {
+        for line in [
+            &["sockeye", "run"][..],
+            &["sockeye", "run", "--ip", "10.0.0", "--", "true"],
+            &["sockeye", "run", "--link", "dela 4ms", "--", "true"],
+            &["sockeye", "run", "--seed", "x", "--", "true"],
+            &["sockeye", "fly"],
+            &["sockeye", "lab"],
+        ] {
+            let message = one_line(&Args::try_parse_from(line).unwrap_err());
+            assert_eq!(message.lines().count(), 1, "{message}");
+            assert!(!message.contains("error:"), "{message}");
+        }
+    }
+}

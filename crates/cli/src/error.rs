@@ -1,0 +1,46 @@
+//! What the command says when it can't do its work: one line, and an exit status.
+
+use std::fmt;
+
+/// Exit status when the command itself failed, apart from a program's own (as `env` and `timeout`).
+const EXIT_FAILED: u8 = 125;
+/// Exit status for a wrong command line or lab file.
+const EXIT_USAGE: u8 = 2;
+
+/// An error for the user, printed once by `main`.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    message: String,
+    exit: u8,
+}
+
+impl CliError {
+    /// The user's input is wrong: `message` names it and says what to write instead.
+    pub(crate) fn usage(message: impl Into<String>) -> CliError {
+        CliError { message: message.into(), exit: EXIT_USAGE }
+    }
+
+    /// Something else went wrong.
+    pub(crate) fn failed(message: impl Into<String>) -> CliError {
+        CliError { message: message.into(), exit: EXIT_FAILED }
+    }
+
+    /// A failure with an exit status of its own, as 127 for a missing program.
+    pub(crate) fn with_exit(message: impl Into<String>, exit: u8) -> CliError {
+        CliError { message: message.into(), exit }
+    }
+
+    pub(crate) fn exit(&self) -> u8 {
+        self.exit
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // One line, whatever a message brought along.
+        let line = self.message.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ");
+        f.write_str(&line)
+    }
+}
+
+impl std::error::Error for CliError {}

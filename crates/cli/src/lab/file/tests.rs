@@ -1,0 +1,79 @@
+use super::*;
+
+const HOSTS: &str = "[host.web]\n[host.client]\n";
+
+fn parse(text: &str) -> Result<LabFile, String> {
+    LabFile::parse(text)
+}
+
+#[test]
+fn reads_every_key() {
+    let lab = parse(
+        r#"
+        [network]
+        subnet = "10.1.0.0/16"
+        seed = 7
+        pcap = "out.pcapng"
+        [host.web]
+        ip = "10.1.0.9"
+        link = "delay 10ms loss 1%"
+        syn_retries = 2
+        [host.client]
+        [[program]]
+        host = "client"
+        run = "curl -o 'a file' http://web/"
+        after = ["web:80", { host = "web", output = "^ready" }]
+        env = { A = "b" }
+        cwd = "/tmp"
+        timeout = "20s"
+        expect.exit = 3
+        expect.stdout = "hel+o"
+        expect.sha256 = { "a file" = "00" }
+        [[program]]
+        host = "web"
+        run = ["python3", "-m", "http.server"]
+        after = "client:9"
+        timeout = 1.5
+        "#,
+    )
+    .unwrap();
+    assert_eq!(lab.host.keys().collect::<Vec<_>>(), ["web", "client"], "in the order of the file");
+    let program = &lab.programs[0];
+    assert_eq!(program.run.0, ["curl", "-o", "a file", "http://web/"]);
+    assert!(matches!(&program.after.0[0], After::Listens { host, port: 80 } if host == "web"));
+    assert!(matches!(&program.after.0[1], After::Printed { line, .. } if line.is_match("ready now")));
+    assert_eq!(program.timeout, Duration::from_secs(20));
+    assert_eq!(program.expect.as_ref().unwrap().exit, 3);
+    assert_eq!(lab.programs[1].run.0, ["python3", "-m", "http.server"]);
+    assert_eq!(lab.programs[1].timeout, Duration::from_millis(1500));
+    assert!(lab.programs[1].expect.is_none());
+}
+
+#[test]
+fn every_mistake_is_one_line_that_names_it() {
+    let program = |rest: &str| format!("{HOSTS}[[program]]\nhost = \"web\"\n{rest}\n");
+    let cases = [
+        (String::new(), "no host"),
+        (HOSTS.to_string(), "no program"),
+        ("[host.web]\nlnk = 1\n".to_string(), ":2: unknown field `lnk`, expected one of `ip`, `link`"),
+        ("[network]\nseed = -1\n".to_string(), ":2: "),
+        ("[host.web]\nip = \"10.0.0\"\n".to_string(), ":2: invalid IP address"),
+        ("[host.web]\nlink = \"dela 1ms\"\n".to_string(), "dela"),
+        ("x = [".to_string(), ":1: "),
+        (program("run = \"a 'b\""), "quote that is not closed"),
+        (program("run = []"), "`run` is empty"),
+        (program("run = 5"), "expected a command line"),
+        (program("run = \"a\"\nafter = \"web\""), "HOST:PORT"),
+        (program("run = \"a\"\nafter = \"web:99999\""), "HOST:PORT"),
+        (program("run = \"a\"\nafter = \"db:1\""), "no host of this lab; the hosts are: web, client"),
+        (program("run = \"a\"\ntimeout = \"soon\""), "no time such as"),
+        (program("run = \"a\"\ntimeout = -1"), ":6: "),
+        (program("run = \"a\"\nexpect.stdout = \"(\""), "no regular expression"),
+        (program("run = \"a\"\nexpect.exitt = 1"), "unknown field `exitt`"),
+    ];
+    for (text, part) in cases {
+        let error = parse(&text).expect_err(&text);
+        assert!(error.contains(part), "{text}\ngave: {error}\nwant: {part}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
