@@ -144,7 +144,8 @@ impl IntoIterator for Payload {
 impl PartialEq for Payload {
     /// Equal bytes, however they are cut into chunks.
     fn eq(&self, other: &Payload) -> bool {
-        self.len == other.len && self.chunks().flat_map(|c| c.iter()).eq(other.chunks().flat_map(|c| c.iter()))
+        self.len == other.len
+            && self.chunks().flat_map(|c| c.iter()).eq(other.chunks().flat_map(|c| c.iter()))
     }
 }
 

@@ -105,7 +105,14 @@ mod tests {
     #[test]
     fn fill_uses_only_what_was_written_and_nothing_on_error() {
         let mut pool = Pool::new(16);
-        let chunk = pool.fill(8, |out| Ok::<_, ()>({ out[..3].copy_from_slice(b"abc"); 3 })).unwrap();
+        let chunk = pool
+            .fill(8, |out| {
+                Ok::<_, ()>({
+                    out[..3].copy_from_slice(b"abc");
+                    3
+                })
+            })
+            .unwrap();
         assert_eq!(&*chunk, b"abc");
         assert_eq!(pool.fill(8, |_| Err::<usize, _>("no")), Err("no"));
         let next = pool.fill(100, |out| Ok::<_, ()>(out.len())).unwrap();

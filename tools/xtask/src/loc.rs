@@ -32,7 +32,10 @@ pub(crate) fn run(root: &Path) -> Result<bool, Box<dyn Error>> {
         }
         for function in report.long_functions {
             over += 1;
-            println!("{shown}:{}: `{}` has {} lines, the limit is {FUNCTION_LINES}", function.line, function.name, function.lines);
+            println!(
+                "{shown}:{}: `{}` has {} lines, the limit is {FUNCTION_LINES}",
+                function.line, function.name, function.lines
+            );
         }
     }
     println!("loc: {} files, {lines} lines without tests, {over} over the limit", files.len());
@@ -103,12 +106,18 @@ impl<'ast> Visit<'ast> for Counter {
     }
 
     fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
-        self.function(&function.sig.ident, function.sig.span().join(function.block.span()).unwrap_or_else(|| function.block.span()));
+        self.function(
+            &function.sig.ident,
+            function.sig.span().join(function.block.span()).unwrap_or_else(|| function.block.span()),
+        );
         visit::visit_item_fn(self, function);
     }
 
     fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
-        self.function(&function.sig.ident, function.sig.span().join(function.block.span()).unwrap_or_else(|| function.block.span()));
+        self.function(
+            &function.sig.ident,
+            function.sig.span().join(function.block.span()).unwrap_or_else(|| function.block.span()),
+        );
         visit::visit_impl_item_fn(self, function);
     }
 }
@@ -121,9 +130,10 @@ fn span_lines(span: proc_macro2::Span) -> usize {
 fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
-            && attribute.meta.require_list().is_ok_and(|list| {
-                list.tokens.clone().into_iter().any(|token| token.to_string() == "test")
-            })
+            && attribute
+                .meta
+                .require_list()
+                .is_ok_and(|list| list.tokens.clone().into_iter().any(|token| token.to_string() == "test"))
     })
 }
 

@@ -1,0 +1,5 @@
+//! `cargo bench -p sockeye-bench`: the table, in the short mode unless told otherwise.
+
+fn main() -> std::process::ExitCode {
+    sockeye_bench::main()
+}

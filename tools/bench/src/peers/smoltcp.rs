@@ -1,0 +1,218 @@
+//! smoltcp: two interfaces in one thread, joined by queues of recycled buffers.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant as Clock};
+
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{self, Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium};
+use smoltcp::socket::tcp::{Socket, SocketBuffer};
+use smoltcp::time::Instant;
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
+
+/// The link between the interfaces.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    pub(crate) mtu: usize,
+    pub(crate) checksums: bool,
+}
+
+/// Buffer of a socket in each direction; larger ones leave the cache and are slower.
+const BUFFER: usize = 512 * 1024;
+/// Buffer of a connection that only waits.
+const IDLE_BUFFER: usize = 64;
+/// Bytes of one call of the application.
+const WRITE: usize = 64 * 1024;
+
+/// Two interfaces with one connection between them, and perhaps idle ones.
+pub(crate) struct Pair {
+    client: End,
+    server: End,
+    origin: Clock,
+}
+
+struct End {
+    interface: Interface,
+    device: Queue,
+    sockets: SocketSet<'static>,
+    socket: SocketHandle,
+}
+
+impl Pair {
+    pub(crate) fn connected(link: Link) -> Pair {
+        Pair::among(link, 0)
+    }
+
+    /// A connected pair, each end holding `others` more connections that are idle.
+    pub(crate) fn among(link: Link, others: usize) -> Pair {
+        let mut pair = Pair { client: End::new(link, 1), server: End::new(link, 2), origin: Clock::now() };
+        for number in 0..others {
+            pair.connect(1_000 + number as u16, IDLE_BUFFER);
+        }
+        let (client, server) = pair.connect(999, BUFFER);
+        (pair.client.socket, pair.server.socket) = (client, server);
+        pair
+    }
+
+    /// Sends `bytes` from the client to the server and returns how long it took.
+    pub(crate) fn transfer(&mut self, bytes: usize) -> Duration {
+        let data = vec![0x55; WRITE];
+        let mut sink = vec![0; WRITE];
+        let (mut sent, mut received) = (0, 0);
+        let start = Clock::now();
+        while received < bytes {
+            let socket = self.client.sockets.get_mut::<Socket<'_>>(self.client.socket);
+            if sent < bytes && socket.can_send() {
+                sent += socket.send_slice(&data[..WRITE.min(bytes - sent)]).unwrap_or(0);
+            }
+            self.exchange();
+            let socket = self.server.sockets.get_mut::<Socket<'_>>(self.server.socket);
+            while socket.can_recv() {
+                received += socket.recv_slice(&mut sink).unwrap_or(0);
+            }
+            self.exchange();
+        }
+        start.elapsed()
+    }
+
+    /// One byte there and back, `rounds` times.
+    pub(crate) fn round_trips(&mut self, rounds: u32) -> Duration {
+        let start = Clock::now();
+        for _ in 0..rounds {
+            self.client.send_byte();
+            self.client.poll(self.origin);
+            self.exchange_until_received(true);
+            self.server.send_byte();
+            self.server.poll(self.origin);
+            self.exchange_until_received(false);
+        }
+        start.elapsed()
+    }
+
+    fn exchange_until_received(&mut self, at_server: bool) {
+        loop {
+            let end = if at_server { &mut self.server } else { &mut self.client };
+            if end.receive_byte() {
+                return;
+            }
+            self.exchange();
+        }
+    }
+
+    fn connect(&mut self, port: u16, buffer: usize) -> (SocketHandle, SocketHandle) {
+        let mut listener = new_socket(buffer);
+        listener.listen(port).expect("a free port");
+        let server = self.server.sockets.add(listener);
+        let client = self.client.sockets.add(new_socket(buffer));
+        let socket = self.client.sockets.get_mut::<Socket<'_>>(client);
+        let remote = (IpAddress::v4(10, 0, 0, 2), port);
+        socket.connect(self.client.interface.context(), remote, port).expect("a route");
+        while !self.server.sockets.get::<Socket<'_>>(server).may_send() {
+            self.exchange();
+        }
+        (client, server)
+    }
+
+    /// Lets both ends work on what the other has sent.
+    fn exchange(&mut self) {
+        self.client.poll(self.origin);
+        std::mem::swap(&mut self.client.device.outgoing, &mut self.server.device.incoming);
+        self.server.poll(self.origin);
+        std::mem::swap(&mut self.server.device.outgoing, &mut self.client.device.incoming);
+    }
+}
+
+impl End {
+    fn new(link: Link, host: u8) -> End {
+        let mut device =
+            Queue { link, incoming: VecDeque::new(), outgoing: VecDeque::new(), spare: Vec::new() };
+        let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::ZERO);
+        let address = IpCidr::new(IpAddress::v4(10, 0, 0, host), 24);
+        interface.update_ip_addrs(|addresses| addresses.push(address).expect("room for an address"));
+        End { interface, device, sockets: SocketSet::new(Vec::new()), socket: SocketHandle::default() }
+    }
+
+    fn poll(&mut self, origin: Clock) {
+        let now = Instant::from_micros(origin.elapsed().as_micros() as i64);
+        self.interface.poll(now, &mut self.device, &mut self.sockets);
+    }
+
+    fn send_byte(&mut self) {
+        self.sockets.get_mut::<Socket<'_>>(self.socket).send_slice(b"x").expect("an open connection");
+    }
+
+    fn receive_byte(&mut self) -> bool {
+        let socket = self.sockets.get_mut::<Socket<'_>>(self.socket);
+        socket.can_recv() && socket.recv_slice(&mut [0; 1]).is_ok_and(|n| n == 1)
+    }
+}
+
+fn new_socket(buffer: usize) -> Socket<'static> {
+    let mut socket = Socket::new(SocketBuffer::new(vec![0; buffer]), SocketBuffer::new(vec![0; buffer]));
+    socket.set_nagle_enabled(false);
+    socket.set_ack_delay(None);
+    socket
+}
+
+/// A device whose packets wait in queues; their memory is used again.
+struct Queue {
+    link: Link,
+    incoming: VecDeque<Vec<u8>>,
+    outgoing: VecDeque<Vec<u8>>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Device for Queue {
+    type RxToken<'a> = RxToken<'a>;
+    type TxToken<'a> = TxToken<'a>;
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = self.link.mtu;
+        if !self.link.checksums {
+            capabilities.checksum = ChecksumCapabilities::ignored();
+            capabilities.checksum.tcp = Checksum::None;
+        }
+        capabilities
+    }
+
+    fn receive(&mut self, _: Instant) -> Option<(RxToken<'_>, TxToken<'_>)> {
+        let packet = self.incoming.pop_front()?;
+        // Both tokens want the spare buffers: the received one goes there when it has been read.
+        let Queue { outgoing, spare, .. } = self;
+        let buffer = spare.pop().unwrap_or_default();
+        Some((RxToken { packet, spare }, TxToken { buffer, outgoing }))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<TxToken<'_>> {
+        let buffer = self.spare.pop().unwrap_or_default();
+        Some(TxToken { buffer, outgoing: &mut self.outgoing })
+    }
+}
+
+struct RxToken<'a> {
+    packet: Vec<u8>,
+    spare: &'a mut Vec<Vec<u8>>,
+}
+
+impl phy::RxToken for RxToken<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
+        let result = read(&self.packet);
+        self.spare.push(self.packet);
+        result
+    }
+}
+
+struct TxToken<'a> {
+    buffer: Vec<u8>,
+    outgoing: &'a mut VecDeque<Vec<u8>>,
+}
+
+impl phy::TxToken for TxToken<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, len: usize, write: F) -> R {
+        self.buffer.resize(len, 0);
+        let result = write(&mut self.buffer);
+        self.outgoing.push_back(self.buffer);
+        result
+    }
+}
