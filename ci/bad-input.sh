@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Wrong input gets one line on standard error that names it, and the exit status that is documented.
+. "$(dirname "$0")/lib.sh"
+
+# expect STATUS WORD COMMAND…: the command exits so and says one line that holds WORD.
+expect() {
+  local status=$1 word=$2 got=0; shift 2
+  "$@" >"$work/out" 2>"$work/err" </dev/null || got=$?
+  [ "$got" = "$status" ] || fail "$*: exit status $got, expected $status: $(cat "$work/err")"
+  [ "$(wc -l <"$work/err")" = 1 ] || fail "$*: not one line: $(cat "$work/err")"
+  grep -qF -- "$word" "$work/err" || fail "$*: doesn't name '$word': $(cat "$work/err")"
+  ok
+}
+lab() { printf '%s\n' "$1" >"$work/lab.toml"; }
+
+expect 2 dela "$sockeye" run --link "dela 4ms" -- true
+expect 2 101 "$sockeye" run --link "loss 101%" -- true
+expect 2 10.0.0 "$sockeye" run --ip 10.0.0 -- true
+expect 2 192.0.2.1 "$sockeye" run --ip 192.0.2.1 -- true
+expect 2 PROGRAM "$sockeye" run
+expect 2 fly "$sockeye" fly
+expect 127 no-such-program "$sockeye" run -- no-such-program
+expect 127 /no/such "$sockeye" run -- /no/such
+expect 126 "$work" "$sockeye" run -- "$work"
+echo data >"$work/data"; expect 126 "$work/data" "$sockeye" run -- "$work/data"
+expect 125 /no/such/file "$sockeye" run --pcap /no/such/file -- true
+expect 125 inside "$sockeye" run -- "$sockeye" run -- true
+expect 2 no-such.toml "$sockeye" lab "$work/no-such.toml"
+lab '[host.web]
+colour = "red"'
+expect 2 colour "$sockeye" lab "$work/lab.toml"
+lab '[host.web]
+link = "jitter 5ms"
+[[program]]
+host = "web"
+run = "true"'
+expect 2 jitter "$sockeye" lab "$work/lab.toml"
+lab '[host.web]
+[[program]]
+host = "db"
+run = "true"'
+expect 2 db "$sockeye" lab "$work/lab.toml"
+# A kernel without user notification, played by a filter that refuses seccomp(2).
+python3 ci/without-seccomp.py true || fail "the filter of ci/without-seccomp.py doesn't work"
+expect 125 notification python3 ci/without-seccomp.py "$sockeye" run -- true
+
+# The program's exit status and death by signal pass through.
+for status in 0 1 42 255; do
+  got=0; "$sockeye" run -- sh -c "exit $status" || got=$?
+  [ "$got" = "$status" ] || fail "exit status $got, expected $status"; ok
+done
+got=0; { "$sockeye" run -- sh -c 'kill -TERM $$'; } 2>/dev/null || got=$?
+[ "$got" = 143 ] || fail "death by SIGTERM: status $got, expected 143"; ok
+[ "$(echo in | "$sockeye" run -- cat)" = in ] || fail "standard input doesn't pass through"; ok
+finish

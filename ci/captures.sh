@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Captures open in tshark without a malformed packet or a bad checksum, and show handshake, SACK and close.
+. "$(dirname "$0")/lib.sh"
+
+cat >"$work/lab.toml" <<END
+[network]
+seed = 3
+pcap = "$work/lab.pcapng"
+[host.web]
+link = "delay 20ms loss 2%"
+[host.client]
+[[program]]
+host = "web"
+run = ["sh", "-c", "head -c 2000000 /dev/urandom > $work/data; exec python3 -u -m http.server 8000 --bind :: --directory $work"]
+[[program]]
+host = "client"
+after = "web:8000"
+run = "curl -4 -sS -o $work/copy4 http://web:8000/data"
+expect.exit = 0
+[[program]]
+host = "client"
+after = "web:8000"
+run = "curl -6 -sS -o $work/copy6 http://web:8000/data"
+expect.exit = 0
+[[program]]
+host = "client"
+run = ["python3", "-c", "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('web', 9))"]
+expect.exit = 0
+END
+"$sockeye" lab --quiet "$work/lab.toml" >"$work/log" 2>&1 || fail "the lab: $(cat "$work/log")"
+cmp "$work/data" "$work/copy4"; cmp "$work/data" "$work/copy6"; ok
+"$sockeye" run --pcap "$work/run.pcapng" -- sh -c "
+  python3 -u -m http.server 8000 --directory $work >/dev/null 2>&1 & sleep 1
+  curl -sS -o $work/copy http://127.0.0.1:8000/data; kill \$!" || fail "run --pcap"
+cmp "$work/data" "$work/copy"; ok
+
+checked="-o tcp.check_checksum:TRUE -o ip.check_checksum:TRUE -o udp.check_checksum:TRUE"
+count() { tshark -r "$1" $checked -Y "$2" 2>>"$work/tshark" | wc -l; }
+for capture in "$work/lab.pcapng" "$work/run.pcapng"; do
+  for bad in _ws.malformed tcp.checksum.status==0 ip.checksum.status==0 udp.checksum.status==0; do
+    [ "$(count "$capture" "$bad")" = 0 ] || fail "$capture: packets with $bad"; ok
+  done
+done
+for shown in 'tcp.flags.syn==1 && tcp.flags.ack==0' 'tcp.flags.syn==1 && tcp.flags.ack==1' tcp.options.sack_le 'tcp.flags.fin==1' ipv6 udp icmp; do
+  [ "$(count "$work/lab.pcapng" "$shown")" -gt 0 ] || fail "no packet with $shown"; ok
+done
+finish
