@@ -77,7 +77,9 @@ impl Args {
     /// Parses the process's arguments. Help and version are printed here and end the process.
     pub(crate) fn from_command_line() -> Result<Args, CliError> {
         Args::try_parse().map_err(|error| {
-            if error.use_stderr() && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            if error.use_stderr()
+                && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            {
                 return CliError::usage(one_line(&error));
             }
             error.exit()
@@ -105,7 +107,8 @@ mod tests {
 
     #[test]
     fn options_of_the_program_are_the_programs() {
-        let args = Args::try_parse_from(["sockeye", "run", "--seed", "3", "--", "curl", "--ip", "x"]).unwrap();
+        let args =
+            Args::try_parse_from(["sockeye", "run", "--seed", "3", "--", "curl", "--ip", "x"]).unwrap();
         let Command::Run(run) = args.command else { panic!("not run") };
         assert_eq!((run.seed, run.ip), (Some(3), None));
         assert_eq!(run.program, ["curl", "--ip", "x"]);

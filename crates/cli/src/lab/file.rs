@@ -122,7 +122,8 @@ impl LabFile {
     /// Parses and checks; the error starts with `:LINE: ` or `: `.
     fn parse(text: &str) -> Result<LabFile, String> {
         let file: LabFile = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            let line =
+                error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             format!(":{line}: {}", error.message().lines().collect::<Vec<_>>().join("; "))
         })?;
         file.check().map_err(|message| format!(": {message}"))?;
@@ -190,7 +191,10 @@ impl<'de> Deserialize<'de> for Words {
 impl<'de> Deserialize<'de> for OneOrMany<After> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected \"HOST:PORT\" or { host = …, output = … }, or an array of them")]
+        #[serde(
+            untagged,
+            expecting = "expected \"HOST:PORT\" or { host = …, output = … }, or an array of them"
+        )]
         enum Raw {
             One(RawAfter),
             Many(Vec<RawAfter>),
@@ -199,7 +203,11 @@ impl<'de> Deserialize<'de> for OneOrMany<After> {
             Raw::One(one) => vec![one],
             Raw::Many(many) => many,
         };
-        raw.into_iter().map(RawAfter::check).collect::<Result<_, _>>().map(OneOrMany).map_err(de::Error::custom)
+        raw.into_iter()
+            .map(RawAfter::check)
+            .collect::<Result<_, _>>()
+            .map(OneOrMany)
+            .map_err(de::Error::custom)
     }
 }
 

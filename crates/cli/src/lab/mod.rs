@@ -1,0 +1,3 @@
+//! Labs.
+mod expect;
+mod file;
