@@ -160,13 +160,14 @@ impl Ipv4Header {
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
         let len = self.len();
         let Ipv4Header { dont_fragment, more_fragments, fragment_offset, .. } = *self;
-        let flags = u16::from(dont_fragment) * DONT_FRAGMENT | u16::from(more_fragments) * MORE_FRAGMENTS;
+        let dont_fragment = if dont_fragment { DONT_FRAGMENT } else { 0 };
+        let more_fragments = if more_fragments { MORE_FRAGMENTS } else { 0 };
         let fixed = Ipv4Fixed {
             version_ihl: 0x40 | (len / 4) as u8,
             tos_ecn: self.tos_ecn,
             total_len: self.total_len.into(),
             id: self.id.into(),
-            flags_offset: (flags | fragment_offset / 8).into(),
+            flags_offset: (dont_fragment | more_fragments | (fragment_offset / 8)).into(),
             ttl: self.ttl,
             protocol: self.protocol.0,
             checksum: 0.into(),

@@ -16,7 +16,7 @@ mod parse;
 pub use parse::LineError;
 
 use crate::{
-    Error, Fragment, Icmpv4, Icmpv6, IpLayout, Protocol, SackBlock, TcpFlags, TcpHeader, TcpOptions,
+    Error, Fragment, Icmpv4, Icmpv6, IpLayout, Protocol, Quoted, SackBlock, TcpFlags, TcpHeader, TcpOptions,
     UdpHeader, header_len,
 };
 use alloc::boxed::Box;
@@ -150,9 +150,10 @@ impl PacketLine {
                     LineBody::Tcp(TcpLine::new(&tcp, data_len(header_len)))
                 }
                 Err(error) => {
-                    let &[a, b, c, d, s, e, q, n] = transport.first_chunk::<8>().ok_or(error)?;
-                    ports = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-                    LineBody::TcpStart { seq: u32::from_be_bytes([s, e, q, n]) }
+                    let transport = *transport.first_chunk().ok_or(error)?;
+                    let start = Quoted { src: ip.src, dst: ip.dst, protocol: ip.protocol, transport };
+                    ports = (start.src_port(), start.dst_port());
+                    LineBody::TcpStart { seq: start.tcp_seq() }
                 }
             },
             Protocol::UDP => {

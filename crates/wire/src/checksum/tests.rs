@@ -84,7 +84,9 @@ proptest! {
     #[test]
     fn equals_the_plain_sum(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..6)) {
         let mut sum = Checksum::new();
-        parts.iter().for_each(|part| sum.add(part));
+        for part in &parts {
+            sum.add(part);
+        }
         prop_assert_eq!(sum.finish(), plain(&parts.concat()));
     }
 
@@ -120,7 +122,6 @@ proptest! {
         let mut damaged = parts.clone();
         let total: usize = parts.iter().map(Vec::len).sum();
         let at = at.index(total + 2);
-        let mut head = head;
         if at < 2 {
             head[transport + at] ^= 1 << bit;
         } else {

@@ -1,5 +1,6 @@
 //! Tests, most of them against `etherparse`.
 use super::*;
+use etherparse::Icmpv4Type as T;
 use proptest::prelude::*;
 
 #[test]
@@ -29,7 +30,6 @@ proptest! {
         let (ours, len) = Icmpv4::parse(&bytes).unwrap();
         prop_assert_eq!(len, 8);
         let (theirs, _) = etherparse::Icmpv4Header::from_slice(&bytes).unwrap();
-        use etherparse::Icmpv4Type as T;
         match (ours, theirs.icmp_type) {
             (Icmpv4::EchoRequest { id, seq }, T::EchoRequest(echo)) | (Icmpv4::EchoReply { id, seq }, T::EchoReply(echo)) => {
                 prop_assert_eq!((id, seq), (echo.id, echo.seq));

@@ -1,5 +1,6 @@
 //! Tests, most of them against `etherparse`.
 use super::*;
+use etherparse::Icmpv6Type as T;
 use proptest::prelude::*;
 
 #[test]
@@ -18,7 +19,6 @@ proptest! {
         let bytes = [kind, code, 0, 0, a, b, c, d];
         let (ours, _) = Icmpv6::parse(&bytes).unwrap();
         let (theirs, _) = etherparse::Icmpv6Header::from_slice(&bytes).unwrap();
-        use etherparse::Icmpv6Type as T;
         match (ours, theirs.icmp_type) {
             (Icmpv6::EchoRequest { id, seq }, T::EchoRequest(echo)) | (Icmpv6::EchoReply { id, seq }, T::EchoReply(echo)) => {
                 prop_assert_eq!((id, seq), (echo.id, echo.seq));

@@ -218,9 +218,8 @@ fn parse_body(words: &mut Words<'_>, quotes: Quotes) -> Result<LineBody, LineErr
 
 fn parse_tcp(flags: TcpFlags, words: &mut Words<'_>) -> Result<TcpLine, LineError> {
     let (seq, len) = parse_range(words.next())?;
-    let optional = |words: &mut Words<'_>, name| match words.peek() == name {
-        true => words.field(name).map(Some),
-        false => Ok(None),
+    let optional = |words: &mut Words<'_>, name| {
+        if words.peek() == name { words.field(name).map(Some) } else { Ok(None) }
     };
     // A segment that acknowledges says what; any other may.
     let ack = if flags.ack() || words.peek() == "ack" { words.field("ack")? } else { 0 };

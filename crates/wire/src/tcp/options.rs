@@ -103,37 +103,37 @@ impl TcpOptions {
 
     /// Every list but the two of the fast path in [`TcpOptions::emit`].
     fn emit_any(&self, buffer: &mut [u8]) -> usize {
-        let mut rest = &mut buffer[..self.len()];
+        let mut writer = Writer { buffer, at: 0 };
         if let Some(mss) = self.mss {
             let [high, low] = mss.to_be_bytes();
-            put(&mut rest, &[MSS, 4, high, low]);
+            writer.put(&[MSS, 4, high, low]);
         }
         if self.sack_permitted || self.timestamps.is_some() {
             let permitted = if self.sack_permitted { [SACK_PERMITTED, 2] } else { [NOP, NOP] };
             match self.timestamps {
                 Some(timestamps) => {
-                    put(&mut rest, &permitted);
-                    put(&mut rest, &[TIMESTAMPS, 10]);
+                    writer.put(&permitted);
+                    writer.put(&[TIMESTAMPS, 10]);
                     let mut fields = [0; 8];
                     emit_timestamps(timestamps, &mut fields);
-                    put(&mut rest, &fields);
+                    writer.put(&fields);
                 }
-                None => put(&mut rest, &[NOP, NOP, SACK_PERMITTED, 2]),
+                None => writer.put(&[NOP, NOP, SACK_PERMITTED, 2]),
             }
         }
         if let Some(shift) = self.window_scale {
-            put(&mut rest, &[NOP, WINDOW_SCALE, 3, shift]);
+            writer.put(&[NOP, WINDOW_SCALE, 3, shift]);
         }
         let sack = self.emitted_sack();
         if !sack.is_empty() {
-            put(&mut rest, &[NOP, NOP, SACK, 2 + 8 * sack.len() as u8]);
+            writer.put(&[NOP, NOP, SACK, 2 + 8 * sack.len() as u8]);
             for block in sack {
-                put(&mut rest, &block.left.to_be_bytes());
-                put(&mut rest, &block.right.to_be_bytes());
+                writer.put(&block.left.to_be_bytes());
+                writer.put(&block.right.to_be_bytes());
             }
         }
         // RFC 9293 §3.1, MUST-69: nothing is left to pad, as every part above is a multiple of 4 bytes.
-        self.len()
+        writer.at
     }
 
     fn len_before_sack(&self) -> usize {
@@ -200,11 +200,17 @@ fn emit_timestamps(timestamps: TcpTimestamps, buffer: &mut [u8]) {
     buffer[4..8].copy_from_slice(&timestamps.echo.to_be_bytes());
 }
 
-/// Writes `bytes` to the start of `rest` and moves it behind them.
-fn put(rest: &mut &mut [u8], bytes: &[u8]) {
-    let (head, tail) = core::mem::take(rest).split_at_mut(bytes.len());
-    head.copy_from_slice(bytes);
-    *rest = tail;
+/// Writes one part behind the other.
+struct Writer<'a> {
+    buffer: &'a mut [u8],
+    at: usize,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.buffer[self.at..][..bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
 }
 
 /// The 32-bit field at `at`. Panics when `bytes` is too short for it: callers have checked.
