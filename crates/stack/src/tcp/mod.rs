@@ -8,6 +8,7 @@ pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod info;
 mod queue;
+pub(crate) mod recv;
 pub(crate) mod rtt;
 pub(crate) mod segment;
 pub(crate) mod send;

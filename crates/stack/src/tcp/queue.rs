@@ -81,15 +81,10 @@ impl ChunkQueue {
 
     /// Appends a chunk; nothing, if it is empty.
     pub(crate) fn push_back(&mut self, chunk: Chunk) {
-        let charge = self.cost(&chunk);
-        self.push_back_charged(chunk, charge);
-    }
-
-    /// Appends a chunk that is charged `charge`, at least a quarter of what it pins.
-    pub(crate) fn push_back_charged(&mut self, chunk: Chunk, charge: usize) {
         if chunk.is_empty() {
             return;
         }
+        let charge = self.cost(&chunk);
         let entry = Entry { start: self.end, chunk, charge };
         self.charged += charge;
         self.end = entry.end();

@@ -39,8 +39,8 @@ impl SendBuffer {
     /// What the memory kept alive is charged: at least a quarter of it. Changed by
     /// [`push`](SendBuffer::push) and [`advance`](SendBuffer::advance) only.
     pub(crate) fn charged(&self) -> usize {
-        // The tail is charged now what its chunk will be.
-        self.queue.charged() + if self.tail.is_empty() { 0 } else { self.tail.capacity() + ENTRY_COST }
+        // The tail is charged what its chunk will be.
+        self.queue.charged() + if self.tail.is_empty() { 0 } else { self.tail.len() + ENTRY_COST }
     }
 
     /// Takes bytes off the front of `chunks` until `limit` bytes are held; returns how many it took.
@@ -111,9 +111,9 @@ impl SendBuffer {
         if self.tail.is_empty() {
             return;
         }
-        let block = self.tail.capacity();
+        // Growing by doubling, its capacity is less than twice its length: as good as a block of its own.
         let bytes = core::mem::take(&mut self.tail).freeze();
-        self.queue.push_back_charged(Chunk::new(bytes, block), block + ENTRY_COST);
+        self.queue.push_back(Chunk::from(bytes));
     }
 
     fn copy_out(&self, start: u64, end: u64) -> Chunk {
