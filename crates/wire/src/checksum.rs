@@ -161,7 +161,8 @@ pub enum BadChecksum {
     Ipv4Header,
     /// The transport's: TCP, UDP or ICMP.
     Transport(Protocol),
-    /// The packet has fewer bytes than its IP header states, or doesn't parse: nothing can be verified.
+    /// The packet doesn't parse, or ends before its headers or before the length that they state: nothing can
+    /// be verified.
     Truncated,
 }
 
@@ -173,7 +174,7 @@ impl fmt::Display for BadChecksum {
             BadChecksum::Transport(Protocol::UDP) => f.write_str("bad UDP checksum"),
             BadChecksum::Transport(Protocol::ICMP | Protocol::ICMPV6) => f.write_str("bad ICMP checksum"),
             BadChecksum::Transport(protocol) => write!(f, "bad checksum of protocol {protocol}"),
-            BadChecksum::Truncated => f.write_str("the packet is shorter than its IP header says"),
+            BadChecksum::Truncated => f.write_str("the packet is shorter than its headers say"),
         }
     }
 }
@@ -192,7 +193,7 @@ pub fn fill_checksums<'a>(head: &mut [u8], payload: impl Iterator<Item = &'a [u8
         let checksum = Checksum::new().with(&head[..header_len]).finish();
         head[10..12].copy_from_slice(&checksum.to_be_bytes());
     }
-    let Some(field) = checksum_field(&ip, head) else { return };
+    let Ok(Some(field)) = checksum_field(&ip, head) else { return };
     head[field..field + 2].fill(0);
     let Some(sum) = transport_sum(&ip, head, payload) else { return };
     let checksum = if ip.protocol == Protocol::UDP { sum.finish_udp() } else { sum.finish() };
@@ -207,7 +208,7 @@ pub fn verify_checksums<'a>(head: &[u8], payload: impl Iterator<Item = &'a [u8]>
     if v4 && !crate::Ipv4Header::verify(head) {
         return Err(BadChecksum::Ipv4Header);
     }
-    let Some(field) = checksum_field(&ip, head) else { return Ok(()) };
+    let Some(field) = checksum_field(&ip, head)? else { return Ok(()) };
     // RFC 768: a checksum of 0 is none; RFC 8200 §8.1 forbids it over IPv6.
     if ip.protocol == Protocol::UDP && head[field..field + 2] == [0, 0] {
         return if v4 { Ok(()) } else { Err(BadChecksum::Transport(ip.protocol)) };
@@ -216,18 +217,23 @@ pub fn verify_checksums<'a>(head: &[u8], payload: impl Iterator<Item = &'a [u8]>
     if sum.finish() == 0 { Ok(()) } else { Err(BadChecksum::Transport(ip.protocol)) }
 }
 
-/// Where the transport's checksum lies in `head`, if the packet is whole, has one, and it is there.
-fn checksum_field(ip: &IpLayout, head: &[u8]) -> Option<usize> {
+/// Where the transport's checksum lies in `head`; `None` when the packet has none, or is a fragment.
+fn checksum_field(ip: &IpLayout, head: &[u8]) -> Result<Option<usize>, BadChecksum> {
     let v4 = ip.src.is_ipv4();
     let (offset, min_len) = match ip.protocol {
         Protocol::TCP => (16, 20),
         Protocol::UDP => (6, 8),
         Protocol::ICMP if v4 => (2, 8),
         Protocol::ICMPV6 if !v4 => (2, 8),
-        _ => return None,
+        _ => return Ok(None),
     };
-    let whole = ip.fragment.is_none_or(|fragment| fragment.offset == 0 && !fragment.more);
-    (whole && head.len() >= ip.transport + min_len).then_some(ip.transport + offset)
+    if ip.fragment.is_some_and(|fragment| fragment.offset != 0 || fragment.more) {
+        return Ok(None);
+    }
+    if head.len().min(ip.total_len) < ip.transport + min_len {
+        return Err(BadChecksum::Truncated);
+    }
+    Ok(Some(ip.transport + offset))
 }
 
 /// The sum over pseudo header, transport header and data; `None` when bytes are missing.

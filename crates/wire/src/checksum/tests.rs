@@ -161,6 +161,9 @@ fn missing_bytes_and_bad_ipv4_headers_are_told_apart() {
     let mut packet = head(true, Protocol::TCP, 10);
     fill_checksums(&mut packet, core::iter::once(&[0; 10][..]));
     assert_eq!(verify_checksums(&packet, core::iter::once(&[0; 9][..])), Err(BadChecksum::Truncated));
+    packet[3] = 39; // the stated length ends inside the TCP header
+    fill_checksums(&mut packet, core::iter::once(&[0; 10][..]));
+    assert_eq!(verify_checksums(&packet, core::iter::once(&[0; 10][..])), Err(BadChecksum::Truncated));
     packet[8] ^= 1;
     assert_eq!(verify_checksums(&packet, core::iter::once(&[0; 10][..])), Err(BadChecksum::Ipv4Header));
 }

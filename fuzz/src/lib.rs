@@ -1,0 +1,97 @@
+//! What is fuzzed: functions that take arbitrary bytes and panic when they find a bug.
+//!
+//! The same functions are driven by libFuzzer (`fuzz_targets/`) and by a seeded runner on the stable
+//! toolchain (`src/bin/seeded.rs`), which starts from valid inputs that [`examples`] makes and damages them
+//! with [`mutate`]. Targets check more than survival: what parses must survive emitting and printing.
+
+pub mod examples;
+pub mod mutate;
+mod wire;
+
+pub use wire::{headers, line, packet};
+
+use sockeye_packet::Rng;
+
+/// Something to fuzz.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, also that of its file in `fuzz_targets/`.
+    pub name: &'static str,
+    /// Takes any bytes and panics on a bug.
+    pub run: fn(&[u8]),
+    /// Makes a valid input.
+    pub example: fn(&mut Rng) -> Vec<u8>,
+}
+
+/// All there is to fuzz.
+pub const TARGETS: &[Target] = &[
+    Target { name: "packet", run: packet, example: examples::packet },
+    Target { name: "headers", run: headers, example: examples::transport },
+    Target { name: "line", run: line, example: examples::line },
+];
+
+/// Input number `run` of `target` for a seed: a valid one, damaged more often than not.
+pub fn input(target: &Target, seed: u64, run: u64) -> Vec<u8> {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&run.to_le_bytes());
+    for (slot, byte) in key[16..].iter_mut().zip(target.name.bytes()) {
+        *slot = byte;
+    }
+    let rng = &mut Rng::new(key);
+    let mut bytes = (target.example)(rng);
+    // One in eight stays valid, so that the way behind the parsers is walked too.
+    for _ in 0..rng.below(8) {
+        let other = (target.example)(rng);
+        mutate::mutate(rng, &mut bytes, &other);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_seed_gives_one_input() {
+        for target in TARGETS {
+            assert_eq!(input(target, 1, 2), input(target, 1, 2));
+            let others = (0..20).filter(|run| input(target, 1, *run) != input(target, 2, *run));
+            assert!(others.count() > 15, "{} ignores its seed", target.name);
+        }
+    }
+
+    #[test]
+    fn every_target_has_a_file_for_libfuzzer() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz_targets");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .expect("the folder of targets")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().replace(".rs", ""))
+            .collect();
+        let mut names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        files.sort();
+        names.sort_unstable();
+        assert_eq!(files, names);
+    }
+
+    #[test]
+    fn examples_are_valid() {
+        let rng = &mut Rng::from_u64(1);
+        for _ in 0..1000 {
+            let packet = examples::packet(rng);
+            let (head, payload) = packet.split_at(sockeye_wire::header_len(&packet));
+            assert_eq!(sockeye_wire::verify_checksums(head, std::iter::once(payload)), Ok(()));
+            let line = String::from_utf8(examples::line(rng)).expect("text");
+            assert!(line.parse::<sockeye_wire::PacketLine>().is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_inputs_of_each_target_pass() {
+        for target in TARGETS {
+            for run in 0..1000 {
+                (target.run)(&input(target, 1, run));
+            }
+        }
+    }
+}
