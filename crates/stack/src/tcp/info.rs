@@ -4,7 +4,7 @@ use super::state::State;
 use core::time::Duration;
 
 /// How a connection is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpInfo {
     /// Its state.

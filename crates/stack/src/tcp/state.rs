@@ -4,9 +4,10 @@
 //! half-open record until its handshake is complete.
 
 /// State of a connection (RFC 9293 §3.3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum State {
     /// No connection: before the open, or after the end.
+    #[default]
     Closed,
     /// SYN sent, nothing heard.
     SynSent,

@@ -1,0 +1,266 @@
+//! Control messages (`struct cmsghdr`): reading what a program sends, writing what it receives.
+//!
+//! Layout of 64-bit Linux: a header of 16 bytes (length including the header, level, type), data, padding
+//! to 8 bytes. A program's buffer is hostile: lengths are checked against what is left of it before use,
+//! and each message takes at least its header, so reading ends.
+
+use crate::address::{interface_index, nic_of_index};
+use crate::options::{SocketKind, Stored};
+use crate::{Errno, flags::MessageFlags};
+use core::net::IpAddr;
+use core::time::Duration;
+use sockeye_packet::NicId;
+use sockeye_stack::{Domain, SockAddr};
+
+const HEADER: usize = 16;
+const ALIGNMENT: usize = 8;
+/// Options of the same meaning and, on 64-bit machines, the same layout as those without `NEW`.
+const SO_TIMESTAMP_NEW: i32 = 63;
+const SO_TIMESTAMPNS_NEW: i32 = 64;
+
+/// One control message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Control<'a> {
+    /// Whose message it is: `SOL_SOCKET`, `IPPROTO_IP`, …
+    pub level: i32,
+    /// Which of that level's messages (`SCM_RIGHTS`, `IP_PKTINFO`, …).
+    pub kind: i32,
+    /// What it says.
+    pub data: &'a [u8],
+}
+
+/// The control messages in `buffer`, in order. A length below the header's or beyond the buffer is EINVAL
+/// and ends the iteration; too few bytes for a header at the end are ignored, as by the kernel.
+pub fn parse(buffer: &[u8]) -> impl Iterator<Item = Result<Control<'_>, Errno>> {
+    let mut rest = buffer;
+    std::iter::from_fn(move || {
+        let (header, _) = rest.split_first_chunk::<HEADER>()?;
+        let len = u64::from_ne_bytes(*header.first_chunk()?);
+        let Some(len) = usize::try_from(len).ok().filter(|len| (HEADER..=rest.len()).contains(len)) else {
+            rest = &[];
+            return Some(Err(Errno::EINVAL));
+        };
+        let (level, kind) = (int(&header[8..]), int(&header[12..]));
+        let data = &rest[HEADER..len];
+        rest = rest.get(len.next_multiple_of(ALIGNMENT)..).unwrap_or(&[]);
+        Some(Ok(Control { level, kind, data }))
+    })
+}
+
+/// Whether a message passes descriptors or credentials: such messages belong to local sockets and are
+/// none of ours.
+pub fn is_local(buffer: &[u8]) -> bool {
+    parse(buffer)
+        .flatten()
+        .any(|c| c.level == libc::SOL_SOCKET && matches!(c.kind, libc::SCM_RIGHTS | libc::SCM_CREDENTIALS))
+}
+
+/// What the control messages of a sent datagram ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SendControls {
+    /// The source address (`IP_PKTINFO`, `IPV6_PKTINFO`), when it isn't the unspecified one.
+    pub source: Option<IpAddr>,
+    /// The interface to leave by.
+    pub nic: Option<NicId>,
+    /// Time to live or hop limit.
+    pub ttl: Option<u8>,
+    /// Type of service or traffic class.
+    pub tos: Option<u8>,
+}
+
+/// Reads the control messages of a `sendmsg` on an INET or INET6 datagram socket.
+///
+/// EINVAL for what the kernel does not know at these levels, for wrong lengths and values out of range;
+/// messages of other levels are ignored. Descriptors and credentials mean nothing here and are ignored too.
+pub fn parse_send(buffer: &[u8], domain: Domain) -> Result<SendControls, Errno> {
+    let mut controls = SendControls::default();
+    for control in parse(buffer) {
+        let control = control?;
+        match control.level {
+            libc::SOL_SOCKET => match control.kind {
+                libc::SCM_RIGHTS | libc::SCM_CREDENTIALS => {}
+                _ => return Err(Errno::EINVAL),
+            },
+            libc::IPPROTO_IP => read_ip(control, &mut controls)?,
+            libc::IPPROTO_IPV6 if domain == Domain::Inet6 => read_ipv6(control, &mut controls)?,
+            libc::IPPROTO_UDP => return Err(Errno::EINVAL),
+            _ => {}
+        }
+    }
+    Ok(controls)
+}
+
+fn read_ip(control: Control<'_>, controls: &mut SendControls) -> Result<(), Errno> {
+    match (control.kind, control.data) {
+        (libc::IP_PKTINFO, data) if data.len() == 12 => {
+            controls.nic = nic_of(&data[..4])?;
+            // struct in_pktinfo: index, ipi_spec_dst (the source to use), ipi_addr.
+            let source = [data[4], data[5], data[6], data[7]];
+            controls.source = (source != [0; 4]).then_some(IpAddr::from(source));
+        }
+        (libc::IP_TTL, data) if data.len() == 4 => {
+            let ttl = u8::try_from(int(data)).ok().filter(|&ttl| ttl > 0);
+            controls.ttl = Some(ttl.ok_or(Errno::EINVAL)?);
+        }
+        (libc::IP_TOS, &[tos]) => controls.tos = Some(tos),
+        (libc::IP_TOS, data) if data.len() == 4 => {
+            controls.tos = Some(u8::try_from(int(data)).map_err(|_| Errno::EINVAL)?);
+        }
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(())
+}
+
+fn read_ipv6(control: Control<'_>, controls: &mut SendControls) -> Result<(), Errno> {
+    match (control.kind, control.data) {
+        (libc::IPV6_PKTINFO | libc::IPV6_2292PKTINFO, data) => {
+            // struct in6_pktinfo: the address comes first.
+            let address = data.first_chunk::<16>().filter(|_| data.len() >= 20).ok_or(Errno::EINVAL)?;
+            controls.nic = nic_of(&data[16..20])?;
+            controls.source = (*address != [0; 16]).then(|| IpAddr::from(*address).to_canonical());
+        }
+        (libc::IPV6_HOPLIMIT | libc::IPV6_2292HOPLIMIT, data) => controls.ttl = byte_or_default(data)?,
+        (libc::IPV6_TCLASS, data) => controls.tos = byte_or_default(data)?,
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(())
+}
+
+/// A byte spelled as an `int`, where -1 stands for the default.
+fn byte_or_default(data: &[u8]) -> Result<Option<u8>, Errno> {
+    match int(data) {
+        _ if data.len() != 4 => Err(Errno::EINVAL),
+        -1 => Ok(None),
+        value => u8::try_from(value).map(Some).map_err(|_| Errno::EINVAL),
+    }
+}
+
+fn nic_of(index: &[u8]) -> Result<Option<NicId>, Errno> {
+    match int(index) {
+        0 => Ok(None),
+        index => nic_of_index(index as u32).map(Some).ok_or(Errno::ENODEV),
+    }
+}
+
+/// Where a received datagram came from and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The address it was sent to.
+    pub to: SockAddr,
+    /// The interface it came in by.
+    pub nic: NicId,
+    /// Time to live or hop limit on arrival.
+    pub ttl: u8,
+    /// Type of service or traffic class on arrival.
+    pub tos: u8,
+    /// Wall-clock time of arrival, since 1970.
+    pub at: Duration,
+}
+
+/// Appends the control messages that the socket's options ask for, in the kernel's order.
+pub fn write_received(out: &mut ControlWriter, stored: &Stored, kind: SocketKind, received: &Received) {
+    let wants = |level, name| stored.is_on(level, name);
+    write_timestamp(out, stored, received.at);
+    let from_v4 = received.to.ip_addr().is_ipv4();
+    if kind.domain == Domain::Inet6 {
+        if wants(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) {
+            let mut info = [0; 20];
+            info[..16].copy_from_slice(&received.to.ip);
+            info[16..].copy_from_slice(&interface_index(received.nic).to_ne_bytes());
+            out.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+        }
+        if !from_v4 {
+            if wants(libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT) {
+                out.put_int(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, received.ttl.into());
+            }
+            if wants(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS) {
+                out.put_int(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, received.tos.into());
+            }
+        }
+    }
+    let IpAddr::V4(to) = received.to.ip_addr() else { return };
+    if wants(libc::IPPROTO_IP, libc::IP_PKTINFO) {
+        let mut info = [0; 12];
+        info[..4].copy_from_slice(&interface_index(received.nic).to_ne_bytes());
+        info[4..8].copy_from_slice(&to.octets());
+        info[8..].copy_from_slice(&to.octets());
+        out.put(libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+    }
+    if wants(libc::IPPROTO_IP, libc::IP_RECVTTL) {
+        out.put_int(libc::IPPROTO_IP, libc::IP_TTL, received.ttl.into());
+    }
+    if wants(libc::IPPROTO_IP, libc::IP_RECVTOS) {
+        out.put(libc::IPPROTO_IP, libc::IP_TOS, &[received.tos]);
+    }
+}
+
+/// Appends the time of arrival when `SO_TIMESTAMP` or `SO_TIMESTAMPNS` asks for it.
+pub fn write_timestamp(out: &mut ControlWriter, stored: &Stored, at: Duration) {
+    let pair = |fraction: u32| {
+        let mut data = [0; 16];
+        data[..8].copy_from_slice(&(at.as_secs() as i64).to_ne_bytes());
+        data[8..].copy_from_slice(&i64::from(fraction).to_ne_bytes());
+        data
+    };
+    // Nanoseconds win over microseconds, and each answers with a message of its own number.
+    for (name, fraction) in [
+        (libc::SO_TIMESTAMPNS, at.subsec_nanos()),
+        (SO_TIMESTAMPNS_NEW, at.subsec_nanos()),
+        (libc::SO_TIMESTAMP, at.subsec_micros()),
+        (SO_TIMESTAMP_NEW, at.subsec_micros()),
+    ] {
+        if stored.is_on(libc::SOL_SOCKET, name) {
+            return out.put(libc::SOL_SOCKET, name, &pair(fraction));
+        }
+    }
+}
+
+/// Writes control messages into a buffer of the receiver's size.
+#[derive(Clone, Debug)]
+pub struct ControlWriter {
+    bytes: Vec<u8>,
+    room: usize,
+    truncated: bool,
+}
+
+impl ControlWriter {
+    /// A writer of at most `room` bytes.
+    pub fn new(room: usize) -> ControlWriter {
+        ControlWriter { bytes: Vec::new(), room, truncated: false }
+    }
+
+    /// Appends one message. Without room for its header it is left out, without room for all of its data it
+    /// is cut; both mark the message as truncated (`MSG_CTRUNC`).
+    pub fn put(&mut self, level: i32, kind: i32, data: &[u8]) {
+        let left = self.room - self.bytes.len();
+        if left < HEADER {
+            self.truncated = true;
+            return;
+        }
+        let len = (HEADER + data.len()).min(left);
+        self.truncated |= len < HEADER + data.len();
+        self.bytes.extend_from_slice(&(len as u64).to_ne_bytes());
+        self.bytes.extend_from_slice(&level.to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(&data[..len - HEADER]);
+        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT).min(self.room), 0);
+    }
+
+    /// Appends a message whose data is an `int`.
+    pub fn put_int(&mut self, level: i32, kind: i32, value: i32) {
+        self.put(level, kind, &value.to_ne_bytes());
+    }
+
+    /// The bytes for the program's buffer, `msg_controllen` of them, and notes truncation in `flags`.
+    pub fn finish(self, flags: &mut MessageFlags) -> Vec<u8> {
+        flags.control_truncated |= self.truncated;
+        self.bytes
+    }
+}
+
+fn int(data: &[u8]) -> i32 {
+    data.first_chunk().map_or(0, |b| i32::from_ne_bytes(*b))
+}
+
+#[cfg(test)]
+mod tests;

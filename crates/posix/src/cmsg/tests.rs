@@ -1,0 +1,148 @@
+use super::*;
+use proptest::prelude::*;
+use sockeye_stack::SocketType;
+
+fn build(messages: &[(i32, i32, &[u8])]) -> Vec<u8> {
+    let mut writer = ControlWriter::new(usize::MAX);
+    for (level, kind, data) in messages {
+        writer.put(*level, *kind, data);
+    }
+    writer.finish(&mut MessageFlags::default())
+}
+
+#[test]
+fn writes_what_it_reads_with_padding_between() {
+    let bytes = build(&[(1, 2, &[1, 2, 3]), (3, 4, &[])]);
+    assert_eq!(bytes.len(), 24 + 16);
+    let parsed: Vec<_> = parse(&bytes).map(Result::unwrap).collect();
+    assert_eq!(parsed[0], Control { level: 1, kind: 2, data: &[1, 2, 3] });
+    assert_eq!(parsed[1], Control { level: 3, kind: 4, data: &[] });
+    assert_eq!(parsed.len(), 2);
+}
+
+#[test]
+fn a_length_that_lies_is_invalid_and_ends_the_buffer() {
+    for len in [0_u64, 15, 41, u64::MAX] {
+        let mut bytes = build(&[(1, 2, &[0; 8]), (1, 2, &[])]);
+        bytes[..8].copy_from_slice(&len.to_ne_bytes());
+        let parsed: Vec<_> = parse(&bytes).collect();
+        assert_eq!(parsed, [Err(Errno::EINVAL)], "length {len}");
+    }
+    assert_eq!(parse(&[0; 15]).count(), 0);
+}
+
+#[test]
+fn pktinfo_ttl_and_tos_of_a_sent_datagram() {
+    let mut info = [0; 12];
+    info[..4].copy_from_slice(&2_u32.to_ne_bytes());
+    info[4..8].copy_from_slice(&[10, 77, 0, 2]);
+    let bytes = build(&[
+        (libc::IPPROTO_IP, libc::IP_PKTINFO, &info),
+        (libc::IPPROTO_IP, libc::IP_TTL, &9_i32.to_ne_bytes()),
+        (libc::IPPROTO_IP, libc::IP_TOS, &[0x10]),
+        (libc::SOL_SOCKET, libc::SCM_RIGHTS, &[0; 4]),
+    ]);
+    let expected = SendControls {
+        source: Some(IpAddr::from([10, 77, 0, 2])),
+        nic: Some(NicId(1)),
+        ttl: Some(9),
+        tos: Some(0x10),
+    };
+    assert_eq!(parse_send(&bytes, Domain::Inet), Ok(expected));
+    assert!(is_local(&bytes));
+}
+
+#[test]
+fn values_out_of_range_and_unknown_messages_are_refused() {
+    let refused = [
+        (libc::IPPROTO_IP, libc::IP_TTL, 0),
+        (libc::IPPROTO_IP, libc::IP_TTL, 256),
+        (libc::IPPROTO_IP, libc::IP_TOS, -1),
+        (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, 256),
+        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, -2),
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 0),
+        (libc::IPPROTO_IP, 200, 0),
+        (libc::SOL_SOCKET, 200, 0),
+    ];
+    for (level, kind, value) in refused {
+        let bytes = build(&[(level, kind, &i32::to_ne_bytes(value))]);
+        assert_eq!(parse_send(&bytes, Domain::Inet6), Err(Errno::EINVAL), "{level} {kind} {value}");
+    }
+    let default = build(&[(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, &(-1_i32).to_ne_bytes())]);
+    assert_eq!(parse_send(&default, Domain::Inet6), Ok(SendControls::default()));
+}
+
+#[test]
+fn a_received_datagram_tells_what_was_asked_for() {
+    let received = Received {
+        to: SockAddr::new(IpAddr::from([10, 77, 0, 3]), 53),
+        nic: NicId(1),
+        ttl: 61,
+        tos: 4,
+        at: Duration::new(7, 2_000),
+    };
+    let kind = SocketKind { domain: Domain::Inet, kind: SocketType::Datagram };
+    let mut stored = Stored::default();
+    let mut nothing = ControlWriter::new(64);
+    write_received(&mut nothing, &stored, kind, &received);
+    assert!(nothing.finish(&mut MessageFlags::default()).is_empty());
+
+    stored.set(libc::SOL_SOCKET, libc::SO_TIMESTAMP, 1);
+    stored.set(libc::IPPROTO_IP, libc::IP_PKTINFO, 1);
+    stored.set(libc::IPPROTO_IP, libc::IP_RECVTTL, 1);
+    let mut writer = ControlWriter::new(512);
+    write_received(&mut writer, &stored, kind, &received);
+    let mut flags = MessageFlags::default();
+    let bytes = writer.finish(&mut flags);
+    assert!(!flags.control_truncated);
+    let parsed: Vec<_> = parse(&bytes).map(Result::unwrap).collect();
+    assert_eq!(parsed[0].kind, libc::SCM_TIMESTAMP);
+    assert_eq!(parsed[0].data[8], 2);
+    assert_eq!(parsed[1].data, [2, 0, 0, 0, 10, 77, 0, 3, 10, 77, 0, 3]);
+    assert_eq!(parsed[2].data, [61, 0, 0, 0]);
+}
+
+#[test]
+fn too_little_room_cuts_and_says_so() {
+    let mut writer = ControlWriter::new(18);
+    writer.put(1, 2, &[1, 2, 3, 4]);
+    writer.put(1, 2, &[1]);
+    let mut flags = MessageFlags::default();
+    let bytes = writer.finish(&mut flags);
+    assert_eq!(bytes.len(), 18);
+    assert!(flags.control_truncated);
+    assert_eq!(parse(&bytes).next(), Some(Ok(Control { level: 1, kind: 2, data: &[1, 2] })));
+}
+
+proptest! {
+    #[test]
+    fn any_buffer_is_read_without_panic_and_within_bounds(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(parse(&bytes).count() <= bytes.len() / HEADER + 1);
+        let _ = parse_send(&bytes, Domain::Inet6);
+        let _ = is_local(&bytes);
+    }
+
+    /// Plausible lengths reach deeper than random bytes do.
+    #[test]
+    fn plausible_buffers_are_read_without_panic(
+        messages in proptest::collection::vec((0_u64..40, prop_oneof![Just(0), Just(1), Just(41)], 0..60_i32, any::<[u8; 24]>()), 0..6),
+    ) {
+        let mut bytes = Vec::new();
+        for (len, level, kind, data) in messages {
+            bytes.extend_from_slice(&len.to_ne_bytes());
+            bytes.extend_from_slice(&i32::to_ne_bytes(level));
+            bytes.extend_from_slice(&kind.to_ne_bytes());
+            bytes.extend_from_slice(&data);
+        }
+        let _ = parse_send(&bytes, Domain::Inet6);
+    }
+
+    #[test]
+    fn the_writer_never_exceeds_its_room(room in 0_usize..80, parts in proptest::collection::vec(0_usize..30, 0..5)) {
+        let mut writer = ControlWriter::new(room);
+        for len in parts {
+            writer.put(1, 2, &vec![0; len]);
+        }
+        prop_assert!(writer.finish(&mut MessageFlags::default()).len() <= room);
+    }
+}
