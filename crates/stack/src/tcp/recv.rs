@@ -263,7 +263,7 @@ impl RecvBuffer {
         let end = start + payload.len() as u64;
         let part = |from: u64, to: u64| payload.slice((from - start) as usize, (to - start) as usize);
         // The first island that reaches `start`, if only to touch it.
-        let mut at = self.islands.partition_point(|island| island.end() < start);
+        let at = self.islands.partition_point(|island| island.end() < start);
         let mut position = start;
         while position < end {
             let island = self.islands.get(at).map(|island| island.start()..island.end());

@@ -123,7 +123,7 @@ mod tests {
     use proptest::prelude::*;
 
     const MIN: Duration = Duration::from_millis(200);
-    const MAX: Duration = Duration::from_secs(120);
+    const MAX: Duration = Duration::from_mins(2);
 
     fn estimator() -> RttEstimator {
         RttEstimator::new(Duration::from_secs(1), MIN, MAX)

@@ -6,6 +6,7 @@
 //! segment size. Real arithmetic is `f64` with the operations of `core` only: the same on every machine.
 
 use super::{AckEvent, Controller, MAX_CWND, initial_window, slow_start};
+use alloc::boxed::Box;
 use core::time::Duration;
 use sockeye_packet::Instant;
 
@@ -26,8 +27,8 @@ pub struct Cubic {
     timed_out: bool,
     /// When the latest acknowledgement arrived.
     last_ack: Instant,
-    /// What [`Controller::undo`] goes back to (RFC 9438 §4.9).
-    prior: Option<Windows>,
+    /// What [`Controller::undo`] goes back to (RFC 9438 §4.9); boxed, for most connections never need it.
+    prior: Option<Box<Windows>>,
 }
 
 /// All that a congestion event changes.
@@ -37,9 +38,9 @@ struct Windows {
     /// Growth of less than a byte.
     fraction: f64,
     ssthresh: usize,
-    /// W_max: the window at the latest congestion event, less when it converges; 0 when there was none.
+    /// `W_max`: the window at the latest congestion event, less when it converges; 0 when there was none.
     w_max: f64,
-    /// cwnd_prior: the window just before the latest reduction.
+    /// `cwnd_prior`: the window just before the latest reduction.
     cwnd_prior: f64,
     /// The congestion avoidance stage, from its first acknowledgement to the next congestion event.
     epoch: Option<Epoch>,
@@ -48,13 +49,13 @@ struct Windows {
 /// The curve of one congestion avoidance stage.
 #[derive(Clone, Copy, Debug)]
 struct Epoch {
-    /// t_epoch, moved on by the time in which the application limited the window.
+    /// `t_epoch`, moved on by the time in which the application limited the window.
     start: Instant,
     /// K in seconds.
     k: f64,
     /// The window at `start + K`.
     plateau: f64,
-    /// W_est: the window that Reno would have.
+    /// `W_est`: the window that Reno would have.
     w_est: f64,
 }
 
@@ -81,7 +82,7 @@ impl Cubic {
 
     /// RFC 9438 §4.6 and §4.7: the new threshold and plateau.
     fn reduce(&mut self, in_flight: usize) {
-        self.prior = Some(self.windows.clone());
+        self.prior = Some(Box::new(self.windows.clone()));
         let Windows { cwnd, fraction, ssthresh, w_max, cwnd_prior, epoch } = &mut self.windows;
         let window = *cwnd as f64;
         // A flow that is stopped below its former W_max leaves room for a newer one (fast convergence).
@@ -141,7 +142,7 @@ impl Windows {
 }
 
 impl Epoch {
-    /// W_cubic, `elapsed` seconds after the start; `scale` is C in bytes.
+    /// `W_cubic`, `elapsed` seconds after the start; `scale` is C in bytes.
     fn w_cubic(&self, elapsed: f64, scale: f64) -> f64 {
         let t = elapsed - self.k;
         scale * t * t * t + self.plateau
@@ -206,7 +207,7 @@ impl Controller for Cubic {
         if let Some(prior) = self.prior.take()
             && self.windows.cwnd < prior.cwnd
         {
-            self.windows = prior;
+            self.windows = *prior;
             self.timed_out = false;
         }
     }

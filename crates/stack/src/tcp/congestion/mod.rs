@@ -45,7 +45,7 @@ pub trait Controller: Send + Debug {
     /// New data was acknowledged while not in recovery.
     fn on_ack(&mut self, event: &AckEvent);
     /// A loss was found by acknowledgements, or ECN reported congestion; at most once per round trip.
-    /// `in_flight` is the FlightSize (SND.NXT − SND.UNA) at that moment.
+    /// `in_flight` is the RFC's `FlightSize` (SND.NXT − SND.UNA) at that moment.
     fn on_congestion(&mut self, now: Instant, in_flight: usize);
     /// The retransmission timer expired. Repeated expiries for the same data are reported too.
     fn on_timeout(&mut self, now: Instant, in_flight: usize);

@@ -59,6 +59,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// An idle connection is to cost little: each buffer is a part of it.
+#[test]
+fn buffers_are_small() {
+    assert!(size_of::<crate::tcp::send::SendBuffer>() <= 136);
+    assert!(size_of::<crate::tcp::recv::RecvBuffer>() <= 232);
+    assert!(size_of::<crate::tcp::rtt::RttEstimator>() <= 128);
+    assert!(size_of::<crate::tcp::congestion::Congestion>() <= 128);
+}
+
 proptest! {
     #[test]
     fn behaves_as_a_list_of_bytes(steps in proptest::collection::vec(step(), 0..80)) {

@@ -1,5 +1,6 @@
 use super::*;
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::vec;
 use proptest::prelude::*;
 
@@ -120,14 +121,14 @@ impl Model {
     fn insert(&mut self, start: usize, data: &[u8]) -> (u32, Option<Range<u32>>) {
         let mut duplicate: Option<Range<usize>> = None;
         for (position, &byte) in (start..).zip(data) {
-            if self.bytes.contains_key(&position) {
-                match &mut duplicate {
-                    None => duplicate = Some(position..position + 1),
-                    Some(range) if range.end == position => range.end += 1,
-                    Some(_) => {}
-                }
-            } else {
-                self.bytes.insert(position, byte);
+            if let Entry::Vacant(entry) = self.bytes.entry(position) {
+                entry.insert(byte);
+                continue;
+            }
+            match &mut duplicate {
+                None => duplicate = Some(position..position + 1),
+                Some(range) if range.end == position => range.end += 1,
+                Some(_) => {}
             }
         }
         let before = self.next;
@@ -226,7 +227,7 @@ proptest! {
                     prop_assert_eq!(buffer.peek(max).to_vec(), stream(model.read, n));
                 }
             }
-            let ahead: usize = model.islands().iter().map(|range| range.len()).sum();
+            let ahead: usize = model.islands().iter().map(ExactSizeIterator::len).sum();
             prop_assert_eq!((buffer.len(), buffer.out_of_order_len()), (model.next - model.read, ahead));
             prop_assert!(pinned(&buffer) <= 4 * buffer.charged(), "{} {}", pinned(&buffer), buffer.charged());
         }

@@ -17,6 +17,10 @@ fn after_loss(segments: usize) -> Cubic {
     cubic
 }
 
+fn assert_near(value: f64, expected: f64) {
+    assert!((value - expected).abs() < 1e-6, "{value} is not {expected}");
+}
+
 /// Acknowledges a full window, segment by segment, in each of `rounds` round trips.
 fn run_rounds(cubic: &mut Cubic, start: Instant, rounds: u32, mut each: impl FnMut(f64, usize)) -> Instant {
     let mut now = start;
@@ -40,7 +44,7 @@ fn cube_roots() {
             assert!(error < 1e-14, "{x}: {error}");
         }
     }
-    assert_eq!(cube_root(0.0), 0.0);
+    assert!(cube_root(0.0).abs() < f64::EPSILON);
 }
 
 #[test]
@@ -48,10 +52,10 @@ fn a_loss_takes_three_tenths() {
     let cubic = after_loss(100);
     assert_eq!(cubic.cwnd(), 102_200);
     assert_eq!(cubic.ssthresh(), 102_200);
-    assert_eq!(cubic.windows.w_max, 146_000.0);
+    assert_near(cubic.windows.w_max, 146_000.0);
 }
 
-/// RFC 9438 figure 1: concave to W_max at t = K, then convex.
+/// RFC 9438 figure 1: concave to `W_max` at t = K, then convex.
 #[test]
 fn follows_the_curve_through_its_plateau() {
     let segments = 1000.0;
@@ -70,7 +74,7 @@ fn follows_the_curve_through_its_plateau() {
     assert!(cubic.cwnd() as f64 / MSS as f64 > segments * 1.4);
 }
 
-/// RFC 9438 §4.3: with a short round trip W_est leads, at alpha until W_max and then at one segment.
+/// RFC 9438 §4.3: with a short round trip `W_est` leads, at alpha until `W_max` and then at one segment.
 #[test]
 fn is_never_slower_than_reno() {
     let short = Duration::from_millis(2);
@@ -95,8 +99,8 @@ fn converges_when_stopped_below_its_former_plateau() {
     let mut cubic = after_loss(100);
     let window = cubic.cwnd();
     cubic.on_congestion(Instant::ZERO, window);
-    assert_eq!(cubic.windows.w_max, 102_200.0 * 0.85);
-    assert_eq!(cubic.windows.cwnd_prior, 102_200.0);
+    assert_near(cubic.windows.w_max, 102_200.0 * 0.85);
+    assert_near(cubic.windows.cwnd_prior, 102_200.0);
     assert_eq!(cubic.cwnd(), 71_540);
 }
 
@@ -139,9 +143,9 @@ fn time_without_growth_does_not_count() {
     let mut busy = after_loss(500);
     let now = run_rounds(&mut busy, Instant::from_millis(1), 10, |_, _| ());
     let mut idle = busy.clone();
-    let later = now + Duration::from_secs(60);
+    let later = now + Duration::from_mins(1);
     idle.on_ack(&AckEvent { app_limited: true, ..ack(now + Duration::from_secs(20), MSS) });
-    idle.on_idle(Duration::from_secs(40), Duration::from_secs(120));
+    idle.on_idle(Duration::from_secs(40), Duration::from_mins(2));
     assert_eq!(idle.cwnd(), busy.cwnd());
     run_rounds(&mut busy, now, 10, |_, _| ());
     run_rounds(&mut idle, later, 10, |_, _| ());
