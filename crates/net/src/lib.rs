@@ -1,1 +1,52 @@
-//! Skeleton.
+//! Sockets in user space, for Rust programs and for tests.
+//!
+//! A [`Network`] is a set of [`Host`]s on one switch in memory, each with a TCP/IP stack of its own.
+//! [`TcpListener`], [`TcpStream`] and [`UdpSocket`] are used as those of `std::net`; the links between
+//! the hosts can lose, delay and reorder packets, and be captured. A [`Simulation`] runs a network under
+//! virtual time, the same way every time.
+//!
+//! ```
+//! use sockeye::{HostConfig, NetemConfig, Network};
+//!
+//! let bad_link: NetemConfig = "delay 5ms loss 2%".parse().unwrap();
+//! let network = Network::builder()
+//!     .host("server", HostConfig::default())
+//!     .host("client", HostConfig { link: bad_link.into(), ..HostConfig::default() })
+//!     .build()?;
+//! let (server, client) = (network.host("server")?, network.host("client")?);
+//! let echo = server.udp_bind((server.ipv4(), 7))?;
+//! client.udp_bind((client.ipv4(), 0))?.send_to(b"anybody?", (server.ipv4(), 7))?;
+//! # drop(echo);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod blocking;
+mod builder;
+mod clock;
+mod driver;
+mod error;
+mod host;
+mod network;
+mod simulation;
+mod socket;
+mod subnet;
+mod waiters;
+mod wire;
+
+pub use blocking::tcp::{Incoming, TcpListener, TcpStream};
+pub use blocking::udp::UdpSocket;
+pub use builder::{HostConfig, LinkConfig, NetworkBuilder};
+pub use error::Error;
+pub use host::{Host, HostId};
+pub use network::Network;
+pub use simulation::Simulation;
+pub use subnet::Subnet;
+
+pub use sockeye_link as link;
+pub use sockeye_link::fabric::Direction;
+pub use sockeye_link::netem::NetemConfig;
+pub use sockeye_packet as packet;
+pub use sockeye_packet::Instant;
+pub use sockeye_stack as stack;

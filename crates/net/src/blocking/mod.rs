@@ -1,0 +1,164 @@
+//! Sockets for threads: what `std::net` has, over the stack.
+//!
+//! Blocking is the asynchronous way of waiting plus a parked thread: the waker of a thread ends its
+//! sleep. Before it sleeps, the thread watches for 2 µs whether that is needed at all.
+
+pub(crate) mod tcp;
+pub(crate) mod udp;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+/// How long a thread watches before it sleeps.
+const SPIN: Duration = Duration::from_micros(2);
+
+/// A thread that waits for a socket.
+#[derive(Debug)]
+struct Parker {
+    thread: Thread,
+    state: AtomicU8,
+}
+
+/// The thread runs.
+const RUNNING: u8 = 0;
+/// The thread sleeps, or is about to.
+const PARKED: u8 = 1;
+/// The thread was woken since it last looked.
+const NOTIFIED: u8 = 2;
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Only who sleeps costs a system call.
+        if self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED {
+            self.thread.unpark();
+        }
+    }
+}
+
+impl Parker {
+    /// Sleeps until woken or the deadline; false for the latter.
+    fn park(&self, deadline: Option<Instant>) -> bool {
+        let started = Instant::now();
+        while self.state.load(Ordering::Acquire) != NOTIFIED && started.elapsed() < SPIN {
+            std::hint::spin_loop();
+        }
+        if self.state.compare_exchange(RUNNING, PARKED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            while self.state.load(Ordering::Acquire) == PARKED {
+                match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                    None => std::thread::park(),
+                    Some(Duration::ZERO) => break,
+                    Some(time) => std::thread::park_timeout(time),
+                }
+            }
+        }
+        self.state.swap(RUNNING, Ordering::AcqRel) == NOTIFIED
+    }
+}
+
+thread_local! {
+    static PARKER: (Arc<Parker>, Waker) = {
+        let parker = Arc::new(Parker { thread: std::thread::current(), state: AtomicU8::new(RUNNING) });
+        (Arc::clone(&parker), Waker::from(parker))
+    };
+}
+
+/// Polls until there is a result. Sleeps in between, at most until `deadline`, and then fails with
+/// `timed_out`.
+fn block_on<R>(
+    deadline: Option<Instant>,
+    timed_out: io::ErrorKind,
+    mut poll: impl FnMut(Option<&Waker>) -> Poll<io::Result<R>>,
+) -> io::Result<R> {
+    let (parker, waker) = PARKER.with(|(parker, waker)| (Arc::clone(parker), waker.clone()));
+    loop {
+        match poll(Some(&waker)) {
+            Poll::Ready(result) => return result,
+            Poll::Pending if parker.park(deadline) => {}
+            // What came with the deadline still counts.
+            Poll::Pending => {
+                return match poll(None) {
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                        Err(timed_out.into())
+                    }
+                    Poll::Ready(result) => result,
+                    Poll::Pending => Err(timed_out.into()),
+                };
+            }
+        }
+    }
+}
+
+/// How the clones of a socket wait.
+#[derive(Debug)]
+struct Waiting {
+    nonblocking: AtomicBool,
+    read_timeout: Timeout,
+    write_timeout: Timeout,
+}
+
+/// A time in nanoseconds; 0 for no limit.
+#[derive(Debug, Default)]
+struct Timeout(AtomicU64);
+
+impl Timeout {
+    /// As std has it, a timeout of zero is refused.
+    fn set(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let nanos = match timeout {
+            None => 0,
+            Some(Duration::ZERO) => return Err(io::ErrorKind::InvalidInput.into()),
+            Some(timeout) => u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
+        };
+        self.0.store(nanos, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn get(&self) -> Option<Duration> {
+        Some(Duration::from_nanos(self.0.load(Ordering::Relaxed))).filter(|timeout| !timeout.is_zero())
+    }
+}
+
+impl Waiting {
+    fn new() -> Arc<Waiting> {
+        Arc::new(Waiting {
+            nonblocking: AtomicBool::new(false),
+            read_timeout: Timeout::default(),
+            write_timeout: Timeout::default(),
+        })
+    }
+
+    fn set_nonblocking(&self, nonblocking: bool) {
+        self.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+
+    /// Makes a call in the way the socket is set to.
+    fn wait<R>(
+        &self,
+        timeout: &Timeout,
+        mut poll: impl FnMut(Option<&Waker>) -> Poll<io::Result<R>>,
+    ) -> io::Result<R> {
+        if self.nonblocking.load(Ordering::Relaxed) {
+            return match poll(None) {
+                Poll::Ready(result) => result,
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            };
+        }
+        let deadline = timeout.get().and_then(|timeout| Instant::now().checked_add(timeout));
+        block_on(deadline, io::ErrorKind::WouldBlock, poll)
+    }
+
+    fn read<R>(&self, poll: impl FnMut(Option<&Waker>) -> Poll<io::Result<R>>) -> io::Result<R> {
+        self.wait(&self.read_timeout, poll)
+    }
+
+    fn write<R>(&self, poll: impl FnMut(Option<&Waker>) -> Poll<io::Result<R>>) -> io::Result<R> {
+        self.wait(&self.write_timeout, poll)
+    }
+}

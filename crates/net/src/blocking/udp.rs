@@ -1,0 +1,98 @@
+//! UDP sockets for threads.
+
+use super::Waiting;
+use crate::host::Host;
+use crate::socket::Socket;
+use sockeye_stack::{RecvFlags, SocketOption, SocketType};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Sends and receives datagrams, as [`std::net::UdpSocket`].
+#[derive(Debug)]
+pub struct UdpSocket {
+    socket: Arc<Socket>,
+    waiting: Arc<Waiting>,
+}
+
+impl UdpSocket {
+    pub(crate) fn bind(host: &Host, addr: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = Socket::new(host, addr, SocketType::Datagram)?;
+        socket.bind(addr)?;
+        Ok(UdpSocket { socket: Arc::new(socket), waiting: Waiting::new() })
+    }
+
+    /// Connects to a peer: [`UdpSocket::send`] sends to it, and only its datagrams are received.
+    pub fn connect(&self, addr: impl Into<SocketAddr>) -> io::Result<()> {
+        self.socket.start_connect(addr.into())
+    }
+
+    /// Sends a datagram to an address.
+    pub fn send_to(&self, data: &[u8], addr: impl Into<SocketAddr>) -> io::Result<usize> {
+        let addr = addr.into();
+        self.waiting.write(|waker| self.socket.poll_send_to(waker, data, Some(addr)))
+    }
+
+    /// Sends a datagram to the peer.
+    pub fn send(&self, data: &[u8]) -> io::Result<usize> {
+        self.waiting.write(|waker| self.socket.poll_send_to(waker, data, None))
+    }
+
+    /// Receives a datagram and says whose it is. What doesn't fit in `buf` is lost.
+    pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.waiting.read(|waker| self.socket.poll_recv_from(waker, buf, RecvFlags::default()))
+    }
+
+    /// Receives a datagram. What doesn't fit in `buf` is lost.
+    pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.recv_from(buf).map(|(len, _)| len)
+    }
+
+    /// As [`UdpSocket::recv_from`], but leaves the datagram in the queue.
+    pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let flags = RecvFlags { peek: true, ..RecvFlags::default() };
+        self.waiting.read(|waker| self.socket.poll_recv_from(waker, buf, flags))
+    }
+
+    /// The address it is bound to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The peer it is connected to.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.peer_addr()
+    }
+
+    /// Another handle to the same socket.
+    pub fn try_clone(&self) -> io::Result<UdpSocket> {
+        Ok(UdpSocket { socket: Arc::clone(&self.socket), waiting: Arc::clone(&self.waiting) })
+    }
+
+    /// Limits how long receiving waits; it then fails with [`io::ErrorKind::WouldBlock`].
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.waiting.read_timeout.set(timeout)
+    }
+
+    /// Limits how long sending waits; it then fails with [`io::ErrorKind::WouldBlock`].
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.waiting.write_timeout.set(timeout)
+    }
+
+    /// Whether calls fail with [`io::ErrorKind::WouldBlock`] rather than wait.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.waiting.set_nonblocking(nonblocking);
+        Ok(())
+    }
+
+    /// Whether datagrams may be sent to broadcast addresses.
+    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
+        self.socket.set_option(SocketOption::Broadcast(broadcast))
+    }
+
+    /// Takes the pending error, such as that nobody listens at the peer's port.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(self.socket.take_error())
+    }
+}

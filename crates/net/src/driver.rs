@@ -1,0 +1,383 @@
+//! What makes hosts go: one host after the other takes in its packets, does what is due, and gives out
+//! its packets, until nothing moves.
+//!
+//! The same code serves whoever turns a manual network, the driver thread of a threaded one, and every
+//! thread that makes a socket call there: it does the protocol work of its own host, of the peer that its
+//! packets reach and of the answers, without waking anybody who isn't parked. What keeps that safe:
+//!
+//! - A host's lock is a leaf: the wire and wakers are called with no host's lock held.
+//! - A host's `busy` flag is the token of the one thread that moves its packets, so they keep their order.
+//!   Others set `work` and leave; the holder looks at `work` again after it has put the token back.
+//! - A thread holds at most one token at a time.
+
+use crate::clock::Clock;
+use crate::host::{HostCore, HostState, Token};
+use crate::wire::Wire;
+use sockeye_packet::{Batch, Instant};
+use sockeye_stack::Stack;
+use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::task::Waker;
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+/// Visits that a socket call makes before it leaves the rest to the driver thread.
+const VISITS_PER_CALL: usize = 256;
+/// Visits of one turn: then the caller is to call again at once.
+const VISITS_PER_TURN: usize = 4096;
+/// How often what is due at once is done in one visit.
+const TIMEOUTS_PER_VISIT: usize = 16;
+
+/// Everything a network consists of, shared by its handles and its driver.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) clock: Clock,
+    pub(crate) wire: Wire,
+    /// By number; hosts are added and never removed.
+    pub(crate) hosts: RwLock<Vec<Arc<HostCore>>>,
+    schedule: Mutex<Schedule>,
+    thread: DriverThread,
+}
+
+/// Which hosts are to be visited, and when.
+#[derive(Debug, Default)]
+struct Schedule {
+    /// Deadlines, at least the earliest of each host; the host's own `deadline` says which still hold.
+    deadlines: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// Hosts that were touched since they were last visited.
+    dirty: VecDeque<u32>,
+    /// Hosts that may have events for who polls them.
+    eventful: VecDeque<u32>,
+}
+
+/// The thread that does what no caller does: timers, and delayed packets.
+#[derive(Debug, Default)]
+struct DriverThread {
+    handle: OnceLock<Thread>,
+    /// When it wakes by itself, in nanoseconds; 0 while it runs.
+    parked_until: AtomicU64,
+    stopped: AtomicBool,
+}
+
+/// Memory for one drive, kept by the thread.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    queue: VecDeque<u32>,
+    batch: Batch,
+    pub(crate) wakers: Vec<Waker>,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
+}
+
+impl Scratch {
+    /// The thread's scratch memory, or new one while that is in use (a waker that makes socket calls).
+    fn take() -> Scratch {
+        SCRATCH.take().unwrap_or_default()
+    }
+
+    /// Wakes who is to be woken, and keeps the memory. No lock is held here.
+    fn finish(mut self) {
+        let mut wakers = std::mem::take(&mut self.wakers);
+        wakers.drain(..).for_each(Waker::wake);
+        self.wakers = wakers;
+        SCRATCH.set(Some(self));
+    }
+}
+
+impl Core {
+    pub(crate) fn new(clock: Clock, wire: Wire) -> Core {
+        Core {
+            clock,
+            wire,
+            hosts: RwLock::default(),
+            schedule: Mutex::default(),
+            thread: DriverThread::default(),
+        }
+    }
+
+    /// Runs `call` on a host's state. What it started is carried out: at once by this thread, or at the
+    /// next turn of a manual network.
+    pub(crate) fn with<R>(
+        &self,
+        host: &HostCore,
+        call: impl FnOnce(&mut HostState, Instant, &mut Vec<Waker>) -> R,
+    ) -> R {
+        let now = self.clock.now();
+        let mut scratch = Scratch::take();
+        if self.clock.is_manual() {
+            let result = call(&mut host.lock(), now, &mut scratch.wakers);
+            self.mark_dirty(host);
+            scratch.finish();
+            return result;
+        }
+        let result = if let Some(token) = host.try_token() {
+            self.wire.receive(now, host.index, &mut scratch.batch);
+            let mut state = host.lock();
+            let result = call(&mut state, now, &mut scratch.wakers);
+            self.advance(now, host, token, state, &mut scratch);
+            result
+        } else {
+            let result = call(&mut host.lock(), now, &mut scratch.wakers);
+            scratch.queue.push_back(host.index);
+            result
+        };
+        if !self.drive(now, &mut scratch, VISITS_PER_CALL) {
+            self.put_off(&mut scratch);
+            self.thread.wake();
+        }
+        scratch.finish();
+        result
+    }
+
+    /// Does all that is due, and says when something will be.
+    pub(crate) fn turn(&self, now: Instant) -> Option<Instant> {
+        let now = self.clock.advance(now);
+        let mut scratch = Scratch::take();
+        self.collect_due(now, &mut scratch.queue);
+        let is_idle = self.drive(now, &mut scratch, VISITS_PER_TURN);
+        if !is_idle {
+            self.put_off(&mut scratch);
+        }
+        scratch.finish();
+        if is_idle { self.next_deadline() } else { Some(now) }
+    }
+
+    /// Has a host visited at the next turn.
+    pub(crate) fn mark_dirty(&self, host: &HostCore) {
+        if !host.dirty.swap(true, Ordering::SeqCst) {
+            self.lock_schedule().dirty.push_back(host.index);
+        }
+    }
+
+    /// The next host that may have events, which is then off the list until it is visited again.
+    pub(crate) fn next_eventful(&self) -> Option<Arc<HostCore>> {
+        let index = self.lock_schedule().eventful.pop_front()?;
+        let host = Arc::clone(&self.hosts()[index as usize]);
+        host.eventful.store(false, Ordering::SeqCst);
+        Some(host)
+    }
+
+    /// Puts a host back to the front of the list of those that may have events.
+    pub(crate) fn mark_eventful(&self, host: &HostCore) {
+        if !host.eventful.swap(true, Ordering::SeqCst) {
+            self.lock_schedule().eventful.push_front(host.index);
+        }
+    }
+
+    /// The hosts. Not to be held while wakers or users' code run: they may add a host.
+    pub(crate) fn hosts(&self) -> RwLockReadGuard<'_, Vec<Arc<HostCore>>> {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves hosts with something to do at `now` to `queue`.
+    fn collect_due(&self, now: Instant, queue: &mut VecDeque<u32>) {
+        if self.wire.next_deadline() <= now {
+            self.wire.handle_timeout(now, queue);
+        }
+        let hosts = self.hosts();
+        let mut schedule = self.lock_schedule();
+        while let Some(index) = schedule.dirty.pop_front() {
+            hosts[index as usize].dirty.store(false, Ordering::SeqCst);
+            queue.push_back(index);
+        }
+        while let Some(&Reverse((at, index))) = schedule.deadlines.peek()
+            && at <= now
+        {
+            schedule.deadlines.pop();
+            let host = &hosts[index as usize];
+            if host.armed.load(Ordering::SeqCst) == at.as_nanos() {
+                host.armed.store(u64::MAX, Ordering::SeqCst);
+                queue.push_back(index);
+            }
+        }
+    }
+
+    /// The earliest deadline of all. Those that no longer hold are corrected on the way.
+    fn next_deadline(&self) -> Option<Instant> {
+        let wire = self.wire.next_deadline();
+        let hosts = self.hosts();
+        let mut schedule = self.lock_schedule();
+        if !schedule.dirty.is_empty() {
+            return Some(self.clock.now());
+        }
+        while let Some(&Reverse((at, index))) = schedule.deadlines.peek() {
+            let host = &hosts[index as usize];
+            let is_armed = host.armed.load(Ordering::SeqCst) == at.as_nanos();
+            let deadline = Instant::from_nanos(host.deadline.load(Ordering::SeqCst));
+            if is_armed && deadline <= at {
+                return Some(at.min(wire));
+            }
+            schedule.deadlines.pop();
+            if is_armed {
+                host.armed.store(deadline.as_nanos(), Ordering::SeqCst);
+                if deadline < Instant::FAR_FUTURE {
+                    schedule.deadlines.push(Reverse((deadline, index)));
+                }
+            }
+        }
+        (wire < Instant::FAR_FUTURE).then_some(wire)
+    }
+
+    /// Visits the hosts in the scratch queue, and those that their packets reach, until there are none.
+    /// False when `visits` were not enough.
+    fn drive(&self, now: Instant, scratch: &mut Scratch, visits: usize) -> bool {
+        if scratch.queue.is_empty() {
+            return true;
+        }
+        let hosts = self.hosts();
+        for _ in 0..visits {
+            let Some(index) = scratch.queue.pop_front() else { return true };
+            let host = &hosts[index as usize];
+            let Some(token) = host.token_or_work() else { continue };
+            self.wire.receive(now, host.index, &mut scratch.batch);
+            let state = host.lock();
+            self.advance(now, host, token, state, scratch);
+        }
+        scratch.queue.is_empty()
+    }
+
+    /// One round of one host: takes in the packets of the batch, does what is due, and sends what that
+    /// gives. Whoever has more to do then is put in the queue.
+    fn advance(
+        &self,
+        now: Instant,
+        host: &HostCore,
+        token: Token<'_>,
+        mut state: MutexGuard<'_, HostState>,
+        scratch: &mut Scratch,
+    ) {
+        let batch = &mut scratch.batch;
+        let mut has_more = batch.is_full();
+        let stack = &mut state.stack;
+        if !batch.is_empty() {
+            stack.handle_packets(now, host.nic, batch);
+        }
+        let mut deadline = deadline_of(stack);
+        for _ in 0..TIMEOUTS_PER_VISIT {
+            if deadline > now {
+                break;
+            }
+            stack.handle_timeout(now);
+            deadline = deadline_of(stack);
+        }
+        stack.poll_transmit(now, host.nic, batch);
+        // Sending may have set a timer.
+        deadline = deadline_of(stack);
+        has_more |= deadline <= now || stack.wants_transmit(host.nic);
+        host.deadline.store(deadline.as_nanos(), Ordering::SeqCst);
+        state.collect_events(self.clock.is_manual(), &mut scratch.wakers);
+        drop(state);
+        if !scratch.batch.is_empty() {
+            self.wire.send(now, host.index, &mut scratch.batch, &mut scratch.queue);
+            self.thread.wake_by(self.wire.next_deadline());
+        }
+        self.arm(host);
+        if self.clock.is_manual() && !host.eventful.swap(true, Ordering::SeqCst) {
+            self.lock_schedule().eventful.push_back(host.index);
+        }
+        drop(token);
+        if has_more || host.work.load(Ordering::SeqCst) {
+            scratch.queue.push_back(host.index);
+        }
+    }
+
+    /// Makes sure that a host is visited at its deadline.
+    fn arm(&self, host: &HostCore) {
+        let deadline = host.deadline.load(Ordering::SeqCst);
+        if deadline >= host.armed.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut schedule = self.lock_schedule();
+        if deadline < host.armed.load(Ordering::SeqCst) {
+            host.armed.store(deadline, Ordering::SeqCst);
+            schedule.deadlines.push(Reverse((Instant::from_nanos(deadline), host.index)));
+            drop(schedule);
+            self.thread.wake_by(Instant::from_nanos(deadline));
+        }
+    }
+
+    /// Leaves the hosts of the queue to the next turn.
+    fn put_off(&self, scratch: &mut Scratch) {
+        let hosts = self.hosts();
+        scratch.queue.drain(..).for_each(|index| self.mark_dirty(&hosts[index as usize]));
+    }
+
+    fn lock_schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn deadline_of(stack: &Stack) -> Instant {
+    stack.poll_timeout().map_or(Instant::FAR_FUTURE, |wake| wake.at)
+}
+
+impl DriverThread {
+    /// Wakes the thread, if it is parked.
+    fn wake(&self) {
+        self.wake_by(Instant::ZERO);
+    }
+
+    /// Wakes the thread if it would sleep beyond `deadline`.
+    fn wake_by(&self, deadline: Instant) {
+        if deadline.as_nanos() < self.parked_until.load(Ordering::SeqCst)
+            && let Some(thread) = self.handle.get()
+        {
+            thread.unpark();
+        }
+    }
+}
+
+/// Runs the driver thread of a network until the last handle is gone.
+#[derive(Debug)]
+pub(crate) struct DriverGuard {
+    core: Arc<Core>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DriverGuard {
+    /// Starts the thread.
+    pub(crate) fn start(core: &Arc<Core>) -> std::io::Result<DriverGuard> {
+        let driven = Arc::clone(core);
+        let thread = std::thread::Builder::new().name("sockeye".into()).spawn(move || driven.run())?;
+        Ok(DriverGuard { core: Arc::clone(core), thread: Some(thread) })
+    }
+}
+
+impl Drop for DriverGuard {
+    fn drop(&mut self) {
+        self.core.thread.stopped.store(true, Ordering::SeqCst);
+        let Some(thread) = self.thread.take() else { return };
+        thread.thread().unpark();
+        // The last handle may be dropped by a waker on the driver's own thread.
+        if thread.thread().id() != std::thread::current().id() {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Core {
+    /// The driver thread: does what is due, sleeps until something will be.
+    fn run(&self) {
+        let driver = &self.thread;
+        drop(driver.handle.set(std::thread::current()));
+        while !driver.stopped.load(Ordering::SeqCst) {
+            let until = self.turn(self.clock.now()).unwrap_or(Instant::FAR_FUTURE);
+            driver.parked_until.store(until.as_nanos().max(1), Ordering::SeqCst);
+            // Whoever set an earlier deadline before this store didn't see it; whoever does after, unparks.
+            let until = self.next_deadline().unwrap_or(Instant::FAR_FUTURE).min(until);
+            if !driver.stopped.load(Ordering::SeqCst) {
+                match self.clock.until(until) {
+                    Duration::ZERO => {}
+                    _ if until == Instant::FAR_FUTURE => std::thread::park(),
+                    time => std::thread::park_timeout(time),
+                }
+            }
+            driver.parked_until.store(0, Ordering::SeqCst);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What can be wrong with a network's description, said with the input and what to do about it; and
+//! the stack's errors as `std::io` knows them.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::Subnet;
+use sockeye_link::fabric::FabricError;
+
+/// Why a network, a host or a simulation could not be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A host's name is not a DNS label.
+    BadName {
+        /// The name as given.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Two hosts have the same name (names ignore case).
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// Two hosts have the same address.
+    DuplicateAddress {
+        /// The host that asked for it second.
+        name: String,
+        /// The address.
+        address: IpAddr,
+        /// The host that has it.
+        owner: String,
+    },
+    /// A host's address is not in the network's subnet, or is one of those set aside there.
+    BadAddress {
+        /// The host.
+        name: String,
+        /// The address.
+        address: IpAddr,
+        /// The subnet of the address's family.
+        subnet: Subnet,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A subnet doesn't parse, or can't hold a network.
+    BadSubnet {
+        /// The subnet as given.
+        subnet: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// All addresses of the subnet are in use.
+    SubnetFull {
+        /// The host for which none was left.
+        name: String,
+        /// The subnet.
+        subnet: Subnet,
+    },
+    /// No host has this name.
+    UnknownHost {
+        /// The name.
+        name: String,
+    },
+    /// The wire refused a host's address.
+    Fabric {
+        /// The host.
+        name: String,
+        /// What is wrong.
+        error: FabricError,
+    },
+    /// A host's stack refused an address or a setting.
+    Stack {
+        /// The host.
+        name: String,
+        /// What is wrong.
+        error: sockeye_stack::Error,
+    },
+    /// The capture can't be written.
+    Capture {
+        /// The file, when it is one.
+        path: Option<PathBuf>,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The driver's thread could not be started.
+    Thread {
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A simulation needs a network that nobody else drives.
+    NotManual,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::BadName { name, reason } => {
+                write!(
+                    f,
+                    "bad host name {name:?}: {reason}; use letters, digits and hyphens, as in \"web-1\""
+                )
+            }
+            Error::DuplicateName { name } => {
+                write!(f, "two hosts are named {name:?}: give each a name of its own (case doesn't count)")
+            }
+            Error::DuplicateAddress { name, address, owner } => {
+                write!(
+                    f,
+                    "host {name:?} can't have the address {address}: {owner:?} has it; use another or none"
+                )
+            }
+            Error::BadAddress { name, address, subnet, reason } => {
+                write!(
+                    f,
+                    "host {name:?} can't have the address {address}: it {reason}; use another of {subnet}"
+                )
+            }
+            Error::BadSubnet { subnet, reason } => {
+                write!(f, "bad subnet {subnet:?}: {reason}; write it as \"10.77.0.0/16\" or \"fd77::/64\"")
+            }
+            Error::SubnetFull { name, subnet } => {
+                write!(f, "no address of {subnet} is left for host {name:?}: use a larger subnet")
+            }
+            Error::UnknownHost { name } => write!(f, "no host is named {name:?}"),
+            Error::Fabric { name, error } => write!(f, "host {name:?}: {error}"),
+            Error::Stack { name, error } => write!(f, "host {name:?}: {error}"),
+            Error::Capture { path: Some(path), error } => {
+                write!(f, "can't write the capture {}: {error}", path.display())
+            }
+            Error::Capture { path: None, error } => write!(f, "can't write the capture: {error}"),
+            Error::Thread { error } => write!(f, "can't start the network's thread: {error}"),
+            Error::NotManual => f.write_str(
+                "a simulation needs a network without a driver: make it with NetworkBuilder::build_manual",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Capture { error, .. } | Error::Thread { error } => Some(error),
+            Error::Stack { error, .. } => Some(error),
+            Error::Fabric { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match &error {
+            Error::UnknownHost { .. } => io::ErrorKind::NotFound,
+            Error::Capture { error, .. } | Error::Thread { error } => error.kind(),
+            _ => io::ErrorKind::InvalidInput,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// A socket call's error as `std::io` knows it; the source is the stack's own error.
+pub(crate) fn io_error(error: sockeye_stack::Error) -> io::Error {
+    use io::ErrorKind;
+    use sockeye_stack::Error as E;
+    let kind = match error {
+        E::WouldBlock => return ErrorKind::WouldBlock.into(),
+        E::NotConnected => ErrorKind::NotConnected,
+        E::ConnectionRefused => ErrorKind::ConnectionRefused,
+        E::ConnectionReset => ErrorKind::ConnectionReset,
+        E::ConnectionAborted => ErrorKind::ConnectionAborted,
+        E::TimedOut => ErrorKind::TimedOut,
+        E::HostUnreachable => ErrorKind::HostUnreachable,
+        E::NetworkUnreachable => ErrorKind::NetworkUnreachable,
+        E::AddrInUse => ErrorKind::AddrInUse,
+        E::AddrNotAvailable => ErrorKind::AddrNotAvailable,
+        E::InvalidArgument => ErrorKind::InvalidInput,
+        E::BrokenPipe => ErrorKind::BrokenPipe,
+        E::PermissionDenied | E::NotPermitted => ErrorKind::PermissionDenied,
+        E::NotSupported => ErrorKind::Unsupported,
+        _ => ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}

@@ -1,0 +1,228 @@
+//! One host: a stack behind one lock, and the handle that programs hold.
+
+use crate::network::Shared;
+use crate::waiters::Waiters;
+use crate::{TcpListener, TcpStream, UdpSocket};
+use sockeye_packet::{Instant, NicId};
+use sockeye_stack::{Event, SocketId, Stack};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+/// The number of a host in its network: the gateway's is 0, the others count up as they are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub(crate) u32);
+
+impl HostId {
+    /// The number, for tables.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A host of a [`Network`](crate::Network): a cheap handle to it, for any thread.
+///
+/// The network lives as long as there is a handle to it, to one of its hosts or to one of their sockets.
+#[derive(Clone)]
+pub struct Host {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) core: Arc<HostCore>,
+}
+
+/// What a host is made of.
+#[derive(Debug)]
+pub(crate) struct HostCore {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    /// Its IPv4 and its IPv6 address.
+    pub(crate) addresses: [IpAddr; 2],
+    /// Its interface to the network.
+    pub(crate) nic: NicId,
+    state: Mutex<HostState>,
+    /// A thread moves this host's packets now.
+    busy: AtomicBool,
+    /// Another thread found it busy: there is more to do.
+    pub(crate) work: AtomicBool,
+    /// It is in the list of hosts to visit.
+    pub(crate) dirty: AtomicBool,
+    /// It is in the list of hosts that may have events.
+    pub(crate) eventful: AtomicBool,
+    /// The stack's deadline, in nanoseconds, as of its latest visit.
+    pub(crate) deadline: AtomicU64,
+    /// The earliest deadline that the schedule holds for it, in nanoseconds.
+    pub(crate) armed: AtomicU64,
+}
+
+/// What a host's lock guards.
+#[derive(Debug)]
+pub(crate) struct HostState {
+    pub(crate) stack: Stack,
+    pub(crate) waiters: Waiters,
+    /// Sockets without a handle that became ready, for who polls events.
+    unclaimed: BTreeSet<SocketId>,
+}
+
+/// The right to move a host's packets; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Token<'a>(&'a AtomicBool);
+
+impl Drop for Token<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+impl HostCore {
+    pub(crate) fn new(index: u32, name: &str, addresses: [IpAddr; 2], nic: NicId, stack: Stack) -> HostCore {
+        HostCore {
+            index,
+            name: name.to_owned(),
+            addresses,
+            nic,
+            state: Mutex::new(HostState { stack, waiters: Waiters::default(), unclaimed: BTreeSet::new() }),
+            busy: AtomicBool::new(false),
+            work: AtomicBool::new(false),
+            dirty: AtomicBool::new(false),
+            eventful: AtomicBool::new(false),
+            deadline: AtomicU64::new(u64::MAX),
+            armed: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// The state, even if a user's closure panicked with it: the stack keeps its own invariants.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HostState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The token, unless another thread has it.
+    pub(crate) fn try_token(&self) -> Option<Token<'_>> {
+        if self.busy.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        self.work.store(false, Ordering::SeqCst);
+        Some(Token(&self.busy))
+    }
+
+    /// The token, or a note to its holder that there is more to do.
+    pub(crate) fn token_or_work(&self) -> Option<Token<'_>> {
+        self.try_token().or_else(|| {
+            self.work.store(true, Ordering::SeqCst);
+            // The holder may have looked just before the note was left.
+            self.try_token()
+        })
+    }
+}
+
+impl HostState {
+    /// Hands the stack's events to who waits for them. Those of sockets without a handle stay with the
+    /// stack, or are `kept` for who polls them.
+    pub(crate) fn collect_events(&mut self, kept: bool, wakers: &mut Vec<Waker>) {
+        if self.waiters.is_empty() && kept {
+            return;
+        }
+        while let Some(event) = self.stack.poll_event() {
+            let Event::Ready(id) = event else { continue };
+            let (readiness, space) = (self.stack.readiness(id), self.stack.send_space(id));
+            if !self.waiters.on_event(id, readiness, space, wakers) && kept {
+                self.unclaimed.insert(id);
+            }
+        }
+    }
+
+    /// The next event of a socket without a handle.
+    pub(crate) fn poll_event(&mut self, wakers: &mut Vec<Waker>) -> Option<Event> {
+        if !self.waiters.is_empty() {
+            self.collect_events(true, wakers);
+        }
+        self.unclaimed.pop_first().map(Event::Ready).or_else(|| self.stack.poll_event())
+    }
+}
+
+impl Host {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    /// Its number in the network.
+    pub fn id(&self) -> HostId {
+        HostId(self.core.index)
+    }
+
+    /// Its addresses: the IPv4 one, then the IPv6 one.
+    pub fn addresses(&self) -> [IpAddr; 2] {
+        self.core.addresses
+    }
+
+    /// Its IPv4 address.
+    pub fn ipv4(&self) -> IpAddr {
+        self.core.addresses[0]
+    }
+
+    /// Its IPv6 address.
+    pub fn ipv6(&self) -> IpAddr {
+        self.core.addresses[1]
+    }
+
+    /// Its interface to the network.
+    pub fn nic(&self) -> NicId {
+        self.core.nic
+    }
+
+    /// Works on the stack itself, with the time that holds now. What that starts is carried out before
+    /// this returns, or at the next [turn](crate::Network::turn) of a manual network.
+    ///
+    /// Other threads that use this host wait meanwhile. Don't use this host or its sockets inside `call`:
+    /// it would wait for itself.
+    pub fn with_stack<R>(&self, call: impl FnOnce(&mut Stack, Instant) -> R) -> R {
+        self.shared.core.with(&self.core, |state, now, _| call(&mut state.stack, now))
+    }
+
+    /// The next event of a socket made by [`Host::with_stack`], in a manual network. A socket is named
+    /// once until it is polled. Threaded networks keep no such events.
+    pub fn poll_event(&self) -> Option<Event> {
+        let mut wakers = Vec::new();
+        let event = self.core.lock().poll_event(&mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        event
+    }
+
+    /// A listener for TCP connections on this host; port 0 picks one.
+    pub fn tcp_listen(&self, addr: impl Into<SocketAddr>) -> io::Result<TcpListener> {
+        TcpListener::bind(self, addr.into())
+    }
+
+    /// Opens a TCP connection; blocks until that is done or has failed.
+    pub fn tcp_connect(&self, addr: impl Into<SocketAddr>) -> io::Result<TcpStream> {
+        TcpStream::connect(self, addr.into(), None)
+    }
+
+    /// As [`Host::tcp_connect`], but fails with [`io::ErrorKind::TimedOut`] after `timeout`.
+    pub fn tcp_connect_timeout(
+        &self,
+        addr: impl Into<SocketAddr>,
+        timeout: Duration,
+    ) -> io::Result<TcpStream> {
+        if timeout.is_zero() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        TcpStream::connect(self, addr.into(), std::time::Instant::now().checked_add(timeout))
+    }
+
+    /// A UDP socket on this host; port 0 picks one.
+    pub fn udp_bind(&self, addr: impl Into<SocketAddr>) -> io::Result<UdpSocket> {
+        UdpSocket::bind(self, addr.into())
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [v4, v6] = self.core.addresses;
+        write!(f, "Host({} {v4} {v6})", self.core.name)
+    }
+}

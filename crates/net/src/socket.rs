@@ -1,0 +1,244 @@
+//! A socket with a handle: what its kinds share, whichever way their callers wait.
+//!
+//! Every call that can wait is a poll: it tries, and stores the waker if it would block. User data is
+//! copied outside the host's lock.
+
+use crate::error::io_error;
+use crate::host::Host;
+use crate::waiters::Interest;
+use sockeye_packet::{Instant, Payload, Pool};
+use sockeye_stack::{
+    Domain, OptionName, Owner, Readiness, RecvFlags, SendFlags, Shutdown, SockAddr, SocketId, SocketOption,
+    SocketType, Stack,
+};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
+
+/// The most bytes that one write copies before it offers them to the stack: they stay in the cache.
+const LONGEST_WRITE: usize = 256 * 1024;
+
+/// What is offered to a socket that seems to have no room.
+const SHORTEST_WRITE: usize = 1024;
+
+/// Size of a block of memory that chunks are cut from.
+const POOL_BLOCK: usize = 64 * 1024;
+
+thread_local! {
+    /// Memory for what this thread's sockets send.
+    static POOL: RefCell<Pool> = RefCell::new(Pool::new(POOL_BLOCK));
+}
+
+/// A socket of a host, closed when dropped.
+pub(crate) struct Socket {
+    host: Host,
+    id: SocketId,
+    /// Free bytes of the send buffer as last seen.
+    send_space: Arc<AtomicUsize>,
+}
+
+impl Socket {
+    /// A new socket of the address's family.
+    pub(crate) fn new(host: &Host, addr: SocketAddr, kind: SocketType) -> io::Result<Socket> {
+        let domain = if addr.is_ipv4() { Domain::Inet } else { Domain::Inet6 };
+        let core = &host.shared.core;
+        core.with(&host.core, |state, _, _| {
+            let id = state.stack.socket(domain, kind, Owner::default())?;
+            Ok(Socket { host: host.clone(), id, send_space: state.waiters.register(id) })
+        })
+        .map_err(io_error)
+    }
+
+    /// Makes a call that never waits.
+    pub(crate) fn call<R>(
+        &self,
+        call: impl FnOnce(&mut Stack, SocketId, Instant) -> sockeye_stack::Result<R>,
+    ) -> io::Result<R> {
+        let core = &self.host.shared.core;
+        core.with(&self.host.core, |state, now, _| call(&mut state.stack, self.id, now)).map_err(io_error)
+    }
+
+    /// Makes a call that may have to wait; then `waker` is woken when it is worth another try. Without a
+    /// waker, the call fails with [`io::ErrorKind::WouldBlock`] instead.
+    fn poll<R>(
+        &self,
+        waker: Option<&Waker>,
+        interest: Interest,
+        call: impl FnOnce(&mut Stack, SocketId, Instant) -> sockeye_stack::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let core = &self.host.shared.core;
+        core.with(&self.host.core, |state, now, _| {
+            let result = call(&mut state.stack, self.id, now);
+            if interest == Interest::Write {
+                self.send_space.store(state.stack.send_space(self.id), Ordering::Relaxed);
+            }
+            match (result, waker) {
+                (Err(sockeye_stack::Error::WouldBlock), Some(waker)) => {
+                    state.waiters.wait(self.id, interest, waker);
+                    Poll::Pending
+                }
+                (result, _) => Poll::Ready(result.map_err(io_error)),
+            }
+        })
+    }
+
+    /// Binds to an address.
+    pub(crate) fn bind(&self, addr: SocketAddr) -> io::Result<()> {
+        self.call(|stack, id, _| stack.bind(id, addr.into()))
+    }
+
+    /// Begins a connection.
+    pub(crate) fn start_connect(&self, addr: SocketAddr) -> io::Result<()> {
+        self.call(|stack, id, now| match stack.connect(now, id, addr.into()) {
+            Err(sockeye_stack::Error::InProgress) => Ok(()),
+            result => result,
+        })
+    }
+
+    /// Waits until a connection that was begun is open, or has failed.
+    pub(crate) fn poll_connected(&self, waker: Option<&Waker>) -> Poll<io::Result<()>> {
+        self.poll(waker, Interest::Write, |stack, id, _| {
+            if let Some(error) = stack.take_error(id) {
+                return Err(error);
+            }
+            let over = Readiness::WRITABLE.union(Readiness::WRITE_CLOSED).union(Readiness::ERROR);
+            if !stack.readiness(id).intersects(over) {
+                return Err(sockeye_stack::Error::WouldBlock);
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes a connection that waits at a listener.
+    pub(crate) fn poll_accept(&self, waker: Option<&Waker>) -> Poll<io::Result<(Socket, SocketAddr)>> {
+        let core = &self.host.shared.core;
+        core.with(&self.host.core, |state, now, _| match (state.stack.accept(now, self.id), waker) {
+            (Err(sockeye_stack::Error::WouldBlock), Some(waker)) => {
+                state.waiters.wait(self.id, Interest::Read, waker);
+                Poll::Pending
+            }
+            (Err(error), _) => Poll::Ready(Err(io_error(error))),
+            (Ok((id, peer)), _) => {
+                let send_space = state.waiters.register(id);
+                send_space.store(state.stack.send_space(id), Ordering::Relaxed);
+                Poll::Ready(Ok((Socket { host: self.host.clone(), id, send_space }, peer.into())))
+            }
+        })
+    }
+
+    /// Sends the front of `data`, as much as there is room for.
+    pub(crate) fn poll_send(&self, waker: Option<&Waker>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let wanted = data.len().min(LONGEST_WRITE);
+        let mut space = self.send_space.load(Ordering::Relaxed);
+        if space < wanted {
+            // What was last seen may be old: acknowledgements free room without telling anybody.
+            space = self.host.core.lock().stack.send_space(self.id);
+        }
+        // A socket without room is still asked, with little: it may have an error to tell.
+        let data = &data[..wanted.min(space.max(SHORTEST_WRITE))];
+        let mut chunks = VecDeque::with_capacity(data.len() / POOL_BLOCK + 2);
+        POOL.with_borrow_mut(|pool| pool.copy(data, |chunk| chunks.push_back(chunk)));
+        self.poll(waker, Interest::Write, |stack, id, now| {
+            stack.send(now, id, &mut chunks, SendFlags::default())
+        })
+    }
+
+    /// Receives into the front of `out`; zero at end of file.
+    pub(crate) fn poll_recv(
+        &self,
+        waker: Option<&Waker>,
+        out: &mut [u8],
+        flags: RecvFlags,
+    ) -> Poll<io::Result<usize>> {
+        let max = out.len();
+        let received = self.poll(waker, Interest::Read, |stack, id, now| stack.recv(now, id, max, flags));
+        received.map_ok(|payload| copy_out(&payload, out))
+    }
+
+    /// Sends one datagram.
+    pub(crate) fn poll_send_to(
+        &self,
+        waker: Option<&Waker>,
+        data: &[u8],
+        to: Option<SocketAddr>,
+    ) -> Poll<io::Result<usize>> {
+        let mut payload = Payload::EMPTY;
+        // Longer ones are refused by the stack; there is no need to copy them whole.
+        let data = &data[..data.len().min(usize::from(u16::MAX) + 1)];
+        POOL.with_borrow_mut(|pool| pool.copy(data, |chunk| payload.push(chunk)));
+        self.poll(waker, Interest::Write, |stack, id, now| {
+            stack.send_to(now, id, payload, to.map(SockAddr::from), SendFlags::default())
+        })
+    }
+
+    /// Receives one datagram into the front of `out`; what doesn't fit is lost.
+    pub(crate) fn poll_recv_from(
+        &self,
+        waker: Option<&Waker>,
+        out: &mut [u8],
+        flags: RecvFlags,
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        let received = self.poll(waker, Interest::Read, |stack, id, now| stack.recv_from(now, id, flags));
+        received.map_ok(|datagram| (copy_out(&datagram.payload, out), datagram.from.into()))
+    }
+
+    pub(crate) fn shutdown(&self, how: std::net::Shutdown) -> io::Result<()> {
+        let how = match how {
+            std::net::Shutdown::Read => Shutdown::Read,
+            std::net::Shutdown::Write => Shutdown::Write,
+            std::net::Shutdown::Both => Shutdown::Both,
+        };
+        self.call(|stack, id, now| stack.shutdown(now, id, how))
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.host.core.lock().stack.local_addr(self.id).map(SocketAddr::from).map_err(io_error)
+    }
+
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.host.core.lock().stack.peer_addr(self.id).map(SocketAddr::from).map_err(io_error)
+    }
+
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        self.host.core.lock().stack.take_error(self.id).map(io_error)
+    }
+
+    pub(crate) fn set_option(&self, option: SocketOption) -> io::Result<()> {
+        self.call(|stack, id, now| stack.set_option(now, id, option))
+    }
+
+    pub(crate) fn option(&self, name: OptionName) -> io::Result<SocketOption> {
+        self.host.core.lock().stack.get_option(self.id, name).map_err(io_error)
+    }
+
+    /// The most connections that may wait at a listener of this host.
+    pub(crate) fn somaxconn(&self) -> usize {
+        self.host.core.lock().stack.config().somaxconn
+    }
+}
+
+/// Copies what fits, outside the host's lock.
+fn copy_out(payload: &Payload, out: &mut [u8]) -> usize {
+    if payload.len() > out.len() { payload.slice(0, out.len()).copy_to(out) } else { payload.copy_to(out) }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.host.shared.core.with(&self.host.core, |state, now, wakers| {
+            state.waiters.forget(self.id, wakers);
+            // The id is known to be a socket's; there is nobody to tell.
+            let _ = state.stack.close(now, self.id);
+        });
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of {}", self.id, self.host.name())
+    }
+}

@@ -1,0 +1,99 @@
+//! Who waits for which socket: the one waiting mechanism, under async tasks and parked threads alike.
+//!
+//! A waiter stores its waker in the same critical section in which the stack answered
+//! [`WouldBlock`](sockeye_stack::Error::WouldBlock), so no event can pass between the two. Wakers are
+//! collected under the host's lock and called without it.
+
+use sockeye_stack::{Readiness, SocketId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
+
+/// What a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Data, end of file, a connection to accept, or an error.
+    Read,
+    /// Room, an opened connection, or an error.
+    Write,
+}
+
+impl Interest {
+    /// The readiness that ends the wait.
+    const fn wakes_on(self) -> Readiness {
+        match self {
+            Interest::Read => Readiness::READABLE.union(Readiness::READ_CLOSED).union(Readiness::ERROR),
+            Interest::Write => Readiness::WRITABLE.union(Readiness::WRITE_CLOSED).union(Readiness::ERROR),
+        }
+    }
+}
+
+/// The sockets of one host that have a handle, and who waits for them. Guarded by the host's lock.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    sockets: HashMap<SocketId, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    readers: Vec<Waker>,
+    writers: Vec<Waker>,
+    send_space: Arc<AtomicUsize>,
+}
+
+impl Waiters {
+    /// Whether no socket has a handle.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// Takes a socket in; what is returned holds the latest published size of its free send buffer.
+    pub(crate) fn register(&mut self, id: SocketId) -> Arc<AtomicUsize> {
+        let send_space = Arc::new(AtomicUsize::new(0));
+        let waiting =
+            Waiting { readers: Vec::new(), writers: Vec::new(), send_space: Arc::clone(&send_space) };
+        self.sockets.insert(id, waiting);
+        send_space
+    }
+
+    /// Forgets a socket; whoever waited for it is to be woken.
+    pub(crate) fn forget(&mut self, id: SocketId, wakers: &mut Vec<Waker>) {
+        if let Some(Waiting { readers, writers, send_space: _ }) = self.sockets.remove(&id) {
+            wakers.extend(readers);
+            wakers.extend(writers);
+        }
+    }
+
+    /// Stores whom to wake when the socket gains what `interest` says.
+    pub(crate) fn wait(&mut self, id: SocketId, interest: Interest, waker: &Waker) {
+        let Some(waiting) = self.sockets.get_mut(&id) else { return };
+        let list = match interest {
+            Interest::Read => &mut waiting.readers,
+            Interest::Write => &mut waiting.writers,
+        };
+        if !list.iter().any(|known| known.will_wake(waker)) {
+            list.push(waker.clone());
+        }
+    }
+
+    /// Moves those whom an event of the socket concerns to `wakers`. False when the socket has no handle.
+    pub(crate) fn on_event(
+        &mut self,
+        id: SocketId,
+        readiness: Readiness,
+        send_space: usize,
+        wakers: &mut Vec<Waker>,
+    ) -> bool {
+        let Some(waiting) = self.sockets.get_mut(&id) else { return false };
+        waiting.send_space.store(send_space, Ordering::Relaxed);
+        for (interest, list) in
+            [(Interest::Read, &mut waiting.readers), (Interest::Write, &mut waiting.writers)]
+        {
+            if readiness.intersects(interest.wakes_on()) {
+                wakers.append(list);
+            }
+        }
+        true
+    }
+}

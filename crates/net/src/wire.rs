@@ -1,0 +1,245 @@
+//! The wire between the hosts of a network: the fabric that switches packets, and the captures that
+//! see them pass.
+//!
+//! One lock, held for one batch. Hosts are known here by their number, as everywhere in the driver.
+
+use crate::Error;
+use sockeye_link::fabric::{Direction, Fabric, FabricConfig, PortCounters, PortId};
+use sockeye_link::netem::{NetemConfig, NetemCounters};
+use sockeye_link::pcapng::{InterfaceId, PacketDirection, PcapngConfig, PcapngWriter};
+use sockeye_packet::{Batch, Instant};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Where a capture goes.
+pub(crate) type Sink = Box<dyn Write + Send>;
+
+/// The fabric and the captures.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    inner: Mutex<Inner>,
+    /// When there is something to do next, readable without the lock; [`Instant::FAR_FUTURE`] for never.
+    deadline: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    fabric: Fabric,
+    /// By host number.
+    ports: Vec<WirePort>,
+    numbers: HashMap<PortId, u32>,
+    /// What all hosts send.
+    capture: Option<Capture>,
+    has_captures: bool,
+}
+
+#[derive(Debug)]
+struct WirePort {
+    id: PortId,
+    /// The host's interface in the network's capture.
+    interface: Option<InterfaceId>,
+    /// What this host sends and receives.
+    capture: Option<(Capture, InterfaceId)>,
+}
+
+/// One capture file.
+struct Capture(PcapngWriter<Sink>);
+
+impl fmt::Debug for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Capture")
+    }
+}
+
+impl Capture {
+    fn new(sink: Sink, config: PcapngConfig) -> Capture {
+        Capture(PcapngWriter::new(sink, config))
+    }
+
+    fn record(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        way: PacketDirection,
+        batch: &Batch,
+        from: usize,
+    ) {
+        batch.iter().skip(from).for_each(|packet| self.0.write(now, interface, way, packet));
+    }
+}
+
+impl Wire {
+    pub(crate) fn new(config: FabricConfig, capture: Option<(Sink, PcapngConfig)>) -> Wire {
+        let capture = capture.map(|(sink, config)| Capture::new(sink, config));
+        let inner = Inner {
+            fabric: Fabric::new(config),
+            ports: Vec::new(),
+            numbers: HashMap::new(),
+            has_captures: capture.is_some(),
+            capture,
+        };
+        Wire { inner: Mutex::new(inner), deadline: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Attaches the host whose number comes next.
+    pub(crate) fn attach(
+        &self,
+        name: &str,
+        addresses: &[IpAddr],
+        [up, down]: [NetemConfig; 2],
+        capture: Option<(Sink, PcapngConfig)>,
+    ) -> Result<(), Error> {
+        let mut inner = self.lock();
+        let refused = |error| Error::Fabric { name: name.to_owned(), error };
+        let id = inner.fabric.add_port(addresses, up).map_err(refused)?;
+        inner.fabric.set_link(id, Direction::Down, down).map_err(refused)?;
+        let interface = inner.capture.as_mut().map(|capture| capture.0.add_interface(name));
+        let capture = capture.map(|(sink, config)| {
+            let mut capture = Capture::new(sink, config);
+            let interface = capture.0.add_interface(name);
+            (capture, interface)
+        });
+        inner.has_captures |= capture.is_some();
+        let number = inner.ports.len() as u32;
+        inner.numbers.insert(id, number);
+        inner.ports.push(WirePort { id, interface, capture });
+        Ok(())
+    }
+
+    /// Takes the packets that a host sends, and puts the hosts that can receive something in `arrived`.
+    pub(crate) fn send(&self, now: Instant, host: u32, batch: &mut Batch, arrived: &mut VecDeque<u32>) {
+        let mut inner = self.lock();
+        inner.capture_outgoing(now, host, batch);
+        let id = inner.ports[host as usize].id;
+        inner.fabric.send(now, id, batch);
+        self.update(&mut inner, arrived);
+    }
+
+    /// Fetches the packets that have arrived at a host, until the batch is full.
+    pub(crate) fn receive(&self, now: Instant, host: u32, batch: &mut Batch) {
+        let mut inner = self.lock();
+        let before = batch.len();
+        let Inner { fabric, ports, .. } = &mut *inner;
+        let WirePort { id, capture, .. } = &mut ports[host as usize];
+        fabric.receive(*id, batch);
+        if let Some((capture, interface)) = capture {
+            capture.record(now, *interface, PacketDirection::Inbound, batch, before);
+        }
+    }
+
+    /// Moves on what is due, and puts the hosts that can receive something in `arrived`.
+    pub(crate) fn handle_timeout(&self, now: Instant, arrived: &mut VecDeque<u32>) {
+        let mut inner = self.lock();
+        inner.fabric.handle_timeout(now);
+        inner.captures().for_each(|capture| capture.0.handle_timeout(now));
+        self.update(&mut inner, arrived);
+    }
+
+    /// When to call [`Wire::handle_timeout`].
+    pub(crate) fn next_deadline(&self) -> Instant {
+        Instant::from_nanos(self.deadline.load(Ordering::SeqCst))
+    }
+
+    /// Changes the conditions of one direction of a host's link.
+    pub(crate) fn set_link(&self, host: u32, way: Direction, link: NetemConfig) {
+        let mut inner = self.lock();
+        let id = inner.ports[host as usize].id;
+        // Ports are never removed, so this can't fail.
+        let _ = inner.fabric.set_link(id, way, link);
+    }
+
+    /// The conditions of one direction of a host's link, and what became of the segments there.
+    pub(crate) fn link(&self, host: u32, way: Direction) -> (NetemConfig, NetemCounters) {
+        let inner = self.lock();
+        let id = inner.ports[host as usize].id;
+        let config = inner.fabric.link(id, way).copied().unwrap_or_default();
+        (config, inner.fabric.netem_counters(id, way).unwrap_or_default())
+    }
+
+    /// What became of a host's packets.
+    pub(crate) fn counters(&self, host: u32) -> PortCounters {
+        let inner = self.lock();
+        inner.fabric.counters(inner.ports[host as usize].id).unwrap_or_default()
+    }
+
+    /// Parts two hosts, or ends that.
+    pub(crate) fn set_parted(&self, a: u32, b: u32, parted: bool) {
+        let mut inner = self.lock();
+        let (a, b) = (inner.ports[a as usize].id, inner.ports[b as usize].id);
+        if parted { inner.fabric.partition(a, b) } else { inner.fabric.heal(a, b) }
+    }
+
+    /// Gives a host one more address.
+    pub(crate) fn add_address(&self, host: u32, name: &str, address: IpAddr) -> Result<(), Error> {
+        let mut inner = self.lock();
+        let id = inner.ports[host as usize].id;
+        let refused = |error| Error::Fabric { name: name.to_owned(), error };
+        inner.fabric.add_address(id, address).map_err(refused)
+    }
+
+    /// Takes an address away.
+    pub(crate) fn remove_address(&self, address: IpAddr) {
+        self.lock().fabric.remove_address(address);
+    }
+
+    /// Has packets that leave the subnet go to a host, or nowhere.
+    pub(crate) fn set_gateway(&self, host: Option<u32>) {
+        let mut inner = self.lock();
+        let id = host.map(|host| inner.ports[host as usize].id);
+        inner.fabric.set_gateway(id);
+    }
+
+    /// Writes out what the captures hold back; the first error that one of them met.
+    pub(crate) fn flush_captures(&self) -> std::io::Result<()> {
+        let mut inner = self.lock();
+        let mut result = Ok(());
+        for capture in inner.captures() {
+            capture.0.flush();
+            if let Some(error) = capture.0.take_error() {
+                result = Err(error);
+            }
+        }
+        result
+    }
+
+    fn update(&self, inner: &mut Inner, arrived: &mut VecDeque<u32>) {
+        while let Some(id) = inner.fabric.poll_ready() {
+            arrived.extend(inner.numbers.get(&id));
+        }
+        let mut deadline = inner.fabric.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
+        if inner.has_captures {
+            deadline =
+                inner.captures().filter_map(|capture| capture.0.poll_timeout()).fold(deadline, Instant::min);
+        }
+        self.deadline.store(deadline.as_nanos(), Ordering::SeqCst);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn capture_outgoing(&mut self, now: Instant, host: u32, batch: &Batch) {
+        if !self.has_captures {
+            return;
+        }
+        let port = &mut self.ports[host as usize];
+        if let (Some(capture), Some(interface)) = (&mut self.capture, port.interface) {
+            capture.record(now, interface, PacketDirection::Outbound, batch, 0);
+        }
+        if let Some((capture, interface)) = &mut port.capture {
+            capture.record(now, *interface, PacketDirection::Outbound, batch, 0);
+        }
+    }
+
+    fn captures(&mut self) -> impl Iterator<Item = &mut Capture> {
+        let of_hosts =
+            self.ports.iter_mut().filter_map(|port| port.capture.as_mut().map(|(capture, _)| capture));
+        self.capture.iter_mut().chain(of_hosts)
+    }
+}
