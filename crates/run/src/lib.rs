@@ -1,1 +1,4 @@
 //! Skeleton.
+#![allow(dead_code)]
+
+mod dns;
