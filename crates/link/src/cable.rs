@@ -128,6 +128,3 @@ fn wake_unlocked(direction: MutexGuard<'_, Direction>, waker: Option<Waker>) {
         waker.wake();
     }
 }
-
-#[cfg(test)]
-mod tests;

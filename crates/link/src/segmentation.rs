@@ -160,6 +160,3 @@ pub fn fill_checksums(packet: &mut Packet) {
         packet.meta.checksum = Checksum::Verified;
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,1 @@
 //! Skeleton.
-#![allow(dead_code)]
-
-mod dns;

@@ -35,8 +35,7 @@ fn main() -> ExitCode {
         let started = Instant::now();
         match drive(target, &options) {
             Ok(runs) => {
-                let seconds = started.elapsed().as_secs_f64();
-                println!("{:10} {runs} inputs in {seconds:.1} s", target.name);
+                println!("{:10} {runs} inputs in {:.1} s", target.name, started.elapsed().as_secs_f64())
             }
             Err(failure) => {
                 eprintln!("{failure}");

@@ -1,17 +1,37 @@
-//! One TCP connection (RFC 9293).
+//! One TCP connection: what it knows (RFC 9293 §3.3.1), how it begins and ends, and what can be asked.
+//!
+//! The machine that works on it is spread over its subjects: `input` takes segments, `output` makes
+//! them, `ack` decides which acknowledgments are owed, `recovery` what is lost, `timeout` what to do when
+//! a peer is silent, and `user` holds the socket's calls. Names are the RFC's: `snd_una` is SND.UNA.
+//!
+//! Invariants: records in `sent` cover exactly `snd_una..snd_nxt`; `send` holds the stream's bytes from
+//! `snd_una` on; `charged` is what the budget was charged for both buffers.
 
+use super::ack::Acks;
+use super::congestion::{Congestion, Controller as _, Cubic, Reno};
 use super::info::TcpInfo;
-use super::segment::Segment;
+use super::options::Negotiated;
+use super::recovery::Recovery;
+use super::recv::RecvBuffer;
+use super::rtt::RttEstimator;
+use super::sack::Scoreboard;
+use super::send::SendBuffer;
+use super::sent::SentQueue;
 use super::seq::SeqNumber;
-use super::state::State;
-use super::timers::Timer;
-use crate::config::TcpConfig;
+use super::state::{State, Transition};
+use super::timers::{Timer, Timers};
+use crate::config::{CongestionControl, TcpConfig};
 use crate::socket::options::TcpSettings;
-use crate::{Error, Readiness, RecvFlags, Result, SendFlags, Shutdown};
-use alloc::collections::VecDeque;
+use crate::{Error, Readiness};
 use core::time::Duration;
-use sockeye_packet::{Budget, Chunk, Instant, Payload};
-use sockeye_wire::TcpHeader;
+use sockeye_packet::{Budget, Instant};
+use sockeye_wire::{TcpFlags, TcpHeader};
+
+/// The least segment size that a peer's MSS option or a path's MTU can bring about: below it, headers
+/// would be all that is sent.
+const MIN_MSS: u16 = 48;
+/// Challenge ACKs and answers to empty segments outside the window, per second (RFC 5961 §7).
+const CHALLENGES_PER_SECOND: u8 = 10;
 
 /// What a connection may use, lent for one call.
 #[derive(Debug)]
@@ -86,130 +106,350 @@ pub(crate) struct TimeWaitSeed {
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    state: State,
+    pub(super) state: State,
+
+    // Send sequence space (RFC 9293 §3.3.1).
+    pub(super) iss: SeqNumber,
+    pub(super) snd_una: SeqNumber,
+    pub(super) snd_nxt: SeqNumber,
+    pub(super) snd_wl1: SeqNumber,
+    pub(super) snd_wl2: SeqNumber,
+    pub(super) snd_wnd: u32,
+    /// The largest window the peer has offered.
+    pub(super) max_snd_wnd: u32,
+    /// End of the last segment sent that was not full: Nagle's algorithm waits for it.
+    pub(super) snd_sml: SeqNumber,
+    /// SND.UP: the octet after the last urgent one, until it is acknowledged.
+    pub(super) snd_up: Option<SeqNumber>,
+
+    // Receive sequence space.
+    pub(super) irs: SeqNumber,
+    pub(super) rcv_nxt: SeqNumber,
+    /// The right edge of the window as the peer was told: never moves back.
+    pub(super) rcv_adv: SeqNumber,
+    /// Where the peer's FIN is, once seen.
+    pub(super) rcv_fin: Option<SeqNumber>,
+    pub(super) urgent: Option<Urgent>,
+
+    // Sizes of segments, without options except for `snd_mss`.
+    /// Payload of a full segment (Eff.snd.MSS).
+    pub(super) snd_mss: u16,
+    pub(super) peer_mss: u16,
+    pub(super) path_mss: u16,
+    pub(super) local_mss: u16,
+    /// The largest segment seen from the peer.
+    pub(super) rcv_mss: u16,
+
+    // Buffers. The limits grow while the peer and the reader keep up.
+    pub(super) send: SendBuffer,
+    pub(super) recv: RecvBuffer,
+    pub(super) send_limit: u32,
+    pub(super) recv_limit: u32,
+    /// Bytes read since `read_since`.
+    pub(super) read_bytes: u32,
+    pub(super) read_since: Instant,
+    pub(super) charged: usize,
+
+    // What is in flight and what became of it.
+    pub(super) sent: SentQueue,
+    pub(super) scoreboard: Scoreboard,
+    pub(super) recovery: Recovery,
+    pub(super) rtt: RttEstimator,
+    pub(super) congestion: Congestion,
+    pub(super) options: Negotiated,
+    pub(super) acks: Acks,
+
+    // Time.
+    pub(super) timers: Timers,
+    pub(super) last_sent_at: Instant,
+    pub(super) last_received_at: Instant,
+    /// Since when SND.UNA has not moved although something was to be acknowledged.
+    pub(super) stalled_since: Instant,
+    /// Timeouts in a row: retransmissions, probes of a closed window, or keep-alive probes.
+    pub(super) retransmits: u8,
+    pub(super) window_probes: u8,
+    pub(super) window_backoff: u8,
+    pub(super) keep_probes: u8,
+    pub(super) total_retransmits: u32,
+    pub(super) challenges: u8,
+    pub(super) challenges_since: Instant,
+
+    pub(super) flags: Flags,
+    pub(super) error: Option<Error>,
+    pub(super) soft_error: Option<Error>,
+}
+
+/// Independent facts about a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flags {
+    /// The handshake is complete: from then on end of file is not "not connected".
+    pub(super) was_open: bool,
+    /// The user closed the sending side before the handshake was complete.
+    pub(super) close_pending: bool,
+    /// No socket holds the connection any more.
+    pub(super) orphaned: bool,
+    /// The user reads no more.
+    pub(super) read_shut: bool,
+    /// The last send said that more follows.
+    pub(super) more: bool,
+    /// A probe of a closed window is due.
+    pub(super) window_probe_owed: bool,
+    /// A keep-alive probe is due.
+    pub(super) keep_probe_owed: bool,
+    /// What was held back as too small goes out now (the override timeout of RFC 9293 §3.8.6.2.1).
+    pub(super) send_small: bool,
+    /// Our SYN timed out at least once.
+    pub(super) syn_timed_out: bool,
+}
+
+/// The peer's urgent data (RFC 9293 §3.8.5): like the kernel, one byte, the last before the pointer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Urgent {
+    /// Where the byte is in the stream.
+    pub(super) mark: SeqNumber,
+    /// The byte, from its arrival until it is read.
+    pub(super) byte: Option<u8>,
+    /// It was read out of band.
+    pub(super) taken: bool,
 }
 
 /// Beginning and end.
 impl Connection {
     /// An active open: in SYN-SENT, its SYN owed to the next [`poll_transmit`](Connection::poll_transmit).
     pub(crate) fn connect(now: Instant, open: &OpenParams<'_>) -> Connection {
-        let _ = (now, open);
-        todo!()
+        let mut connection = Connection::new(now, open);
+        connection.state = State::SynSent;
+        connection
     }
 
     /// A passive open whose handshake is complete. The owner then hands the segment that completed it to
     /// [`on_segment`](Connection::on_segment).
     pub(crate) fn from_handshake(now: Instant, open: &OpenParams<'_>, handshake: &Handshake) -> Connection {
-        let _ = (now, open, handshake);
-        todo!()
+        let Handshake {
+            irs,
+            peer_mss,
+            peer_window_scale,
+            our_window_scale,
+            our_window,
+            sack,
+            ts_recent,
+            rtt,
+        } = *handshake;
+        let mut connection = Connection::new(now, open);
+        connection.snd_una = open.iss + 1;
+        connection.snd_nxt = open.iss + 1;
+        connection.options.rcv_wscale = our_window_scale;
+        connection.options.window_scaling = true;
+        connection.options.timestamps = true;
+        connection.options.sack = sack;
+        connection.options.set_window_scale(peer_window_scale);
+        connection.options.set_timestamps(ts_recent, now);
+        connection.peer_mss = peer_mss.unwrap_or(open.default_mss);
+        connection.set_peer_isn(irs);
+        connection.rcv_adv = connection.rcv_nxt + u32::from(our_window);
+        if let Some(rtt) = rtt {
+            connection.rtt.sample(rtt);
+        }
+        connection.state = State::SynReceived;
+        connection.establish(now, open.config, open.settings);
+        connection
     }
 
-    /// Gives back all memory that the connection has charged; to be called before it is dropped.
-    pub(crate) fn release(&mut self, budget: &mut Budget) {
-        let _ = budget;
-        todo!()
+    fn new(now: Instant, open: &OpenParams<'_>) -> Connection {
+        let OpenParams { config, settings, iss, ts_offset, local_mss, path_mss, default_mss } = *open;
+        let mss = path_mss.max(MIN_MSS);
+        let recv_limit = settings.recv_buffer.unwrap_or(config.recv_buffer.default as u32);
+        Connection {
+            state: State::Closed,
+            iss,
+            snd_una: iss,
+            snd_nxt: iss,
+            snd_wl1: SeqNumber(0),
+            snd_wl2: iss,
+            snd_wnd: 0,
+            max_snd_wnd: 0,
+            snd_sml: iss,
+            snd_up: None,
+            irs: SeqNumber(0),
+            rcv_nxt: SeqNumber(0),
+            rcv_adv: SeqNumber(0),
+            rcv_fin: None,
+            urgent: None,
+            snd_mss: mss,
+            peer_mss: default_mss,
+            path_mss: mss,
+            local_mss,
+            rcv_mss: local_mss.min(536),
+            send: SendBuffer::default(),
+            recv: RecvBuffer::default(),
+            send_limit: settings.send_buffer.unwrap_or(config.send_buffer.default as u32),
+            recv_limit: clamp_window(recv_limit, settings),
+            read_bytes: 0,
+            read_since: now,
+            charged: 0,
+            sent: SentQueue::default(),
+            scoreboard: Scoreboard::default(),
+            recovery: Recovery::new(iss),
+            rtt: RttEstimator::new(config.initial_rto, config.min_rto, config.max_rto),
+            congestion: congestion(settings.congestion, mss, config.initial_window),
+            options: Negotiated::offer(config, settings, ts_offset),
+            acks: Acks::new(config, settings),
+            timers: Timers::new(),
+            last_sent_at: now,
+            last_received_at: now,
+            stalled_since: now,
+            retransmits: 0,
+            window_probes: 0,
+            window_backoff: 0,
+            keep_probes: 0,
+            total_retransmits: 0,
+            challenges: 0,
+            challenges_since: now,
+            flags: Flags::default(),
+            error: None,
+            soft_error: None,
+        }
     }
-}
 
-/// Segments and time.
-impl Connection {
-    /// Takes in a segment. What is answered is a reset or acknowledgment to be sent at once; its ports
-    /// are not filled.
-    pub(crate) fn on_segment(
-        &mut self,
-        now: Instant,
-        segment: Segment,
-        resources: &mut Resources<'_>,
-    ) -> Option<TcpHeader> {
-        let _ = (now, segment, resources);
-        todo!()
+    /// The peer's SYN has sequence number `irs`.
+    pub(super) fn set_peer_isn(&mut self, irs: SeqNumber) {
+        self.irs = irs;
+        self.rcv_nxt = irs + 1;
+        self.rcv_adv = self.rcv_nxt + self.recv_limit.min(u32::from(u16::MAX));
+        self.snd_wl1 = irs;
+        self.acks.last_sent = self.rcv_nxt;
     }
 
-    /// Does what is due. What is answered is a reset to be sent at once; its ports are not filled.
-    pub(crate) fn on_timeout(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<TcpHeader> {
-        let _ = (now, resources);
-        todo!()
+    /// Both SYNs are acknowledged: sizes follow from what was negotiated.
+    pub(super) fn establish(&mut self, now: Instant, config: &TcpConfig, settings: &TcpSettings) {
+        self.state = self.state.next(Transition::SynAcked);
+        self.flags.was_open = true;
+        self.update_mss(settings);
+        // RFC 5681 §3.1: after a lost SYN one segment is the initial window.
+        let segments = if self.flags.syn_timed_out { 1 } else { config.initial_window };
+        self.congestion = congestion(settings.congestion, self.snd_mss, segments);
+        if self.flags.syn_timed_out {
+            self.rtt.on_syn_timeout();
+        }
+        self.recovery = Recovery::new(self.iss);
+        self.read_since = now;
+        if self.flags.close_pending {
+            self.state = self.state.next(Transition::Close);
+        }
+        self.start_keep_alive(now, settings);
     }
 
-    /// The next segment to send; to be called until there is none.
-    pub(crate) fn poll_transmit(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
-        let _ = (now, resources);
-        todo!()
+    /// Eff.snd.MSS (RFC 9293 §3.7.1, MUST-16): the smaller of what the peer and the path can take, less
+    /// the options that every segment carries.
+    pub(super) fn update_mss(&mut self, settings: &TcpSettings) {
+        let limit = settings.max_segment.unwrap_or(u16::MAX);
+        let mss = self.peer_mss.min(self.path_mss).min(limit).max(MIN_MSS);
+        self.snd_mss = (mss - self.options.data_options_len()).max(MIN_MSS - 12);
+        self.congestion.set_mss(usize::from(self.snd_mss));
     }
 
-    /// When [`on_timeout`](Connection::on_timeout) is due, and for what.
-    pub(crate) fn poll_timeout(&self) -> Option<(Instant, Timer)> {
-        todo!()
+    /// The path carries segments of this size now ([`OpenParams::path_mss`]).
+    pub(crate) fn on_path_mss(&mut self, path_mss: u16, settings: &TcpSettings) {
+        self.path_mss = path_mss;
+        self.update_mss(settings);
     }
 
     /// An ICMP error that concerns this connection. A `hard` one ends a connection that is being opened;
     /// any other is remembered and reported should the connection time out (RFC 9293 §3.9.2.2, MUST-56).
-    pub(crate) fn on_unreachable(&mut self, now: Instant, hard: bool, error: Error) {
-        let _ = (now, hard, error);
-        todo!()
+    pub(crate) fn on_unreachable(&mut self, hard: bool, error: Error, budget: &mut Budget) {
+        // SHLD-26, as the kernel: an open connection outlives a hard error too, which may be forged
+        // (RFC 5927 §5).
+        if hard && matches!(self.state, State::SynSent | State::SynReceived) {
+            self.fail(error, budget);
+        } else if self.state != State::Closed {
+            self.soft_error = Some(error);
+        }
     }
 
-    /// The path carries segments of this size now ([`OpenParams::path_mss`]).
-    pub(crate) fn on_path_mss(&mut self, path_mss: u16) {
-        let _ = path_mss;
-        todo!()
+    /// The connection is over because of `error`. What has arrived can still be read.
+    pub(super) fn fail(&mut self, error: Error, budget: &mut Budget) {
+        self.error = Some(error);
+        self.end(budget);
+    }
+
+    /// The connection is over: nothing is sent any more.
+    pub(super) fn end(&mut self, budget: &mut Budget) {
+        self.state = self.state.next(Transition::Ended);
+        self.timers.stop_all();
+        self.send = SendBuffer::default();
+        self.sent = SentQueue::default();
+        self.scoreboard.clear();
+        self.acks.clear();
+        self.settle_charge(budget);
+    }
+
+    /// Gives back all memory that the connection has charged; to be called before it is dropped.
+    pub(crate) fn release(&mut self, budget: &mut Budget) {
+        self.send = SendBuffer::default();
+        self.recv = RecvBuffer::default();
+        self.settle_charge(budget);
+    }
+
+    /// Brings the charge in line with what the buffers hold. A growth that the budget refuses (callers
+    /// check for room first; only rounding can be left) is charged later.
+    pub(super) fn settle_charge(&mut self, budget: &mut Budget) {
+        let held = self.send.charged() + self.recv.charged();
+        if held < self.charged {
+            budget.release(self.charged - held);
+            self.charged = held;
+        } else if held > self.charged && budget.try_charge(held - self.charged) {
+            self.charged = held;
+        }
+    }
+
+    /// The reset that ends this connection (RFC 9293 §3.10.5).
+    pub(super) fn reset_header(&self) -> TcpHeader {
+        TcpHeader {
+            seq: self.snd_nxt.0,
+            ack: self.rcv_nxt.0,
+            flags: TcpFlags::RST | TcpFlags::ACK,
+            ..TcpHeader::default()
+        }
+    }
+
+    /// Whether one more answer to a suspicious segment may be sent now (RFC 5961 §7).
+    pub(super) fn may_challenge(&mut self, now: Instant) -> bool {
+        if now.saturating_since(self.challenges_since) >= Duration::from_secs(1) {
+            self.challenges_since = now;
+            self.challenges = 0;
+        }
+        self.challenges = self.challenges.saturating_add(1);
+        self.challenges <= CHALLENGES_PER_SECOND
     }
 }
 
-/// The user's calls.
+/// Derived facts.
 impl Connection {
-    /// Takes from the front of `chunks` what there is room for.
-    pub(crate) fn send(
-        &mut self,
-        now: Instant,
-        chunks: &mut VecDeque<Chunk>,
-        flags: SendFlags,
-        resources: &mut Resources<'_>,
-    ) -> Result<usize> {
-        let _ = (now, chunks, flags, resources);
-        todo!()
+    /// Whether our FIN is queued or in flight.
+    pub(super) fn fin_unacked(&self) -> bool {
+        matches!(self.state, State::FinWait1 | State::Closing | State::LastAck)
     }
 
-    /// Up to `max` bytes that came in; empty at the end of the stream.
-    pub(crate) fn recv(
-        &mut self,
-        now: Instant,
-        max: usize,
-        flags: RecvFlags,
-        resources: &mut Resources<'_>,
-    ) -> Result<Payload> {
-        let _ = (now, max, flags, resources);
-        todo!()
+    /// The sequence number behind the last byte in the send buffer: where our FIN is or will be.
+    pub(super) fn send_end(&self) -> SeqNumber {
+        let syn = u32::from(matches!(self.state, State::SynSent | State::SynReceived));
+        self.snd_una + syn + self.send.len() as u32
     }
 
-    /// Ends one direction or both.
-    pub(crate) fn shutdown(&mut self, now: Instant, how: Shutdown, resources: &mut Resources<'_>) {
-        let _ = (now, how, resources);
-        todo!()
+    /// Bytes in the send buffer that were never sent.
+    pub(super) fn unsent(&self) -> u32 {
+        (self.send_end() - self.snd_nxt).max(0) as u32
     }
 
-    /// The socket is gone: closes in good order, or resets when data was not read or the linger time is
-    /// zero. What is answered is the reset to be sent; the state is then [`State::Closed`].
-    pub(crate) fn close(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<TcpHeader> {
-        let _ = (now, resources);
-        todo!()
+    /// The window the peer was told, from RCV.NXT on.
+    pub(super) fn rcv_wnd(&self) -> u32 {
+        (self.rcv_adv - self.rcv_nxt).max(0) as u32
     }
 
-    /// Ends the connection at once; answers the reset to be sent, if the peer knows of the connection.
-    pub(crate) fn abort(&mut self, now: Instant, budget: &mut Budget) -> Option<TcpHeader> {
-        let _ = (now, budget);
-        todo!()
-    }
-
-    /// The socket's options have changed.
-    pub(crate) fn apply_settings(&mut self, now: Instant, resources: &mut Resources<'_>) {
-        let _ = (now, resources);
-        todo!()
-    }
-
-    /// Takes the pending error (SO_ERROR).
-    pub(crate) fn take_error(&mut self) -> Option<Error> {
-        todo!()
+    /// The sequence number of the next byte that the user reads.
+    pub(super) fn read_seq(&self) -> SeqNumber {
+        let fin = u32::from(self.rcv_fin.is_some_and(|fin| self.rcv_nxt.after(fin)));
+        self.rcv_nxt - fin - self.recv.len() as u32
     }
 }
 
@@ -220,44 +460,112 @@ impl Connection {
         self.state
     }
 
+    /// When [`on_timeout`](Connection::on_timeout) is due, and for what.
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        self.timers.next()
+    }
+
     /// What its socket is ready for.
     pub(crate) fn readiness(&self, settings: &TcpSettings) -> Readiness {
-        let _ = settings;
-        todo!()
+        let mut ready = Readiness::EMPTY;
+        if matches!(self.state, State::SynSent | State::SynReceived) {
+            return ready;
+        }
+        let ended = self.state == State::Closed;
+        let read_closed = self.flags.read_shut || !self.state.can_receive();
+        let write_closed = !self.state.can_send();
+        let enough = (settings.recv_low_water as usize).clamp(1, self.recv_limit as usize / 2);
+        ready.insert_if(Readiness::READABLE, read_closed || self.recv.len() >= enough);
+        ready.insert_if(Readiness::READ_CLOSED, read_closed);
+        ready.insert_if(Readiness::WRITE_CLOSED, write_closed);
+        // As the kernel: writable from a third of the buffer on, so that writers work in large pieces.
+        let writable = write_closed
+            || (self.send_space() >= self.send_limit as usize / 3
+                && self.unsent() < settings.not_sent_low_water);
+        ready.insert_if(Readiness::WRITABLE, ended || writable);
+        ready.insert_if(Readiness::ERROR, self.error.is_some());
+        let urgent = self.urgent.is_some_and(|urgent| urgent.byte.is_some());
+        ready.insert_if(Readiness::PRIORITY, urgent);
+        ready
     }
 
     /// Bytes that [`send`](Connection::send) would take now.
     pub(crate) fn send_space(&self) -> usize {
-        todo!()
+        if self.state.can_send() { (self.send_limit as usize).saturating_sub(self.send.len()) } else { 0 }
     }
 
     /// Bytes that can be read now.
     pub(crate) fn recv_queued(&self) -> usize {
-        todo!()
+        self.recv.len()
     }
 
     /// Bytes sent or to be sent that are not acknowledged (SIOCOUTQ).
     pub(crate) fn send_queued(&self) -> usize {
-        todo!()
+        self.send.len()
     }
 
     /// Whether the next byte to read is the urgent one (SIOCATMARK).
     pub(crate) fn at_mark(&self) -> bool {
-        todo!()
+        self.urgent.is_some_and(|urgent| urgent.mark == self.read_seq())
     }
 
     /// The segment size for sending, without options (TCP_MAXSEG).
     pub(crate) fn max_segment(&self) -> u16 {
-        todo!()
+        self.snd_mss
     }
 
     /// In TIME-WAIT: what has to be kept for it.
     pub(crate) fn time_wait(&self) -> Option<TimeWaitSeed> {
-        todo!()
+        (self.state == State::TimeWait).then(|| TimeWaitSeed {
+            snd_nxt: self.snd_nxt,
+            rcv_nxt: self.rcv_nxt,
+            window: (self.rcv_wnd() >> self.options.rcv_wscale) as u16,
+            rcv_wnd: self.rcv_wnd(),
+            ts_recent: self.options.ts_recent(),
+            ts_offset: self.options.ts_offset(),
+        })
     }
 
     /// How it is doing.
     pub(crate) fn info(&self) -> TcpInfo {
-        todo!()
+        TcpInfo {
+            state: self.state,
+            snd_mss: self.snd_mss,
+            rcv_mss: self.rcv_mss,
+            snd_cwnd: self.congestion.cwnd(),
+            snd_ssthresh: self.congestion.ssthresh(),
+            snd_wnd: self.snd_wnd,
+            rcv_wnd: self.rcv_wnd(),
+            in_flight: self.in_flight() as usize,
+            unacked: self.snd_nxt.since(self.snd_una) as usize,
+            sacked: self.sent.sacked() as usize,
+            lost: self.sent.lost() as usize,
+            unsent: self.unsent() as usize,
+            retransmits: self.total_retransmits,
+            backoff: self.retransmits,
+            srtt: self.rtt.srtt(),
+            rttvar: self.rtt.rttvar().unwrap_or_default(),
+            rto: self.rtt.rto(),
+            timestamps: self.options.timestamps,
+            sack: self.options.sack,
+            snd_wscale: self.options.snd_wscale,
+            rcv_wscale: self.options.rcv_wscale,
+        }
+    }
+}
+
+/// A receive buffer's size under TCP_WINDOW_CLAMP.
+pub(super) fn clamp_window(limit: u32, settings: &TcpSettings) -> u32 {
+    match settings.window_clamp {
+        0 => limit,
+        clamp => limit.min(clamp),
+    }
+}
+
+/// A new controller.
+pub(super) fn congestion(control: CongestionControl, mss: u16, initial_segments: u32) -> Congestion {
+    match control {
+        CongestionControl::Cubic => Congestion::Cubic(Cubic::new(usize::from(mss), initial_segments)),
+        CongestionControl::Reno => Congestion::Reno(Reno::new(usize::from(mss), initial_segments)),
     }
 }

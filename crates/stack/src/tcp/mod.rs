@@ -4,17 +4,26 @@
 //! interface, clock, randomness or IP version: its owner lends what it may use with each call
 //! ([`Resources`]), and may call in any order.
 
+mod ack;
 pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod info;
+mod input;
+pub(crate) mod options;
+mod output;
 mod queue;
+mod recovery;
 pub(crate) mod recv;
 pub(crate) mod rtt;
+mod sack;
 pub(crate) mod segment;
 pub(crate) mod send;
+mod sent;
 pub(crate) mod seq;
 pub(crate) mod state;
+mod timeout;
 pub(crate) mod timers;
+mod user;
 
 pub(crate) use connection::{Connection, Handshake, OpenParams, Resources, TimeWaitSeed};
 pub use info::TcpInfo;
@@ -22,3 +31,6 @@ pub(crate) use segment::{Segment, reset_for};
 pub(crate) use seq::SeqNumber;
 pub use state::State;
 pub(crate) use timers::Timer;
+
+#[cfg(test)]
+mod tests;

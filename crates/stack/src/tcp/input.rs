@@ -1,0 +1,469 @@
+//! A segment arrives (RFC 9293 §3.10.7): the steps of §3.10.7.4 by name and in order.
+//!
+//! Each step either lets the segment through to the next or ends it, with or without an answer. What is
+//! owed in the usual way (acknowledgments) is noted and sent by `output`.
+
+use super::connection::{Connection, Resources, Urgent};
+use super::recovery::AckInfo;
+use super::segment::{Segment, reset_for, seq_len};
+use super::seq::SeqNumber;
+use super::state::{State, Transition};
+use super::timers::Timer;
+use crate::Error;
+use core::ops::ControlFlow::{self, Break, Continue};
+use sockeye_packet::{Instant, Payload};
+use sockeye_wire::{SackBlock, TcpFlags, TcpHeader};
+
+/// Whether the segment goes on to the next step; if not, what is answered outside the usual way.
+type Step = ControlFlow<Option<TcpHeader>>;
+
+impl Connection {
+    /// Takes in a segment. What is answered is a reset to be sent at once; its ports are not filled.
+    pub(crate) fn on_segment(
+        &mut self,
+        now: Instant,
+        segment: Segment,
+        resources: &mut Resources<'_>,
+    ) -> Option<TcpHeader> {
+        let Segment { header, payload, ecn: _, gso_size } = segment;
+        let step = match self.state {
+            State::Closed => Break(reset_for(&header, payload.len())),
+            State::SynSent => self.input_syn_sent(now, &header, payload, resources),
+            _ => self.input(now, &header, payload, gso_size, resources),
+        };
+        self.settle_charge(resources.budget);
+        match step {
+            Break(answer) => answer,
+            Continue(()) => None,
+        }
+    }
+
+    /// RFC 9293 §3.10.7.4, for every state behind SYN-SENT.
+    fn input(
+        &mut self,
+        now: Instant,
+        header: &TcpHeader,
+        payload: Payload,
+        gso_size: u16,
+        resources: &mut Resources<'_>,
+    ) -> Step {
+        self.check_sequence(now, header, payload.len(), resources)?;
+        self.check_reset(now, header, resources)?;
+        self.check_syn(now, header)?;
+        self.process_ack(now, header, payload.len(), resources)?;
+        self.process_urgent(header, &payload);
+        self.process_text(now, header, payload, gso_size, resources)?;
+        self.process_fin(now, resources);
+        Continue(())
+    }
+
+    /// RFC 9293 §3.10.7.3.
+    fn input_syn_sent(
+        &mut self,
+        now: Instant,
+        header: &TcpHeader,
+        payload: Payload,
+        resources: &mut Resources<'_>,
+    ) -> Step {
+        let ack = SeqNumber(header.ack);
+        if header.flags.ack() && (!ack.after(self.iss) || ack.after(self.snd_nxt)) {
+            return Break(reset_for(header, payload.len()));
+        }
+        if header.flags.rst() {
+            // A reset that doesn't acknowledge our SYN may be anybody's.
+            if header.flags.ack() {
+                self.fail(Error::ConnectionRefused, resources.budget);
+            }
+            return Break(None);
+        }
+        if !header.flags.syn() {
+            return Break(None);
+        }
+        self.options.agree(&header.options, now);
+        self.peer_mss = header.options.mss.unwrap_or(self.peer_mss);
+        self.set_peer_isn(SeqNumber(header.seq));
+        // RFC 7323 §2.2: the window of a segment with SYN is never scaled.
+        self.snd_wnd = u32::from(header.window);
+        self.max_snd_wnd = self.snd_wnd;
+        self.last_received_at = now;
+        if header.flags.ack() {
+            self.snd_wl2 = ack;
+            self.advance_una(now, ack, header);
+            self.establish(now, resources.config, resources.settings);
+            self.acks.now = true;
+        } else {
+            // Simultaneous open (MUST-10): our SYN goes out again, with an acknowledgment.
+            self.state = self.state.next(Transition::SynReceived);
+            self.retransmit_all();
+        }
+        self.process_urgent(header, &payload);
+        self.process_text(now, header, payload, 0, resources)?;
+        self.process_fin(now, resources);
+        Continue(())
+    }
+
+    /// First: sequence number, with PAWS before (RFC 7323 §5.3).
+    fn check_sequence(
+        &mut self,
+        now: Instant,
+        header: &TcpHeader,
+        payload_len: usize,
+        resources: &Resources<'_>,
+    ) -> Step {
+        if self.options.timestamps && !header.flags.rst() {
+            match header.options.timestamps {
+                // RFC 7323 §3.2: once agreed on, timestamps are in every segment; others are dropped.
+                None => return Break(None),
+                Some(timestamps) if self.options.is_old(now, timestamps) => {
+                    self.answer_unacceptable(now, header, payload_len);
+                    return Break(None);
+                }
+                Some(_) => {}
+            }
+        }
+        let (seq, len, wnd) = (SeqNumber(header.seq), seq_len(header, payload_len), self.rcv_wnd());
+        let acceptable = match (len, wnd) {
+            // At the right edge too: a peer that has used up our window still acknowledges from there.
+            (0, _) => seq.in_window(self.rcv_nxt, wnd + 1),
+            // MUST-66: with a closed window the data is refused, but ACK, RST and URG count.
+            (_, 0) => seq == self.rcv_nxt,
+            _ => seq.in_window(self.rcv_nxt, wnd) || self.rcv_nxt.in_window(seq, len),
+        };
+        // Simultaneous open: the peer's SYN again, now with the acknowledgment of ours.
+        let syn_ack = self.state == State::SynReceived && header.flags.syn() && seq == self.irs;
+        if acceptable || syn_ack {
+            return Continue(());
+        }
+        if !header.flags.rst() {
+            self.answer_unacceptable(now, header, payload_len);
+        }
+        if self.state == State::TimeWait && header.flags.fin() {
+            // The peer has not seen our acknowledgment: the 2 MSL begin anew.
+            self.enter_time_wait(now, resources);
+        }
+        Break(None)
+    }
+
+    /// An acknowledgment for a segment outside the window: of old data with a DSACK block (RFC 2883 §4),
+    /// of an empty one at a limited rate, lest two ends answer each other for ever.
+    fn answer_unacceptable(&mut self, now: Instant, header: &TcpHeader, payload_len: usize) {
+        if seq_len(header, payload_len) == 0 {
+            self.challenge(now);
+            return;
+        }
+        let start = SeqNumber(header.seq) + u32::from(header.flags.syn());
+        let end = (start + payload_len as u32).min(self.rcv_nxt);
+        let duplicate = start.before(end).then_some(SackBlock { left: start.0, right: end.0 });
+        self.owe_duplicate_ack(duplicate);
+    }
+
+    /// Answers something suspicious with an acknowledgment, at a limited rate (RFC 5961).
+    fn challenge(&mut self, now: Instant) {
+        if self.may_challenge(now) {
+            self.acks.now = true;
+        }
+    }
+
+    /// Second: reset. Only the exact sequence number ends the connection (RFC 5961 §3.2).
+    fn check_reset(&mut self, now: Instant, header: &TcpHeader, resources: &mut Resources<'_>) -> Step {
+        if !header.flags.rst() {
+            return Continue(());
+        }
+        if SeqNumber(header.seq) != self.rcv_nxt {
+            self.challenge(now);
+            return Break(None);
+        }
+        match self.state {
+            State::SynReceived => self.fail(Error::ConnectionRefused, resources.budget),
+            // As the kernel: the peer had closed already, so nothing more was to be read.
+            State::CloseWait => self.fail(Error::BrokenPipe, resources.budget),
+            State::Closing | State::LastAck | State::TimeWait => self.end(resources.budget),
+            _ => self.fail(Error::ConnectionReset, resources.budget),
+        }
+        Break(None)
+    }
+
+    /// Fourth: SYN in the window, from a restarted peer or an attacker (RFC 5961 §4.2).
+    fn check_syn(&mut self, now: Instant, header: &TcpHeader) -> Step {
+        if !header.flags.syn() {
+            return Continue(());
+        }
+        if self.state == State::SynReceived && SeqNumber(header.seq) == self.irs {
+            if header.flags.ack() {
+                return Continue(());
+            }
+            // The peer's SYN again: so is our answer.
+            self.retransmit_all();
+            return Break(None);
+        }
+        self.challenge(now);
+        Break(None)
+    }
+
+    /// Fifth: the acknowledgment.
+    fn process_ack(
+        &mut self,
+        now: Instant,
+        header: &TcpHeader,
+        payload_len: usize,
+        resources: &mut Resources<'_>,
+    ) -> Step {
+        if !header.flags.ack() {
+            return Break(None);
+        }
+        let ack = SeqNumber(header.ack);
+        if self.state == State::SynReceived {
+            if !ack.after(self.snd_una) || ack.after(self.snd_nxt) {
+                return Break(reset_for(header, payload_len));
+            }
+            self.advance_una(now, ack, header);
+            self.snd_wl1 = SeqNumber(header.seq) - 1;
+            self.establish(now, resources.config, resources.settings);
+            self.acks.now |= header.flags.syn();
+        } else if ack.after(self.snd_nxt) || ack.before(self.snd_una - self.max_snd_wnd) {
+            // RFC 5961 §5.2 (MAY-12): neither what was sent nor recently in flight.
+            self.challenge(now);
+            return Break(None);
+        }
+        self.last_received_at = now;
+        self.keep_probes = 0;
+        self.window_probes = 0;
+        if let Some(timestamps) = header.options.timestamps {
+            self.options.note_timestamp(now, timestamps, SeqNumber(header.seq), self.acks.last_sent);
+        }
+        if ack.before(self.snd_una) {
+            return Continue(());
+        }
+        self.acknowledge(now, header, payload_len);
+        self.after_ack(now, resources);
+        Continue(())
+    }
+
+    /// An acknowledgment of SND.UNA or later: retransmission queue, SACK, window.
+    fn acknowledge(&mut self, now: Instant, header: &TcpHeader, payload_len: usize) {
+        let ack = SeqNumber(header.ack);
+        let prior_in_flight = self.in_flight();
+        let (wnd_before, outstanding) = (self.snd_wnd, self.snd_nxt != self.snd_una);
+        let mut info =
+            if ack.after(self.snd_una) { self.advance_una(now, ack, header) } else { AckInfo::default() };
+        info.prior_in_flight = prior_in_flight;
+        if self.options.sack && !header.options.sack.is_empty() {
+            info.newly_sacked = self.on_sack_blocks(&header.options.sack);
+        }
+        self.update_window(now, header);
+        // RFC 5681 §2's duplicate; with SACK, RFC 6675 §2's: it must say something new.
+        let repeats = payload_len == 0
+            && !header.flags.intersects(TcpFlags::SYN | TcpFlags::FIN)
+            && wnd_before == self.snd_wnd;
+        info.duplicate = outstanding
+            && if self.options.sack { info.newly_sacked > 0 } else { repeats && info.advanced == 0 };
+        if outstanding {
+            self.on_ack_info(now, &info);
+        }
+        if info.advanced > 0 && !self.sent.is_empty() {
+            // RFC 6298 §5.3, once recovery has had its say on the back-off.
+            self.timers.set(Timer::Retransmit, now + self.rtt.rto());
+        }
+    }
+
+    /// SND.UNA moves to `ack`.
+    fn advance_una(&mut self, now: Instant, ack: SeqNumber, header: &TcpHeader) -> AckInfo {
+        let advanced = ack.since(self.snd_una);
+        let syn = u32::from(matches!(self.state, State::SynSent | State::SynReceived));
+        let bytes = (advanced - syn).min(self.send.len() as u32);
+        let fin = self.fin_unacked() && ack.after(self.send_end());
+        let acked = self.sent.acknowledge(ack);
+        self.scoreboard.acknowledge(ack);
+        self.send.advance(bytes as usize);
+        self.snd_una = ack;
+        self.snd_up = self.snd_up.filter(|up| up.after(ack));
+        // Nagle's mark must not fall behind by more than sequence numbers can tell.
+        self.snd_sml = self.snd_sml.max(ack);
+        // MUST-18, Karn: only what was sent once is measured, or what a timestamp identifies.
+        let rtt = acked.sent_at.map(|sent_at| now.saturating_since(sent_at)).or_else(|| {
+            header.options.timestamps.and_then(|timestamps| self.options.echoed_rtt(now, timestamps))
+        });
+        if let Some(rtt) = rtt {
+            self.rtt.sample(rtt);
+        }
+        self.retransmits = 0;
+        self.stalled_since = now;
+        self.soft_error = None;
+        if self.sent.is_empty() {
+            self.timers.stop(Timer::Retransmit);
+        }
+        if fin {
+            self.state = self.state.next(Transition::FinAcked);
+        }
+        AckInfo { advanced, acked, rtt, ..AckInfo::default() }
+    }
+
+    /// SND.WND (RFC 9293 §3.10.7.4; MUST-1: unsigned, MUST-34: it may shrink).
+    fn update_window(&mut self, now: Instant, header: &TcpHeader) {
+        let (seq, ack) = (SeqNumber(header.seq), SeqNumber(header.ack));
+        let newer = self.snd_wl1.before(seq) || (self.snd_wl1 == seq && !self.snd_wl2.after(ack));
+        if !newer {
+            return;
+        }
+        let shift = if header.flags.syn() { 0 } else { self.options.snd_wscale };
+        let was_closed = self.snd_wnd == 0;
+        self.snd_wnd = u32::from(header.window) << shift;
+        self.max_snd_wnd = self.max_snd_wnd.max(self.snd_wnd);
+        self.snd_wl1 = seq;
+        self.snd_wl2 = ack;
+        if self.snd_wnd > 0 && self.timers.is_set(Timer::Persist) {
+            self.timers.stop(Timer::Persist);
+            self.window_backoff = 0;
+            self.stalled_since = now;
+            // What was sent into the closed window was refused: it goes out again at once.
+            if was_closed && !self.sent.is_empty() {
+                self.retransmit_all();
+                self.timers.set(Timer::Retransmit, now + self.rtt.rto());
+            }
+        }
+    }
+
+    /// What follows when our FIN was acknowledged, and the buffers' growth.
+    fn after_ack(&mut self, now: Instant, resources: &mut Resources<'_>) {
+        match self.state {
+            State::FinWait2 if self.flags.orphaned && !self.timers.is_set(Timer::Close) => {
+                let wait = resources.settings.fin_timeout.unwrap_or_default();
+                self.timers.set(Timer::Close, now + wait);
+            }
+            State::TimeWait if !self.timers.is_set(Timer::Close) => self.enter_time_wait(now, resources),
+            State::Closed => self.end(resources.budget),
+            _ => self.grow_send_buffer(resources),
+        }
+    }
+
+    fn enter_time_wait(&mut self, now: Instant, resources: &Resources<'_>) {
+        self.timers.stop_all();
+        // MUST-13.
+        self.timers.set(Timer::Close, now + resources.config.time_wait);
+    }
+
+    /// Sixth: the urgent pointer (MUST-30 to MUST-33, MUST-62: it points behind the urgent octet).
+    fn process_urgent(&mut self, header: &TcpHeader, payload: &Payload) {
+        if !header.flags.contains(TcpFlags::URG) || header.urgent == 0 || !self.state.can_receive() {
+            return;
+        }
+        let start = SeqNumber(header.seq) + u32::from(header.flags.syn());
+        let mark = start + u32::from(header.urgent) - 1;
+        let newer = self.urgent.is_none_or(|urgent| mark.after(urgent.mark));
+        if newer && !mark.before(self.read_seq()) {
+            self.urgent = Some(Urgent { mark, byte: None, taken: false });
+        }
+        self.take_urgent_byte(start, payload);
+    }
+
+    /// Keeps the urgent byte when `payload`, which begins at `start`, has it.
+    fn take_urgent_byte(&mut self, start: SeqNumber, payload: &Payload) {
+        if let Some(urgent) = &mut self.urgent
+            && urgent.byte.is_none()
+            && !urgent.taken
+            && urgent.mark.in_window(start, payload.len() as u32)
+        {
+            let at = urgent.mark.since(start) as usize;
+            urgent.byte = payload.slice(at, at + 1).chunks().next().map(|chunk| chunk[0]);
+        }
+    }
+
+    /// Seventh: the data, trimmed to the window.
+    fn process_text(
+        &mut self,
+        now: Instant,
+        header: &TcpHeader,
+        mut payload: Payload,
+        gso_size: u16,
+        resources: &mut Resources<'_>,
+    ) -> Step {
+        let syn = u32::from(header.flags.syn());
+        if (payload.is_empty() && !header.flags.fin()) || !self.state.can_receive() {
+            return Continue(());
+        }
+        let mut start = SeqNumber(header.seq) + syn;
+        let end = start + payload.len() as u32;
+        if self.flags.orphaned && end.after(self.rcv_nxt) {
+            // SHLD-3: nobody will read it, and the peer should know.
+            let reset = self.reset_header();
+            self.end(resources.budget);
+            return Break(Some(reset));
+        }
+        self.note_segment_size(payload.len(), gso_size);
+        if self.urgent.is_some() {
+            self.take_urgent_byte(start, &payload);
+        }
+        let edge = self.rcv_adv.max(self.rcv_nxt);
+        let duplicate = start
+            .before(self.rcv_nxt)
+            .then(|| SackBlock { left: start.0, right: end.min(self.rcv_nxt).0 })
+            .filter(|block| block.left != block.right);
+        let from = self.rcv_nxt.max(start).min(end).since(start) as usize;
+        let to = end.min(edge).max(start).since(start) as usize;
+        let cut = to < payload.len();
+        if header.flags.fin() && !cut && self.rcv_fin.is_none() {
+            self.rcv_fin = Some(end);
+        }
+        if payload.is_empty() {
+            if end != self.rcv_nxt {
+                self.owe_duplicate_ack(None);
+            }
+            return Continue(());
+        }
+        payload.trim(from.min(to), to);
+        start += from.min(to) as u32;
+        self.insert_text(now, start, payload, cut, duplicate, resources);
+        Continue(())
+    }
+
+    /// Puts data that lies in the window into the receive buffer and settles how it is acknowledged.
+    fn insert_text(
+        &mut self,
+        now: Instant,
+        start: SeqNumber,
+        payload: Payload,
+        cut: bool,
+        duplicate: Option<SackBlock>,
+        resources: &mut Resources<'_>,
+    ) {
+        let gap_before = self.recv.out_of_order_len() > 0;
+        let limit =
+            (2 * self.recv_limit as usize + 65_536).min(self.recv.charged() + resources.budget.available());
+        let rcv_nxt = self.rcv_nxt;
+        let inserted = self.recv.insert(start.since(rcv_nxt), payload, limit);
+        self.rcv_nxt += inserted.advanced;
+        let duplicate = duplicate.or_else(|| {
+            let range = inserted.duplicate?;
+            Some(SackBlock { left: (rcv_nxt + range.start).0, right: (rcv_nxt + range.end).0 })
+        });
+        if inserted.advanced == 0 || duplicate.is_some() {
+            // MAY-13, RFC 5681 §4.2: out of order or seen before: at once, one for each segment.
+            self.owe_duplicate_ack(duplicate);
+        } else {
+            let hurry = gap_before || cut || inserted.dropped;
+            self.owe_ack(now, inserted.advanced, hurry, resources.config);
+        }
+    }
+
+    /// Eighth: the FIN, once everything before it has arrived.
+    fn process_fin(&mut self, now: Instant, resources: &mut Resources<'_>) {
+        if self.rcv_fin != Some(self.rcv_nxt) || !self.state.can_receive() || self.state == State::SynReceived
+        {
+            return;
+        }
+        self.rcv_nxt += 1;
+        self.rcv_adv = self.rcv_adv.max(self.rcv_nxt);
+        self.acks.now = true;
+        self.state = self.state.next(Transition::FinReceived);
+        if self.state == State::TimeWait {
+            self.enter_time_wait(now, resources);
+        }
+    }
+
+    /// The peer's segment size, for acknowledging every second full segment.
+    fn note_segment_size(&mut self, payload_len: usize, gso_size: u16) {
+        let size = if gso_size > 0 { usize::from(gso_size).min(payload_len) } else { payload_len };
+        let size = size.min(usize::from(self.local_mss)) as u16;
+        self.rcv_mss = self.rcv_mss.max(size);
+    }
+}

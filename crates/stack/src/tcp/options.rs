@@ -1,0 +1,167 @@
+//! What the two sides agreed on in their SYNs: window scale and timestamps with PAWS (RFC 7323), SACK
+//! (RFC 2018).
+//!
+//! Before the peer's SYN has arrived the fields say what we offer, afterwards what holds.
+
+use super::seq::SeqNumber;
+use crate::config::TcpConfig;
+use crate::socket::options::TcpSettings;
+use core::time::Duration;
+use sockeye_packet::Instant;
+use sockeye_wire::{TcpOptions, TcpTimestamps};
+
+/// RFC 7323 §2.3: the largest shift.
+const MAX_WINDOW_SHIFT: u8 = 14;
+/// RFC 7323 §5.5: after this time without a segment TS.Recent says nothing any more.
+const TS_RECENT_VALID: Duration = Duration::from_secs(24 * 24 * 3600);
+
+/// The shift that lets a window of the largest receive buffer be announced.
+pub(crate) fn window_shift(config: &TcpConfig, settings: &TcpSettings) -> u8 {
+    let set = settings.recv_buffer.map_or(0, |bytes| bytes as usize);
+    let largest = config.recv_buffer.max.max(set);
+    (0..MAX_WINDOW_SHIFT).find(|shift| largest >> shift <= usize::from(u16::MAX)).unwrap_or(MAX_WINDOW_SHIFT)
+}
+
+/// The options in force.
+#[derive(Clone, Debug)]
+pub(super) struct Negotiated {
+    pub(super) timestamps: bool,
+    pub(super) sack: bool,
+    pub(super) window_scaling: bool,
+    /// Snd.Wind.Shift.
+    pub(super) snd_wscale: u8,
+    /// Rcv.Wind.Shift.
+    pub(super) rcv_wscale: u8,
+    ts_offset: u32,
+    ts_recent: u32,
+    /// When TS.Recent was set.
+    ts_recent_at: Instant,
+}
+
+impl Negotiated {
+    /// What we offer.
+    pub(super) fn offer(config: &TcpConfig, settings: &TcpSettings, ts_offset: u32) -> Negotiated {
+        Negotiated {
+            timestamps: config.timestamps,
+            sack: config.sack,
+            window_scaling: config.window_scaling,
+            snd_wscale: 0,
+            rcv_wscale: if config.window_scaling { window_shift(config, settings) } else { 0 },
+            ts_offset,
+            ts_recent: 0,
+            ts_recent_at: Instant::ZERO,
+        }
+    }
+
+    /// Keeps what the peer's SYN offers as well.
+    pub(super) fn agree(&mut self, peer: &TcpOptions, now: Instant) {
+        self.sack &= peer.sack_permitted;
+        self.set_window_scale(peer.window_scale);
+        self.set_timestamps(peer.timestamps.map(|timestamps| timestamps.value), now);
+    }
+
+    /// Takes the peer's window scale; without one neither side scales (RFC 7323 §2.2).
+    pub(super) fn set_window_scale(&mut self, shift: Option<u8>) {
+        self.window_scaling &= shift.is_some();
+        if self.window_scaling {
+            self.snd_wscale = shift.unwrap_or(0).min(MAX_WINDOW_SHIFT);
+        } else {
+            (self.snd_wscale, self.rcv_wscale) = (0, 0);
+        }
+    }
+
+    /// Takes the peer's first timestamp; without one neither side sends them.
+    pub(super) fn set_timestamps(&mut self, value: Option<u32>, now: Instant) {
+        self.timestamps &= value.is_some();
+        self.ts_recent = value.unwrap_or(0);
+        self.ts_recent_at = now;
+    }
+
+    /// The options of our SYN. Those of a SYN-ACK (simultaneous open) are only what was agreed.
+    pub(super) fn syn_options(&self, mss: u16, now: Instant) -> TcpOptions {
+        TcpOptions {
+            mss: Some(mss),
+            window_scale: self.window_scaling.then_some(self.rcv_wscale),
+            sack_permitted: self.sack,
+            timestamps: self.timestamp(now),
+            ..TcpOptions::default()
+        }
+    }
+
+    /// The timestamps option of a segment sent now.
+    pub(super) fn timestamp(&self, now: Instant) -> Option<TcpTimestamps> {
+        self.timestamps.then(|| TcpTimestamps { value: self.clock(now), echo: self.ts_recent })
+    }
+
+    /// How many bytes the options of every data segment take.
+    pub(super) fn data_options_len(&self) -> u16 {
+        if self.timestamps { 12 } else { 0 }
+    }
+
+    /// The timestamp clock: milliseconds (RFC 7323 §5.4).
+    fn clock(&self, now: Instant) -> u32 {
+        (now.as_millis() as u32).wrapping_add(self.ts_offset)
+    }
+
+    /// The time since we sent the timestamp that the peer echoes, if that can be.
+    pub(super) fn echoed_rtt(&self, now: Instant, timestamps: TcpTimestamps) -> Option<Duration> {
+        let elapsed = self.clock(now).wrapping_sub(timestamps.echo) as i32;
+        (self.timestamps && timestamps.echo != 0 && elapsed >= 0)
+            .then(|| Duration::from_millis(elapsed.max(1) as u64))
+    }
+
+    /// PAWS (RFC 7323 §5.3 R1): the segment is older than what has arrived.
+    pub(super) fn is_old(&self, now: Instant, timestamps: TcpTimestamps) -> bool {
+        (timestamps.value.wrapping_sub(self.ts_recent) as i32) < 0
+            && now.saturating_since(self.ts_recent_at) < TS_RECENT_VALID
+    }
+
+    /// RFC 7323 §4.3 (2): TS.Recent follows the segments that begin at or before the last ACK sent.
+    pub(super) fn note_timestamp(
+        &mut self,
+        now: Instant,
+        timestamps: TcpTimestamps,
+        seq: SeqNumber,
+        last_ack_sent: SeqNumber,
+    ) {
+        if self.timestamps && !seq.after(last_ack_sent) && !self.is_old(now, timestamps) {
+            self.ts_recent = timestamps.value;
+            self.ts_recent_at = now;
+        }
+    }
+
+    /// TS.Recent, with timestamps.
+    pub(super) fn ts_recent(&self) -> Option<u32> {
+        self.timestamps.then_some(self.ts_recent)
+    }
+
+    pub(super) fn ts_offset(&self) -> u32 {
+        self.ts_offset
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shift_fits_the_largest_buffer() {
+        let mut config = TcpConfig::default();
+        let settings = TcpSettings::new(&config);
+        assert_eq!(window_shift(&config, &settings), 7);
+        config.recv_buffer.max = 65_535;
+        assert_eq!(window_shift(&config, &settings), 0);
+        config.recv_buffer.max = usize::MAX;
+        assert_eq!(window_shift(&config, &settings), 14);
+    }
+
+    #[test]
+    fn ts_recent_expires_after_24_days() {
+        let config = TcpConfig::default();
+        let mut agreed = Negotiated::offer(&config, &TcpSettings::new(&config), 0);
+        agreed.set_timestamps(Some(1000), Instant::ZERO);
+        let old = TcpTimestamps { value: 999, echo: 0 };
+        assert!(agreed.is_old(Instant::from_millis(1), old));
+        assert!(!agreed.is_old(Instant::ZERO + TS_RECENT_VALID, old));
+    }
+}

@@ -1,0 +1,343 @@
+//! What to send next (RFC 9293 §3.8, RFC 5681, RFC 6675).
+//!
+//! Nothing is queued for sending: every call looks at the state and makes the most urgent segment, so any
+//! order of calls is legal. Super-segments carry whole segments and at most one short one, at their end.
+
+use super::ack::Duplicate;
+use super::congestion::Controller as _;
+use super::connection::{Connection, Resources};
+use super::segment::Segment;
+use super::seq::SeqNumber;
+use super::state::State;
+use super::timers::Timer;
+use core::time::Duration;
+use sockeye_packet::{Instant, Payload};
+use sockeye_wire::{SackBlocks, TcpFlags, TcpHeader, TcpOptions};
+
+/// The override timeout of RFC 9293 §3.8.6.2.1 for what is held back as too small; also TCP_CORK's.
+const OVERRIDE: Duration = Duration::from_millis(200);
+/// Records beyond what `cwnd` needs at full size: with so many small ones in flight, further small
+/// segments wait until they are full or acknowledgments arrive.
+const SPARE_RECORDS: usize = 64;
+
+impl Connection {
+    /// The next segment to send; to be called until there is none.
+    pub(crate) fn poll_transmit(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
+        match self.state {
+            State::Closed => return None,
+            State::SynSent | State::SynReceived => return self.next_syn(now),
+            _ => {}
+        }
+        // Acknowledgments that stand for one segment each go first: they are older than what follows.
+        if let Some(duplicate) = self.acks.next_duplicate() {
+            return Some(self.duplicate_ack(now, duplicate));
+        }
+        let segment = self
+            .next_retransmission(now, resources)
+            .or_else(|| self.next_window_probe(now))
+            .or_else(|| self.next_keep_probe(now))
+            .or_else(|| self.next_new(now, resources));
+        if segment.is_some() {
+            return segment;
+        }
+        if self.acks.now {
+            return Some(self.pure_ack(now, self.snd_nxt));
+        }
+        self.arm_persist(now, resources);
+        None
+    }
+
+    /// Our SYN, first or again; in SYN-RECEIVED with an acknowledgment.
+    fn next_syn(&mut self, now: Instant) -> Option<Segment> {
+        let end = self.iss + 1;
+        if self.snd_nxt == self.iss {
+            self.sent.push(self.iss, end, now);
+            self.snd_nxt = end;
+            self.stalled_since = now;
+        } else if self.sent.lost() > 0 {
+            self.sent.on_retransmit(self.iss, now);
+            self.total_retransmits += u32::from(self.retransmits > 0);
+        } else if self.acks.now {
+            return Some(self.pure_ack(now, self.snd_nxt));
+        } else {
+            return self.acks.next_duplicate().map(|duplicate| self.duplicate_ack(now, duplicate));
+        }
+        Some(self.transmit(now, self.iss, end))
+    }
+
+    /// What is lost goes out again, as far as `cwnd` allows; the peer's window was open for it before
+    /// (SHLD-16, MAY-7).
+    fn next_retransmission(&mut self, now: Instant, resources: &Resources<'_>) -> Option<Segment> {
+        if self.sent.lost() == 0 || self.snd_wnd == 0 {
+            return None;
+        }
+        let mss = u32::from(self.snd_mss);
+        let in_flight = self.in_flight();
+        let mut room = (self.congestion.cwnd() as u32).saturating_sub(in_flight);
+        if room < mss {
+            if !self.recovery.retransmit_now && in_flight > 0 {
+                self.note_flight(true);
+                return None;
+            }
+            room = mss;
+        }
+        let len = room.min(self.segment_limit(resources)) / mss * mss;
+        let record = self.sent.next_lost(self.recovery.next, len)?;
+        self.sent.on_retransmit(record.start, now);
+        self.recovery.next = record.end;
+        self.recovery.retransmit_now = false;
+        self.total_retransmits += 1;
+        Some(self.transmit(now, record.start, record.end))
+    }
+
+    /// One octet into a closed window (MUST-36).
+    fn next_window_probe(&mut self, now: Instant) -> Option<Segment> {
+        if !core::mem::take(&mut self.flags.window_probe_owed) || self.snd_wnd > 0 {
+            return None;
+        }
+        let end = self.snd_una + 1;
+        if !self.sent.is_empty() {
+            self.sent.on_probe();
+        } else if self.is_waiting() {
+            self.sent.push(self.snd_una, end, now);
+            self.snd_nxt = end;
+        } else {
+            return None;
+        }
+        Some(self.transmit(now, self.snd_una, end))
+    }
+
+    /// A segment without data before the window, which the peer must answer (RFC 9293 §3.8.4, SHLD-12).
+    fn next_keep_probe(&mut self, now: Instant) -> Option<Segment> {
+        core::mem::take(&mut self.flags.keep_probe_owed).then(|| self.pure_ack(now, self.snd_nxt - 1))
+    }
+
+    /// New data within both windows, and the FIN behind the last of it.
+    fn next_new(&mut self, now: Instant, resources: &Resources<'_>) -> Option<Segment> {
+        // While what is lost waits for `cwnd`, so does new data.
+        if !self.is_waiting() || self.sent.lost() > 0 {
+            return None;
+        }
+        // SHLD-15: nothing new when the usable window is zero or negative.
+        let usable = ((self.snd_una + self.snd_wnd) - self.snd_nxt).max(0) as u32;
+        if usable == 0 {
+            return None;
+        }
+        if self.sent.is_empty() {
+            let idle = now.saturating_since(self.last_sent_at);
+            self.congestion.on_idle(idle, self.rtt.rto());
+        }
+        let unsent = self.unsent();
+        let len = if unsent == 0 { 0 } else { self.sendable(now, unsent, usable, resources)? };
+        let fin = self.fin_unacked() && len == unsent && usable > len;
+        if len == 0 && !fin {
+            return None;
+        }
+        let (start, end) = (self.snd_nxt, self.snd_nxt + len + u32::from(fin));
+        if self.sent.is_empty() {
+            self.stalled_since = now;
+        }
+        self.sent.push(start, end, now);
+        self.snd_nxt = end;
+        if len % u32::from(self.snd_mss) != 0 {
+            self.snd_sml = end;
+            self.flags.send_small = false;
+        }
+        self.on_dialogue(now);
+        self.note_flight(false);
+        Some(self.transmit(now, start, end))
+    }
+
+    /// How many of the `unsent` bytes may go out now.
+    fn sendable(&mut self, now: Instant, unsent: u32, usable: u32, resources: &Resources<'_>) -> Option<u32> {
+        let mss = u32::from(self.snd_mss);
+        let in_flight = self.in_flight();
+        let mut room = (self.congestion.cwnd() as u32).saturating_sub(in_flight);
+        if in_flight == 0 {
+            room = room.max(mss);
+        }
+        if room < mss.min(unsent) {
+            self.note_flight(true);
+            return None;
+        }
+        let len = unsent.min(usable).min(room).min(self.segment_limit(resources));
+        let short = len % mss;
+        let whole = len - short;
+        // Sender's silly window avoidance (MUST-38): full segments; the last one of the data; half of the
+        // largest window; or after the override timeout.
+        let may_be_short = self.flags.send_small
+            || if len == unsent { self.may_send_tail(resources) } else { len >= self.max_snd_wnd / 2 };
+        if short == 0 || (may_be_short && (len == unsent || whole == 0)) {
+            Some(len)
+        } else if whole > 0 {
+            Some(whole)
+        } else {
+            // With something in flight an acknowledgment will ask again.
+            if self.sent.is_empty() && !self.timers.is_set(Timer::Persist) {
+                self.timers.set(Timer::Persist, now + OVERRIDE);
+            }
+            None
+        }
+    }
+
+    /// Whether a last segment that is not full may go out: Nagle's algorithm (SHLD-7, MUST-17), as the
+    /// kernel has it: only a short segment in flight holds back another.
+    fn may_send_tail(&self, resources: &Resources<'_>) -> bool {
+        if self.fin_unacked() || self.snd_up.is_some() {
+            return true;
+        }
+        let held = resources.settings.cork || self.flags.more;
+        let nagle = !resources.settings.no_delay && self.snd_sml.after(self.snd_una);
+        let records = self.congestion.cwnd() / usize::from(self.snd_mss) + SPARE_RECORDS;
+        !held && !nagle && self.sent.count() < records
+    }
+
+    /// The most octets in one super-segment now: whole segments.
+    fn segment_limit(&self, resources: &Resources<'_>) -> u32 {
+        let mss = u32::from(self.snd_mss);
+        // The urgent pointer counts from each segment's own sequence number.
+        if self.snd_up.is_some() {
+            return mss;
+        }
+        let limit = resources.max_segment.min(usize::from(u16::MAX)) as u32;
+        (limit / mss * mss).max(mss)
+    }
+
+    /// Whether there is anything that was never sent.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.unsent() > 0 || (self.fin_unacked() && !self.snd_nxt.after(self.send_end()))
+    }
+
+    /// Nothing can be sent now: with a closed window, or data held back and nothing in flight, only a
+    /// timer gets things moving again (SHLD-29: the first probe after one RTO; SHLD-30: then ever later).
+    fn arm_persist(&mut self, now: Instant, resources: &Resources<'_>) {
+        let waiting = self.is_waiting();
+        if self.snd_wnd == 0 && (waiting || !self.sent.is_empty()) {
+            self.timers.stop(Timer::Retransmit);
+            if !self.timers.is_set(Timer::Persist) {
+                let interval = self.rtt.rto().saturating_mul(1 << self.window_backoff.min(16));
+                self.timers.set(Timer::Persist, now + interval.min(resources.config.max_rto));
+            }
+        } else if waiting && self.sent.is_empty() && !self.timers.is_set(Timer::Persist) {
+            self.timers.set(Timer::Persist, now + OVERRIDE);
+        }
+    }
+}
+
+/// How segments are made.
+impl Connection {
+    /// The segment of `start..end`, which the records already show as sent now.
+    fn transmit(&mut self, now: Instant, start: SeqNumber, end: SeqNumber) -> Segment {
+        let opening = matches!(self.state, State::SynSent | State::SynReceived);
+        let syn = u32::from(opening && start == self.iss);
+        let fin = u32::from(self.fin_unacked() && end.after(self.send_end()));
+        let (first, last) = (start + syn, end - fin);
+        let offset = first.since(self.snd_una + u32::from(opening)) as usize;
+        let payload = self.send.slice(offset, last.since(first) as usize);
+        let mut flags = TcpFlags::NONE;
+        if syn > 0 {
+            flags |= TcpFlags::SYN;
+        }
+        if fin > 0 {
+            flags |= TcpFlags::FIN;
+        }
+        // MUST-61: PSH on the last segment of the buffered data.
+        if !payload.is_empty() && last == self.send_end() {
+            flags |= TcpFlags::PSH;
+        }
+        let mut header = self.header(now, start, flags);
+        if let Some(up) = self.snd_up.filter(|up| up.after(start)) {
+            header.flags |= TcpFlags::URG;
+            header.urgent = up.since(start).min(u32::from(u16::MAX)) as u16;
+        }
+        if syn > 0 {
+            header.options = self.options.syn_options(self.local_mss, now);
+        }
+        self.last_sent_at = now;
+        if !self.timers.is_set(Timer::Retransmit) && (opening || self.snd_wnd > 0) {
+            self.timers.set(Timer::Retransmit, now + self.rtt.rto());
+        }
+        let gso_size = if payload.len() > usize::from(self.snd_mss) { self.snd_mss } else { 0 };
+        Segment { header, payload, ecn: 0, gso_size }
+    }
+
+    fn pure_ack(&mut self, now: Instant, seq: SeqNumber) -> Segment {
+        let mut header = self.header(now, seq, TcpFlags::NONE);
+        header.options.sack = self.sack_blocks(None);
+        Segment { header, payload: Payload::EMPTY, ecn: 0, gso_size: 0 }
+    }
+
+    /// An acknowledgment as it was due when its segment arrived.
+    fn duplicate_ack(&mut self, now: Instant, duplicate: Duplicate) -> Segment {
+        let Duplicate { ack, sack } = duplicate;
+        let current = ack == self.rcv_nxt;
+        let header = if current {
+            TcpHeader {
+                options: TcpOptions {
+                    sack,
+                    timestamps: self.options.timestamp(now),
+                    ..TcpOptions::default()
+                },
+                ..self.header(now, self.snd_nxt, TcpFlags::NONE)
+            }
+        } else {
+            // Older than what has arrived since: nothing that is owed is settled by it.
+            let window = (self.rcv_adv - ack).max(0) as u32 >> self.options.rcv_wscale;
+            TcpHeader {
+                seq: self.snd_nxt.0,
+                ack: ack.0,
+                flags: TcpFlags::ACK,
+                window: window.min(u32::from(u16::MAX)) as u16,
+                options: TcpOptions {
+                    sack,
+                    timestamps: self.options.timestamp(now),
+                    ..TcpOptions::default()
+                },
+                ..TcpHeader::default()
+            }
+        };
+        Segment::control(header)
+    }
+
+    /// A header that acknowledges what has arrived (in every state but SYN-SENT).
+    fn header(&mut self, now: Instant, seq: SeqNumber, flags: TcpFlags) -> TcpHeader {
+        let mut header = TcpHeader {
+            seq: seq.0,
+            flags,
+            window: self.advertise(flags.syn()),
+            options: TcpOptions {
+                timestamps: self.options.timestamp(now),
+                sack: SackBlocks::default(),
+                ..TcpOptions::default()
+            },
+            ..TcpHeader::default()
+        };
+        if self.state != State::SynSent {
+            header.ack = self.rcv_nxt.0;
+            header.flags |= TcpFlags::ACK;
+            self.on_ack_sent();
+        }
+        header
+    }
+
+    /// The window field to send; what it offers is remembered.
+    ///
+    /// The right edge moves by a segment or half the buffer at least (receiver's silly window avoidance,
+    /// MUST-39) and never back (SHLD-14). A field that is rounded down by the shift would take it back
+    /// (RFC 7323 §2.4), so it is rounded up as long as that is less than one unit beyond the buffer.
+    fn advertise(&mut self, syn: bool) -> u16 {
+        let unit = if syn { 1 } else { 1 << self.options.rcv_wscale };
+        let space = self.recv_limit.saturating_sub(self.recv.len() as u32);
+        if self.state == State::SynSent {
+            return space.min(u32::from(u16::MAX)) as u16;
+        }
+        let current = self.rcv_wnd();
+        let step = (self.recv_limit / 2).min(u32::from(self.rcv_mss)).max(1);
+        let wnd = if space >= current.saturating_add(step) { space } else { current };
+        let (down, up) = (wnd / unit, wnd.div_ceil(unit));
+        let field = if down * unit < current && up * unit < space.saturating_add(unit) { up } else { down };
+        let field = field.min(u32::from(u16::MAX));
+        self.rcv_adv = self.rcv_adv.max(self.rcv_nxt + field * unit);
+        field as u16
+    }
+}

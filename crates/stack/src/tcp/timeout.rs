@@ -1,0 +1,135 @@
+//! What to do when time has passed: retransmit, probe, acknowledge, give up (RFC 9293 §3.8, RFC 6298).
+//!
+//! A peer is given up after R2 retransmissions of the same data or unanswered probes, or after the user's
+//! timeout (RFC 9293 §3.8.3, MUST-20, MUST-21). A closed window alone never ends a connection (MUST-37).
+
+use super::connection::{Connection, Resources};
+use super::state::State;
+use super::timers::Timer;
+use crate::Error;
+use crate::socket::options::TcpSettings;
+use sockeye_packet::Instant;
+use sockeye_wire::TcpHeader;
+
+impl Connection {
+    /// Does what is due. What is answered is a reset to be sent at once; its ports are not filled.
+    pub(crate) fn on_timeout(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<TcpHeader> {
+        let mut answer = None;
+        for timer in Timer::ALL {
+            if !self.timers.take_due(timer, now) {
+                continue;
+            }
+            match timer {
+                Timer::Retransmit => self.on_retransmit_timeout(now, resources),
+                Timer::DelayedAck => self.on_ack_timeout(resources.config),
+                Timer::Persist => self.on_persist_timeout(now, resources),
+                Timer::KeepAlive => answer = self.on_keep_alive_timeout(now, resources),
+                Timer::Close => self.end(resources.budget),
+            }
+        }
+        answer
+    }
+
+    fn on_retransmit_timeout(&mut self, now: Instant, resources: &mut Resources<'_>) {
+        // A closed window is probed instead.
+        if self.sent.is_empty() || (self.snd_wnd == 0 && self.state.is_synchronized()) {
+            return;
+        }
+        if self.is_hopeless(now, self.retransmits, resources) {
+            self.give_up(resources);
+            return;
+        }
+        self.retransmits = self.retransmits.saturating_add(1);
+        if self.state.is_synchronized() {
+            self.on_loss_timeout(now);
+        } else {
+            self.flags.syn_timed_out = true;
+            self.retransmit_all();
+        }
+        self.rtt.back_off();
+        let mut next = now + self.rtt.rto();
+        let user_timeout = resources.settings.user_timeout;
+        if !user_timeout.is_zero() {
+            next = next.min((self.stalled_since + user_timeout).max(now));
+        }
+        self.timers.set(Timer::Retransmit, next);
+    }
+
+    fn on_persist_timeout(&mut self, now: Instant, resources: &mut Resources<'_>) {
+        if self.snd_wnd > 0 {
+            self.flags.send_small = true;
+            return;
+        }
+        if self.is_hopeless(now, self.window_probes, resources) {
+            self.give_up(resources);
+            return;
+        }
+        self.window_probes = self.window_probes.saturating_add(1);
+        self.window_backoff = self.window_backoff.saturating_add(1);
+        self.flags.window_probe_owed = true;
+    }
+
+    /// A silent peer (RFC 9293 §3.8.4; MUST-26: only when nothing was heard for the interval).
+    fn on_keep_alive_timeout(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<TcpHeader> {
+        let settings = resources.settings;
+        if !settings.keep_alive || !self.state.is_synchronized() || self.state == State::TimeWait {
+            return None;
+        }
+        let silence = now.saturating_since(self.last_received_at);
+        if !self.sent.is_empty() || self.is_waiting() || silence < settings.keep_idle {
+            // Retransmissions show as well whether the peer is there.
+            self.keep_probes = 0;
+            let busy = silence >= settings.keep_idle;
+            let from = if busy { now } else { self.last_received_at };
+            self.timers.set(Timer::KeepAlive, from + settings.keep_idle);
+            return None;
+        }
+        let user_timeout = settings.user_timeout;
+        let over = if user_timeout.is_zero() {
+            u32::from(self.keep_probes) >= settings.keep_count
+        } else {
+            silence >= user_timeout && self.keep_probes > 0
+        };
+        if over {
+            // MUST-29: several unanswered probes, not one, are taken for the end.
+            let reset = self.reset_header();
+            self.give_up(resources);
+            return Some(reset);
+        }
+        self.keep_probes = self.keep_probes.saturating_add(1);
+        self.flags.keep_probe_owed = true;
+        self.timers.set(Timer::KeepAlive, now + settings.keep_interval);
+        None
+    }
+
+    /// Begins to watch for a silent peer, if the user asks for that (MUST-24, MUST-25).
+    pub(super) fn start_keep_alive(&mut self, now: Instant, settings: &TcpSettings) {
+        if settings.keep_alive && self.state.is_synchronized() {
+            self.timers.set(Timer::KeepAlive, (self.last_received_at + settings.keep_idle).max(now));
+        } else {
+            self.timers.stop(Timer::KeepAlive);
+        }
+    }
+
+    /// Whether R2 is reached (MUST-20), or the user's own limit (MUST-21). A SYN has its own (MUST-22).
+    fn is_hopeless(&self, now: Instant, tries: u8, resources: &Resources<'_>) -> bool {
+        let user_timeout = resources.settings.user_timeout;
+        if !user_timeout.is_zero() {
+            return now.saturating_since(self.stalled_since) >= user_timeout;
+        }
+        let limit = if !self.state.is_synchronized() {
+            resources.settings.syn_retries
+        } else if self.flags.orphaned {
+            resources.config.orphan_retries
+        } else {
+            resources.config.retries2
+        };
+        tries >= limit
+    }
+
+    /// Ends the connection with what ICMP said last, or a timeout (RFC 9293 §3.10.8).
+    fn give_up(&mut self, resources: &mut Resources<'_>) {
+        let error = self.soft_error.take().unwrap_or(Error::TimedOut);
+        self.fail(error, resources.budget);
+    }
+}
