@@ -8,7 +8,7 @@ use sockeye_link::fabric::{Direction, Fabric, FabricConfig, PortCounters, PortId
 use sockeye_link::netem::{NetemConfig, NetemCounters};
 use sockeye_link::pcapng::{InterfaceId, PacketDirection, PcapngConfig, PcapngWriter};
 use sockeye_packet::{Batch, Instant};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
@@ -29,9 +29,8 @@ pub(crate) struct Wire {
 #[derive(Debug)]
 struct Inner {
     fabric: Fabric,
-    /// By host number.
+    /// By host number, which is the port's place in the fabric too: no port is ever removed.
     ports: Vec<WirePort>,
-    numbers: HashMap<PortId, u32>,
     /// What all hosts send.
     capture: Option<Capture>,
     has_captures: bool,
@@ -78,7 +77,6 @@ impl Wire {
         let inner = Inner {
             fabric: Fabric::new(config),
             ports: Vec::new(),
-            numbers: HashMap::new(),
             has_captures: capture.is_some(),
             capture,
         };
@@ -104,8 +102,7 @@ impl Wire {
             (capture, interface)
         });
         inner.has_captures |= capture.is_some();
-        let number = inner.ports.len() as u32;
-        inner.numbers.insert(id, number);
+        debug_assert_eq!(id.index(), inner.ports.len());
         inner.ports.push(WirePort { id, interface, capture });
         Ok(())
     }
@@ -208,7 +205,7 @@ impl Wire {
 
     fn update(&self, inner: &mut Inner, arrived: &mut VecDeque<u32>) {
         while let Some(id) = inner.fabric.poll_ready() {
-            arrived.extend(inner.numbers.get(&id));
+            arrived.push_back(id.index() as u32);
         }
         let mut deadline = inner.fabric.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
         if inner.has_captures {

@@ -17,6 +17,14 @@ pub struct PortId {
     generation: u32,
 }
 
+impl PortId {
+    /// Its place among the fabric's ports, for tables by port: they count up from 0, and a removed port's
+    /// place is used again.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
 impl fmt::Display for PortId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "port {}", self.index)
