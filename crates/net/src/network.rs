@@ -209,6 +209,12 @@ impl Network {
         self.shared.core.turn(now)
     }
 
+    /// Sets the time that holds for socket calls from now on, in a manual network, without doing anything
+    /// yet: for a loop that slept and now makes calls before its next turn.
+    pub fn set_now(&self, now: Instant) {
+        self.shared.core.clock.advance(now);
+    }
+
     /// The next event of a socket made by [`Host::with_stack`], in a manual network, after a turn.
     pub fn poll_event(&self) -> Option<(HostId, Event)> {
         let core = &self.shared.core;
