@@ -114,14 +114,17 @@ impl Connection {
     pub(super) fn on_ack_info(&mut self, now: Instant, info: &AckInfo) {
         self.recovery.next = self.recovery.next.max(self.snd_una);
         self.recovery.judged = self.recovery.judged.max(self.snd_una);
+        let recovering = self.recovery.phase == Phase::Fast;
         if info.advanced > 0 {
             self.on_progress(info);
         } else if info.duplicate {
             self.recovery.duplicates = self.recovery.duplicates.saturating_add(1);
         }
         self.detect_loss(now);
+        // RFC 5681 §3.1: the window grows on cumulative acknowledgments only; limited transmit (RFC 3042)
+        // must not grow it. The one that ends fast recovery was counted when it was sacked.
         let delivered = info.acked.delivered + info.newly_sacked;
-        if delivered > 0 && self.recovery.phase != Phase::Fast {
+        if info.advanced > 0 && !recovering && self.recovery.phase != Phase::Fast {
             let event = AckEvent {
                 now,
                 acked: delivered as usize,

@@ -1,293 +1,216 @@
-//! The machine as a whole, in small scripted exchanges: one behaviour each.
+//! The whole machine, against a peer that a script plays.
 //!
-//! Both initial sequence numbers are 0, so that the numbers in a line count from the SYN, and byte `n` of a
-//! stream has the value `n`. Timestamps are off unless a test is about them.
+//! Segments are lines of the packet notation. Both initial sequence numbers are 0, the peer's segment size
+//! is 1000 unless a test says otherwise, timestamps and window scaling are off unless it asks for them.
 
-mod acks;
 mod close;
-mod data;
-mod link;
+mod loss;
 mod open;
-mod recovery;
-mod reset;
-mod timeouts;
-mod urgent;
+mod pair;
 mod windows;
 
-use super::connection::{Connection, Handshake, OpenParams, Resources};
+use super::connection::{Connection, OpenParams, Resources};
 use super::segment::Segment;
 use super::seq::SeqNumber;
 use super::state::State;
 use crate::config::TcpConfig;
 use crate::socket::options::TcpSettings;
-use crate::{Error, Readiness, RecvFlags, Result, SendFlags};
+use crate::{Error, RecvFlags, SendFlags, Shutdown};
 use alloc::collections::VecDeque;
-use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 use sockeye_packet::{Budget, Chunk, Instant, Payload};
-use sockeye_wire::{LineBody, PacketLine, TcpHeader, TcpLine};
+use sockeye_wire::{LineBody, PacketLine, TcpFlags, TcpHeader, TcpLine};
 
-/// One connection and what surrounds it.
-struct Test {
-    connection: Connection,
+/// One end of a connection, and the hand that plays the other.
+struct Script {
     now: Instant,
-    budget: Budget,
     config: TcpConfig,
     settings: TcpSettings,
-    max_segment: usize,
-    /// What was answered outside the machine.
+    budget: Budget,
+    connection: Connection,
+    /// Resets that calls answered, to be sent before all else.
     answers: Vec<TcpHeader>,
-    /// Bytes written so far.
-    written: usize,
-    /// Bytes read so far.
-    read: usize,
+    sent: usize,
 }
 
-/// The bytes of a stream from `offset` on.
-fn stream(offset: usize, len: usize) -> Chunk {
-    Chunk::from((offset..offset + len).map(|i| i as u8).collect::<Vec<u8>>())
-}
-
-impl Test {
-    fn config() -> TcpConfig {
-        TcpConfig { timestamps: false, ..TcpConfig::default() }
-    }
-
-    fn with(
-        config: TcpConfig,
-        settings: TcpSettings,
-        make: impl FnOnce(Instant, &OpenParams<'_>) -> Connection,
-    ) -> Test {
+impl Script {
+    /// An active open, its SYN not sent yet.
+    fn connect(setup: impl FnOnce(&mut TcpConfig)) -> Script {
+        let mut config = TcpConfig { timestamps: false, window_scaling: false, ..TcpConfig::default() };
+        setup(&mut config);
+        let settings = TcpSettings { quick_ack: false, ..TcpSettings::new(&config) };
         let now = Instant::from_millis(1000);
         let open = OpenParams {
             config: &config,
             settings: &settings,
             iss: SeqNumber(0),
             ts_offset: 0,
-            local_mss: 1460,
+            local_mss: 1000,
             path_mss: 1460,
             default_mss: 536,
         };
-        let connection = make(now, &open);
-        Test {
-            connection,
-            now,
-            budget: Budget::new(64 << 20),
-            config,
-            settings,
-            max_segment: 0,
-            answers: Vec::new(),
-            written: 0,
-            read: 0,
-        }
+        let connection = Connection::connect(now, &open);
+        let budget = Budget::new(64 << 20);
+        Script { now, config, settings, budget, connection, answers: Vec::new(), sent: 0 }
     }
 
-    /// In SYN-SENT, its SYN not yet sent.
-    fn connect_with(config: TcpConfig, change: impl FnOnce(&mut TcpSettings)) -> Test {
-        let mut settings = TcpSettings::new(&config);
-        change(&mut settings);
-        Test::with(config, settings, Connection::connect)
+    /// An established connection; the round trip took `rtt` milliseconds.
+    fn established(rtt: u64, syn_ack: &str, setup: impl FnOnce(&mut TcpConfig)) -> Script {
+        let mut script = Script::connect(setup);
+        script.expect(&["S 0:0(0)"]);
+        script.advance(rtt);
+        script.inject(syn_ack);
+        script.expect(&[". 1:1(0) ack 1"]);
+        script
     }
 
-    fn connect() -> Test {
-        Test::connect_with(Test::config(), |_| {})
+    /// The usual one, with SACK.
+    fn with_sack() -> Script {
+        Script::established(100, "S. 0:0(0) ack 1 win 65535 <mss 1000,nop,nop,sackOK>", |_| ())
     }
 
-    /// An active open, complete: MSS 1000, SACK, no scaling on the peer's side, a window of 60,000.
-    fn established_with(change: impl FnOnce(&mut TcpSettings)) -> Test {
-        let mut t = Test::connect_with(Test::config(), change);
-        t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,nop,sackOK>");
-        t
+    /// One without SACK.
+    fn without_sack() -> Script {
+        Script::established(100, "S. 0:0(0) ack 1 win 65535 <mss 1000>", |_| ())
     }
 
-    fn established() -> Test {
-        Test::established_with(|_| {})
-    }
-
-    /// As `established`, but the peer doesn't know SACK.
-    fn without_sack() -> Test {
-        let mut t = Test::connect();
-        t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1000>");
-        t
-    }
-
-    fn handshake(&mut self, syn_ack: &str) {
-        assert!(self.poll().is_some(), "a SYN");
-        self.inject(syn_ack);
-        let ack = self.poll().expect("the third segment of the handshake");
-        assert_eq!((ack.header.seq, ack.header.ack), (1, 1));
-        self.expect_nothing();
-        assert_eq!(self.connection.state(), State::Established);
-    }
-
-    /// A passive open, complete.
-    fn accepted() -> Test {
-        let handshake = Handshake {
-            irs: SeqNumber(0),
-            peer_mss: Some(1000),
-            peer_window_scale: None,
-            our_window_scale: 7,
-            our_window: 65_535,
-            sack: true,
-            ts_recent: None,
-            rtt: Some(Duration::from_millis(10)),
-        };
-        let config = Test::config();
-        let settings = TcpSettings::new(&config);
-        Test::with(config, settings, |now, open| Connection::from_handshake(now, open, &handshake))
-    }
-
+    /// Calls the machine with what it may use.
     fn call<T>(&mut self, call: impl FnOnce(&mut Connection, Instant, &mut Resources<'_>) -> T) -> T {
         let mut resources = Resources {
             budget: &mut self.budget,
             config: &self.config,
             settings: &self.settings,
-            max_segment: self.max_segment,
+            max_segment: 0,
         };
         call(&mut self.connection, self.now, &mut resources)
     }
 
-    /// The peer sends what `line` says.
+    /// A segment from the peer. Data is a pattern of the position in the stream.
+    #[track_caller]
     fn inject(&mut self, line: &str) {
         let line = parse(line);
-        let mut header = line.header(0, 0);
-        header.window = line.window.unwrap_or(60_000);
-        // Data of the peer: byte n of the stream has sequence number n + 1.
-        let first = line.seq.wrapping_add(u32::from(line.flags.syn())).wrapping_sub(1) as usize;
-        let payload =
-            if line.len > 0 { Payload::from(stream(first, line.len as usize)) } else { Payload::EMPTY };
-        self.inject_segment(Segment { header, payload, ecn: 0, gso_size: 0 });
-    }
-
-    fn inject_segment(&mut self, segment: Segment) {
-        let answer = self.call(|c, now, r| c.on_segment(now, segment, r));
+        let start = line.seq as usize + usize::from(line.flags.syn());
+        let payload = Chunk::from(stream(start, line.len as usize)).into();
+        let segment = Segment { header: line.header(0, 0), payload, ecn: 0, gso_size: 0 };
+        let answer = self.call(|connection, now, resources| connection.on_segment(now, segment, resources));
         self.answers.extend(answer);
     }
 
-    fn poll(&mut self) -> Option<Segment> {
-        self.call(Connection::poll_transmit)
+    /// Exactly these segments are sent now. What a line doesn't say (window, options) may be anything, and
+    /// so may PSH.
+    #[track_caller]
+    fn expect(&mut self, lines: &[&str]) {
+        let sent = self.transmit();
+        let matches = sent.len() == lines.len()
+            && sent.iter().zip(lines).all(|(sent, line)| fits(sent, &parse(line), line.contains('<')));
+        let sent: Vec<String> = sent.into_iter().map(show).collect();
+        assert!(matches, "expected {lines:#?}, sent {sent:#?} at {}", self.now);
     }
 
-    /// The next segment is what `line` says; where it leaves something open, anything.
-    fn expect(&mut self, line: &str) {
-        let segment = self.poll();
-        let Some(segment) = segment else { panic!("nothing was sent, expected {line}") };
-        let first = segment.header.seq.wrapping_add(u32::from(segment.header.flags.syn())).wrapping_sub(1);
-        if !segment.payload.is_empty() {
-            assert_eq!(segment.payload.to_vec(), *stream(first as usize, segment.payload.len()));
-        }
-        assert_line(&segment.header, segment.payload.len(), line);
-    }
-
-    fn expect_nothing(&mut self) {
-        if let Some(segment) = self.poll() {
-            panic!("sent {}", show(&segment.header, segment.payload.len()));
-        }
-    }
-
-    /// The answer outside the machine is what `line` says.
-    fn expect_answer(&mut self, line: &str) {
-        assert!(!self.answers.is_empty(), "no answer, expected {line}");
-        let header = self.answers.remove(0);
-        assert_line(&header, 0, line);
-    }
-
-    /// Time passes; timers fire when they are due.
-    fn sleep(&mut self, millis: u64) {
-        let end = self.now + Duration::from_millis(millis);
-        while let Some((at, _)) = self.connection.poll_timeout()
-            && at <= end
+    fn transmit(&mut self) -> Vec<TcpLine> {
+        let mut sent: Vec<TcpLine> = self.answers.drain(..).map(|header| TcpLine::new(&header, 0)).collect();
+        while let Some(segment) =
+            self.call(|connection, now, resources| connection.poll_transmit(now, resources))
         {
-            self.now = self.now.max(at);
-            let answer = self.call(Connection::on_timeout);
-            self.answers.extend(answer);
-            // What is due goes out at the end of the sleep, unless it arms the next timer.
-            if self.connection.poll_timeout().is_some_and(|(next, _)| next <= self.now) {
-                break;
+            let line = TcpLine::new(&segment.header, segment.payload.len() as u32);
+            assert_eq!(segment.payload.to_vec(), stream(line.seq as usize, line.len as usize));
+            sent.push(line);
+            assert!(sent.len() < 10_000, "it does not stop sending");
+        }
+        sent
+    }
+
+    /// Lets `millis` pass; timers fire when they are due.
+    #[track_caller]
+    fn advance(&mut self, millis: u64) {
+        let end = self.now + Duration::from_millis(millis);
+        for _ in 0..1000 {
+            match self.connection.poll_timeout() {
+                Some((at, _)) if at <= end => {
+                    self.now = self.now.max(at);
+                    let answer =
+                        self.call(|connection, now, resources| connection.on_timeout(now, resources));
+                    self.answers.extend(answer);
+                }
+                _ => {
+                    self.now = end;
+                    return;
+                }
             }
         }
-        self.now = end;
+        panic!("timers fire for ever");
     }
 
-    /// Jumps to the next deadline, which is to be `millis` away, and lets it fire.
-    fn fire(&mut self, millis: u64) {
-        let (at, timer) = self.connection.poll_timeout().expect("a timer");
-        assert_eq!((at - self.now).as_millis(), u128::from(millis), "{timer:?}");
-        self.now = at;
-        let answer = self.call(Connection::on_timeout);
-        self.answers.extend(answer);
+    /// Nothing is sent for `millis`, less one.
+    #[track_caller]
+    fn silent(&mut self, millis: u64) {
+        self.advance(millis - 1);
+        self.expect(&[]);
+        self.advance(1);
     }
 
-    fn try_write(&mut self, len: usize, flags: SendFlags) -> Result<usize> {
-        let mut chunks = VecDeque::from([stream(self.written, len)]);
-        let taken = self.call(|c, now, r| c.send(now, &mut chunks, flags, r))?;
-        self.written += taken;
-        Ok(taken)
+    /// The user sends `len` bytes of the pattern.
+    #[track_caller]
+    fn send(&mut self, len: usize) {
+        let mut chunks = VecDeque::from([Chunk::from(stream(self.sent + 1, len))]);
+        let taken = self.call(|connection, now, resources| {
+            connection.send(now, &mut chunks, SendFlags::default(), resources)
+        });
+        assert_eq!(taken, Ok(len));
+        self.sent += len;
     }
 
-    fn write(&mut self, len: usize) {
-        assert_eq!(self.try_write(len, SendFlags::default()), Ok(len));
+    /// The user reads up to `max` bytes.
+    fn read(&mut self, max: usize) -> Result<Payload, Error> {
+        self.call(|connection, now, resources| connection.recv(now, max, RecvFlags::default(), resources))
     }
 
-    fn try_read(&mut self, max: usize) -> Result<Vec<u8>> {
-        self.call(|c, now, r| c.recv(now, max, RecvFlags::default(), r)).map(|payload| payload.to_vec())
-    }
-
-    /// Reads exactly `len` bytes of the stream.
-    fn read(&mut self, len: usize) {
-        let mut left = len;
-        while left > 0 {
-            let data = self.try_read(left).expect("data");
-            assert!(!data.is_empty(), "end of file");
-            assert_eq!(data, *stream(self.read, data.len()));
-            self.read += data.len();
-            left -= data.len();
-        }
-    }
-
-    fn shutdown_write(&mut self) {
-        self.call(|c, _, r| c.shutdown(crate::Shutdown::Write, r));
+    fn shutdown(&mut self) {
+        self.call(|connection, _, resources| connection.shutdown(Shutdown::Write, resources));
     }
 
     fn close(&mut self) {
-        let answer = self.call(Connection::close);
+        let answer = self.call(|connection, now, resources| connection.close(now, resources));
         self.answers.extend(answer);
-    }
-
-    fn ready(&self) -> Readiness {
-        self.connection.readiness(&self.settings)
     }
 
     fn state(&self) -> State {
         self.connection.state()
     }
+}
 
-    fn error(&mut self) -> Option<Error> {
-        self.connection.take_error()
+impl Drop for Script {
+    /// Whatever happened, everything that was charged is given back.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.connection.release(&mut self.budget);
+            assert_eq!(self.budget.used(), 0);
+        }
     }
 }
 
+fn stream(from: usize, len: usize) -> Vec<u8> {
+    (from..from + len).map(|i| (i % 251) as u8).collect()
+}
+
+#[track_caller]
 fn parse(line: &str) -> TcpLine {
-    match line.parse::<PacketLine>() {
+    match line.parse() {
         Ok(PacketLine { body: LineBody::Tcp(tcp), .. }) => tcp,
         other => panic!("{line}: {other:?}"),
     }
 }
 
-fn show(header: &TcpHeader, len: usize) -> String {
-    format!("{}", TcpLine::new(header, len as u32))
+fn fits(sent: &TcpLine, line: &TcpLine, options: bool) -> bool {
+    let flags = |line: &TcpLine| line.flags.bits() & !TcpFlags::PSH.bits();
+    flags(sent) == flags(line)
+        && (sent.seq, sent.len, sent.ack, sent.urgent) == (line.seq, line.len, line.ack, line.urgent)
+        && line.window.is_none_or(|window| sent.window == Some(window))
+        && (!options || line.options.is_none_or(|options| sent.options == Some(options)))
 }
 
-fn assert_line(header: &TcpHeader, len: usize, line: &str) {
-    let wanted = parse(line);
-    let mut got = TcpLine::new(header, len as u32);
-    if wanted.window.is_none() {
-        got.window = None;
-    }
-    if wanted.options.is_none() {
-        got.options = None;
-    }
-    assert!(got == wanted, "sent     {}\nexpected {line}", show(header, len));
+fn show(line: TcpLine) -> String {
+    PacketLine { endpoints: None, body: LineBody::Tcp(line) }.to_string()
 }

@@ -1,1 +1,179 @@
+//! Windows, small segments and delayed acknowledgments.
+
 use super::*;
+
+/// RFC 9293 §3.8.6.1, MUST-36: a closed window is probed, ever more slowly, and never given up (MUST-37)
+/// while the peer answers.
+#[test]
+fn a_closed_window_is_probed() {
+    let mut script = Script::without_sack();
+    script.inject(". 1:1(0) ack 1 win 0");
+    script.send(500);
+    script.expect(&[]);
+    let mut timeout = 300;
+    for _ in 0..6 {
+        script.silent(timeout);
+        let probes = script.transmit();
+        assert_eq!(probes.len(), 1, "{probes:?}");
+        assert!(probes[0].len <= 1);
+        script.inject(". 1:1(0) ack 1 win 0");
+        timeout *= 2;
+    }
+    script.inject(". 1:1(0) ack 1 win 2000");
+    // The probe may have had a byte of its own, which goes first.
+    let sent = script.transmit();
+    assert_eq!(sent.last().map(|line| line.seq + line.len), Some(501), "{sent:?}");
+}
+
+/// RFC 9293 §3.8.6.2.1, MUST-38: no small segment only because the window is small.
+#[test]
+fn a_small_window_is_not_filled() {
+    let mut script = Script::without_sack();
+    script.inject(". 1:1(0) ack 1 win 10000");
+    script.send(3000);
+    script.expect(&[". 1:1001(1000) ack 1", ". 1001:2001(1000) ack 1", ". 2001:3001(1000) ack 1"]);
+    script.send(3000);
+    script.inject(". 1:1(0) ack 3001 win 300");
+    script.expect(&[]);
+    script.inject(". 1:1(0) ack 3001 win 1300");
+    script.expect(&[". 3001:4001(1000) ack 1"]);
+}
+
+/// The override timer: what the window lets through goes out in the end.
+#[test]
+fn a_small_window_is_used_after_a_while() {
+    let mut script = Script::without_sack();
+    script.send(1500);
+    script.inject(". 1:1(0) ack 1 win 300");
+    script.expect(&[]);
+    script.advance(10_000);
+    assert!(!script.transmit().is_empty());
+}
+
+/// A window that shrinks below what is in flight (RFC 9293 §3.8.6, MUST-34).
+#[test]
+fn a_shrunk_window_is_survived() {
+    let mut script = Script::without_sack();
+    script.send(4000);
+    assert_eq!(script.transmit().len(), 4);
+    script.inject(". 1:1(0) ack 1001 win 1000");
+    script.send(1000);
+    script.expect(&[]);
+    script.inject(". 1:1(0) ack 4001 win 1000");
+    script.expect(&[". 4001:5001(1000) ack 1"]);
+}
+
+/// RFC 9293 §3.8.6.2.2, MUST-39: the window opens in large steps only.
+#[test]
+fn the_receiver_does_not_open_a_silly_window() {
+    let mut script = Script::established(100, "S. 0:0(0) ack 1 win 65535 <mss 1000>", |config| {
+        config.recv_buffer.default = 8000;
+        config.recv_buffer.max = 8000;
+    });
+    for i in 0..8 {
+        let start = 1 + i * 1000;
+        script.inject(&alloc::format!(". {start}:{}(1000) ack 1 win 65535", start + 1000));
+    }
+    let last = script.transmit().pop().unwrap();
+    assert_eq!((last.ack, last.window), (8001, Some(0)));
+    script.read(100).unwrap();
+    script.expect(&[]);
+    script.read(400).unwrap();
+    script.expect(&[]);
+    script.read(7000).unwrap();
+    let update = script.transmit();
+    assert_eq!(update.len(), 1);
+    assert!(update[0].window.unwrap() >= 7000);
+}
+
+/// Data beyond the window is cut off; RCV.NXT never passes the edge.
+#[test]
+fn data_beyond_the_window_is_refused() {
+    let mut script = Script::established(100, "S. 0:0(0) ack 1 win 65535 <mss 1000>", |config| {
+        config.recv_buffer.default = 4000;
+        config.recv_buffer.max = 4000;
+    });
+    script.inject(". 1:6001(6000) ack 1 win 65535");
+    let last = script.transmit().pop().unwrap();
+    assert_eq!((last.ack, last.window), (4001, Some(0)));
+    script.inject(". 4001:5001(1000) ack 1 win 65535");
+    script.expect(&[". 1:1(0) ack 4001 win 0"]);
+    assert_eq!(script.read(9999).unwrap().to_vec(), stream(1, 4000));
+}
+
+/// RFC 9293 §3.7.4, SHLD-7: one small segment in flight.
+#[test]
+fn nagle_holds_small_segments_back() {
+    let mut script = Script::without_sack();
+    script.send(10);
+    script.expect(&[". 1:11(10) ack 1"]);
+    script.send(20);
+    script.send(30);
+    script.expect(&[]);
+    script.inject(". 1:1(0) ack 11 win 65535");
+    script.expect(&[". 11:61(50) ack 1"]);
+    script.send(1000);
+    script.expect(&[". 61:1061(1000) ack 1"]);
+}
+
+/// MUST-17: it can be turned off.
+#[test]
+fn no_delay_sends_at_once() {
+    let mut script = Script::without_sack();
+    script.settings.no_delay = true;
+    script.send(10);
+    script.expect(&[". 1:11(10) ack 1"]);
+    script.send(20);
+    script.expect(&[". 11:31(20) ack 1"]);
+}
+
+/// RFC 9293 §3.8.6.3: every second segment at once (SHLD-19), a single one within half a second (MUST-40).
+#[test]
+fn acknowledgments_are_delayed() {
+    let mut script = Script::without_sack();
+    script.inject(". 1:1001(1000) ack 1 win 65535");
+    script.expect(&[]);
+    script.silent(40);
+    script.expect(&[". 1:1(0) ack 1001"]);
+    script.inject(". 1001:2001(1000) ack 1 win 65535");
+    script.expect(&[]);
+    script.inject(". 2001:3001(1000) ack 1 win 65535");
+    script.expect(&[". 1:1(0) ack 3001"]);
+    // Data carries the acknowledgment.
+    script.inject(". 3001:3101(100) ack 1 win 65535");
+    script.send(7);
+    script.expect(&[". 1:8(7) ack 3101"]);
+    script.inject(". 3101:3101(0) ack 8 win 65535");
+    script.silent(10_000);
+    script.expect(&[]);
+}
+
+/// RFC 7323 §5: a segment with an old timestamp is dropped and answered, one without is dropped.
+#[test]
+fn old_timestamps_are_refused() {
+    let syn_ack = "S. 0:0(0) ack 1 win 65535 <mss 1000,TS val 500 ecr 1000>";
+    let mut script = Script::established(100, syn_ack, |config| config.timestamps = true);
+    script.inject(". 1:101(100) ack 1 win 65535 <nop,nop,TS val 600 ecr 1100>");
+    script.advance(40);
+    script.expect(&[". 1:1(0) ack 101 <nop,nop,TS val 1140 ecr 600>"]);
+    script.inject(". 101:201(100) ack 1 win 65535 <nop,nop,TS val 599 ecr 1100>");
+    script.expect(&[". 1:1(0) ack 101 <nop,nop,TS val 1140 ecr 600>"]);
+    script.inject(". 101:201(100) ack 1 win 65535");
+    script.expect(&[]);
+    assert_eq!(script.connection.recv_queued(), 100);
+    // Out of order: TS.Recent stays that of the last in-order segment.
+    script.inject(". 201:301(100) ack 1 win 65535 <nop,nop,TS val 700 ecr 1100>");
+    script.expect(&[". 1:1(0) ack 101 <nop,nop,TS val 1140 ecr 600>"]);
+    script.inject(". 101:201(100) ack 1 win 65535 <nop,nop,TS val 650 ecr 1100>");
+    script.expect(&[". 1:1(0) ack 301 <nop,nop,TS val 1140 ecr 650>"]);
+}
+
+/// RFC 7323 §2: windows of a SYN are not scaled, all others are.
+#[test]
+fn windows_are_scaled() {
+    let syn_ack = "S. 0:0(0) ack 1 win 1000 <mss 1000,nop,wscale 3>";
+    let mut script = Script::established(100, syn_ack, |config| config.window_scaling = true);
+    assert_eq!(script.connection.info().snd_wnd, 1000);
+    script.inject(". 1:1(0) ack 1 win 1000");
+    assert_eq!(script.connection.info().snd_wnd, 8000);
+}
