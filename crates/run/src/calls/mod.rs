@@ -1,0 +1,99 @@
+//! The intercepted calls: whose socket a call is about, and which handler takes it.
+
+mod address;
+mod options;
+mod socket;
+
+use crate::call::{Call, Reply};
+use crate::core::{Core, Named};
+use crate::filter::Syscall;
+use crate::sockets::{Socket, SocketKey};
+use crate::{datagram, stream};
+use sockeye_posix::Errno;
+use sockeye_stack::SocketType;
+use std::os::fd::OwnedFd;
+
+/// Local sockets of services that would answer for the machine's network instead of ours, and the errno
+/// that makes programs ask by DNS.
+const REFUSED_SERVICES: [(&[u8], i32); 4] = [
+    (b"/run/nscd/socket", libc::ENOENT),
+    (b"/var/run/nscd/socket", libc::ENOENT),
+    (b"/run/systemd/resolve/io.systemd.Resolve", libc::ECONNREFUSED),
+    (b"/var/run/systemd/resolve/io.systemd.Resolve", libc::ECONNREFUSED),
+];
+
+/// Handles a call; it may have been handled before and have waited since.
+pub(crate) fn handle(core: &mut Core, call: &Call) -> Reply {
+    if call.syscall == Syscall::Socket {
+        return socket::socket(core, call);
+    }
+    match core.named(call) {
+        Named::Ours(key, theirs) => on_ours(core, call, &theirs, key),
+        Named::Other if call.syscall == Syscall::Connect => connect_elsewhere(call),
+        Named::Other => Reply::Continue,
+    }
+}
+
+fn on_ours(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
+    let Some(record) = core.sockets.get(key) else { return Reply::Continue };
+    let is_stream = record.kind() == SocketType::Stream;
+    match call.syscall {
+        Syscall::Bind => address::bind(core, call, key),
+        Syscall::Listen => stream::listen(core, call, theirs, key),
+        Syscall::Accept | Syscall::Accept4 => stream::accept(core, call, theirs, key),
+        Syscall::Connect => address::connect(core, call, theirs, key),
+        Syscall::GetSockName => address::local(core, call, key),
+        Syscall::GetPeerName => address::peer(core, call, key),
+        Syscall::Shutdown if is_stream => shutdown(core, call, key),
+        Syscall::Shutdown => datagram::shutdown(core, call, theirs, key),
+        Syscall::SetSockOpt => options::set(core, call, key),
+        Syscall::GetSockOpt => options::get(core, call, theirs, key),
+        Syscall::SendTo if is_stream => socket::send_with_address(call, theirs),
+        Syscall::SendMsg if is_stream => socket::send_message(call, theirs),
+        // A plug gives no address, as TCP; control messages there are none.
+        Syscall::RecvFrom | Syscall::RecvMsg | Syscall::RecvMMsg | Syscall::SendMMsg if is_stream => {
+            Reply::Continue
+        }
+        Syscall::SendTo => datagram::send_to(core, call, theirs, key),
+        Syscall::RecvFrom => datagram::recv_from(core, call, theirs, key),
+        Syscall::SendMsg => datagram::send_message(core, call, theirs, key),
+        Syscall::RecvMsg => datagram::recv_message(core, call, theirs, key),
+        Syscall::SendMMsg => datagram::send_messages(core, call, theirs, key),
+        Syscall::RecvMMsg => datagram::recv_messages(core, call, theirs, key),
+        Syscall::Ioctl => options::request(core, call, key),
+        Syscall::Socket | Syscall::IoUringSetup => Reply::Continue,
+    }
+}
+
+/// `shutdown` of a stream socket. The kernel does it on the plug, whose other end then tells the pump.
+fn shutdown(core: &mut Core, call: &Call, key: SocketKey) -> Reply {
+    let Some(record) = core.sockets.get_mut(key) else { return Reply::Continue };
+    let how = call.int(1);
+    if !(libc::SHUT_RD..=libc::SHUT_RDWR).contains(&how) {
+        return Reply::Error(Errno::EINVAL);
+    }
+    match &mut record.socket {
+        Socket::Listener(_) if how == libc::SHUT_WR => Reply::Error(Errno::ENOTCONN),
+        Socket::Listener(_) => {
+            stream::shut_listener(core, key);
+            Reply::Value(0)
+        }
+        Socket::Stream(stream) if matches!(stream.phase, stream::Phase::Connected { .. }) => {
+            stream.shut_both |= how == libc::SHUT_RDWR;
+            Reply::Continue
+        }
+        Socket::Stream(_) | Socket::Dead(_) | Socket::Datagram(_) => Reply::Error(Errno::ENOTCONN),
+    }
+}
+
+/// `connect` on a local socket: the kernel's, but for services that would leak names past the network.
+fn connect_elsewhere(call: &Call) -> Reply {
+    let Ok(address) = call.read_address(call.word(1), call.int(2)) else { return Reply::Continue };
+    if sockeye_posix::address::family(&address) != Some(libc::AF_UNIX) {
+        return Reply::Continue;
+    }
+    let path = address.get(2..).unwrap_or_default();
+    let path = path.split(|&byte| byte == 0).next().unwrap_or_default();
+    let refused = REFUSED_SERVICES.iter().find(|(service, _)| *service == path);
+    refused.map_or(Reply::Continue, |&(_, errno)| Reply::Error(Errno(errno)))
+}

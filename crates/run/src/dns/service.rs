@@ -1,0 +1,190 @@
+//! The name server's sockets on one host: UDP and TCP at port 53 of each address it is asked at.
+//!
+//! Each address has sockets of its own, so that an answer comes from the address that was asked. A stream's
+//! answers wait in a queue, and nothing is read while one waits, so a peer that doesn't read can't make it
+//! grow; the number of connections is bounded by closing the oldest.
+
+use super::{PORT, Transport, Zone, answer};
+use sockeye_packet::{Chunk, Instant, Payload};
+use sockeye_stack::{
+    Domain, Error, Owner, RecvFlags, Result, SendFlags, SockAddr, SocketId, SocketOption, SocketType, Stack,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+/// Connections open at once on one host.
+const CONNECTIONS_MAX: usize = 128;
+/// Datagrams, connections or reads that are handled before others have their turn.
+const TURN_MAX: usize = 64;
+/// How much of a stream is read at once.
+const READ_LEN: usize = 16 * 1024;
+
+/// The name server on one host.
+#[derive(Debug, Default)]
+pub(crate) struct Service {
+    sockets: BTreeMap<SocketId, Role>,
+    /// The connections, oldest first.
+    connections: VecDeque<SocketId>,
+}
+
+#[derive(Debug)]
+enum Role {
+    Datagrams,
+    Listener,
+    Connection(Connection),
+}
+
+#[derive(Debug, Default)]
+struct Connection {
+    /// What was read and is no whole query yet: at most a query and a read.
+    input: Vec<u8>,
+    /// Answers on their way out.
+    output: VecDeque<Chunk>,
+    /// The peer asks no more.
+    ended: bool,
+}
+
+impl Service {
+    /// Listens at port 53 of these addresses, which the host must have.
+    pub(crate) fn open(stack: &mut Stack, now: Instant, addresses: &[IpAddr]) -> Result<Service> {
+        let mut service = Service::default();
+        for &address in addresses {
+            let (datagrams, listener) = open_at(stack, now, SockAddr::new(address, PORT))?;
+            service.sockets.insert(datagrams, Role::Datagrams);
+            service.sockets.insert(listener, Role::Listener);
+        }
+        Ok(service)
+    }
+
+    /// Whether a socket is the service's, so that its events are for [`Service::on_ready`].
+    pub(crate) fn owns(&self, id: SocketId) -> bool {
+        self.sockets.contains_key(&id)
+    }
+
+    /// A socket of the service became ready. Says whether there is more to do: then it wants to be called
+    /// again for this socket, after others.
+    pub(crate) fn on_ready(&mut self, stack: &mut Stack, now: Instant, id: SocketId, zone: &Zone) -> bool {
+        match self.sockets.get_mut(&id) {
+            None => false,
+            Some(Role::Datagrams) => answer_datagrams(stack, now, id, zone),
+            Some(Role::Listener) => self.accept(stack, now, id, zone),
+            Some(Role::Connection(connection)) => {
+                let progress = connection.advance(stack, now, id, zone);
+                if matches!(progress, Ok(Progress::Over) | Err(_)) {
+                    self.forget(id);
+                    // An id that is dead already needs no closing.
+                    stack.close(now, id).ok();
+                }
+                matches!(progress, Ok(Progress::More))
+            }
+        }
+    }
+
+    fn accept(&mut self, stack: &mut Stack, now: Instant, listener: SocketId, zone: &Zone) -> bool {
+        for _ in 0..TURN_MAX {
+            let Ok((id, _)) = stack.accept(now, listener) else { return false };
+            if self.connections.len() >= CONNECTIONS_MAX
+                && let Some(oldest) = self.connections.front().copied()
+            {
+                self.forget(oldest);
+                stack.abort(now, oldest).ok();
+            }
+            self.connections.push_back(id);
+            self.sockets.insert(id, Role::Connection(Connection::default()));
+            // What came with the handshake raises no event of its own.
+            self.on_ready(stack, now, id, zone);
+        }
+        true
+    }
+
+    fn forget(&mut self, id: SocketId) {
+        self.sockets.remove(&id);
+        self.connections.retain(|&other| other != id);
+    }
+}
+
+fn open_at(stack: &mut Stack, now: Instant, addr: SockAddr) -> Result<(SocketId, SocketId)> {
+    let domain = if addr.is_v4() { Domain::Inet } else { Domain::Inet6 };
+    let owner = Owner { uid: 0, pid: 0, cookie: 0 };
+    let datagrams = stack.socket(domain, SocketType::Datagram, owner)?;
+    stack.bind(datagrams, addr)?;
+    let listener = stack.socket(domain, SocketType::Stream, owner)?;
+    stack.set_option(now, listener, SocketOption::ReuseAddr(true))?;
+    stack.bind(listener, addr)?;
+    stack.listen(now, listener, CONNECTIONS_MAX)?;
+    Ok((datagrams, listener))
+}
+
+fn answer_datagrams(stack: &mut Stack, now: Instant, id: SocketId, zone: &Zone) -> bool {
+    for _ in 0..TURN_MAX {
+        match stack.recv_from(now, id, RecvFlags::default()) {
+            Ok(query) => {
+                let answer = answer(&query.payload.into_chunk(), zone, Transport::Udp);
+                if let Some(answer) = answer {
+                    let payload = Payload::from(Chunk::from(answer));
+                    // An answer that can't be sent is lost, as datagrams may be: the resolver asks again.
+                    stack.send_to(now, id, payload, Some(query.from), SendFlags::default()).ok();
+                }
+            }
+            Err(Error::WouldBlock) => return false,
+            // An error of an earlier answer (nobody waits for it any more): the next call goes on.
+            Err(_) => {}
+        }
+    }
+    true
+}
+
+/// Where a connection stands after its turn.
+enum Progress {
+    /// It waits for an event.
+    Waiting,
+    /// It could go on at once.
+    More,
+    /// All is said.
+    Over,
+}
+
+impl Connection {
+    fn advance(&mut self, stack: &mut Stack, now: Instant, id: SocketId, zone: &Zone) -> Result<Progress> {
+        for _ in 0..TURN_MAX {
+            while !self.output.is_empty() {
+                match stack.send(now, id, &mut self.output, SendFlags::default()) {
+                    Ok(_) => {}
+                    Err(Error::WouldBlock) => return Ok(Progress::Waiting),
+                    Err(error) => return Err(error),
+                }
+            }
+            if let Some(query) = next_query(&mut self.input) {
+                if let Some(answer) = answer(&query, zone, Transport::Tcp) {
+                    // RFC 1035 §4.2.2: each message follows its length.
+                    let mut framed = (answer.len() as u16).to_be_bytes().to_vec();
+                    framed.extend_from_slice(&answer);
+                    self.output.push_back(Chunk::from(framed));
+                }
+                continue;
+            }
+            if self.ended {
+                return Ok(Progress::Over);
+            }
+            match stack.recv(now, id, READ_LEN, RecvFlags::default()) {
+                Ok(read) if read.is_empty() => self.ended = true,
+                Ok(read) => read.chunks().for_each(|chunk| self.input.extend_from_slice(chunk)),
+                Err(Error::WouldBlock) => return Ok(Progress::Waiting),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Progress::More)
+    }
+}
+
+/// Takes the first whole query off what was read.
+fn next_query(input: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let (len, rest) = input.split_first_chunk::<2>()?;
+    let len = usize::from(u16::from_be_bytes(*len));
+    let query = rest.get(..len)?.to_vec();
+    input.drain(..2 + len);
+    Some(query)
+}
+
+#[cfg(test)]
+mod tests;

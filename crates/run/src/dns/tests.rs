@@ -1,0 +1,138 @@
+use super::*;
+use proptest::prelude::*;
+
+fn zone() -> Zone {
+    let mut zone = Zone::new(&["lan".into()]);
+    zone.add("web", &["10.77.0.2".parse().unwrap(), "fd77::2".parse().unwrap()]);
+    zone.add("old", &["10.77.0.3".parse().unwrap()]);
+    let many: Vec<IpAddr> = (0..200_u8).map(|i| IpAddr::from([10, 78, 0, i])).collect();
+    zone.add("many", &many);
+    zone
+}
+
+fn query(name: &str, kind: RecordType) -> Message {
+    let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+    message
+}
+
+fn ask(message: &Message, transport: Transport) -> Message {
+    let bytes = answer(&message.to_vec().unwrap(), &zone(), transport).unwrap();
+    let limit = message.edns.as_ref().map_or(512, |e| usize::from(e.max_payload()).max(512));
+    assert!(transport == Transport::Tcp || bytes.len() <= limit);
+    Message::from_bytes(&bytes).unwrap()
+}
+
+/// The response code and the data of the answers.
+fn outcome(name: &str, kind: RecordType) -> (ResponseCode, Vec<String>) {
+    let response = ask(&query(name, kind), Transport::Udp);
+    assert_eq!(response.metadata.id, 0x1234);
+    assert_eq!(response.metadata.message_type, MessageType::Response);
+    assert!(response.metadata.recursion_desired && response.metadata.recursion_available);
+    assert_eq!(response.queries, query(name, kind).queries);
+    (response.metadata.response_code, response.answers.iter().map(|record| record.data.to_string()).collect())
+}
+
+#[test]
+fn hosts_have_their_addresses() {
+    use RecordType as T;
+    let found = |data: &str| (ResponseCode::NoError, vec![data.to_owned()]);
+    assert_eq!(outcome("web.", T::A), found("10.77.0.2"));
+    assert_eq!(outcome("WeB.LAN.", T::A), found("10.77.0.2"));
+    assert_eq!(outcome("web.", T::AAAA), found("fd77::2"));
+    assert_eq!(outcome("web.", T::ANY).1.len(), 2);
+    assert_eq!(outcome("2.0.77.10.in-addr.arpa.", T::PTR), found("web."));
+    let v6 = "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.7.7.d.f.ip6.arpa.";
+    assert_eq!(outcome(v6, T::PTR), found("web."));
+    assert_eq!(outcome("localhost.", T::AAAA), found("::1"));
+}
+
+#[test]
+fn another_type_is_no_data_and_another_name_no_domain() {
+    use RecordType as T;
+    let no_data = (ResponseCode::NoError, vec![]);
+    assert_eq!(outcome("old.", T::AAAA), no_data);
+    assert_eq!(outcome("web.", T::MX), no_data);
+    assert_eq!(outcome("2.0.77.10.in-addr.arpa.", T::A), no_data);
+    let no_domain = (ResponseCode::NXDomain, vec![]);
+    for name in ["example.org.", "www.web.", ".", "9.0.77.10.in-addr.arpa.", "77.10.in-addr.arpa."] {
+        assert_eq!(outcome(name, T::A), no_domain, "{name}");
+    }
+}
+
+#[test]
+fn the_spelling_of_the_question_comes_back() {
+    let response = ask(&query("wEb.", RecordType::A), Transport::Udp);
+    assert_eq!(response.answers[0].name.to_string(), "wEb.");
+}
+
+#[test]
+fn long_answers_over_udp_are_truncated_and_whole_over_tcp() {
+    let mut asked = query("many.", RecordType::A);
+    let cut = ask(&asked, Transport::Udp);
+    assert!(cut.metadata.truncation && cut.answers.is_empty());
+    let whole = ask(&asked, Transport::Tcp);
+    assert!(!whole.metadata.truncation);
+    assert_eq!(whole.answers.len(), 200);
+    let mut edns = Edns::new();
+    edns.set_max_payload(4096);
+    asked.set_edns(edns);
+    let cut = ask(&asked, Transport::Udp);
+    assert!(cut.metadata.truncation, "3,200 bytes are more than we send in one datagram");
+    assert_eq!(cut.edns.map(|edns| edns.max_payload()), Some(UDP_MAX));
+}
+
+#[test]
+fn what_is_not_a_plain_question_is_refused() {
+    let zone = zone();
+    let code = |message: &Message| ask(message, Transport::Udp).metadata.response_code;
+    let mut two = query("web.", RecordType::A);
+    two.add_query(Query::query(Name::from_ascii("old.").unwrap(), RecordType::A));
+    assert_eq!(code(&two), ResponseCode::FormErr);
+    let mut none = query("web.", RecordType::A);
+    none.queries.clear();
+    assert_eq!(code(&none), ResponseCode::FormErr);
+    let mut status = query("web.", RecordType::A);
+    status.metadata.op_code = OpCode::Status;
+    assert_eq!(code(&status), ResponseCode::NotImp);
+    let mut chaos = query("web.", RecordType::A);
+    chaos.queries[0].set_query_class(DNSClass::CH);
+    assert_eq!(code(&chaos), ResponseCode::Refused);
+    let mut future = query("web.", RecordType::A);
+    let mut edns = Edns::new();
+    edns.set_version(1);
+    future.set_edns(edns);
+    assert_eq!(u16::from(code(&future)), 16, "BADVERS");
+    let mut response = query("web.", RecordType::A);
+    response.metadata.message_type = MessageType::Response;
+    assert_eq!(answer(&response.to_vec().unwrap(), &zone, Transport::Udp), None);
+    assert_eq!(answer(&[0; 11], &zone, Transport::Udp), None);
+    let garbled = answer(&[7, 7, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0xff], &zone, Transport::Udp).unwrap();
+    assert_eq!((&garbled[..2], garbled[3] & 0xf), (&[7, 7][..], 1));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_answered_or_dropped_within_bounds(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        if let Some(answer) = answer(&bytes, &zone(), Transport::Udp) {
+            prop_assert!(answer.len() <= usize::from(UDP_MAX));
+            prop_assert_eq!(&answer[..2], &bytes[..2]);
+        }
+    }
+
+    /// A right query with a few bytes changed reaches deeper than random bytes.
+    #[test]
+    fn a_damaged_query_is_answered_or_dropped(changes in proptest::collection::vec((0_usize..40, any::<u8>()), 1..5)) {
+        let mut asked = query("many.", RecordType::ANY);
+        asked.set_edns(Edns::new());
+        let mut bytes = asked.to_vec().unwrap();
+        for (at, value) in changes {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let _ = answer(&bytes, &zone(), transport);
+        }
+    }
+}

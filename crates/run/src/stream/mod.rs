@@ -1,0 +1,230 @@
+//! Stream plugs: the supervisor's side of a program's TCP socket.
+//!
+//! A plug is a pair of local stream sockets from the beginning, also while the socket is fresh or listens:
+//! so the program's close is always seen at once, as hang-up, and no name in any file system is needed.
+//!
+//! Invariant, the *sentinel*: once the program could see it, the supervisor's end always holds at least one
+//! unread byte. Closing it then gives the program ECONNRESET, whatever the program did before; a clean end
+//! is `shutdown` instead. The last byte delivered is therefore only peeked at and stays ([`Stream::kept`]);
+//! the first sentinel is a byte of junk.
+
+mod connect;
+mod listen;
+mod pump;
+
+pub(crate) use connect::{connect, on_plug as on_connecting_plug, progress};
+pub(crate) use listen::{
+    Listener, accept, announce, listen, on_plug as on_listener_plug, shut as shut_listener,
+};
+pub(crate) use pump::{on_plug as on_connected_plug, pump};
+
+use crate::core::{Core, Token};
+use crate::sockets::{Dead, Socket, SocketKey};
+use rustix::event::epoll::EventFlags;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType as SysType, send, socketpair};
+use sockeye_packet::Chunk;
+use sockeye_posix::Errno;
+use sockeye_stack::Error;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Where a stream socket stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Neither connected nor connecting; bound perhaps.
+    Fresh,
+    /// The handshake runs; the program's end is stuffed with junk, so it isn't writable.
+    Connecting,
+    /// Connected; bytes are pumped.
+    Connected {
+        /// Whether a connect call has told so: the next one fails with EISCONN.
+        told: bool,
+    },
+}
+
+/// The supervisor's side of a stream socket.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// The supervisor's end.
+    pub(crate) plug: OwnedFd,
+    /// Where it stands.
+    pub(crate) phase: Phase,
+    /// Whether the first unread byte on the supervisor's end has been delivered (or is junk).
+    kept: bool,
+    /// Whether there may be bytes to read; cleared when there were none.
+    readable: bool,
+    /// Whether the program's queue may have room; cleared when it was full.
+    writable: bool,
+    /// Bytes from the program that the stack had no room for.
+    to_stack: VecDeque<Chunk>,
+    /// Bytes for the program that found no room yet.
+    to_program: VecDeque<Chunk>,
+    /// What the program did at its end.
+    program: End,
+    /// Whether the stack was told that the program sends no more.
+    fin_sent: bool,
+    /// Whether the program was told that the peer sends no more.
+    eof_told: bool,
+    /// The connection's error: the program is told after the bytes before it.
+    failed: Option<Error>,
+    /// Whether the program shut down both directions itself, which looks like a close.
+    pub(crate) shut_both: bool,
+    /// Whether it waits in [`Core::unfinished`].
+    queued: bool,
+}
+
+/// What the program did at its end of a plug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// It may still write.
+    Open,
+    /// It writes no more.
+    WriteShut,
+    /// The last descriptor is closed.
+    Closed,
+    /// Closed with bytes unread, which TCP answers with a reset.
+    Reset,
+}
+
+impl Stream {
+    /// A plug's supervisor end.
+    pub(crate) fn new(plug: OwnedFd, phase: Phase) -> Stream {
+        Stream {
+            plug,
+            phase,
+            kept: true,
+            readable: true,
+            writable: true,
+            to_stack: VecDeque::new(),
+            to_program: VecDeque::new(),
+            program: End::Open,
+            fin_sent: false,
+            eof_told: false,
+            failed: None,
+            shut_both: false,
+            queued: false,
+        }
+    }
+
+    /// Whether the first unread byte on the supervisor's end has been delivered.
+    pub(crate) fn keeps(&self) -> bool {
+        self.kept
+    }
+}
+
+/// The two ends of a new plug.
+#[derive(Debug)]
+pub(crate) struct Plug {
+    /// The supervisor's end, which never blocks and holds the first sentinel.
+    pub(crate) ours: OwnedFd,
+    /// The program's end.
+    pub(crate) theirs: OwnedFd,
+}
+
+/// A new stream plug.
+pub(crate) fn new_plug(nonblocking: bool) -> io::Result<Plug> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SysType::STREAM, SocketFlags::CLOEXEC, None)?;
+    send(&theirs, &[0], SendFlags::NOSIGNAL)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    if nonblocking {
+        rustix::io::ioctl_fionbio(&theirs, true)?;
+    }
+    Ok(Plug { ours, theirs })
+}
+
+/// Makes a program's end unwritable: junk beyond a quarter of its send buffer, as `unix_writable` counts.
+fn stuff(theirs: impl AsFd) -> io::Result<()> {
+    let buffer = rustix::net::sockopt::socket_send_buffer_size(theirs.as_fd())?;
+    let junk = vec![0_u8; (buffer / 4 + 16 * 1024).clamp(4096, 1 << 20)];
+    match send(theirs.as_fd(), &junk, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+        Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes back the junk and leaves one byte, the sentinel. The program's end is writable again.
+fn unstuff(ours: &OwnedFd) -> io::Result<()> {
+    let mut trash = [0_u8; 16 * 1024];
+    loop {
+        let queued = rustix::io::ioctl_fionread(ours)? as usize;
+        if queued <= 1 {
+            return Ok(());
+        }
+        let take = (queued - 1).min(trash.len());
+        rustix::io::read(ours, &mut trash[..take])?;
+    }
+}
+
+/// The events of a plug that carries bytes.
+pub(crate) fn carrying() -> EventFlags {
+    EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET
+}
+
+/// The events of a plug of which only the end matters.
+pub(crate) fn idle() -> EventFlags {
+    EventFlags::RDHUP | EventFlags::ET
+}
+
+/// A plug's event: what the program did, or room for more bytes.
+pub(crate) fn on_plug(core: &mut Core, key: SocketKey, events: EventFlags) {
+    match core.sockets.get(key).map(|record| &record.socket) {
+        Some(Socket::Stream(stream)) => match stream.phase {
+            Phase::Connected { .. } => on_connected_plug(core, key, events),
+            Phase::Fresh | Phase::Connecting => on_connecting_plug(core, key, events),
+        },
+        Some(Socket::Listener(_)) => on_listener_plug(core, key, events),
+        Some(Socket::Datagram(_)) => crate::datagram::on_plug(core, key, events),
+        Some(Socket::Dead(_)) | None => {}
+    }
+}
+
+/// The stack says that a socket changed.
+pub(crate) fn on_stack(core: &mut Core, key: SocketKey) {
+    match core.sockets.get(key).map(|record| &record.socket) {
+        Some(Socket::Stream(stream)) => match stream.phase {
+            Phase::Connected { .. } => pump(core, key),
+            Phase::Connecting => progress(core, key),
+            Phase::Fresh => {}
+        },
+        Some(Socket::Listener(_)) => announce(core, key),
+        Some(Socket::Datagram(_)) => crate::datagram::on_stack(core, key),
+        Some(Socket::Dead(_)) | None => {}
+    }
+}
+
+/// The program closed its socket: the stack closes its own, and the record goes.
+fn close(core: &mut Core, key: SocketKey) {
+    core.wake(key);
+    if let Some(record) = core.sockets.remove(key) {
+        let now = core.now;
+        core.world.with(record.host, |stack| stack.close(now, record.id)).ok();
+    }
+}
+
+/// The connection failed: the program sees a reset, and `error` where calls are intercepted.
+fn bury(core: &mut Core, key: SocketKey, error: Option<Error>) {
+    let Some(record) = core.sockets.get(key) else { return };
+    let (host, id, now) = (record.host, record.id, core.now);
+    let local = core.world.with(host, |stack| {
+        let local = stack.local_addr(id).ok();
+        stack.close(now, id).ok();
+        local
+    });
+    core.wake(key);
+    let socket = core.sockets.bury(key, Dead { error, local });
+    if let Some(Socket::Stream(Stream { plug, shut_both: true, .. })) = &socket {
+        // The program asked for the end of both directions: for it, this is no reset.
+        rustix::io::read(plug, &mut [0_u8; 4096]).ok();
+    }
+}
+
+/// Watches a plug that begins to carry bytes.
+fn carry(core: &Core, key: SocketKey, plug: &OwnedFd) -> Result<(), Errno> {
+    core.rewatch(plug, Token::Plug(key), carrying()).map_err(|error| errno_of(&error))
+}
+
+/// The errno of a failed system call of ours, for the program whose call needed it.
+pub(crate) fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno)
+}

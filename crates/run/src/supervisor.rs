@@ -1,0 +1,393 @@
+//! The loop: programs' calls, plugs, the network and its timers, all in one thread and one epoll.
+
+use crate::call::Call;
+use crate::core::{Core, Token, Tree, TreeId};
+use crate::dns::service::Service;
+use crate::dns::{ResolvConf, Zone};
+use crate::filter::Syscall;
+use crate::launch::{LaunchError, Launched, ProgramSpec, Surroundings, launch};
+use crate::sockets::{Record, Socket};
+use crate::sys::{self, Response, SignalFd};
+use crate::world::World;
+use crate::{calls, stream};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid};
+use sockeye::{HostId, Network};
+use sockeye_packet::Instant;
+use sockeye_stack::Event;
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// Events taken from epoll at once.
+const EVENTS: usize = 256;
+/// Calls taken from one listener in a row.
+const CALLS: usize = 32;
+/// Rounds of network and plugs before the loop looks at its descriptors again.
+const ROUNDS: usize = 8;
+/// Most bytes taken from a program's output at once.
+const OUTPUT: usize = 64 * 1024;
+/// The signals that are reported instead of ending the supervisor.
+const SIGNALS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
+/// Names a program that was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProgramId(usize);
+
+/// One of the two streams that a program prints to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StdStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SupervisorEvent {
+    /// A program printed something.
+    Output {
+        /// Which program.
+        program: ProgramId,
+        /// Where to.
+        stream: StdStream,
+        /// What, in pieces as they came.
+        data: Vec<u8>,
+    },
+    /// A program ended, and all it printed was reported. Its descendants may still run.
+    Exited {
+        /// Which program.
+        program: ProgramId,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The supervisor got a signal that is meant to end or interrupt it.
+    Signal {
+        /// Its number.
+        signal: i32,
+        /// Whether a process sent it. The kernel sends a terminal's to the whole process group, so
+        /// programs that share it have got it already.
+        from_process: bool,
+    },
+}
+
+/// Runs programs on the hosts of a network.
+///
+/// Whoever owns it calls [`Supervisor::turn`] again and again: nothing happens otherwise, and programs wait
+/// in their calls. Dropping it kills the programs it started.
+#[derive(Debug)]
+pub struct Supervisor {
+    core: Core,
+    origin: std::time::Instant,
+    programs: Vec<Program>,
+    events: VecDeque<SupervisorEvent>,
+    signals: SignalFd,
+    open_files: Option<u64>,
+    due: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Program {
+    pid: Pid,
+    pidfd: OwnedFd,
+    output: [Option<File>; 2],
+    leads_group: bool,
+    status: Option<ExitStatus>,
+    reported: bool,
+}
+
+impl Supervisor {
+    /// A supervisor of a network made by `NetworkBuilder::build_manual`, which it turns from now on.
+    ///
+    /// The calling thread no longer dies of SIGINT, SIGTERM, SIGHUP and SIGQUIT: they are reported. This
+    /// process becomes the parent of its programs' orphans, and its limit on open files is raised.
+    pub fn new(network: Network) -> io::Result<Supervisor> {
+        let world = World::new(network);
+        let signals = SignalFd::new(&SIGNALS)?;
+        let machine = ResolvConf::of_this_machine();
+        let zone = zone_of(&world, &machine.search);
+        let services = open_services(&world, &machine.servers)?;
+        let core = Core::new(world, zone, services)?;
+        core.watch(&signals, Token::Signals, epoll::EventFlags::IN)?;
+        rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
+        let limit = getrlimit(Resource::Nofile);
+        // Two descriptors a connection: the ordinary soft limit is soon reached.
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).ok();
+        Ok(Supervisor {
+            core,
+            origin: std::time::Instant::now(),
+            programs: Vec::new(),
+            events: VecDeque::new(),
+            signals,
+            open_files: limit.current,
+            due: None,
+        })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        self.core.world.network()
+    }
+
+    /// Starts a program.
+    pub fn spawn(&mut self, spec: &ProgramSpec) -> Result<ProgramId, LaunchError> {
+        if !self.core.world.has(spec.host) {
+            return Err(LaunchError::System(io::Error::other("the host is of another network")));
+        }
+        let surroundings =
+            Surroundings { signal_mask: self.signals.previous_mask(), open_files: self.open_files };
+        let Launched { pid, pidfd, listener, output, leads_group } = launch(spec, surroundings)?;
+        let index = self.programs.len();
+        self.core.watch(&pidfd, Token::Exit(index), epoll::EventFlags::IN)?;
+        for (stream, pipe) in output.iter().enumerate() {
+            if let Some(pipe) = pipe {
+                self.core.watch(pipe, Token::Output(index, stream as u8), epoll::EventFlags::IN)?;
+            }
+        }
+        self.core.add_tree(Tree { listener, host: spec.host })?;
+        self.programs.push(Program { pid, pidfd, output, leads_group, status: None, reported: false });
+        Ok(ProgramId(index))
+    }
+
+    /// Sends a signal to a program that still runs, and to its process group if it leads one.
+    pub fn kill(&self, program: ProgramId, signal: i32) {
+        let Some(program) = self.programs.get(program.0).filter(|program| program.status.is_none()) else {
+            return;
+        };
+        // It is our child and not reaped, so its number is still its own.
+        if let Some(signal) = Signal::from_named_raw(signal) {
+            if program.leads_group {
+                rustix::process::kill_process_group(program.pid, signal).ok();
+            } else {
+                rustix::process::pidfd_send_signal(&program.pidfd, signal).ok();
+            }
+        }
+    }
+
+    /// Whether a socket of a program listens on this TCP port of this host.
+    pub fn is_listening(&self, host: HostId, port: u16) -> bool {
+        self.core.sockets.records().any(|record| {
+            record.host == host
+                && matches!(record.socket, Socket::Listener(_))
+                && self
+                    .core
+                    .world
+                    .with(host, |stack| stack.local_addr(record.id))
+                    .is_ok_and(|addr| addr.port == port)
+        })
+    }
+
+    /// How many sockets the programs have.
+    pub fn socket_count(&self) -> usize {
+        self.core.sockets.len()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<SupervisorEvent> {
+        self.events.pop_front()
+    }
+
+    /// Waits until something happens, at most for `limit`, and handles it. Errors are the supervisor's own.
+    pub fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        let busy = !self.core.unfinished.is_empty() || !self.events.is_empty();
+        let until_due = self.due.map(|due| due.saturating_since(self.now()));
+        let timeout =
+            if busy { Some(Duration::ZERO) } else { [limit, until_due].into_iter().flatten().min() };
+        let timeout = timeout.map(|wait| Timespec {
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
+        });
+        let mut buffer = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
+        let events = match epoll::wait(self.core.epoll(), &mut buffer, timeout.as_ref()) {
+            Ok((events, _)) => &*events,
+            Err(rustix::io::Errno::INTR) => &[],
+            Err(error) => return Err(error.into()),
+        };
+        self.core.now = self.now();
+        for event in events {
+            let flags = event.flags;
+            match Token::from_bits(event.data.u64()) {
+                Token::Calls(tree) => self.on_calls(tree, flags),
+                Token::Plug(key) => stream::on_plug(&mut self.core, key, flags),
+                Token::Exit(program) => self.on_exit(program),
+                Token::Output(program, stream) => self.on_output(program, stream.into()),
+                Token::Signals => self.on_signals(),
+            }
+        }
+        self.due = self.core.settle();
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn on_calls(&mut self, tree: TreeId, flags: epoll::EventFlags) {
+        for _ in 0..CALLS {
+            let Some(Tree { listener, host }) = self.core.tree(tree) else { return };
+            let host = *host;
+            // Receiving blocks when there is nothing, so each is asked for first.
+            let mut ready = [PollFd::new(listener, PollFlags::IN)];
+            let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+            if poll(&mut ready, Some(&none)).is_err() || !ready[0].revents().contains(PollFlags::IN) {
+                break;
+            }
+            // A thread that was killed meanwhile has taken its call along.
+            let Ok(notification) = sys::receive_notification(listener.as_fd()) else { continue };
+            let id = notification.id;
+            let Some(syscall) = Syscall::from_number(notification.number) else {
+                sys::send_response(listener.as_fd(), id, Response::Continue).ok();
+                continue;
+            };
+            let call = Call { tree, host, id, tid: notification.tid, syscall, args: notification.args };
+            self.core.unpark(call.tid);
+            let reply = calls::handle(&mut self.core, &call);
+            tracing::trace!(tid = call.tid, ?syscall, args = ?call.args, ?reply, "call");
+            self.core.finish(call, reply);
+        }
+        if flags.contains(epoll::EventFlags::HUP) {
+            self.core.remove_tree(tree);
+        }
+    }
+
+    fn on_output(&mut self, index: usize, stream: usize) {
+        let Some(pipe) = self.programs.get_mut(index).and_then(|program| program.output.get_mut(stream))
+        else {
+            return;
+        };
+        let Some(file) = pipe else { return };
+        let mut data = vec![0; OUTPUT];
+        match file.read(&mut data) {
+            Ok(0) => *pipe = None,
+            Ok(read) => {
+                data.truncate(read);
+                data.shrink_to_fit();
+                let stream = if stream == 0 { StdStream::Stdout } else { StdStream::Stderr };
+                self.events.push_back(SupervisorEvent::Output { program: ProgramId(index), stream, data });
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => *pipe = None,
+        }
+    }
+
+    fn on_exit(&mut self, index: usize) {
+        let Some(program) = self.programs.get_mut(index) else { return };
+        if program.status.is_none() {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            let Ok(Some(status)) = waitid(WaitId::PidFd(program.pidfd.as_fd()), options) else { return };
+            let code = status.exit_status().map(|code| code << 8);
+            let raw = code.or(status.terminating_signal()).unwrap_or(0);
+            program.status = Some(ExitStatus::from_raw(raw));
+            epoll::delete(self.core.epoll(), &program.pidfd).ok();
+        }
+        // What it printed before comes first; a descendant may hold the pipe open, which isn't waited for.
+        for stream in 0..2 {
+            loop {
+                let before = self.events.len();
+                self.on_output(index, stream);
+                if self.events.len() == before {
+                    break;
+                }
+            }
+        }
+        let Some(program) = self.programs.get_mut(index) else { return };
+        if let Some(status) = program.status
+            && !std::mem::replace(&mut program.reported, true)
+        {
+            self.events.push_back(SupervisorEvent::Exited { program: ProgramId(index), status });
+        }
+    }
+
+    fn on_signals(&mut self) {
+        while let Some(info) = self.signals.read() {
+            self.events
+                .push_back(SupervisorEvent::Signal { signal: info.signal, from_process: info.from_process });
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        for index in 0..self.programs.len() {
+            self.kill(ProgramId(index), libc::SIGKILL);
+            let program = &self.programs[index];
+            if program.status.is_none() {
+                waitid(WaitId::PidFd(program.pidfd.as_fd()), WaitIdOptions::EXITED).ok();
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Lets network and plugs work until they are at rest or have had their share; returns when to come back.
+    fn settle(&mut self) -> Option<Instant> {
+        let mut due = None;
+        for _ in 0..ROUNDS {
+            for _ in 0..self.unfinished.len() {
+                let Some(key) = self.unfinished.pop_front() else { break };
+                if let Some(Record { socket: Socket::Stream(stream), .. }) = self.sockets.get_mut(key) {
+                    stream.dequeue();
+                }
+                stream::on_stack(self, key);
+            }
+            due = self.world.turn(self.now);
+            let mut moved = false;
+            while let Some((host, Event::Ready(id))) = self.world.poll_event() {
+                moved = true;
+                if let Some(key) = self.sockets.by_id(host, id) {
+                    stream::on_stack(self, key);
+                }
+            }
+            while let Some(call) = self.next_awake() {
+                moved = true;
+                let reply = calls::handle(self, &call);
+                self.finish(call, reply);
+            }
+            if !moved {
+                break;
+            }
+            due = Some(self.now);
+        }
+        [due, self.expire()].into_iter().flatten().min()
+    }
+}
+
+/// The names of a network's hosts.
+fn zone_of(world: &World, search: &[String]) -> Zone {
+    let mut zone = Zone::new(search);
+    for host in world.hosts() {
+        zone.add(host.name(), &[IpAddr::from(host.ipv4()), host.ipv6().into()]);
+    }
+    zone
+}
+
+/// Opens the name servers: on the gateway at its own addresses and at those that the machine's
+/// resolv.conf names, on each host at those of them that are loopback addresses.
+fn open_services(world: &World, servers: &[IpAddr]) -> io::Result<HashMap<HostId, Service>> {
+    let failed = |error: sockeye_stack::Error| io::Error::other(format!("can't open the network's name server: {error}"));
+    let now = Instant::default();
+    let (local, outside): (Vec<IpAddr>, Vec<IpAddr>) = servers.iter().partition(|address| address.is_loopback());
+    let gateway = world.network().gateway();
+    let mut addresses = vec![IpAddr::from(gateway.ipv4()), gateway.ipv6().into()];
+    for address in outside {
+        // One that a host of the network has is that host's.
+        if world.network().add_address(&gateway, address).is_ok() {
+            addresses.push(address);
+        }
+    }
+    let mut services = HashMap::new();
+    for host in world.hosts() {
+        let own = if host.id() == gateway.id() { &addresses } else { &local };
+        let service = world.with(host.id(), |stack| Service::open(stack, now, own)).map_err(failed)?;
+        services.insert(host.id(), service);
+    }
+    Ok(services)
+}

@@ -1,0 +1,26 @@
+//! The system calls that no safe wrapper offers: seccomp's listener, another process's memory, Landlock,
+//! signals as a descriptor, and the few steps between fork and exec.
+//!
+//! All `unsafe` of this crate stands here. Nothing here knows what a socket of ours is.
+
+mod child;
+mod memory;
+mod seccomp;
+mod signals;
+mod socket;
+
+pub(crate) use child::{ChildPlan, ChildReport, Stage, spawn_child};
+pub(crate) use memory::{read_memory, read_memory_vectored, write_memory_vectored};
+pub(crate) use seccomp::{
+    AddFd, Response, add_fd, notification_is_valid, receive_notification, send_response, set_sync_wake_up,
+    user_notification_is_available,
+};
+pub(crate) use signals::{SignalFd, SignalMask, send_signal};
+pub(crate) use socket::{landlock_scope, open_task};
+
+use std::io;
+
+/// The result of a system call that answers -1 and errno.
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,58 @@
+//! Single calls on sockets, tasks and Landlock rulesets.
+
+use super::check;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+/// `PIDFD_THREAD` (Linux 6.9): a descriptor of one thread; the kernel gives it the value of `O_EXCL`.
+const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
+/// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL` (Linux 6.12).
+const LANDLOCK_SCOPES: u64 = 1 | 2;
+
+/// A descriptor of a thread, through which its files can be reached.
+pub(crate) fn open_task(tid: u32) -> io::Result<OwnedFd> {
+    let pid = Pid::from_raw(tid as i32).ok_or(io::ErrorKind::NotFound)?;
+    match pidfd_open(pid, PidfdFlags::from_bits_retain(PIDFD_THREAD)) {
+        // Before 6.9 only a process has a descriptor; its threads nearly always share its files.
+        Err(rustix::io::Errno::INVAL) => {
+            let process = process_of_thread(tid)?;
+            Ok(pidfd_open(process, PidfdFlags::empty())?)
+        }
+        result => Ok(result?),
+    }
+}
+
+fn process_of_thread(tid: u32) -> io::Result<Pid> {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    let pid = line.and_then(|value| value.trim().parse().ok()).and_then(Pid::from_raw);
+    pid.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// What was written to a local socket and is still unread by its peer (`SIOCOUTQ`), in bytes of kernel
+/// memory: zero exactly when the peer has read everything.
+pub(crate) fn unread_by_peer(fd: impl AsFd) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the kernel writes one int at `count`.
+    check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) }.into())?;
+    Ok(count.max(0) as usize)
+}
+
+/// A Landlock ruleset that keeps a program from abstract local sockets and signals outside its domain, or
+/// none where the kernel has no such scopes.
+pub(crate) fn landlock_scope() -> Option<OwnedFd> {
+    let attributes: [u64; 3] = [0, 0, LANDLOCK_SCOPES];
+    // SAFETY: the kernel reads the size given at `attributes`, a struct landlock_ruleset_attr: the handled
+    // filesystem and network accesses (none) and the scopes. A shorter structure in older kernels is E2BIG.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            attributes.as_ptr(),
+            std::mem::size_of_val(&attributes),
+            0_u32,
+        )
+    };
+    // SAFETY: the kernel has just made this descriptor (close-on-exec), and nobody else has it.
+    check(fd).ok().map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
