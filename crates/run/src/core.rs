@@ -12,6 +12,7 @@ use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use sockeye::HostId;
 use sockeye_packet::{Instant, Pool};
 use sockeye_posix::Errno;
+use sockeye_stack::SocketId;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -97,6 +98,8 @@ pub(crate) struct Core {
     pub(crate) zone: Zone,
     /// The name servers, by host.
     pub(crate) services: HashMap<HostId, Service>,
+    /// Sockets of name servers with work left over.
+    pub(crate) queries: Vec<(HostId, SocketId)>,
     /// Plugs with work left over after their share of a turn.
     pub(crate) unfinished: VecDeque<SocketKey>,
     epoll: OwnedFd,
@@ -129,6 +132,7 @@ impl Core {
             pool: Pool::default(),
             zone,
             services,
+            queries: Vec::new(),
             unfinished: VecDeque::new(),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             trees: Vec::new(),

@@ -21,11 +21,6 @@ impl Datagram {
     pub(crate) fn plug(&self) -> BorrowedFd<'_> {
         self.plug.as_fd()
     }
-
-    /// The peer, where only this record knows it: a name server that the supervisor itself answers for.
-    pub(crate) fn peer(&self) -> Option<SockAddr> {
-        None
-    }
 }
 
 /// A new datagram socket and the program's end of its plug, non-blocking if asked for.

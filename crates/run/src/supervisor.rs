@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid};
 use sockeye::{HostId, Network};
 use sockeye_packet::Instant;
-use sockeye_stack::Event;
+use sockeye_stack::{Event, SocketId};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
@@ -197,7 +197,8 @@ impl Supervisor {
 
     /// Waits until something happens, at most for `limit`, and handles it. Errors are the supervisor's own.
     pub fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let busy = !self.core.unfinished.is_empty() || !self.events.is_empty();
+        let busy =
+            !self.core.unfinished.is_empty() || !self.core.queries.is_empty() || !self.events.is_empty();
         let until_due = self.due.map(|due| due.saturating_since(self.now()));
         let timeout =
             if busy { Some(Duration::ZERO) } else { [limit, until_due].into_iter().flatten().min() };
@@ -338,12 +339,16 @@ impl Core {
                 }
                 stream::on_stack(self, key);
             }
+            for (host, id) in std::mem::take(&mut self.queries) {
+                self.serve_names(host, id);
+            }
             due = self.world.turn(self.now);
-            let mut moved = false;
+            let mut moved = !self.queries.is_empty();
             while let Some((host, Event::Ready(id))) = self.world.poll_event() {
                 moved = true;
-                if let Some(key) = self.sockets.by_id(host, id) {
-                    stream::on_stack(self, key);
+                match self.sockets.by_id(host, id) {
+                    Some(key) => stream::on_stack(self, key),
+                    None => self.serve_names(host, id),
                 }
             }
             while let Some(call) = self.next_awake() {
@@ -360,6 +365,17 @@ impl Core {
     }
 }
 
+impl Core {
+    /// A socket of no program became ready: a name server's.
+    fn serve_names(&mut self, host: HostId, id: SocketId) {
+        let Some(service) = self.services.get_mut(&host).filter(|service| service.owns(id)) else { return };
+        let (now, zone) = (self.now, &self.zone);
+        if self.world.with(host, |stack| service.on_ready(stack, now, id, zone)) {
+            self.queries.push((host, id));
+        }
+    }
+}
+
 /// The names of a network's hosts.
 fn zone_of(world: &World, search: &[String]) -> Zone {
     let mut zone = Zone::new(search);
@@ -372,9 +388,12 @@ fn zone_of(world: &World, search: &[String]) -> Zone {
 /// Opens the name servers: on the gateway at its own addresses and at those that the machine's
 /// resolv.conf names, on each host at those of them that are loopback addresses.
 fn open_services(world: &World, servers: &[IpAddr]) -> io::Result<HashMap<HostId, Service>> {
-    let failed = |error: sockeye_stack::Error| io::Error::other(format!("can't open the network's name server: {error}"));
+    let failed = |error: sockeye_stack::Error| {
+        io::Error::other(format!("can't open the network's name server: {error}"))
+    };
     let now = Instant::default();
-    let (local, outside): (Vec<IpAddr>, Vec<IpAddr>) = servers.iter().partition(|address| address.is_loopback());
+    let (local, outside): (Vec<IpAddr>, Vec<IpAddr>) =
+        servers.iter().partition(|address| address.is_loopback());
     let gateway = world.network().gateway();
     let mut addresses = vec![IpAddr::from(gateway.ipv4()), gateway.ipv6().into()];
     for address in outside {

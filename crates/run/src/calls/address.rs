@@ -75,16 +75,12 @@ pub(crate) fn local(core: &mut Core, call: &Call, key: SocketKey) -> Reply {
 pub(crate) fn peer(core: &mut Core, call: &Call, key: SocketKey) -> Reply {
     let Some(record) = core.sockets.get(key) else { return Reply::Error(Errno::EBADF) };
     let (host, id, domain) = (record.host, record.id, record.domain);
-    // A datagram socket that asks the network's name server isn't connected in the stack.
-    let own = if let Socket::Datagram(datagram) = &record.socket { datagram.peer() } else { None };
     let may_have_one = match &record.socket {
         Socket::Stream(stream) => matches!(stream.phase, stream::Phase::Connected { .. }),
         Socket::Datagram(_) => true,
         Socket::Listener(_) | Socket::Dead(_) => false,
     };
-    let peer = own.or_else(|| {
-        if may_have_one { core.world.with(host, |stack| stack.peer_addr(id)).ok() } else { None }
-    });
+    let peer = if may_have_one { core.world.with(host, |stack| stack.peer_addr(id)).ok() } else { None };
     match peer {
         Some(peer) => tell(core, call, domain, peer),
         None => Reply::Error(Errno::ENOTCONN),
