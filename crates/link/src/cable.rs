@@ -128,3 +128,6 @@ fn wake_unlocked(direction: MutexGuard<'_, Direction>, waker: Option<Waker>) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests;

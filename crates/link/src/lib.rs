@@ -20,3 +20,6 @@ pub use cable::{Cable, CableEnd};
 pub use fabric::{Fabric, FabricConfig, FabricError, PortId};
 pub use link::{Capabilities, Link, Medium};
 pub use netem::{Netem, NetemConfig};
+
+#[cfg(test)]
+mod testing;

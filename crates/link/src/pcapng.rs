@@ -234,3 +234,6 @@ fn option(buffer: &mut Vec<u8>, code: u16, value: &[u8]) {
 fn pad(buffer: &mut Vec<u8>, len: usize) {
     buffer.extend_from_slice(&[0; 3][..len.next_multiple_of(4) - len]);
 }
+
+#[cfg(test)]
+mod tests;

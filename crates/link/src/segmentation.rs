@@ -160,3 +160,6 @@ pub fn fill_checksums(packet: &mut Packet) {
         packet.meta.checksum = Checksum::Verified;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,14 +97,11 @@ impl NetworkBuilder {
     /// The MTU of links unless stated.
     pub const DEFAULT_MTU: u32 = 1500;
 
-    /// Sets the subnet of its address's family. Hosts have an address in both: 10.77.0.0/16 and fd77::/64
-    /// unless stated.
+    /// Sets the subnet of its address's family. Hosts have an address in both: `10.77.0.0/16` and
+    /// `fd77::/64` unless stated.
     pub fn subnet(mut self, subnet: Subnet) -> NetworkBuilder {
-        if subnet.address().is_ipv4() {
-            self.plan.v4 = subnet
-        } else {
-            self.plan.v6 = subnet
-        }
+        let place = if subnet.address().is_ipv4() { &mut self.plan.v4 } else { &mut self.plan.v6 };
+        *place = subnet;
         self
     }
 

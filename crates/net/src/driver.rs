@@ -64,10 +64,10 @@ struct DriverThread {
 
 /// Memory for one drive, kept by the thread.
 #[derive(Default)]
-pub(crate) struct Scratch {
+struct Scratch {
     queue: VecDeque<u32>,
     batch: Batch,
-    pub(crate) wakers: Vec<Waker>,
+    wakers: Vec<Waker>,
 }
 
 thread_local! {
@@ -77,7 +77,8 @@ thread_local! {
 impl Scratch {
     /// The thread's scratch memory, or new one while that is in use (a waker that makes socket calls).
     fn take() -> Scratch {
-        SCRATCH.take().unwrap_or_default()
+        // A socket may be dropped when the thread's own memory is gone already.
+        SCRATCH.try_with(Cell::take).ok().flatten().unwrap_or_default()
     }
 
     /// Wakes who is to be woken, and keeps the memory. No lock is held here.
@@ -85,7 +86,7 @@ impl Scratch {
         let mut wakers = std::mem::take(&mut self.wakers);
         wakers.drain(..).for_each(Waker::wake);
         self.wakers = wakers;
-        SCRATCH.set(Some(self));
+        let _ = SCRATCH.try_with(|scratch| scratch.set(Some(self)));
     }
 }
 
@@ -116,7 +117,6 @@ impl Core {
             return result;
         }
         let result = if let Some(token) = host.try_token() {
-            self.wire.receive(now, host.index, &mut scratch.batch);
             let mut state = host.lock();
             let result = call(&mut state, now, &mut scratch.wakers);
             self.advance(now, host, token, state, &mut scratch);
@@ -215,8 +215,11 @@ impl Core {
             schedule.deadlines.pop();
             if is_armed {
                 host.armed.store(deadline.as_nanos(), Ordering::SeqCst);
-                if deadline < Instant::FAR_FUTURE {
-                    schedule.deadlines.push(Reverse((deadline, index)));
+                // A visit may have stored an earlier deadline and still seen the old value of `armed`.
+                let latest = host.deadline.load(Ordering::SeqCst).min(deadline.as_nanos());
+                host.armed.store(latest, Ordering::SeqCst);
+                if latest < u64::MAX {
+                    schedule.deadlines.push(Reverse((Instant::from_nanos(latest), index)));
                 }
             }
         }

@@ -97,3 +97,52 @@ impl Waiters {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn events_wake_whom_they_concern_once() {
+        let (id, other) = (SocketId::from_u64(1), SocketId::from_u64(2));
+        let (mut waiters, mut woken) = (Waiters::default(), Vec::new());
+        let space = waiters.register(id);
+        let reader = Waker::from(Arc::new(Count::default()));
+        let writer = Waker::from(Arc::new(Count::default()));
+        waiters.wait(id, Interest::Read, &reader);
+        waiters.wait(id, Interest::Read, &reader);
+        waiters.wait(id, Interest::Write, &writer);
+        assert!(!waiters.on_event(other, Readiness::READABLE, 0, &mut woken));
+        assert!(waiters.on_event(id, Readiness::READABLE, 7, &mut woken));
+        assert_eq!(space.load(Ordering::Relaxed), 7);
+        assert!(woken.len() == 1 && woken[0].will_wake(&reader));
+        assert!(waiters.on_event(id, Readiness::READABLE, 7, &mut woken));
+        assert_eq!(woken.len(), 1, "a waker is stored for one event");
+        waiters.on_event(id, Readiness::ERROR, 0, &mut woken);
+        assert!(woken.len() == 2 && woken[1].will_wake(&writer), "an error concerns all");
+    }
+
+    #[test]
+    fn a_forgotten_socket_wakes_its_waiters() {
+        let id = SocketId::from_u64(1);
+        let (mut waiters, mut woken) = (Waiters::default(), Vec::new());
+        waiters.register(id);
+        waiters.wait(id, Interest::Write, Waker::noop());
+        waiters.forget(id, &mut woken);
+        assert_eq!(woken.len(), 1);
+        assert!(waiters.is_empty());
+        waiters.wait(id, Interest::Write, Waker::noop());
+        waiters.forget(id, &mut woken);
+        assert_eq!(woken.len(), 1);
+    }
+}

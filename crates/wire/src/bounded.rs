@@ -13,6 +13,7 @@ pub struct Bounded<T, const N: usize> {
 impl<T: Copy + Default, const N: usize> Bounded<T, N> {
     /// An empty list.
     pub fn new() -> Self {
+        const { assert!(N <= 255, "the length is kept in a byte") };
         Bounded { len: 0, items: [T::default(); N] }
     }
 

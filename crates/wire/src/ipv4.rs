@@ -111,6 +111,7 @@ impl Ipv4Header {
     ///
     /// Checked are the version and that the lengths agree with the header's size. Left to the caller: the
     /// checksum ([`Ipv4Header::verify`]) and whether as many bytes came as `total_len` says.
+    #[inline]
     pub fn parse(packet: &[u8]) -> Result<(Ipv4Header, usize), Error> {
         let (fixed, rest) = Ipv4Fixed::ref_from_prefix(packet).map_err(|_| Error::Truncated(Format::Ipv4))?;
         if fixed.version_ihl >> 4 != 4 {
@@ -133,12 +134,13 @@ impl Ipv4Header {
             protocol: Protocol(fixed.protocol),
             src: Ipv4Addr::from(fixed.src),
             dst: Ipv4Addr::from(fixed.dst),
-            options: Ipv4Options::from_slice(options),
+            options: if options.is_empty() { Ipv4Options::new() } else { Ipv4Options::from_slice(options) },
         };
         Ok((header, header_len))
     }
 
     /// Whether the checksum of the header at the start of `packet` is right.
+    #[inline]
     pub fn verify(packet: &[u8]) -> bool {
         let len = packet.first().map_or(0, |first| usize::from(first & 0xf) * 4);
         len >= Self::MIN_LEN
@@ -157,6 +159,7 @@ impl Ipv4Header {
 
     /// Writes the header with its checksum to the start of `buffer`; answers its length.
     /// Panics when `buffer` is shorter than that.
+    #[inline]
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
         let len = self.len();
         let Ipv4Header { dont_fragment, more_fragments, fragment_offset, .. } = *self;

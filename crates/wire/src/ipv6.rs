@@ -73,6 +73,7 @@ impl Ipv6Header {
     /// Reads the header at the start of `packet`; answers it with its length.
     ///
     /// Whether as many bytes came as `payload_len` says is left to the caller.
+    #[inline]
     pub fn parse(packet: &[u8]) -> Result<(Ipv6Header, usize), Error> {
         let (fixed, _) = Ipv6Fixed::ref_from_prefix(packet).map_err(|_| Error::Truncated(Format::Ipv6))?;
         let first = fixed.version_class_flow.get();
@@ -93,6 +94,7 @@ impl Ipv6Header {
 
     /// Writes the header to the start of `buffer`; answers its length.
     /// Panics when `buffer` is shorter than that.
+    #[inline]
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
         let Ipv6Header { traffic_class, flow_label, payload_len, next_header, hop_limit, src, dst } = *self;
         let class_flow = u32::from(traffic_class) << 20 | flow_label & 0xf_ffff;

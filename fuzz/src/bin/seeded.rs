@@ -35,7 +35,8 @@ fn main() -> ExitCode {
         let started = Instant::now();
         match drive(target, &options) {
             Ok(runs) => {
-                println!("{:10} {runs} inputs in {:.1} s", target.name, started.elapsed().as_secs_f64())
+                let seconds = started.elapsed().as_secs_f64();
+                println!("{:10} {runs} inputs in {seconds:.1} s", target.name);
             }
             Err(failure) => {
                 eprintln!("{failure}");

@@ -40,7 +40,7 @@ pub struct FabricConfig {
 }
 
 impl Default for FabricConfig {
-    /// 10.77.0.0/16 and fd77::/64 with the gateway at .1 and ::1, and a seed of zeros.
+    /// 10.77.0.0/16 and `fd77::/64` with the gateway at .1 and `::1`, and a seed of zeros.
     fn default() -> FabricConfig {
         FabricConfig {
             subnet_v4: (Ipv4Addr::new(10, 77, 0, 0), 16),
@@ -89,6 +89,28 @@ impl fmt::Display for FabricError {
 impl std::error::Error for FabricError {}
 
 /// The switch.
+///
+/// ```
+/// use sockeye_link::{Fabric, FabricConfig};
+/// use sockeye_packet::{Batch, Chunk, Instant, Meta, Packet};
+///
+/// let mut fabric = Fabric::new(FabricConfig::default());
+/// let client = fabric.add_port(&["10.77.0.2".parse()?], "delay 40ms".parse()?)?;
+/// let server = fabric.add_port(&["10.77.0.3".parse()?], "delay 40ms".parse()?)?;
+///
+/// let mut batch = Batch::new();
+/// let header = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 253, 0, 0, 10, 77, 0, 2, 10, 77, 0, 3];
+/// batch.push(Packet::from_bytes(&Chunk::copy_from(&header), Meta::default()));
+/// fabric.send(Instant::ZERO, client, &mut batch);
+///
+/// while let Some(due) = fabric.poll_timeout() {
+///     fabric.handle_timeout(due);
+/// }
+/// assert_eq!(fabric.poll_ready(), Some(server));
+/// fabric.receive(server, &mut batch);
+/// assert_eq!(batch.pop().unwrap().meta.received_at, Instant::from_millis(80));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Fabric {
     config: FabricConfig,
@@ -331,3 +353,6 @@ impl Fabric {
         self.schedule.purge(|due, id, way| ports.get(id).is_some_and(|port| port.deadline(way) == Some(due)));
     }
 }
+
+#[cfg(test)]
+mod tests;

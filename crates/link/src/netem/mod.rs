@@ -16,7 +16,19 @@ pub use parse::ParseNetemError;
 
 /// The conditions of one direction of a link; the default is a perfect one.
 ///
-/// Parses from, and prints as, the words of tc(8): `delay 40ms 5ms loss 1% rate 20mbit`.
+/// Parses from, and prints as, the words of tc(8):
+///
+/// ```
+/// use sockeye_link::NetemConfig;
+///
+/// let link: NetemConfig = "delay 40ms 5ms loss 1% rate 20mbit".parse()?;
+/// assert_eq!((link.loss, link.rate), (1.0, 20_000_000));
+/// assert_eq!(link.to_string(), "delay 40ms 5ms loss 1% rate 20mbit");
+/// # Ok::<(), sockeye_link::netem::ParseNetemError>(())
+/// ```
+///
+/// Shares are in percent. `reorder` sends a segment without the delay, ahead of those that travel; where
+/// there is no delay it holds the segment back for a millisecond, behind those that follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NetemConfig {
     /// How long each segment travels.
@@ -206,7 +218,7 @@ impl Netem {
         }
         let spread = u64::try_from(jitter.as_nanos()).unwrap_or(u64::MAX / 2).min(u64::MAX / 2 - 1);
         let shift = Duration::from_nanos(self.rng.below(2 * spread + 1));
-        (delay + shift).saturating_sub(jitter)
+        delay.saturating_add(shift).saturating_sub(jitter)
     }
 
     fn draw(&mut self, percent: f64) -> bool {
@@ -280,3 +292,6 @@ impl Line {
         self.free_at
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,7 +174,10 @@ impl fmt::Display for NetemConfig {
 fn in_units(quantity: u128, units: &[(&str, u128)]) -> String {
     units
         .iter()
-        .find(|(_, scale)| quantity % scale == 0)
+        .find(|(_, scale)| quantity.is_multiple_of(*scale))
         .map(|(unit, scale)| format!("{}{unit}", quantity / scale))
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

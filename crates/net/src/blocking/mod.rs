@@ -162,3 +162,59 @@ impl Waiting {
         self.wait(&self.write_timeout, poll)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_wake_before_the_sleep_is_not_lost() {
+        let mut polls = 0;
+        let result = block_on(None, io::ErrorKind::TimedOut, |waker| {
+            polls += 1;
+            if polls == 3 {
+                return Poll::Ready(Ok(polls));
+            }
+            waker.unwrap().wake_by_ref();
+            Poll::Pending
+        });
+        assert_eq!(result.unwrap(), 3);
+    }
+
+    #[test]
+    fn another_thread_ends_the_sleep() {
+        let (sender, receiver) = std::sync::mpsc::channel::<Waker>();
+        let done = Arc::new(AtomicBool::new(false));
+        let waking = thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                let waker = receiver.recv().unwrap();
+                done.store(true, Ordering::SeqCst);
+                waker.wake();
+            }
+        });
+        let result = block_on(None, io::ErrorKind::TimedOut, |waker| {
+            if done.load(Ordering::SeqCst) {
+                return Poll::Ready(Ok(()));
+            }
+            // The other thread may have ended between the look and this.
+            let _ = sender.send(waker.unwrap().clone());
+            Poll::Pending
+        });
+        assert!(result.is_ok());
+        waking.join().unwrap();
+    }
+
+    #[test]
+    fn the_deadline_ends_the_sleep_and_asks_once_more() {
+        let deadline = Some(Instant::now());
+        let late = block_on(deadline, io::ErrorKind::TimedOut, |waker| match waker {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(Ok(())),
+        });
+        assert!(late.is_ok());
+        let never = block_on::<()>(deadline, io::ErrorKind::TimedOut, |_| Poll::Pending);
+        assert_eq!(never.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -138,7 +138,7 @@ impl TcpStream {
         Ok(self.waiting.write_timeout.get())
     }
 
-    /// Whether small segments are sent at once (TCP_NODELAY).
+    /// Whether small segments are sent at once (`TCP_NODELAY`).
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.socket.set_option(SocketOption::NoDelay(nodelay))
     }

@@ -62,16 +62,32 @@ impl TcpOptions {
     /// Reads the option bytes of a header. What comes twice counts as it came last.
     #[inline]
     pub fn parse(bytes: &[u8]) -> TcpOptions {
+        let mut options = TcpOptions::default();
+        options.read(bytes);
+        options
+    }
+
+    /// Forgets all options. SACK blocks keep their bytes and only lose their count.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        let TcpOptions { mss, window_scale, sack_permitted, timestamps, sack } = self;
+        (*mss, *window_scale, *sack_permitted, *timestamps) = (None, None, false, None);
+        sack.truncate(0);
+    }
+
+    /// Takes in the option bytes of a header, in place: moving what was just written costs more than parsing.
+    #[inline]
+    pub(crate) fn read(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
-            return TcpOptions::default();
+            return;
         }
         if let Ok(bytes) = <&[u8; 12]>::try_from(bytes)
             && bytes.starts_with(&NOP_NOP_TIMESTAMPS)
         {
-            let timestamps = TcpTimestamps { value: u32_at(bytes, 4), echo: u32_at(bytes, 8) };
-            return TcpOptions { timestamps: Some(timestamps), ..TcpOptions::default() };
+            self.timestamps = Some(TcpTimestamps { value: u32_at(bytes, 4), echo: u32_at(bytes, 8) });
+            return;
         }
-        parse_any(bytes)
+        self.read_any(bytes);
     }
 
     /// Whether there are none.
@@ -153,28 +169,27 @@ impl TcpOptions {
     }
 }
 
-/// Parses any list of options.
-///
-/// RFC 9293 §3.1: every option may come in any segment (MUST-5), one that isn't known is skipped by its
-/// length (MUST-6, MUST-68), and an illegal length is survived (MUST-7): what came before it counts.
-fn parse_any(mut bytes: &[u8]) -> TcpOptions {
-    let mut options = TcpOptions::default();
-    loop {
-        bytes = match *bytes {
-            [] | [END, ..] => return options,
-            // MUST-64: options need not begin on a word boundary.
-            [NOP, ref rest @ ..] => rest,
-            [kind, len, ref rest @ ..] if len >= 2 && usize::from(len) - 2 <= rest.len() => {
-                let (data, rest) = rest.split_at(usize::from(len) - 2);
-                options.take(kind, data);
-                rest
-            }
-            _ => return options,
-        };
-    }
-}
-
 impl TcpOptions {
+    /// Takes in any list of options.
+    ///
+    /// RFC 9293 §3.1: every option may come in any segment (MUST-5), one that isn't known is skipped by its
+    /// length (MUST-6, MUST-68), and an illegal length is survived (MUST-7): what came before it counts.
+    fn read_any(&mut self, mut bytes: &[u8]) {
+        loop {
+            bytes = match *bytes {
+                [] | [END, ..] => return,
+                // MUST-64: options need not begin on a word boundary.
+                [NOP, ref rest @ ..] => rest,
+                [kind, len, ref rest @ ..] if len >= 2 && usize::from(len) - 2 <= rest.len() => {
+                    let (data, rest) = rest.split_at(usize::from(len) - 2);
+                    self.take(kind, data);
+                    rest
+                }
+                _ => return,
+            };
+        }
+    }
+
     /// Takes in one option. One whose length isn't the one its kind has is ignored.
     fn take(&mut self, kind: u8, data: &[u8]) {
         match (kind, data.len()) {

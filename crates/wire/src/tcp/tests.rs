@@ -42,7 +42,7 @@ fn the_view_edits_in_place() {
 
 proptest! {
     #[test]
-    fn etherparse_reads_what_we_emit(header in header(), data in prop::collection::vec(any::<u8>(), 0..40)) {
+    fn etherparse_reads_what_we_emit(header in header(), before in header(), data in prop::collection::vec(any::<u8>(), 0..40)) {
         let mut bytes = [0; 60];
         let len = header.emit(&mut bytes);
         prop_assert_eq!(len, header.len());
@@ -75,11 +75,18 @@ proptest! {
         }
         prop_assert_eq!(found, header.options);
         prop_assert_eq!(TcpHeader::parse(&bytes[..len]), Ok((header, len)));
+        let mut reused = before;
+        prop_assert_eq!(reused.read(&bytes[..len]), Ok(len));
+        prop_assert_eq!(reused, header);
         prop_assert_eq!(TcpHeader::parse(&[&bytes[..len], &data[..]].concat()), Ok((header, len)));
     }
 
     #[test]
     fn arbitrary_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        let mut untouched = TcpHeader { seq: 7, ..TcpHeader::default() };
+        if untouched.read(&bytes).is_err() {
+            prop_assert_eq!(untouched, TcpHeader { seq: 7, ..TcpHeader::default() });
+        }
         if let Ok((header, len)) = TcpHeader::parse(&bytes) {
             prop_assert!(len <= bytes.len());
             prop_assert!(header.emit(&mut [0; 60]) <= 60);

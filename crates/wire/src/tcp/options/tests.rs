@@ -98,7 +98,9 @@ proptest! {
         prop_assert!(bytes.len() <= TcpOptions::MAX_LEN);
         prop_assert_eq!(TcpOptions::parse(&bytes), options);
         // The fast path and the general one agree.
-        prop_assert_eq!(parse_any(&bytes), options);
+        let mut slowly = TcpOptions::default();
+        slowly.read_any(&bytes);
+        prop_assert_eq!(slowly, options);
         let mut buffer = [0; TcpOptions::MAX_LEN];
         prop_assert_eq!(options.emit_any(&mut buffer), bytes.len());
         prop_assert_eq!(&buffer[..bytes.len()], &bytes[..]);
