@@ -171,11 +171,8 @@ impl NetworkBuilder {
     fn core(&mut self, clock: Clock, rng: &mut Rng) -> Result<Arc<Core>, Error> {
         let AddressPlan { v4, v6 } = self.plan;
         let gateways = self.plan.addresses(AddressPlan::GATEWAY);
-        let (
-            IpAddr::V4(v4_address),
-            IpAddr::V6(v6_address),
-            Some([IpAddr::V4(gateway_v4), IpAddr::V6(gateway_v6)]),
-        ) = (v4.address(), v6.address(), gateways)
+        let (IpAddr::V4(v4_address), IpAddr::V6(v6_address), Some((gateway_v4, gateway_v6))) =
+            (v4.address(), v6.address(), gateways)
         else {
             // `subnet` files subnets by family, and each has room for a gateway.
             return Err(Error::BadSubnet { subnet: format!("{v4} {v6}"), reason: "families are mixed up" });

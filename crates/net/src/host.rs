@@ -8,7 +8,7 @@ use sockeye_stack::{Event, SocketId, Stack};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -39,8 +39,8 @@ pub struct Host {
 pub(crate) struct HostCore {
     pub(crate) index: u32,
     pub(crate) name: String,
-    /// Its IPv4 and its IPv6 address.
-    pub(crate) addresses: [IpAddr; 2],
+    pub(crate) v4: Ipv4Addr,
+    pub(crate) v6: Ipv6Addr,
     /// Its interface to the network.
     pub(crate) nic: NicId,
     state: Mutex<HostState>,
@@ -78,11 +78,18 @@ impl Drop for Token<'_> {
 }
 
 impl HostCore {
-    pub(crate) fn new(index: u32, name: &str, addresses: [IpAddr; 2], nic: NicId, stack: Stack) -> HostCore {
+    pub(crate) fn new(
+        index: u32,
+        name: &str,
+        (v4, v6): (Ipv4Addr, Ipv6Addr),
+        nic: NicId,
+        stack: Stack,
+    ) -> HostCore {
         HostCore {
             index,
             name: name.to_owned(),
-            addresses,
+            v4,
+            v6,
             nic,
             state: Mutex::new(HostState { stack, waiters: Waiters::default(), unclaimed: BTreeSet::new() }),
             busy: AtomicBool::new(false),
@@ -156,17 +163,17 @@ impl Host {
 
     /// Its addresses: the IPv4 one, then the IPv6 one.
     pub fn addresses(&self) -> [IpAddr; 2] {
-        self.core.addresses
+        [self.core.v4.into(), self.core.v6.into()]
     }
 
     /// Its IPv4 address.
-    pub fn ipv4(&self) -> IpAddr {
-        self.core.addresses[0]
+    pub fn ipv4(&self) -> Ipv4Addr {
+        self.core.v4
     }
 
     /// Its IPv6 address.
-    pub fn ipv6(&self) -> IpAddr {
-        self.core.addresses[1]
+    pub fn ipv6(&self) -> Ipv6Addr {
+        self.core.v6
     }
 
     /// Its interface to the network.
@@ -222,7 +229,6 @@ impl Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [v4, v6] = self.core.addresses;
-        write!(f, "Host({} {v4} {v6})", self.core.name)
+        write!(f, "Host({} {} {})", self.core.name, self.core.v4, self.core.v6)
     }
 }

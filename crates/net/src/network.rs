@@ -133,10 +133,11 @@ impl Network {
         let gateways = plan.addresses(AddressPlan::GATEWAY).ok_or_else(full)?;
         let sink = capture.map(|path| Capture::File(path).open(stack.wall_offset)).transpose()?;
         let mut stack = Stack::new(stack, registry.rng.next_seed());
-        let nic = interface(&mut stack, self.shared.mtu, plan, addresses, gateways)
+        let both = [addresses.0.into(), addresses.1.into()];
+        let nic = interface(&mut stack, self.shared.mtu, plan, both, [gateways.0.into(), gateways.1.into()])
             .map_err(|error| Error::Stack { name: name.to_owned(), error })?;
         let core = &self.shared.core;
-        core.wire.attach(name, &addresses, [link.outgoing, link.incoming], sink)?;
+        core.wire.attach(name, &both, [link.outgoing, link.incoming], sink)?;
         let mut hosts = core.hosts.write().unwrap_or_else(PoisonError::into_inner);
         let index = hosts.len() as u32;
         let host = Arc::new(HostCore::new(index, name, addresses, nic, stack));

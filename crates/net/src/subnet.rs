@@ -138,8 +138,11 @@ impl AddressPlan {
     }
 
     /// The addresses of the host with this number.
-    pub(crate) fn addresses(&self, number: u32) -> Option<[IpAddr; 2]> {
-        Some([self.v4.nth(number)?, self.v6.nth(number)?])
+    pub(crate) fn addresses(&self, number: u32) -> Option<(Ipv4Addr, Ipv6Addr)> {
+        match (self.v4.nth(number)?, self.v6.nth(number)?) {
+            (IpAddr::V4(v4), IpAddr::V6(v6)) => Some((v4, v6)),
+            _ => None,
+        }
     }
 
     /// The number of the host that shall have `address`.
@@ -192,10 +195,10 @@ mod tests {
     #[test]
     fn one_number_gives_both_addresses() {
         let plan = AddressPlan::default();
-        let [v4, v6] = plan.addresses(261).unwrap();
+        let (v4, v6) = plan.addresses(261).unwrap();
         assert_eq!((v4.to_string(), v6.to_string()), ("10.77.1.5".into(), "fd77::105".into()));
-        assert_eq!(plan.number_of("a", v4).unwrap(), 261);
-        assert_eq!(plan.number_of("a", v6).unwrap(), 261);
+        assert_eq!(plan.number_of("a", v4.into()).unwrap(), 261);
+        assert_eq!(plan.number_of("a", v6.into()).unwrap(), 261);
     }
 
     #[test]
