@@ -1,7 +1,7 @@
 //! Round-trip time and the retransmission timeout (RFC 6298).
 //!
-//! Invariant: `initial/min ≤ rto() ≤ max`. Which samples are valid (Karn's algorithm, timestamps) is the
-//! caller's decision: every sample handed in counts.
+//! Invariant: after a sample `min ≤ rto() ≤ max`, before the first `initial ≤ rto() ≤ max`. Which samples
+//! are valid (Karn's algorithm, timestamps) is the caller's decision: every sample handed in counts.
 
 use core::time::Duration;
 
@@ -14,7 +14,6 @@ pub(crate) struct RttEstimator {
     /// SRTT and RTTVAR; `None` before the first sample.
     smoothed: Option<Smoothed>,
     min_rtt: Duration,
-    latest: Duration,
     /// The timeout without back-off.
     base: Duration,
     /// How often `base` is doubled now.
@@ -35,7 +34,6 @@ impl RttEstimator {
         RttEstimator {
             smoothed: None,
             min_rtt: Duration::MAX,
-            latest: Duration::ZERO,
             base: initial_rto.min(max_rto),
             back_off: 0,
             min_rto,
@@ -56,7 +54,6 @@ impl RttEstimator {
             }
         };
         self.smoothed = Some(next);
-        self.latest = rtt;
         self.min_rtt = self.min_rtt.min(rtt);
         // The lower bound takes the place of the clock's granularity G, as in Linux: it is added to SRTT, so
         // that a delayed acknowledgement on a path of any length arrives before the timer (§2.4's purpose).
@@ -108,11 +105,6 @@ impl RttEstimator {
     /// The least sample of the connection's life, if there was one.
     pub(crate) fn min_rtt(&self) -> Option<Duration> {
         self.smoothed.map(|_| self.min_rtt)
-    }
-
-    /// The latest sample, if there was one.
-    pub(crate) fn latest(&self) -> Option<Duration> {
-        self.smoothed.map(|_| self.latest)
     }
 }
 

@@ -111,9 +111,7 @@ impl Script {
 
     fn transmit(&mut self) -> Vec<TcpLine> {
         let mut sent: Vec<TcpLine> = self.answers.drain(..).map(|header| TcpLine::new(&header, 0)).collect();
-        while let Some(segment) =
-            self.call(|connection, now, resources| connection.poll_transmit(now, resources))
-        {
+        while let Some(segment) = self.call(Connection::poll_transmit) {
             let line = TcpLine::new(&segment.header, segment.payload.len() as u32);
             assert_eq!(segment.payload.to_vec(), stream(line.seq as usize, line.len as usize));
             sent.push(line);
@@ -130,8 +128,7 @@ impl Script {
             match self.connection.poll_timeout() {
                 Some((at, _)) if at <= end => {
                     self.now = self.now.max(at);
-                    let answer =
-                        self.call(|connection, now, resources| connection.on_timeout(now, resources));
+                    let answer = self.call(Connection::on_timeout);
                     self.answers.extend(answer);
                 }
                 _ => {
@@ -172,7 +169,7 @@ impl Script {
     }
 
     fn close(&mut self) {
-        let answer = self.call(|connection, now, resources| connection.close(now, resources));
+        let answer = self.call(Connection::close);
         self.answers.extend(answer);
     }
 

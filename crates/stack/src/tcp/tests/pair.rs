@@ -86,9 +86,7 @@ impl Pair {
     /// Everything that can be sent now goes on its way, or not.
     fn transmit(&mut self, path: Path) {
         for at in 0..2 {
-            while let Some(segment) =
-                self.call(at, |connection, now, resources| connection.poll_transmit(now, resources))
-            {
+            while let Some(segment) = self.call(at, Connection::poll_transmit) {
                 assert!(self.path.len() < 20_000, "it does not stop sending");
                 let copies =
                     if self.chance(path.loss) { 0 } else { 1 + u32::from(self.chance(path.duplicate)) };
@@ -111,14 +109,14 @@ impl Pair {
                 continue;
             }
             if sent < total {
-                let mut chunks = VecDeque::from([Chunk::from(stream(sent, (total - sent).min(5000)))]);
+                let mut chunks = VecDeque::from([Chunk::from(stream(sent, (total - sent).min(50_000)))]);
                 let taken = self.call(at, |connection, now, resources| {
                     connection.send(now, &mut chunks, SendFlags::default(), resources)
                 });
                 self.ends[at].sent += taken.unwrap_or(0);
             }
             let read = self.call(at, |connection, now, resources| {
-                connection.recv(now, 20_000, RecvFlags::default(), resources)
+                connection.recv(now, 100_000, RecvFlags::default(), resources)
             });
             if let Ok(payload) = read {
                 assert_eq!(payload.to_vec(), stream(received, payload.len()));
@@ -150,7 +148,7 @@ impl Pair {
         }
         for at in 0..2 {
             if self.ends[at].connection.poll_timeout().is_some_and(|(due, _)| due <= self.now) {
-                self.call(at, |connection, now, resources| connection.on_timeout(now, resources));
+                self.call(at, Connection::on_timeout);
             }
         }
         true
