@@ -1,87 +1,383 @@
 //! Datagram plugs: the supervisor's side of a program's UDP socket.
+//!
+//! A plug is a pair of SEQPACKET sockets, one message a datagram; the program's close shows as hang-up. What
+//! came in lies in the program's queue, where a native `recv` takes it, and its source address in a list
+//! beside it, one entry per datagram. How many entries native reads have consumed is told by the memory that
+//! the kernel still charges for unread ones, so the list is brought up to date before it is used.
+//!
+//! Back-pressure: towards the stack nothing is read from the plug while a datagram waits for room, towards
+//! the program nothing is taken from the stack while one doesn't fit; the stack's queue then drops, as UDP does.
+//! An error of a connected socket (refused) can't be shown on a plug: an empty datagram wakes who waits, and
+//! intercepted calls tell the error.
+
+mod calls;
+
+pub(crate) use calls::{recv_from, recv_message, recv_messages, send_message, send_messages, send_to};
 
 use crate::call::{Call, Reply};
 use crate::core::Core;
-use crate::sockets::SocketKey;
+use crate::sockets::{Record, Socket, SocketKey};
+use crate::sys;
 use rustix::event::epoll::EventFlags;
-use rustix::net::{AddressFamily, SocketFlags, SocketType as SysType, socketpair};
+use rustix::io::Errno as SysErrno;
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown as SysShutdown, SocketFlags, SocketType as SysType, recv,
+    send, shutdown as sys_shutdown, socketpair,
+};
+use sockeye_packet::{Chunk, Instant, NicId, Payload, Pool};
 use sockeye_posix::Errno;
-use sockeye_stack::SockAddr;
+use sockeye_stack::{
+    Error, Readiness, RecvFlags as StackRecvFlags, SendFlags as StackSendFlags, Shutdown, SockAddr, SocketId,
+    Stack,
+};
+use std::collections::VecDeque;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Longest message of a plug: more than any datagram.
+const MESSAGE_MAX: usize = 65536;
+/// Half the send buffer of the program's end: the kernel then refuses messages of more than 65,508 bytes, as
+/// close to UDP's 65,507 as its rounding comes.
+const PROGRAM_SEND_BUFFER: usize = 32770;
+/// How many datagrams move in each direction before others have their turn.
+const SHARE: usize = 64;
 
 /// The supervisor's side of a datagram socket.
 #[derive(Debug)]
 pub(crate) struct Datagram {
     plug: OwnedFd,
+    /// What lies unread in the program's queue, oldest first; native reads may have taken the first ones.
+    queued: VecDeque<Queued>,
+    /// Sum of the charges in `queued`.
+    charged: usize,
+    /// Found no room in the program's queue.
+    held: Option<(Chunk, Source)>,
+    /// Found no room in the stack.
+    outgoing: Option<Payload>,
+    /// The program's queue may have room.
+    writable: bool,
+    /// The program may have written.
+    readable: bool,
+    /// All descriptors of the program's end are closed.
+    closed: bool,
+    /// What the next intercepted call fails with.
+    error: Option<Error>,
+    /// Whether it waits in [`Core::unfinished`].
+    unfinished: bool,
 }
 
-impl Datagram {
-    /// The supervisor's end of the plug.
-    pub(crate) fn plug(&self) -> BorrowedFd<'_> {
-        self.plug.as_fd()
-    }
+/// One message in the program's queue.
+#[derive(Clone, Copy, Debug)]
+struct Queued {
+    /// The memory that the kernel charges for it.
+    charge: usize,
+    /// Where it came from; none for one that only wakes the program up.
+    source: Option<Source>,
+}
+
+/// What there is to know of a received datagram.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    from: SockAddr,
+    to: SockAddr,
+    nic: NicId,
+    ttl: u8,
+    tos: u8,
+    received_at: Instant,
+}
+
+/// What a direction came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Idle,
+    More,
+    Ended,
 }
 
 /// A new datagram socket and the program's end of its plug, non-blocking if asked for.
 pub(crate) fn open(nonblocking: bool) -> io::Result<(Datagram, OwnedFd)> {
     let (plug, theirs) = socketpair(AddressFamily::UNIX, SysType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    set_socket_send_buffer_size(&theirs, PROGRAM_SEND_BUFFER)?;
     rustix::io::ioctl_fionbio(&plug, true)?;
     if nonblocking {
         rustix::io::ioctl_fionbio(&theirs, true)?;
     }
-    Ok((Datagram { plug }, theirs))
+    Ok((Datagram::new(plug), theirs))
 }
 
 /// The program wrote into the plug, made room in it, or closed it (hang-up).
 pub(crate) fn on_plug(core: &mut Core, key: SocketKey, events: EventFlags) {
-    if events.contains(EventFlags::HUP)
-        && let Some(record) = core.sockets.remove(key)
-    {
-        let now = core.now;
-        core.world.with(record.host, |stack| stack.close(now, record.id)).ok();
+    if let Some(datagram) = of(core, key) {
+        datagram.readable |= events.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP);
+        datagram.writable |= events.contains(EventFlags::OUT);
+        datagram.closed |= events.contains(EventFlags::HUP);
+    }
+    pump(core, key);
+}
+
+/// The stack's socket changed: datagrams to read, room to send, an error. Also: work was left over.
+pub(crate) fn on_stack(core: &mut Core, key: SocketKey) {
+    if let Some(datagram) = of(core, key) {
+        datagram.unfinished = false;
+    }
+    pump(core, key);
+    core.wake(key);
+}
+
+/// `connect`; no peer dissolves the association.
+pub(crate) fn connect(
+    core: &mut Core,
+    _: &Call,
+    _: &OwnedFd,
+    key: SocketKey,
+    peer: Option<SockAddr>,
+) -> Reply {
+    // What the program wrote before goes to where it was connected before.
+    pump(core, key);
+    let Some(record) = core.sockets.get(key) else { return Reply::Error(Errno::EBADF) };
+    let (host, id, now) = (record.host, record.id, core.now);
+    let result = core.world.with(host, |stack| match peer {
+        Some(peer) => stack.connect(now, id, peer),
+        None => stack.disconnect(now, id),
+    });
+    Reply::from_result(result.map_err(Errno::from))
+}
+
+/// `shutdown`: of the plug, for what the program does natively, and of the stack's socket. An unconnected
+/// socket is told ENOTCONN and shut down all the same, as by Linux: so programs wake their readers.
+pub(crate) fn shutdown(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
+    let (native, how) = match call.int(1) {
+        libc::SHUT_RD => (SysShutdown::Read, Shutdown::Read),
+        libc::SHUT_WR => (SysShutdown::Write, Shutdown::Write),
+        libc::SHUT_RDWR => (SysShutdown::Both, Shutdown::Both),
+        _ => return Reply::Error(Errno::EINVAL),
+    };
+    pump(core, key);
+    let Some(record) = core.sockets.get(key) else { return Reply::Error(Errno::EBADF) };
+    let (host, id, now) = (record.host, record.id, core.now);
+    let connected = core.world.with(host, |stack| {
+        let connected = stack.peer_addr(id).is_ok();
+        // It says the same as `connected` does.
+        stack.shutdown(now, id, how).ok();
+        connected
+    });
+    match sys_shutdown(theirs, native) {
+        Err(error) => Reply::Error(Errno(error.raw_os_error())),
+        Ok(()) if connected => Reply::Value(0),
+        Ok(()) => Reply::Error(Errno::ENOTCONN),
     }
 }
 
-/// The stack's socket changed: datagrams to read, room to send, an error.
-pub(crate) fn on_stack(_core: &mut Core, _key: SocketKey) {}
-
-/// `connect`; no peer dissolves the association.
-pub(crate) fn connect(_: &mut Core, _: &Call, _: &OwnedFd, _: SocketKey, _peer: Option<SockAddr>) -> Reply {
-    Reply::Error(Errno::ENETUNREACH)
+/// The datagram socket of a record.
+fn of(core: &mut Core, key: SocketKey) -> Option<&mut Datagram> {
+    match core.sockets.get_mut(key) {
+        Some(Record { socket: Socket::Datagram(datagram), .. }) => Some(datagram),
+        _ => None,
+    }
 }
 
-/// `shutdown`.
-pub(crate) fn shutdown(_: &mut Core, _: &Call, _: &OwnedFd, _: SocketKey) -> Reply {
-    Reply::Error(Errno::ENOTCONN)
+/// Moves what can be moved now, a share each way.
+fn pump(core: &mut Core, key: SocketKey) {
+    let now = core.now;
+    let Some(record) = core.sockets.get_mut(key) else { return };
+    let (host, id) = (record.host, record.id);
+    let Socket::Datagram(datagram) = &mut record.socket else { return };
+    let before = datagram.queued.len();
+    let pool = &mut core.pool;
+    let (outward, inward) = core.world.with(host, |stack| {
+        (datagram.move_outward(stack, pool, now, id), datagram.move_inward(stack, now, id))
+    });
+    if outward == Progress::Ended {
+        core.wake(key);
+        core.sockets.remove(key);
+        core.world.with(host, |stack| stack.close(now, id)).ok();
+        return;
+    }
+    let arrived = datagram.queued.len() > before || datagram.error.is_some();
+    let more = outward == Progress::More || inward == Progress::More;
+    if more && !std::mem::replace(&mut datagram.unfinished, true) {
+        core.unfinished.push_back(key);
+    }
+    if arrived {
+        core.wake(key);
+    }
 }
 
-/// `sendto` with an address.
-pub(crate) fn send_to(_: &mut Core, _: &Call, _: &OwnedFd, _: SocketKey) -> Reply {
-    Reply::Error(Errno::ENETUNREACH)
+impl Datagram {
+    fn new(plug: OwnedFd) -> Datagram {
+        Datagram {
+            plug,
+            queued: VecDeque::new(),
+            charged: 0,
+            held: None,
+            outgoing: None,
+            writable: true,
+            readable: true,
+            closed: false,
+            error: None,
+            unfinished: false,
+        }
+    }
+
+    /// The supervisor's end of the plug.
+    pub(crate) fn plug(&self) -> BorrowedFd<'_> {
+        self.plug.as_fd()
+    }
+
+    /// Takes the pending error (SO_ERROR).
+    pub(crate) fn take_error(&mut self) -> Option<Error> {
+        self.error.take()
+    }
+
+    /// From the program to the stack.
+    fn move_outward(&mut self, stack: &mut Stack, pool: &mut Pool, now: Instant, id: SocketId) -> Progress {
+        let mut buffer = [MaybeUninit::uninit(); MESSAGE_MAX];
+        for _ in 0..SHARE {
+            if !self.flush(stack, now, id) || !self.readable {
+                return Progress::Idle;
+            }
+            match recv(&self.plug, &mut buffer, RecvFlags::DONTWAIT) {
+                // At the end each read is empty; an empty datagram before others is told apart by those.
+                Ok((_, 0)) if self.closed && rustix::io::ioctl_fionread(&self.plug).unwrap_or(0) == 0 => {
+                    return Progress::Ended;
+                }
+                Ok(((bytes, _), _)) => {
+                    let mut payload = Payload::EMPTY;
+                    pool.copy(bytes, |chunk| payload.push(chunk));
+                    self.outgoing = Some(payload);
+                }
+                Err(SysErrno::AGAIN) => {
+                    self.readable = false;
+                    return if self.closed { Progress::Ended } else { Progress::Idle };
+                }
+                // The program closed with datagrams unread: that is told once.
+                Err(_) => {}
+            }
+        }
+        Progress::More
+    }
+
+    /// Hands the stack what was read; says whether it is gone.
+    fn flush(&mut self, stack: &mut Stack, now: Instant, id: SocketId) -> bool {
+        let Some(payload) = self.outgoing.take() else { return true };
+        // An error of something sent before comes first; what the program wrote meanwhile still goes out.
+        for _ in 0..2 {
+            match stack.send_to(now, id, payload.clone(), None, StackSendFlags::default()) {
+                Err(Error::WouldBlock) if !self.closed => {
+                    self.outgoing = Some(payload);
+                    return false;
+                }
+                Err(error) if is_asynchronous(error) => self.fail(error),
+                _ => break,
+            }
+        }
+        true
+    }
+
+    /// From the stack to the program.
+    fn move_inward(&mut self, stack: &mut Stack, now: Instant, id: SocketId) -> Progress {
+        if stack.readiness(id).contains(Readiness::ERROR)
+            && let Some(error) = stack.take_error(id)
+        {
+            self.fail(error);
+        }
+        for _ in 0..SHARE {
+            if !self.writable || self.closed {
+                return Progress::Idle;
+            }
+            let (chunk, source) = match self.held.take() {
+                Some(held) => held,
+                None => match stack.recv_from(now, id, StackRecvFlags::default()) {
+                    Ok(datagram) => {
+                        let source = Source {
+                            from: datagram.from,
+                            to: datagram.to,
+                            nic: datagram.nic,
+                            ttl: datagram.ttl,
+                            tos: datagram.tos,
+                            received_at: datagram.received_at,
+                        };
+                        (datagram.payload.into_chunk(), source)
+                    }
+                    Err(error) if is_asynchronous(error) => {
+                        self.fail(error);
+                        continue;
+                    }
+                    Err(_) => return Progress::Idle,
+                },
+            };
+            if !self.put(&chunk, Some(source)) {
+                self.held = Some((chunk, source));
+            }
+        }
+        Progress::More
+    }
+
+    /// Puts a message into the program's queue; false when there is no room.
+    fn put(&mut self, bytes: &[u8], source: Option<Source>) -> bool {
+        if self.queued.len() >= 4 * SHARE {
+            self.forget_read();
+        }
+        let before = self.unread();
+        match send(&self.plug, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(_) => {
+                // Where the program reads at this very moment the charge comes out too small; the list is
+                // right again as soon as the queue has been empty.
+                let charge = self.unread().saturating_sub(before);
+                self.charged += charge;
+                self.queued.push_back(Queued { charge, source });
+                true
+            }
+            Err(SysErrno::AGAIN) => {
+                self.writable = false;
+                false
+            }
+            // The program reads no more (shut down), or is gone.
+            Err(_) => true,
+        }
+    }
+
+    /// Notes an error, and wakes who waits for a datagram, at most once.
+    fn fail(&mut self, error: Error) {
+        self.error = Some(error);
+        self.forget_read();
+        if self.queued.is_empty() {
+            // Without room there is something to read, which wakes as well.
+            self.put(&[], None);
+        }
+    }
+
+    /// Forgets what native reads have taken.
+    fn forget_read(&mut self) {
+        let unread = self.unread();
+        while self.charged > unread || (unread == 0 && !self.queued.is_empty()) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) -> Option<Queued> {
+        let first = self.queued.pop_front();
+        self.charged = self.charged.saturating_sub(first.map_or(self.charged, |first| first.charge));
+        first
+    }
+
+    /// What the program has not read, in bytes of kernel memory.
+    fn unread(&self) -> usize {
+        sys::unread_by_peer(&self.plug).unwrap_or(0)
+    }
 }
 
-/// `recvfrom` that wants the address.
-pub(crate) fn recv_from(_: &mut Core, _: &Call, _: &OwnedFd, _: SocketKey) -> Reply {
-    Reply::Error(Errno::EAGAIN)
-}
-
-/// `sendmsg`.
-pub(crate) fn send_message(_: &mut Core, _: &Call, _: &OwnedFd, _: SocketKey) -> Reply {
-    Reply::Error(Errno::ENETUNREACH)
-}
-
-/// `recvmsg`.
-pub(crate) fn recv_message(_: &mut Core, _: &Call, _: &OwnedFd, _: SocketKey) -> Reply {
-    Reply::Error(Errno::EAGAIN)
-}
-
-/// `sendmmsg`.
-pub(crate) fn send_messages(_: &mut Core, _: &Call, _: &OwnedFd, _: SocketKey) -> Reply {
-    Reply::Error(Errno::ENETUNREACH)
-}
-
-/// `recvmmsg`.
-pub(crate) fn recv_messages(_: &mut Core, _: &Call, _: &OwnedFd, _: SocketKey) -> Reply {
-    Reply::Error(Errno::EAGAIN)
+/// Whether an error concerns something sent before, not the call that meets it.
+fn is_asynchronous(error: Error) -> bool {
+    matches!(
+        error,
+        Error::ConnectionRefused
+            | Error::HostUnreachable
+            | Error::NetworkUnreachable
+            | Error::Protocol
+            | Error::ProtocolOption
+            | Error::ConnectionReset
+    )
 }

@@ -47,7 +47,7 @@ fn to_some_host(peer: SockAddr) -> SockAddr {
 }
 
 /// How this socket reads addresses.
-fn reader(core: &mut Core, key: SocketKey) -> Result<Reader, Errno> {
+pub(crate) fn reader(core: &mut Core, key: SocketKey) -> Result<Reader, Errno> {
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     let (host, id, domain, kind) = (record.host, record.id, record.domain, record.kind());
     let v6_only = domain == Domain::Inet6

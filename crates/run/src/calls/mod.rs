@@ -4,6 +4,8 @@ mod address;
 mod options;
 mod socket;
 
+pub(crate) use address::reader as address_reader;
+
 use crate::call::{Call, Reply};
 use crate::core::{Core, Named};
 use crate::filter::Syscall;

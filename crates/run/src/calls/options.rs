@@ -101,7 +101,10 @@ pub(crate) fn take_error(core: &mut Core, theirs: &OwnedFd, key: SocketKey) -> O
         // A read may have met the error already: then the plug has none left.
         Socket::Dead(dead) => dead.error.take().filter(|_| now_native.is_some()),
         Socket::Stream(_) => None,
-        Socket::Listener(_) | Socket::Datagram(_) => core.world.with(host, |stack| stack.take_error(id)),
+        Socket::Listener(_) => core.world.with(host, |stack| stack.take_error(id)),
+        Socket::Datagram(datagram) => {
+            datagram.take_error().or_else(|| core.world.with(host, |stack| stack.take_error(id)))
+        }
     };
     ours.map(Errno::from).or_else(|| now_native.map(|errno| Errno(errno.raw_os_error())))
 }

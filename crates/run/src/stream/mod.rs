@@ -12,7 +12,7 @@ mod connect;
 mod listen;
 mod pump;
 
-pub(crate) use connect::{connect, on_plug as on_connecting_plug, progress};
+pub(crate) use connect::{connect, deadline, is_nonblocking, on_plug as on_connecting_plug, progress};
 pub(crate) use listen::{
     Listener, accept, announce, listen, on_plug as on_listener_plug, shut as shut_listener,
 };

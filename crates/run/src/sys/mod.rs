@@ -16,7 +16,7 @@ pub(crate) use seccomp::{
     user_notification_is_available,
 };
 pub(crate) use signals::{SignalFd, SignalMask, send_signal};
-pub(crate) use socket::{landlock_scope, open_task};
+pub(crate) use socket::{landlock_scope, open_task, unread_by_peer};
 
 use std::io;
 
