@@ -4,19 +4,36 @@
 
 use std::process::ExitCode;
 
+use args::{Args, Command};
+use error::CliError;
+
 mod args;
 mod error;
 mod lab;
+mod network;
+mod run;
 
 fn main() -> ExitCode {
-    match args::Args::from_command_line() {
-        Ok(args) => {
-            let _ = args;
-            ExitCode::SUCCESS
-        }
+    start_log();
+    match Args::from_command_line().and_then(|args| dispatch(&args)) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("sockeye: {error}");
             ExitCode::from(error.exit())
         }
+    }
+}
+
+fn dispatch(args: &Args) -> Result<ExitCode, CliError> {
+    match &args.command {
+        Command::Run(args) => run::run(args),
+        Command::Lab(args) => lab::run(args),
+    }
+}
+
+/// Prints what sockeye does, where SOCKEYE_LOG asks for it.
+fn start_log() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("SOCKEYE_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
 }

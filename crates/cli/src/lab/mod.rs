@@ -16,7 +16,7 @@ use output::Printer;
 use program::{Phase, Program};
 
 mod expect;
-mod file;
+pub(crate) mod file;
 mod output;
 mod program;
 mod summary;

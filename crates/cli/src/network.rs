@@ -1,0 +1,79 @@
+//! From command line and lab file to a private network.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use indexmap::IndexMap;
+use sockeye::stack::Config;
+use sockeye::{Error, HostConfig, HostId, LinkConfig, NetemConfig, Network, NetworkBuilder, Subnet};
+
+use crate::args::RunArgs;
+use crate::error::CliError;
+use crate::lab::file::{HostSection, LabFile};
+
+/// The name of the only host of `sockeye run`.
+const ONLY_HOST: &str = "host";
+
+/// The private network with one host that `sockeye run` makes.
+pub(crate) fn for_run(args: &RunArgs) -> Result<(Network, HostId), CliError> {
+    let mut builder = Network::builder().wall_offset(since_epoch());
+    if let Some(seed) = args.seed {
+        builder = builder.seed(seed);
+    }
+    let config = HostConfig {
+        ip: args.ip,
+        link: link(args.link),
+        stack: Config::default(),
+        capture: args.pcap.clone(),
+    };
+    let network = build(builder.host(ONLY_HOST, config))?;
+    let host = network.host(ONLY_HOST).map_err(|error| CliError::failed(error.to_string()))?.id();
+    Ok((network, host))
+}
+
+/// A lab's network, and its hosts by name in the order of the file.
+pub(crate) fn for_lab(file: &LabFile) -> Result<(Network, IndexMap<String, HostId>), CliError> {
+    let mut builder = Network::builder().wall_offset(since_epoch());
+    if let Some(subnet) = &file.network.subnet {
+        builder = builder.subnet(subnet.parse::<Subnet>().map_err(|error| CliError::usage(error.to_string()))?);
+    }
+    if let Some(seed) = file.network.seed {
+        builder = builder.seed(seed);
+    }
+    if let Some(pcap) = &file.network.pcap {
+        builder = builder.capture(PathBuf::from(pcap));
+    }
+    for (name, section) in &file.host {
+        builder = builder.host(name, host_config(section));
+    }
+    let network = build(builder)?;
+    let hosts = file.host.keys().map(|name| network.host(name).map(|host| (name.clone(), host.id())));
+    let hosts = hosts.collect::<Result<_, Error>>().map_err(|error| CliError::failed(error.to_string()))?;
+    Ok((network, hosts))
+}
+
+fn host_config(section: &HostSection) -> HostConfig {
+    let HostSection { ip, link: conditions, syn_retries } = *section;
+    let mut stack = Config::default();
+    if let Some(syn_retries) = syn_retries {
+        stack.tcp.syn_retries = syn_retries;
+    }
+    HostConfig { ip, link: link(conditions), stack, capture: None }
+}
+
+fn link(conditions: Option<NetemConfig>) -> LinkConfig {
+    LinkConfig::from(conditions.unwrap_or_default())
+}
+
+/// Builds the network; what the user wrote wrong is a wrong usage, a file that can't be made a failure.
+fn build(builder: NetworkBuilder) -> Result<Network, CliError> {
+    builder.build_manual().map_err(|error| match error {
+        Error::Capture { .. } => CliError::failed(error.to_string()),
+        _ => CliError::usage(error.to_string()),
+    })
+}
+
+/// What the clock of the machine says, for captures and time stamps.
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}

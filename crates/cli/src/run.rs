@@ -1,0 +1,49 @@
+//! `sockeye run`: one program, and its children, on a network of their own.
+
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
+
+use sockeye_run::{ProgramSpec, Stdio, Supervisor, SupervisorEvent};
+
+use crate::args::RunArgs;
+use crate::error::CliError;
+use crate::network;
+
+/// How long connections that the program left behind may take to deliver their data.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Runs the program and ends as it ended.
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
+    let (network, host) = network::for_run(args)?;
+    let mut supervisor = Supervisor::new(network).map_err(|error| CliError::failed(error.to_string()))?;
+    let spec = ProgramSpec {
+        host,
+        argv: args.program.clone(),
+        env: Vec::new(),
+        cwd: None,
+        stdin: Stdio::Inherit,
+        stdout: Stdio::Inherit,
+        stderr: Stdio::Inherit,
+    };
+    let program = supervisor
+        .spawn(&spec)
+        .map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))?;
+    let status = wait(&mut supervisor, program)?;
+    supervisor.linger(LINGER).map_err(|error| CliError::failed(error.to_string()))?;
+    drop(supervisor);
+    Ok(sockeye_run::end_as(status))
+}
+
+fn wait(supervisor: &mut Supervisor, awaited: sockeye_run::ProgramId) -> Result<ExitStatus, CliError> {
+    loop {
+        supervisor.turn(None).map_err(|error| CliError::failed(error.to_string()))?;
+        while let Some(event) = supervisor.poll_event() {
+            match event {
+                SupervisorEvent::Exited { program, status } if program == awaited => return Ok(status),
+                // The program gets the signal that sockeye got, and decides.
+                SupervisorEvent::Signal(signal) => supervisor.kill(awaited, signal),
+                SupervisorEvent::Exited { .. } | SupervisorEvent::Output { .. } => {}
+            }
+        }
+    }
+}
