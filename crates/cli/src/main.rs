@@ -31,7 +31,7 @@ fn dispatch(args: &Args) -> Result<ExitCode, CliError> {
     }
 }
 
-/// Prints what sockeye does, where SOCKEYE_LOG asks for it.
+/// Prints what sockeye does, where `SOCKEYE_LOG` asks for it.
 fn start_log() {
     if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("SOCKEYE_LOG") {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -35,7 +35,8 @@ pub(crate) fn for_run(args: &RunArgs) -> Result<(Network, HostId), CliError> {
 pub(crate) fn for_lab(file: &LabFile) -> Result<(Network, IndexMap<String, HostId>), CliError> {
     let mut builder = Network::builder().wall_offset(since_epoch());
     if let Some(subnet) = &file.network.subnet {
-        builder = builder.subnet(subnet.parse::<Subnet>().map_err(|error| CliError::usage(error.to_string()))?);
+        builder =
+            builder.subnet(subnet.parse::<Subnet>().map_err(|error| CliError::usage(error.to_string()))?);
     }
     if let Some(seed) = file.network.seed {
         builder = builder.seed(seed);

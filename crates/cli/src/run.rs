@@ -1,16 +1,12 @@
 //! `sockeye run`: one program, and its children, on a network of their own.
 
 use std::process::{ExitCode, ExitStatus};
-use std::time::Duration;
 
-use sockeye_run::{ProgramSpec, Stdio, Supervisor, SupervisorEvent};
+use sockeye_run::{ProgramId, ProgramSpec, Stdio, Supervisor, SupervisorEvent};
 
 use crate::args::RunArgs;
 use crate::error::CliError;
 use crate::network;
-
-/// How long connections that the program left behind may take to deliver their data.
-const LINGER: Duration = Duration::from_secs(10);
 
 /// Runs the program and ends as it ended.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
@@ -29,20 +25,19 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
         .spawn(&spec)
         .map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))?;
     let status = wait(&mut supervisor, program)?;
-    supervisor.linger(LINGER).map_err(|error| CliError::failed(error.to_string()))?;
     drop(supervisor);
     Ok(sockeye_run::end_as(status))
 }
 
-fn wait(supervisor: &mut Supervisor, awaited: sockeye_run::ProgramId) -> Result<ExitStatus, CliError> {
+fn wait(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, CliError> {
     loop {
         supervisor.turn(None).map_err(|error| CliError::failed(error.to_string()))?;
         while let Some(event) = supervisor.poll_event() {
             match event {
                 SupervisorEvent::Exited { program, status } if program == awaited => return Ok(status),
-                // The program gets the signal that sockeye got, and decides.
-                SupervisorEvent::Signal(signal) => supervisor.kill(awaited, signal),
-                SupervisorEvent::Exited { .. } | SupervisorEvent::Output { .. } => {}
+                // The program decides what the signal means. A terminal's it has got already.
+                SupervisorEvent::Signal { signal, from_process: true } => supervisor.kill(awaited, signal),
+                _ => {}
             }
         }
     }

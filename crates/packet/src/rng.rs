@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
-/// A seeded, unpredictable random generator (ChaCha8).
+/// A seeded, unpredictable random generator (`ChaCha8`).
 ///
 /// It is used for what peers must not guess (initial sequence numbers' keys, ports, IP identifiers)
 /// and for what simulations must repeat (loss, jitter).

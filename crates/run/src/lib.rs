@@ -15,6 +15,7 @@ mod dns;
 mod filter;
 mod launch;
 mod sockets;
+mod status;
 mod stream;
 mod supervisor;
 #[allow(unsafe_code, reason = "system calls that no safe wrapper offers; each says why it is sound")]
@@ -22,4 +23,5 @@ mod sys;
 mod world;
 
 pub use launch::{LaunchError, ProgramSpec, Stdio};
+pub use status::end_as;
 pub use supervisor::{ProgramId, StdStream, Supervisor, SupervisorEvent};

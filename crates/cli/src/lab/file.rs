@@ -14,7 +14,7 @@ use sockeye_link::NetemConfig;
 use crate::error::CliError;
 
 /// How long a program may take unless it says otherwise.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A whole lab.
 #[derive(Debug, Deserialize)]

@@ -97,7 +97,8 @@ impl Lab {
                         program.on_exit(status, &mut self.printer);
                     }
                 }
-                SupervisorEvent::Signal(_) => stop = true,
+                SupervisorEvent::Signal { .. } => stop = true,
+                _ => {}
             }
         }
         Ok(stop)

@@ -51,7 +51,12 @@ impl Printer {
         }
         let text = String::from_utf8_lossy(line);
         // A closed standard output ends the printing, not the lab.
-        let _ = writeln!(std::io::stdout(), "{host:<width$} │ {}", text.trim_end_matches('\r'), width = self.width);
+        let _ = writeln!(
+            std::io::stdout(),
+            "{host:<width$} │ {}",
+            text.trim_end_matches('\r'),
+            width = self.width
+        );
     }
 }
 

@@ -27,10 +27,21 @@ pub(super) struct Program {
 
 pub(super) enum Phase {
     /// What it names in `after` doesn't hold yet.
-    Waiting { since: Instant },
-    Running { id: ProgramId, since: Instant, overdue: bool },
+    Waiting {
+        since: Instant,
+    },
+    Running {
+        id: ProgramId,
+        since: Instant,
+        overdue: bool,
+    },
     /// It has ended; with what it fell short of.
-    Ended { id: ProgramId, status: ExitStatus, took: Duration, shortfalls: Vec<String> },
+    Ended {
+        id: ProgramId,
+        status: ExitStatus,
+        took: Duration,
+        shortfalls: Vec<String>,
+    },
     /// It was never started.
     Failed(String),
 }

@@ -8,7 +8,10 @@ const COMMAND_WIDTH: usize = 48;
 
 pub(super) fn print(programs: &[Program]) {
     let width = programs.iter().map(|program| program.section.host.len()).max().unwrap_or(0).max(4);
-    println!("\n{:<8} {:<width$} {:<COMMAND_WIDTH$} {:>6} {:>8}", "result", "host", "program", "exit", "time");
+    println!(
+        "\n{:<8} {:<width$} {:<COMMAND_WIDTH$} {:>6} {:>8}",
+        "result", "host", "program", "exit", "time"
+    );
     for program in programs {
         let (exit, took, shortfalls) = match &program.phase {
             Phase::Ended { status, took, shortfalls, .. } => {
@@ -18,7 +21,11 @@ pub(super) fn print(programs: &[Program]) {
             Phase::Waiting { .. } | Phase::Running { .. } => ("-".into(), "-".into(), Vec::new()),
         };
         let command = command_line(&program.section.run.0);
-        println!("{:<8} {:<width$} {command:<COMMAND_WIDTH$} {exit:>6} {took:>8}", result(program), program.section.host);
+        println!(
+            "{:<8} {:<width$} {command:<COMMAND_WIDTH$} {exit:>6} {took:>8}",
+            result(program),
+            program.section.host
+        );
         for shortfall in shortfalls {
             println!("{:<8} {:<width$} {shortfall}", "", "");
         }

@@ -101,3 +101,19 @@ pub(crate) fn send_signal(tid: u32, signal: i32) {
     // SAFETY: kill has no memory conditions.
     unsafe { libc::kill(tid as i32, signal) };
 }
+
+/// Ends this process by `signal`, as a program that it ran has ended. Returns if the signal doesn't end it.
+pub(crate) fn die_of(signal: i32) {
+    // The program may have left a memory image; this process has nothing to show.
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Core, none).ok();
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: the set is filled before it is used, and the default disposition runs no code of ours.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), signal);
+        libc::signal(signal, libc::SIG_DFL);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut());
+        libc::raise(signal);
+    }
+}
