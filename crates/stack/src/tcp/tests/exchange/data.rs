@@ -1,0 +1,167 @@
+//! Sending: sizes of segments, PSH, Nagle, corks, super-segments, idle restart.
+
+use super::*;
+
+const MORE: SendFlags = SendFlags { more: true, oob: false, dont_route: false };
+
+#[test]
+fn the_last_segment_of_the_buffered_data_is_pushed() {
+    // MUST-61, SHLD-28
+    let mut t = Test::established();
+    t.write(2500);
+    t.expect(". 1:1001(1000) ack 1");
+    t.expect(". 1001:2001(1000) ack 1");
+    t.expect("P. 2001:2501(500) ack 1");
+}
+
+#[test]
+fn nagle_lets_one_small_segment_out_at_a_time() {
+    // SHLD-7
+    let mut t = Test::established();
+    t.write(10);
+    t.expect("P. 1:11(10) ack 1");
+    t.write(10);
+    t.write(10);
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 11");
+    t.expect("P. 11:31(20) ack 1");
+}
+
+#[test]
+fn nagle_can_be_switched_off() {
+    // MUST-17
+    let mut t = Test::established_with(|settings| settings.no_delay = true);
+    t.write(10);
+    t.expect("P. 1:11(10) ack 1");
+    t.write(10);
+    t.expect("P. 11:21(10) ack 1");
+}
+
+#[test]
+fn small_segments_in_flight_are_bounded() {
+    let mut t = Test::established_with(|settings| settings.no_delay = true);
+    let mut sent = 0;
+    for _ in 0..1000 {
+        t.write(1);
+        sent += usize::from(t.poll().is_some());
+    }
+    assert_eq!(sent, 74);
+    t.inject(". 1:1(0) ack 75");
+    t.expect("P. 75:1001(926) ack 1");
+}
+
+#[test]
+fn a_cork_holds_small_segments_for_a_while() {
+    let mut t = Test::established_with(|settings| settings.cork = true);
+    t.write(1500);
+    t.expect(". 1:1001(1000) ack 1");
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 1001");
+    t.expect_nothing();
+    t.fire(200);
+    t.expect("P. 1001:1501(500) ack 1");
+    t.settings.cork = false;
+    t.write(10);
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 1501");
+    t.expect("P. 1501:1511(10) ack 1");
+}
+
+#[test]
+fn msg_more_holds_until_the_next_send() {
+    let mut t = Test::established();
+    assert_eq!(t.try_write(100, MORE), Ok(100));
+    t.expect_nothing();
+    t.write(100);
+    t.expect("P. 1:201(200) ack 1");
+}
+
+#[test]
+fn super_segments_carry_whole_segments() {
+    let mut t = Test::established();
+    t.max_segment = 4500;
+    t.write(9300);
+    let first = t.poll().unwrap();
+    assert_eq!((first.payload.len(), first.gso_size), (4000, 1000));
+    let second = t.poll().unwrap();
+    assert_eq!((second.payload.len(), second.header.seq), (4000, 4001));
+    let third = t.poll().unwrap();
+    assert_eq!((third.payload.len(), third.gso_size), (1300, 1000));
+    t.expect_nothing();
+}
+
+#[test]
+fn the_send_buffer_is_bounded_and_says_so() {
+    let mut t = Test::established();
+    assert_eq!(t.try_write(200_000, SendFlags::default()), Ok(87_040));
+    assert_eq!(t.try_write(1, SendFlags::default()), Err(Error::WouldBlock));
+    assert!(!t.ready().contains(Readiness::WRITABLE));
+    while t.poll().is_some() {}
+    t.inject(". 1:1(0) ack 10001");
+    // Room, but less than a third of the buffer.
+    assert!(t.connection.send_space() >= 10_000);
+    assert!(!t.ready().contains(Readiness::WRITABLE));
+}
+
+#[test]
+fn the_send_buffer_grows_with_the_congestion_window() {
+    let mut t = Test::established();
+    let before = t.connection.send_limit;
+    for _ in 0..8 {
+        while t.try_write(100_000, SendFlags::default()).is_ok() {}
+        while t.poll().is_some() {}
+        let ack = t.connection.snd_nxt.0;
+        t.sleep(10);
+        t.inject(&format!(". 1:1(0) ack {ack} win 60000"));
+    }
+    assert!(t.connection.send_limit > before, "{before}");
+}
+
+#[test]
+fn without_budget_nothing_is_taken() {
+    let mut t = Test::established();
+    t.budget = Budget::new(0);
+    assert_eq!(t.try_write(10, SendFlags::default()), Err(Error::NoBufs));
+}
+
+#[test]
+fn after_an_idle_time_the_window_restarts() {
+    // RFC 5681 §4.1
+    let mut t = Test::established();
+    for _ in 0..2 {
+        t.write(20_000);
+        while t.poll().is_some() {}
+        let ack = t.connection.snd_nxt.0;
+        t.inject(&format!(". 1:1(0) ack {ack} win 60000"));
+    }
+    while t.poll().is_some() {}
+    let ack = t.connection.snd_nxt.0;
+    t.inject(&format!(". 1:1(0) ack {ack} win 60000"));
+    assert!(t.connection.info().snd_cwnd > 10_000);
+    t.sleep(5_000);
+    t.write(1);
+    t.poll().unwrap();
+    assert_eq!(t.connection.info().snd_cwnd, 10_000);
+}
+
+#[test]
+fn an_unused_window_does_not_grow() {
+    let mut t = Test::established();
+    for i in 0..50 {
+        t.write(10);
+        t.poll().unwrap();
+        t.sleep(10);
+        t.inject(&format!(". 1:1(0) ack {}", i * 10 + 11));
+    }
+    assert_eq!(t.connection.info().snd_cwnd, 10_000);
+}
+
+#[test]
+fn a_smaller_path_cuts_what_is_sent_again() {
+    let mut t = Test::established();
+    t.write(1000);
+    t.expect("P. 1:1001(1000) ack 1");
+    t.connection.on_path_mss(500, &t.settings);
+    t.fire(200);
+    t.expect(". 1:501(500) ack 1");
+}

@@ -1,0 +1,225 @@
+//! Loss recovery: RFC 6675, RFC 6582, RFC 6298, RFC 3042.
+
+use super::*;
+
+/// Ten segments of 1000 are in flight.
+fn in_flight(mut t: Test) -> Test {
+    t.write(10_000);
+    let sent = core::iter::from_fn(|| t.poll()).count();
+    assert_eq!(sent, 10);
+    t
+}
+
+fn reno(mut t: Test) -> Test {
+    t.connection.congestion = crate::tcp::connection::congestion(crate::CongestionControl::Reno, 1000, 10);
+    t
+}
+
+#[test]
+fn more_than_two_segments_sacked_mean_loss() {
+    let mut t = in_flight(reno(Test::established()));
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:2001>");
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:3001>");
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:4001>");
+    t.expect(". 1:1001(1000) ack 1");
+    t.expect_nothing();
+    assert_eq!(t.connection.info().snd_cwnd, 5000);
+    // The next ones free the pipe: 10 − 5 sacked = 5 are still in flight, one of them sent again.
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:6001>");
+    t.write(5000);
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:7001>");
+    t.expect(". 10001:11001(1000) ack 1");
+    t.expect_nothing();
+    // Everything sent before is acknowledged: recovery is over.
+    t.inject(". 1:1(0) ack 10001");
+    assert_eq!(t.connection.info().snd_cwnd, 5000);
+}
+
+#[test]
+fn several_holes_are_filled_in_one_recovery() {
+    let mut t = in_flight(reno(Test::established()));
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:2001 3001:4001 5001:6001>");
+    t.expect(". 1:1001(1000) ack 1");
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 7001:10001 5001:6001 3001:4001>");
+    t.expect(". 2001:3001(1000) ack 1");
+    t.expect(". 4001:5001(1000) ack 1");
+    t.expect(". 6001:7001(1000) ack 1");
+    t.expect_nothing();
+    assert_eq!(t.connection.info().snd_cwnd, 5000);
+}
+
+#[test]
+fn a_super_segment_is_split_where_it_was_lost() {
+    let mut t = reno(Test::established());
+    t.max_segment = 60_000;
+    t.write(10_000);
+    t.expect("P. 1:10001(10000) ack 1");
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:4001 5001:10001>");
+    t.expect(". 1:1001(1000) ack 1");
+    t.expect(". 4001:5001(1000) ack 1");
+    t.expect_nothing();
+}
+
+#[test]
+fn limited_transmit_sends_new_data_on_the_first_duplicates() {
+    // RFC 3042
+    let mut t = in_flight(reno(Test::without_sack()));
+    t.write(3000);
+    t.inject(". 1:1(0) ack 1");
+    t.expect(". 10001:11001(1000) ack 1");
+    t.inject(". 1:1(0) ack 1");
+    t.expect(". 11001:12001(1000) ack 1");
+    t.expect_nothing();
+}
+
+#[test]
+fn three_duplicates_mean_loss_without_sack() {
+    let mut t = in_flight(reno(Test::without_sack()));
+    for _ in 0..2 {
+        t.inject(". 1:1(0) ack 1");
+    }
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 1");
+    t.expect(". 1:1001(1000) ack 1");
+    t.expect_nothing();
+    assert_eq!(t.connection.info().snd_cwnd, 5000);
+    // A partial acknowledgment: the next hole is filled at once (RFC 6582 §3.2 step 3).
+    t.inject(". 1:1(0) ack 3001");
+    t.expect(". 3001:4001(1000) ack 1");
+    t.inject(". 1:1(0) ack 10001");
+    assert_eq!(t.connection.info().in_flight, 0);
+}
+
+#[test]
+fn what_is_no_duplicate_does_not_count_as_one() {
+    // RFC 5681 §2
+    let mut t = in_flight(Test::without_sack());
+    for i in 0..6 {
+        t.inject(&format!(". 1:1(0) ack 1 win {}", 50_000 + i));
+        t.inject(&format!(". {}:{}(10) ack 1 win {}", i * 10 + 1, i * 10 + 11, 50_000 + i));
+    }
+    while let Some(segment) = t.poll() {
+        assert!(segment.payload.is_empty());
+    }
+}
+
+#[test]
+fn the_timer_sends_everything_again_slowly() {
+    let mut t = in_flight(reno(Test::established()));
+    t.fire(200);
+    t.expect(". 1:1001(1000) ack 1");
+    t.expect_nothing();
+    let info = t.connection.info();
+    assert_eq!((info.snd_cwnd, info.snd_ssthresh), (1000, 5000));
+    // Exponential back-off (RFC 6298 §5.5); ssthresh is held (RFC 5681 §3.1).
+    t.fire(400);
+    t.expect(". 1:1001(1000) ack 1");
+    t.fire(800);
+    t.expect(". 1:1001(1000) ack 1");
+    assert_eq!(t.connection.info().snd_ssthresh, 5000);
+    t.inject(". 1:1(0) ack 1001");
+    t.expect(". 1001:2001(1000) ack 1");
+    t.expect(". 2001:3001(1000) ack 1");
+    t.expect_nothing();
+    // What has arrived after all is not sent again.
+    t.inject(". 1:1(0) ack 9001");
+    t.expect("P. 9001:10001(1000) ack 1");
+    t.expect_nothing();
+}
+
+#[test]
+fn the_timer_spares_what_is_sacked_unless_the_peer_reneged() {
+    let mut t = in_flight(Test::established());
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:2001>");
+    t.fire(200);
+    t.expect(". 1:1001(1000) ack 1");
+    t.inject(". 1:1(0) ack 1001 <nop,nop,sack 1001:2001>");
+    t.expect(". 2001:3001(1000) ack 1");
+
+    // RFC 2018 §8: SND.UNA reaches a sacked segment and stays there.
+    let mut t = in_flight(Test::established());
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:2001>");
+    t.inject(". 1:1(0) ack 1001");
+    t.fire(200);
+    t.expect(". 1001:2001(1000) ack 1");
+}
+
+#[test]
+fn karn_measures_nothing_that_was_sent_twice() {
+    // MUST-18
+    let mut t = Test::established();
+    t.write(1000);
+    t.expect("P. 1:1001(1000) ack 1");
+    let srtt = t.connection.info().srtt;
+    t.fire(200);
+    t.expect("P. 1:1001(1000) ack 1");
+    t.sleep(50);
+    t.inject(". 1:1(0) ack 1001");
+    assert_eq!(t.connection.info().srtt, srtt);
+    // The back-off stays until something was measured (RFC 6298 §5.7).
+    assert_eq!(t.connection.info().rto, Duration::from_millis(400));
+}
+
+#[test]
+fn a_timestamp_tells_which_transmission_was_acknowledged() {
+    let mut t = Test::connect_with(TcpConfig::default(), |_| {});
+    t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1012,sackOK,TS val 500 ecr 1000>");
+    t.write(1000);
+    t.expect("P. 1:1001(1000) ack 1 <nop,nop,TS val 1000 ecr 500>");
+    t.fire(200);
+    t.expect("P. 1:1001(1000) ack 1 <nop,nop,TS val 1200 ecr 500>");
+    t.sleep(40);
+    t.inject(". 1:1(0) ack 1001 <nop,nop,TS val 540 ecr 1200>");
+    let srtt = t.connection.info().srtt.unwrap();
+    assert!(srtt > Duration::from_millis(1) && srtt < Duration::from_millis(40), "{srtt:?}");
+}
+
+#[test]
+fn sack_blocks_of_what_was_never_sent_are_ignored() {
+    let mut t = in_flight(Test::established());
+    for blocks in ["50001:60001", "1:1", "5001:4001", "4294960000:4294967000", "9001:20001"] {
+        t.inject(&format!(". 1:1(0) ack 1 <nop,nop,sack {blocks}>"));
+    }
+    assert_eq!(t.connection.info().sacked, 0);
+    t.expect_nothing();
+}
+
+#[test]
+fn hostile_sacks_make_few_records() {
+    let mut t = in_flight(Test::established());
+    for i in 0..3000 {
+        let left = 1003 + i * 3;
+        t.inject(&format!(". 1:1(0) ack 1 <nop,nop,sack {left}:{}>", left + 1));
+    }
+    assert!(t.connection.sent.count() <= 10);
+}
+
+#[test]
+fn a_large_window_of_sacks_is_cheap() {
+    // 3,000 segments in flight, every other one lost: each acknowledgment touches its ends only. This
+    // takes minutes where anything walks the queue for each.
+    let mut t = Test::connect_with(Test::config(), |_| {});
+    t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,nop,sackOK,nop,wscale 7>");
+    t.connection.congestion = crate::tcp::connection::congestion(crate::CongestionControl::Reno, 1000, 3000);
+    t.connection.send_limit = 4 << 20;
+    t.inject(". 1:1(0) ack 1 win 60000");
+    t.write(3_000_000);
+    while t.poll().is_some() {}
+    assert_eq!(t.connection.sent.count(), 3000);
+    for i in (1..3000).step_by(2) {
+        let left = i * 1000 + 1;
+        t.inject(&format!(". 1:1(0) ack 1 win 60000 <nop,nop,sack {left}:{}>", left + 1000));
+    }
+    assert_eq!(t.connection.info().sacked, 1_500_000);
+    let mut ack = 1;
+    for _ in 0..1500 {
+        while t.poll().is_some() {}
+        ack += 2000;
+        t.inject(&format!(". 1:1(0) ack {ack} win 60000"));
+    }
+    assert_eq!(t.connection.info().unacked, 0);
+    // The topmost holes have too little above them to be judged; acknowledgments came before the timer.
+    assert_eq!(t.connection.info().retransmits, 1498);
+}

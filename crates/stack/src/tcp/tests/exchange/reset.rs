@@ -1,0 +1,141 @@
+//! Resets and other things an attacker may send: RFC 9293 §3.10.7.4, RFC 5961, PAWS.
+
+use super::*;
+
+#[test]
+fn a_reset_with_the_exact_sequence_number_ends_the_connection() {
+    let mut t = Test::established();
+    t.inject("P. 1:11(10) ack 1");
+    t.inject("R 11:11(0)");
+    assert_eq!(t.state(), State::Closed);
+    // What had arrived can still be read, then the error.
+    t.read(10);
+    assert_eq!(t.try_read(1), Err(Error::ConnectionReset));
+    assert_eq!(t.try_read(1), Ok(Vec::new()));
+    assert_eq!(t.try_write(1, SendFlags::default()), Err(Error::BrokenPipe));
+}
+
+#[test]
+fn a_reset_elsewhere_in_the_window_is_challenged() {
+    let mut t = Test::established();
+    t.inject("R 2:2(0)");
+    assert_eq!(t.state(), State::Established);
+    t.expect(". 1:1(0) ack 1");
+    // Outside the window it is dropped.
+    t.inject("R 100000:100000(0)");
+    t.expect_nothing();
+}
+
+#[test]
+fn a_reset_with_data_is_accepted() {
+    // SHLD-2
+    let mut t = Test::established();
+    t.inject("R. 1:11(10) ack 1");
+    assert_eq!((t.state(), t.error()), (State::Closed, Some(Error::ConnectionReset)));
+}
+
+#[test]
+fn a_syn_in_the_window_is_challenged() {
+    let mut t = Test::established();
+    for seq in ["S 1:1(0)", "S 500:500(0)", "S. 0:0(0) ack 1"] {
+        t.inject(seq);
+        t.expect(". 1:1(0) ack 1");
+        t.expect_nothing();
+    }
+    assert_eq!(t.state(), State::Established);
+}
+
+#[test]
+fn challenges_are_limited() {
+    let mut t = Test::established();
+    let mut answers = 0;
+    for _ in 0..100 {
+        t.inject("R 2:2(0)");
+        answers += usize::from(t.poll().is_some());
+    }
+    assert_eq!(answers, 10);
+    t.sleep(1000);
+    t.inject("R 2:2(0)");
+    t.expect(". 1:1(0) ack 1");
+}
+
+#[test]
+fn acknowledgments_out_of_range_are_challenged_and_dropped() {
+    // MAY-12
+    let mut t = Test::established();
+    t.inject("P. 1:11(10) ack 2");
+    t.expect(". 1:1(0) ack 1");
+    t.inject("P. 1:11(10) ack 4294900000");
+    t.expect(". 1:1(0) ack 1");
+    assert_eq!(t.try_read(10), Err(Error::WouldBlock));
+}
+
+#[test]
+fn a_segment_without_ack_is_dropped() {
+    let mut t = Test::established();
+    t.inject("P 1:11(10)");
+    t.expect_nothing();
+    assert_eq!(t.try_read(10), Err(Error::WouldBlock));
+}
+
+#[test]
+fn data_outside_the_window_is_answered_and_dropped() {
+    let mut t = Test::established();
+    t.inject("P. 100001:100011(10) ack 1");
+    t.expect(". 1:1(0) ack 1");
+    t.expect_nothing();
+}
+
+#[test]
+fn after_the_peers_close_a_reset_is_a_broken_pipe() {
+    let mut t = Test::established();
+    t.inject("F. 1:1(0) ack 1");
+    t.inject("R 2:2(0)");
+    assert_eq!(t.error(), Some(Error::BrokenPipe));
+}
+
+#[test]
+fn a_closed_connection_answers_with_a_reset() {
+    let mut t = Test::established();
+    t.inject("R 1:1(0)");
+    t.inject("P. 1:11(10) ack 1");
+    t.expect_answer("R 1:1(0) win 0");
+    t.inject("R 1:1(0)");
+    assert!(t.answers.is_empty());
+}
+
+fn with_timestamps() -> Test {
+    let mut t = Test::connect_with(TcpConfig::default(), |_| {});
+    t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1000,sackOK,TS val 500 ecr 1000>");
+    t
+}
+
+#[test]
+fn paws_drops_old_duplicates() {
+    let mut t = with_timestamps();
+    t.inject("P. 1:11(10) ack 1 <nop,nop,TS val 499 ecr 1000>");
+    t.expect(". 1:1(0) ack 1 <nop,nop,TS val 1000 ecr 500>");
+    assert_eq!(t.try_read(10), Err(Error::WouldBlock));
+    t.inject("P. 1:11(10) ack 1 <nop,nop,TS val 500 ecr 1000>");
+    t.read(10);
+}
+
+#[test]
+fn without_its_timestamp_a_segment_is_dropped_unless_it_is_a_reset() {
+    // RFC 7323 §3.2
+    let mut t = with_timestamps();
+    t.inject("P. 1:11(10) ack 1");
+    t.expect_nothing();
+    t.inject("R 1:1(0)");
+    assert_eq!(t.state(), State::Closed);
+}
+
+#[test]
+fn ts_recent_follows_only_segments_at_the_last_acknowledgment() {
+    // RFC 7323 §4.3
+    let mut t = with_timestamps();
+    t.inject("P. 11:21(10) ack 1 <nop,nop,TS val 600 ecr 1000>");
+    t.expect(". 1:1(0) ack 1 <nop,nop,TS val 1000 ecr 500,nop,nop,sack 11:21>");
+    t.inject("P. 1:11(10) ack 1 <nop,nop,TS val 550 ecr 1000>");
+    t.expect(". 1:1(0) ack 21 <nop,nop,TS val 1000 ecr 550>");
+}

@@ -1,0 +1,249 @@
+//! Windows: RFC 9293 §3.8.6, RFC 7323 §2.
+
+use super::*;
+
+#[test]
+fn nothing_is_sent_beyond_the_window() {
+    let mut t = Test::established();
+    t.inject(". 1:1(0) ack 1 win 2500");
+    t.write(4000);
+    t.expect(". 1:1001(1000) ack 1");
+    t.expect(". 1001:2001(1000) ack 1");
+    // MUST-38: not the 500 octets that are left.
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 2001 win 2500");
+    t.expect(". 2001:3001(1000) ack 1");
+    t.expect("P. 3001:4001(1000) ack 1");
+}
+
+#[test]
+fn a_small_window_is_used_after_the_override_timeout() {
+    let mut t = Test::established();
+    t.inject(". 1:1(0) ack 1 win 500");
+    t.write(4000);
+    t.expect_nothing();
+    t.fire(200);
+    t.expect(". 1:501(500) ack 1");
+}
+
+#[test]
+fn half_of_the_largest_window_is_enough() {
+    let mut t = Test::connect();
+    t.handshake("S. 0:0(0) ack 1 win 800 <mss 1000>");
+    t.write(4000);
+    t.expect(". 1:801(800) ack 1");
+}
+
+#[test]
+fn a_closed_window_is_probed_for_ever() {
+    // MUST-36, MUST-37, SHLD-29, SHLD-30
+    let mut t = Test::established();
+    t.config.retries2 = 3;
+    t.inject(". 1:1(0) ack 1 win 0");
+    t.write(3000);
+    t.expect_nothing();
+    for millis in [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 102_400, 120_000, 120_000] {
+        t.fire(millis);
+        t.expect(". 1:2(1) ack 1");
+        t.inject(". 1:1(0) ack 1 win 0");
+        t.expect_nothing();
+    }
+    // It opens: what was probed with goes first.
+    t.inject(". 1:1(0) ack 1 win 5000");
+    t.expect(". 1:2(1) ack 1");
+    t.expect(". 2:1002(1000) ack 1");
+    t.expect(". 1002:2002(1000) ack 1");
+    t.expect("P. 2002:3001(999) ack 1");
+    assert_eq!(t.connection.info().snd_cwnd, 10_000);
+}
+
+#[test]
+fn unanswered_probes_end_the_connection() {
+    let mut t = Test::established();
+    t.config.retries2 = 2;
+    t.inject(". 1:1(0) ack 1 win 0");
+    t.write(10);
+    t.expect_nothing();
+    for millis in [200, 400] {
+        t.fire(millis);
+        t.poll().expect("a probe");
+        t.expect_nothing();
+    }
+    t.fire(800);
+    assert_eq!(t.error(), Some(Error::TimedOut));
+}
+
+#[test]
+fn an_accepted_probe_counts() {
+    let mut t = Test::established();
+    t.inject(". 1:1(0) ack 1 win 0");
+    t.write(3000);
+    t.expect_nothing();
+    t.fire(200);
+    t.expect(". 1:2(1) ack 1");
+    t.inject(". 1:1(0) ack 2 win 5000");
+    t.expect(". 2:1002(1000) ack 1");
+}
+
+#[test]
+fn a_shrunk_window_is_survived() {
+    // MUST-34, SHLD-15, SHLD-16
+    let mut t = Test::established();
+    t.write(5000);
+    while t.poll().is_some() {}
+    t.inject(". 1:1(0) ack 1001 win 1000");
+    t.write(1000);
+    t.expect_nothing();
+    t.fire(200);
+    t.expect(". 1001:2001(1000) ack 1");
+    t.inject(". 1:1(0) ack 5001 win 60000");
+    t.expect("P. 5001:6001(1000) ack 1");
+}
+
+#[test]
+fn a_window_closed_over_data_in_flight_is_probed_with_it() {
+    // SHLD-17
+    let mut t = Test::established();
+    t.config.retries2 = 1;
+    t.write(3000);
+    while t.poll().is_some() {}
+    t.inject(". 1:1(0) ack 1 win 0");
+    t.expect_nothing();
+    for _ in 0..5 {
+        let (at, _) = t.connection.poll_timeout().unwrap();
+        t.now = at;
+        t.call(Connection::on_timeout);
+        t.expect(". 1:2(1) ack 1");
+        t.inject(". 1:1(0) ack 1 win 0");
+        t.expect_nothing();
+    }
+    t.inject(". 1:1(0) ack 3001 win 5000");
+    assert_eq!(t.connection.info().unacked, 0);
+}
+
+#[test]
+fn a_fin_behind_a_closed_window_gets_through() {
+    let mut t = Test::established();
+    t.inject(". 1:1(0) ack 1 win 0");
+    t.shutdown_write();
+    t.expect_nothing();
+    t.fire(200);
+    t.expect("F. 1:1(0) ack 1");
+    t.inject(". 1:1(0) ack 2 win 0");
+    assert_eq!(t.state(), State::FinWait2);
+}
+
+/// A receive buffer of 4000 octets and no scaling.
+fn small_receiver() -> Test {
+    Test::established_with(|settings| settings.recv_buffer = Some(4000))
+}
+
+#[test]
+fn the_offered_window_closes_and_opens_in_steps() {
+    // MUST-39, SHLD-14
+    let mut t = small_receiver();
+    t.inject(". 1:1001(1000) ack 1");
+    t.expect(". 1:1(0) ack 1001 win 3000");
+    t.inject(". 1001:4001(3000) ack 1");
+    t.expect(". 1:1(0) ack 4001 win 0");
+    t.read(100);
+    t.expect_nothing();
+    t.read(1900);
+    t.expect(". 1:1(0) ack 4001 win 2000");
+}
+
+#[test]
+fn a_closed_window_still_takes_acknowledgments() {
+    // MUST-66
+    let mut t = small_receiver();
+    t.inject(". 1:4001(4000) ack 1");
+    t.expect(". 1:1(0) ack 4001 win 0");
+    t.write(10);
+    t.expect("P. 1:11(10) ack 4001 win 0");
+    t.inject(". 4001:4002(1) ack 11");
+    assert_eq!(t.connection.info().unacked, 0);
+    t.expect(". 11:11(0) ack 4001 win 0");
+    t.inject("R 4001:4001(0)");
+    assert_eq!(t.error(), Some(Error::ConnectionReset));
+}
+
+#[test]
+fn what_exceeds_the_window_is_cut_off() {
+    let mut t = small_receiver();
+    t.inject("F. 1:5001(5000) ack 1");
+    t.expect(". 1:1(0) ack 4001 win 0");
+    assert_eq!(t.state(), State::Established);
+    t.read(4000);
+}
+
+#[test]
+fn a_scaled_window_never_moves_its_right_edge_back() {
+    // RFC 7323 §2.4
+    let mut t = Test::connect_with(Test::config(), |_| {});
+    t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,nop,sackOK,nop,wscale 7>");
+    let (mut seq, mut edge) = (1_u32, 0);
+    for i in 0..2000_u32 {
+        let len = 1 + i * 7 % 300;
+        t.inject(&format!(". {seq}:{}({len}) ack 1", seq + len));
+        seq += len;
+        while let Some(segment) = t.poll() {
+            let right = segment.header.ack + (u32::from(segment.header.window) << 7);
+            assert!(right >= edge || edge - right < 128, "{edge} > {right}");
+            edge = edge.max(right);
+        }
+        if i % 3 == 0 {
+            let ready = t.connection.recv_queued();
+            t.read(ready);
+        }
+    }
+    // And it never offers what isn't there: beyond the buffer by less than one unit.
+    let unread = t.connection.recv_queued() as u32;
+    assert!(edge - (seq - unread) < t.connection.recv_limit + 128);
+}
+
+#[test]
+fn without_a_reader_the_window_closes() {
+    let mut t = Test::connect_with(Test::config(), |_| {});
+    t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,nop,sackOK,nop,wscale 7>");
+    let limit = t.connection.recv_limit;
+    let mut seq = 1_u32;
+    for _ in 0..10_000 {
+        t.inject(&format!(". {seq}:{}(50) ack 1", seq + 50));
+        while t.poll().is_some() {}
+        seq = t.connection.rcv_nxt.0;
+    }
+    assert!(seq <= limit + 200, "{seq}");
+    assert!(t.budget.used() < 4 * limit as usize);
+}
+
+#[test]
+fn the_buffer_grows_when_the_reader_keeps_up() {
+    let mut t = Test::connect_with(Test::config(), |_| {});
+    t.expect("S 0:0(0) <...>");
+    t.sleep(50);
+    t.inject("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,nop,sackOK,nop,wscale 7>");
+    let before = t.connection.recv_limit;
+    let mut seq = 1_u32;
+    for _ in 0..4 {
+        for _ in 0..10 {
+            let len = t.connection.rcv_wnd().min(10_000);
+            t.inject(&format!(". {seq}:{}({len}) ack 1", seq + len));
+            seq += len;
+            let ready = t.connection.recv_queued();
+            t.read(ready);
+            while t.poll().is_some() {}
+        }
+        t.sleep(60);
+    }
+    assert!(t.connection.recv_limit > before);
+    // A slow reader's doesn't.
+    let grown = t.connection.recv_limit;
+    for _ in 0..20 {
+        t.inject(&format!(". {seq}:{}(1000) ack 1", seq + 1000));
+        seq += 1000;
+        t.read(1000);
+        while t.poll().is_some() {}
+        t.sleep(60);
+    }
+    assert_eq!(t.connection.recv_limit, grown);
+}
