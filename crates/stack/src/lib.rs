@@ -18,268 +18,232 @@ extern crate std;
 
 mod address;
 mod config;
+mod demux;
 mod error;
 mod event;
+mod io;
 mod ip;
 mod slab;
 mod socket;
 mod tcp;
+#[cfg(test)]
+mod tests;
+mod verbs;
+mod wheel;
 
 pub use address::SockAddr;
 pub use config::{BufferSizes, Config, CongestionControl, TcpConfig};
 pub use error::{Error, Result};
 pub use event::{Event, Readiness, Wake, WakeReason};
+pub use io::Counters;
 pub use ip::route::{NicConfig, Route};
 pub use socket::options::{MtuDiscover, OptionName, SocketOption, TcpSettings};
 pub use socket::{Datagram, Domain, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType};
 pub use tcp::{State as TcpState, TcpInfo, congestion};
 
-use alloc::collections::VecDeque;
+use address::ip_bytes;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use sockeye_packet::{Batch, Chunk, Instant, NicId, Payload};
+use io::{Dirty, Io, Token};
+use ip::address::{Address, full_prefix};
+use slab::Slab;
+use socket::Socket;
+use socket::tcp::Tcb;
+use sockeye_packet::{Batch, Instant, NicId};
+
+/// Most batches that a host takes from itself in one call; what is left is for `handle_timeout`.
+const LOOPBACK_ROUNDS: usize = 64;
 
 /// One host.
 #[derive(Debug)]
 pub struct Stack {
-    config: Config,
+    sockets: Slab<Socket>,
+    connections: Slab<Tcb>,
+    io: Io,
 }
 
 /// Set-up.
 impl Stack {
     /// A host with a loopback interface and nothing else. All its randomness comes from `seed`.
     pub fn new(config: Config, seed: [u8; 32]) -> Stack {
-        let _ = seed;
-        Stack { config }
+        Stack { sockets: Slab::default(), connections: Slab::default(), io: Io::new(config, seed) }
     }
 
     /// The settings it was made with.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.io.config
     }
 
-    /// Adds an interface.
+    /// Adds an interface. An MTU out of range is [`Error::InvalidArgument`].
     pub fn add_nic(&mut self, nic: NicConfig) -> Result<NicId> {
-        let _ = nic;
-        Err(Error::NoDevice)
+        let id = u16::try_from(self.io.nics.len()).map_err(|_| Error::NoBufs)?;
+        if !(NicConfig::LEAST_MTU..=65_535).contains(&nic.mtu) || nic.max_segment > NicConfig::LARGEST_SEGMENT
+        {
+            return Err(Error::InvalidArgument);
+        }
+        self.io.push_nic(nic);
+        Ok(NicId(id))
     }
 
     /// Gives an interface an address, and a route to the addresses that share its first `prefix` bits.
     pub fn add_address(&mut self, nic: NicId, ip: IpAddr, prefix: u8) -> Result<()> {
-        let _ = (nic, ip, prefix);
-        Err(Error::NoDevice)
+        self.nic(nic).ok_or(Error::NoDevice)?;
+        let full = full_prefix(ip, prefix).ok_or(Error::InvalidArgument)?;
+        let bytes = ip_bytes(ip);
+        if ip.is_unspecified() || ip.is_multicast() {
+            return Err(Error::InvalidArgument);
+        }
+        if self.io.addresses.iter().any(|other| other.ip == bytes && other.nic == nic) {
+            return Err(Error::AddrInUse);
+        }
+        self.io.addresses.push(Address { nic, ip: bytes, prefix: full });
+        self.io.routes.add(Route { dest: ip, prefix, gateway: None, nic, metric: 0 })
     }
 
     /// Takes an address away, with the route that came with it.
     pub fn remove_address(&mut self, nic: NicId, ip: IpAddr) -> Result<()> {
-        let _ = (nic, ip);
-        Err(Error::AddrNotAvailable)
+        let removed = self.io.addresses.remove(nic, &ip_bytes(ip)).ok_or(Error::AddrNotAvailable)?;
+        let prefix = if ip.is_ipv4() { removed.prefix - 96 } else { removed.prefix };
+        self.io.routes.remove(&Route { dest: ip, prefix, gateway: None, nic, metric: 0 });
+        Ok(())
     }
 
     /// Adds a route.
     pub fn add_route(&mut self, route: Route) -> Result<()> {
-        let _ = route;
-        Err(Error::NoDevice)
+        self.nic(route.nic).ok_or(Error::NoDevice)?;
+        if route.gateway.is_some_and(|gateway| gateway.is_ipv4() != route.dest.is_ipv4()) {
+            return Err(Error::InvalidArgument);
+        }
+        self.io.routes.add(route)
     }
 
     /// Removes the route that equals `route`.
     pub fn remove_route(&mut self, route: &Route) -> Result<()> {
-        let _ = route;
-        Err(Error::InvalidArgument)
+        if self.io.routes.remove(route) { Ok(()) } else { Err(Error::InvalidArgument) }
     }
 
     /// The routes, in the order they are tried.
     pub fn routes(&self) -> Vec<Route> {
-        Vec::new()
+        self.io.routes.iter().copied().collect()
     }
 
     /// The addresses of an interface with their prefix lengths, in the order they were added.
     pub fn addresses(&self, nic: NicId) -> Vec<(IpAddr, u8)> {
-        let _ = nic;
-        Vec::new()
+        let of_nic = self.io.addresses.iter().filter(|address| address.nic == nic);
+        of_nic
+            .map(|address| {
+                let ip = address::ip_from_bytes(address.ip);
+                (ip, if ip.is_ipv4() { address.prefix - 96 } else { address.prefix })
+            })
+            .collect()
     }
 
     /// What an interface was added with.
     pub fn nic(&self, nic: NicId) -> Option<&NicConfig> {
-        let _ = nic;
-        None
+        self.io.nics.get(usize::from(nic.0)).map(|nic| &nic.config)
+    }
+
+    /// What was received, sent and dropped.
+    pub fn counters(&self) -> Counters {
+        self.io.counters
+    }
+
+    /// Bytes of payload and state that all queues together hold now.
+    pub fn memory_used(&self) -> usize {
+        self.io.budget.used()
     }
 }
 
 /// Packets and time.
 impl Stack {
     /// Takes in packets that came from a link, and leaves `batch` empty.
+    ///
+    /// The whole batch is processed before anything is answered (RFC 9293 §3.10.7.4, MUST-58, MUST-59):
+    /// acknowledgments wait for [`poll_transmit`](Stack::poll_transmit).
     pub fn handle_packets(&mut self, now: Instant, nic: NicId, batch: &mut Batch) {
-        let _ = (now, nic);
-        batch.drain().for_each(drop);
+        for packet in batch.drain() {
+            self.input(now, nic, packet);
+        }
+        self.run_loopback(now);
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        self.io.pmtu.advance(now);
+        while let Some(token) = self.io.wheel.pop(now) {
+            match token {
+                Token::Connection(key) => self.connection_timeout(now, key),
+                Token::HalfOpen(key) => self.half_open_timeout(now, key),
+                Token::TimeWait(key) => self.time_wait_timeout(key),
+                Token::Reassembly(key) => self.io.reassembly_timeout(key),
+            }
+        }
+        self.io.wheel.refresh();
+        self.run_loopback(now);
     }
 
     /// Appends packets that are to leave by `nic`, until there are none or the batch is full.
     pub fn poll_transmit(&mut self, now: Instant, nic: NicId, batch: &mut Batch) {
-        let _ = (now, nic, batch);
+        let before = batch.len();
+        while !batch.is_full() {
+            let Some(queues) = self.io.nics.get_mut(usize::from(nic.0)) else { return };
+            if let Some(packet) = queues.replies.pop_front() {
+                batch.push(packet);
+                continue;
+            }
+            let Some(who) = queues.dirty.pop_front() else { break };
+            let stays = match who {
+                Dirty::Connection(key) => self.tcp_transmit(now, key, nic, batch),
+                Dirty::Datagram(id) => {
+                    let (packet, stays) = self.udp_transmit(id, nic);
+                    packet.into_iter().for_each(|packet| batch.push(packet));
+                    stays
+                }
+            };
+            if stays {
+                self.io.mark_dirty(nic, who);
+            }
+        }
+        self.io.counters.sent += (batch.len() - before) as u64;
     }
 
     /// Whether [`poll_transmit`](Stack::poll_transmit) may have something for `nic`.
     pub fn wants_transmit(&self, nic: NicId) -> bool {
-        let _ = nic;
-        false
+        let queues = self.io.nics.get(usize::from(nic.0));
+        queues.is_some_and(|nic| !nic.dirty.is_empty() || !nic.replies.is_empty())
     }
 
     /// When to call [`handle_timeout`](Stack::handle_timeout) next, and why.
+    ///
+    /// It is the exact nanosecond of the earliest deadline. Only when more than 256 timers fall close
+    /// together, further ahead, it may be earlier, a few times at most: then nothing is due yet.
     pub fn poll_timeout(&self) -> Option<Wake> {
-        None
+        if self.wants_transmit(NicId::LOOPBACK) {
+            return Some(Wake { at: Instant::ZERO, reason: WakeReason::Loopback });
+        }
+        self.io.wheel.next().map(|(at, token)| Wake { at, reason: token.reason() })
     }
 
     /// The next socket whose readiness gained something. A socket is listed at most once until it is polled.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
-    }
-}
-
-/// The Berkeley calls.
-impl Stack {
-    /// Makes a socket.
-    pub fn socket(&mut self, domain: Domain, kind: SocketType, owner: Owner) -> Result<SocketId> {
-        let _ = (domain, kind, owner);
-        Err(Error::ProtocolNotSupported)
+        self.next_event()
     }
 
-    /// Gives a socket its local address; port 0 picks one.
-    pub fn bind(&mut self, id: SocketId, addr: SockAddr) -> Result<()> {
-        let _ = (id, addr);
-        Err(Error::BadSocket)
-    }
-
-    /// Makes a stream socket accept connections, at most `backlog` waiting ones; again, to change it.
-    pub fn listen(&mut self, now: Instant, id: SocketId, backlog: usize) -> Result<()> {
-        let _ = (now, id, backlog);
-        Err(Error::BadSocket)
-    }
-
-    /// Begins a connection: a stream socket answers [`Error::InProgress`] and becomes writable when it
-    /// is open (or has failed). A datagram socket is connected at once.
-    pub fn connect(&mut self, now: Instant, id: SocketId, peer: SockAddr) -> Result<()> {
-        let _ = (now, id, peer);
-        Err(Error::BadSocket)
-    }
-
-    /// Dissolves a datagram socket's connection (connect(2) with AF_UNSPEC); resets a stream's.
-    pub fn disconnect(&mut self, now: Instant, id: SocketId) -> Result<()> {
-        let _ = (now, id);
-        Err(Error::BadSocket)
-    }
-
-    /// Takes the oldest waiting connection of a listener, with its peer's address.
-    pub fn accept(&mut self, now: Instant, id: SocketId) -> Result<(SocketId, SockAddr)> {
-        let _ = (now, id);
-        Err(Error::BadSocket)
-    }
-
-    /// Takes from the front of `chunks` what fits in the send buffer; returns how many bytes.
-    pub fn send(
-        &mut self,
-        now: Instant,
-        id: SocketId,
-        chunks: &mut VecDeque<Chunk>,
-        flags: SendFlags,
-    ) -> Result<usize> {
-        let _ = (now, id, chunks, flags);
-        Err(Error::BadSocket)
-    }
-
-    /// Takes up to `max` bytes that came in; empty at end of file. Of a datagram the rest is lost.
-    pub fn recv(&mut self, now: Instant, id: SocketId, max: usize, flags: RecvFlags) -> Result<Payload> {
-        let _ = (now, id, max, flags);
-        Err(Error::BadSocket)
-    }
-
-    /// Sends one datagram, to `to` or to the peer the socket is connected to.
-    pub fn send_to(
-        &mut self,
-        now: Instant,
-        id: SocketId,
-        payload: Payload,
-        to: Option<SockAddr>,
-        flags: SendFlags,
-    ) -> Result<usize> {
-        let _ = (now, id, payload, to, flags);
-        Err(Error::BadSocket)
-    }
-
-    /// Takes the oldest datagram, whole.
-    pub fn recv_from(&mut self, now: Instant, id: SocketId, flags: RecvFlags) -> Result<Datagram> {
-        let _ = (now, id, flags);
-        Err(Error::BadSocket)
-    }
-
-    /// Ends one direction of a connection, or both.
-    pub fn shutdown(&mut self, now: Instant, id: SocketId, how: Shutdown) -> Result<()> {
-        let _ = (now, id, how);
-        Err(Error::BadSocket)
-    }
-
-    /// Ends the socket: its id is of no use any more. A connection is closed in good order by the stack.
-    pub fn close(&mut self, now: Instant, id: SocketId) -> Result<()> {
-        let _ = (now, id);
-        Err(Error::BadSocket)
-    }
-
-    /// Ends the socket and resets its connection.
-    pub fn abort(&mut self, now: Instant, id: SocketId) -> Result<()> {
-        let _ = (now, id);
-        Err(Error::BadSocket)
-    }
-
-    /// Sets an option.
-    pub fn set_option(&mut self, now: Instant, id: SocketId, option: SocketOption) -> Result<()> {
-        let _ = (now, id, option);
-        Err(Error::BadSocket)
-    }
-
-    /// Reads an option.
-    pub fn get_option(&self, id: SocketId, name: OptionName) -> Result<SocketOption> {
-        let _ = (id, name);
-        Err(Error::BadSocket)
-    }
-
-    /// The local address: unspecified, port 0, while the socket is not bound.
-    pub fn local_addr(&self, id: SocketId) -> Result<SockAddr> {
-        let _ = id;
-        Err(Error::BadSocket)
-    }
-
-    /// The peer's address.
-    pub fn peer_addr(&self, id: SocketId) -> Result<SockAddr> {
-        let _ = id;
-        Err(Error::BadSocket)
-    }
-
-    /// What the socket is ready for now; empty when there is no such socket.
-    pub fn readiness(&self, id: SocketId) -> Readiness {
-        let _ = id;
-        Readiness::EMPTY
-    }
-
-    /// Takes the pending error (SO_ERROR).
-    pub fn take_error(&mut self, id: SocketId) -> Option<Error> {
-        let _ = id;
-        None
-    }
-
-    /// Bytes that [`send`](Stack::send) would take now.
-    pub fn send_space(&self, id: SocketId) -> usize {
-        let _ = id;
-        0
-    }
-
-    /// Bytes that can be read now (FIONREAD); for datagrams, of the oldest.
-    pub fn recv_queued(&self, id: SocketId) -> usize {
-        let _ = id;
-        0
+    /// Moves the host's packets to itself.
+    fn run_loopback(&mut self, now: Instant) {
+        if !self.wants_transmit(NicId::LOOPBACK) {
+            return;
+        }
+        let mut batch = core::mem::take(&mut self.io.loopback);
+        for _ in 0..LOOPBACK_ROUNDS {
+            self.poll_transmit(now, NicId::LOOPBACK, &mut batch);
+            if batch.is_empty() {
+                break;
+            }
+            for packet in batch.drain() {
+                self.input(now, NicId::LOOPBACK, packet);
+            }
+        }
+        self.io.loopback = batch;
     }
 }

@@ -1,3 +1,10 @@
-//! The internet layer of one host: interfaces, addresses, routes, input, output, ICMP.
+//! The internet layer of one host: interfaces, addresses, routes, input, output, fragments and ICMP.
 
-pub mod route;
+pub(crate) mod address;
+pub(crate) mod fragment;
+pub(crate) mod icmp;
+pub(crate) mod input;
+pub(crate) mod output;
+pub(crate) mod pmtu;
+pub(crate) mod reassembly;
+pub(crate) mod route;

@@ -1,6 +1,12 @@
-//! Interfaces and routes as their owner describes them.
+//! Interfaces and routes as their owner describes them, and the way to a destination: the longest prefix
+//! wins, what is ours goes by the loopback.
 
+use crate::address::{ip_bytes, is_link_local_v6, is_v4};
+use crate::error::{Error, Result};
+use crate::io::Io;
+use crate::ip::address::{full_prefix, is_loopback, is_multicast, mask};
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 use sockeye_packet::NicId;
 
@@ -24,6 +30,9 @@ impl NicConfig {
         NicConfig { name: name.into(), mtu, checksums: false, max_segment: NicConfig::LARGEST_SEGMENT }
     }
 
+    /// The least MTU that IPv4 works with (RFC 791).
+    pub const LEAST_MTU: u32 = 68;
+
     /// The most payload of a super-segment: an IP packet with all headers at their longest.
     pub const LARGEST_SEGMENT: usize = 65_535 - 120;
 }
@@ -41,4 +50,135 @@ pub struct Route {
     pub nic: NicId,
     /// Among routes to the same range the lowest is taken.
     pub metric: u32,
+}
+
+/// The routes of a host, the one to try first first: longest prefix, then lowest metric, then oldest.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    entries: Vec<Entry>,
+    /// Changes with every change of routes or addresses: what was looked up before counts no more.
+    pub(crate) generation: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    v4: bool,
+    network: u128,
+    mask: u128,
+    route: Route,
+}
+
+impl Routes {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.entries.iter().map(|entry| &entry.route)
+    }
+
+    /// Adds a route; an address prefix that is too long is an error.
+    pub(crate) fn add(&mut self, route: Route) -> Result<()> {
+        let prefix = full_prefix(route.dest, route.prefix).ok_or(Error::InvalidArgument)?;
+        let network = u128::from_be_bytes(ip_bytes(route.dest)) & mask(prefix);
+        let entry = Entry { v4: route.dest.is_ipv4(), network, mask: mask(prefix), route };
+        let rank = |entry: &Entry| (!entry.mask, entry.route.metric);
+        let at = self.entries.partition_point(|other| rank(other) <= rank(&entry));
+        self.entries.insert(at, entry);
+        self.generation = self.generation.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Removes the route that equals `route`; says whether there was one.
+    pub(crate) fn remove(&mut self, route: &Route) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.route != *route);
+        self.generation = self.generation.wrapping_add(1);
+        self.entries.len() < before
+    }
+
+    /// The route to `dst`, by `nic` if one is given.
+    pub(crate) fn find(&self, dst: &[u8; 16], nic: Option<NicId>) -> Option<&Route> {
+        let (v4, dst) = (is_v4(dst), u128::from_be_bytes(*dst));
+        let fits = |entry: &&Entry| {
+            entry.v4 == v4
+                && dst & entry.mask == entry.network
+                && nic.is_none_or(|nic| nic == entry.route.nic)
+        };
+        self.entries.iter().find(fits).map(|entry| &entry.route)
+    }
+}
+
+/// How packets get to a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Path {
+    pub(crate) nic: NicId,
+    /// Source address to use when the socket has none.
+    pub(crate) src: [u8; 16],
+    /// Longest IP packet, of the interface and as far as known of the path.
+    pub(crate) mtu: u32,
+}
+
+impl Io {
+    /// The way to `dst`, for a socket bound to address `src` or interface `nic` or neither.
+    pub(crate) fn path(&self, dst: &[u8; 16], src: Option<[u8; 16]>, nic: Option<NicId>) -> Result<Path> {
+        if self.addresses.is_local(dst) {
+            // Whatever the interface, a host reaches itself through the loopback.
+            return Ok(Path { nic: NicId::LOOPBACK, src: src.unwrap_or(*dst), mtu: self.nics[0].config.mtu });
+        }
+        let nic = match self.routes.find(dst, nic) {
+            Some(route) => route.nic,
+            None if is_multicast(dst) || self.addresses.is_broadcast(dst) || is_link_local_v6(dst) => {
+                self.link_for(src, nic).ok_or(Error::NetworkUnreachable)?
+            }
+            None => return Err(Error::NetworkUnreachable),
+        };
+        let src = match src {
+            Some(src) if is_loopback(&src) => return Err(Error::InvalidArgument),
+            Some(src) => src,
+            None => self.addresses.source(dst, nic).ok_or(Error::AddrNotAvailable)?,
+        };
+        let mtu = self.nic(nic).config.mtu;
+        Ok(Path { nic, src, mtu: self.pmtu.get(dst).map_or(mtu, |path| path.min(mtu)) })
+    }
+
+    /// The interface for destinations that every link has: the one asked for, else that of the source
+    /// address, else the default route's, else the first.
+    fn link_for(&self, src: Option<[u8; 16]>, nic: Option<NicId>) -> Option<NicId> {
+        let of_source = || self.addresses.iter().find(|address| Some(address.ip) == src).map(|a| a.nic);
+        let first = || (self.nics.len() > 1).then_some(NicId(1));
+        nic.or_else(of_source).or_else(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(dest: &str, prefix: u8, nic: u16, metric: u32) -> Route {
+        Route { dest: dest.parse().unwrap(), prefix, gateway: None, nic: NicId(nic), metric }
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_then_the_lowest_metric_then_the_oldest() {
+        let mut routes = Routes::default();
+        for route in [
+            route("0.0.0.0", 0, 1, 5),
+            route("0.0.0.0", 0, 2, 1),
+            route("0.0.0.0", 0, 3, 1),
+            route("10.0.0.0", 8, 4, 9),
+            route("10.1.2.3", 16, 5, 9),
+            route("::", 0, 6, 0),
+        ] {
+            routes.add(route).unwrap();
+        }
+        let nic = |text: &str, by| {
+            routes.find(&ip_bytes(text.parse().unwrap()), by).map(|route: &Route| route.nic.0)
+        };
+        assert_eq!(nic("8.8.8.8", None), Some(2));
+        assert_eq!(nic("8.8.8.8", Some(NicId(1))), Some(1));
+        assert_eq!(nic("10.200.0.1", None), Some(4));
+        assert_eq!(nic("10.1.0.1", None), Some(5));
+        assert_eq!(nic("2001:db8::1", None), Some(6));
+        assert_eq!(nic("8.8.8.8", Some(NicId(6))), None);
+        assert!(routes.remove(&route("10.0.0.0", 8, 4, 9)));
+        assert!(!routes.remove(&route("10.0.0.0", 8, 4, 9)));
+        assert_eq!(routes.add(route("10.0.0.0", 33, 1, 0)), Err(Error::InvalidArgument));
+    }
 }

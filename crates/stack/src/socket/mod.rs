@@ -1,11 +1,23 @@
 //! Sockets: what they are called, what kinds there are, what goes in and out.
 
-pub mod options;
+pub(crate) mod naming;
+pub(crate) mod options;
+pub(crate) mod readiness;
+pub(crate) mod tcp;
+pub(crate) mod udp;
 
 use crate::SockAddr;
+use crate::address::is_link_local_v6;
+use crate::demux::{Binding, Hold, scope_number};
+use crate::event::Readiness;
 use crate::slab::Key;
+use crate::tcp::listener::Listener;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::fmt;
+use options::{IpSettings, TcpSettings};
 use sockeye_packet::{Instant, NicId, Payload};
+use udp::Udp;
 
 /// A socket of one stack. The id of a closed socket is never used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,4 +131,71 @@ pub struct Datagram {
     pub tos: u8,
     /// When it came in.
     pub received_at: Instant,
+}
+
+/// What every socket has, and what its kind adds.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) owner: Owner,
+    pub(crate) domain: Domain,
+    pub(crate) local: SockAddr,
+    pub(crate) peer: Option<SockAddr>,
+    /// What it holds of its local port. A connection holds for itself: it outlives its socket.
+    pub(crate) bound: Option<(Binding, Hold)>,
+    pub(crate) settings: IpSettings,
+    /// The listener in whose queue this socket waits to be accepted.
+    pub(crate) parent: Option<SocketId>,
+    /// The readiness that was last looked at: what it gains is an event.
+    pub(crate) announced: Readiness,
+    /// Whether the socket is in the ready list.
+    pub(crate) listed: bool,
+    /// connect was called and has not said yet how it went.
+    pub(crate) connecting: bool,
+    pub(crate) kind: Kind,
+}
+
+/// What a socket is at the moment.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// A datagram socket.
+    Udp(Box<Udp>),
+    /// A stream socket that neither listens nor connects.
+    Idle(Arc<TcpSettings>),
+    /// A stream socket that accepts connections.
+    Listener(Box<Listener>),
+    /// A stream socket with a connection, in whatever state.
+    Connection(Key),
+}
+
+impl Socket {
+    pub(crate) fn new(domain: Domain, owner: Owner, kind: Kind) -> Socket {
+        let local = match domain {
+            Domain::Inet => SockAddr::UNSPECIFIED_V4,
+            Domain::Inet6 => SockAddr::UNSPECIFIED_V6,
+        };
+        Socket {
+            owner,
+            domain,
+            local,
+            peer: None,
+            bound: None,
+            settings: IpSettings::default(),
+            parent: None,
+            announced: Readiness::EMPTY,
+            listed: false,
+            connecting: false,
+            kind,
+        }
+    }
+}
+
+/// The scope that the four-tuple of a flow on `nic` has: link-local addresses belong to their link.
+pub(crate) fn tuple_scope(local: &[u8; 16], remote: &[u8; 16], nic: NicId) -> u16 {
+    let needs_scope = is_link_local_v6(remote) || is_link_local_v6(local);
+    if needs_scope { scope_number(Some(nic)) } else { 0 }
+}
+
+/// An address as a socket's user sees it: link-local ones with their link.
+pub(crate) fn scoped(ip: [u8; 16], port: u16, nic: NicId) -> SockAddr {
+    SockAddr { ip, port, scope: is_link_local_v6(&ip).then_some(nic) }
 }

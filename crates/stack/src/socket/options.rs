@@ -1,8 +1,15 @@
 //! Socket options: the ones every socket has, and those of TCP.
 
+use crate::Stack;
 use crate::config::{CongestionControl, TcpConfig};
+use crate::demux::Hold;
+use crate::error::{Error, Result};
+use crate::event::Readiness;
+use crate::socket::{Domain, Kind, Socket, SocketId};
+use alloc::sync::Arc;
+use core::ops::RangeInclusive;
 use core::time::Duration;
-use sockeye_packet::NicId;
+use sockeye_packet::{Instant, NicId};
 
 /// An option with its value, as setsockopt(2) takes and getsockopt(2) gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +125,19 @@ pub enum MtuDiscover {
     Probe,
 }
 
+/// The options of every socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IpSettings {
+    pub(crate) reuse_addr: bool,
+    pub(crate) reuse_port: bool,
+    pub(crate) v6_only: bool,
+    pub(crate) broadcast: bool,
+    pub(crate) ttl: Option<u8>,
+    pub(crate) tos: u8,
+    pub(crate) nic: Option<NicId>,
+    pub(crate) mtu_discover: MtuDiscover,
+}
+
 /// The options of a stream socket that its connection acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpSettings {
@@ -147,6 +167,8 @@ pub struct TcpSettings {
     pub linger: Option<Duration>,
     /// TCP_USER_TIMEOUT; zero means the default.
     pub user_timeout: Duration,
+    /// TCP_DEFER_ACCEPT: how long a listener waits for data before it offers a connection.
+    pub defer_accept: Duration,
     /// TCP_LINGER2; none means that an orphan doesn't wait in FIN-WAIT-2 at all.
     pub fin_timeout: Option<Duration>,
     /// SO_RCVBUF, when set: the buffer then doesn't grow by itself.
@@ -178,6 +200,7 @@ impl TcpSettings {
             keep_interval: config.keep_interval,
             linger: None,
             user_timeout: Duration::ZERO,
+            defer_accept: Duration::ZERO,
             fin_timeout: Some(config.fin_timeout),
             recv_buffer: None,
             send_buffer: None,
@@ -185,5 +208,238 @@ impl TcpSettings {
             window_clamp: 0,
             not_sent_low_water: u32::MAX,
         }
+    }
+}
+
+/// TCP_KEEPIDLE and TCP_KEEPINTVL go up to this, TCP_KEEPCNT and TCP_SYNCNT to 127 (tcp(7)).
+const MAX_KEEP: Duration = Duration::from_secs(32_767);
+const MAX_COUNT: u32 = 127;
+
+impl Stack {
+    pub(crate) fn set_socket_option(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        option: SocketOption,
+    ) -> Result<()> {
+        match option {
+            SocketOption::ReuseAddr(_) | SocketOption::ReusePort(_) => self.set_sharing(id, option),
+            SocketOption::Broadcast(on) => self.change(id, |settings| settings.broadcast = on),
+            SocketOption::BindToNic(nic) => {
+                if nic.is_some_and(|nic| self.nic(nic).is_none()) {
+                    return Err(Error::NoDevice);
+                }
+                self.change(id, |settings| settings.nic = nic)
+            }
+            SocketOption::Ttl(Some(0)) | SocketOption::AcceptsConnections(_) => Err(Error::InvalidArgument),
+            SocketOption::Ttl(ttl) => self.change(id, |settings| settings.ttl = ttl),
+            // The ECN bits are TCP's.
+            SocketOption::Tos(tos) => self.change(id, |settings| settings.tos = tos & 0xfc),
+            SocketOption::MtuDiscover(mode) => self.change(id, |settings| settings.mtu_discover = mode),
+            SocketOption::V6Only(on) => {
+                let socket = self.socket_ref(id)?;
+                if socket.domain != Domain::Inet6 {
+                    return Err(Error::ProtocolOption);
+                }
+                if socket.local.port != 0 {
+                    return Err(Error::InvalidArgument);
+                }
+                self.change(id, |settings| settings.v6_only = on)
+            }
+            _ => self.set_stream_option(id, option),
+        }?;
+        self.settings_changed(now, id);
+        self.touch(id, Readiness::EMPTY);
+        Ok(())
+    }
+
+    fn change(&mut self, id: SocketId, set: impl FnOnce(&mut IpSettings)) -> Result<()> {
+        set(&mut self.socket_mut(id)?.settings);
+        Ok(())
+    }
+
+    /// SO_REUSEADDR and SO_REUSEPORT count from now on also for a socket that is bound already.
+    fn set_sharing(&mut self, id: SocketId, option: SocketOption) -> Result<()> {
+        let Stack { sockets, io, .. } = self;
+        let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
+        match option {
+            SocketOption::ReuseAddr(on) => socket.settings.reuse_addr = on,
+            SocketOption::ReusePort(on) => socket.settings.reuse_port = on,
+            _ => {}
+        }
+        if let Some((binding, hold)) = socket.bound {
+            let changed = Hold { listening: hold.listening, ..socket.hold(hold.explicit) };
+            io.demux.change(binding, hold, changed);
+            socket.bound = Some((binding, changed));
+        }
+        Ok(())
+    }
+
+    /// Options that a stream's connection acts on. Datagram sockets know the first few, too.
+    fn set_stream_option(&mut self, id: SocketId, option: SocketOption) -> Result<()> {
+        let (recv, send) = (self.io.config.tcp.recv_buffer, self.io.config.tcp.send_buffer);
+        let defaults = self.io.tcp_defaults.clone();
+        let socket = self.sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
+        let settings = match &mut socket.kind {
+            Kind::Udp(udp) => {
+                match option {
+                    SocketOption::RecvBuffer(bytes) => udp.recv_limit = bytes.clamp(LEAST_BUFFER, recv.max),
+                    SocketOption::SendBuffer(bytes) => udp.send_limit = bytes.clamp(LEAST_BUFFER, send.max),
+                    // Kept by the kernel, of no effect on datagrams.
+                    SocketOption::KeepAlive(_)
+                    | SocketOption::Linger(_)
+                    | SocketOption::OobInline(_)
+                    | SocketOption::RecvLowWater(_) => {}
+                    _ => return Err(Error::ProtocolOption),
+                }
+                return Ok(());
+            }
+            Kind::Idle(settings) => settings,
+            Kind::Listener(listener) => &mut listener.settings,
+            Kind::Connection(key) => &mut self.connections.get_mut(*key).ok_or(Error::BadSocket)?.settings,
+        };
+        let mut changed = TcpSettings::clone(settings);
+        changed.set(option, &defaults, recv.min..=recv.max, send.min..=send.max)?;
+        if changed != **settings {
+            *settings = Arc::new(changed);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn socket_option(&self, id: SocketId, name: OptionName) -> Result<SocketOption> {
+        let socket = self.socket_ref(id)?;
+        let settings = &socket.settings;
+        Ok(match name {
+            OptionName::ReuseAddr => SocketOption::ReuseAddr(settings.reuse_addr),
+            OptionName::ReusePort => SocketOption::ReusePort(settings.reuse_port),
+            OptionName::Broadcast => SocketOption::Broadcast(settings.broadcast),
+            OptionName::BindToNic => SocketOption::BindToNic(settings.nic),
+            OptionName::Ttl => SocketOption::Ttl(Some(settings.ttl.unwrap_or(self.io.config.default_ttl))),
+            OptionName::Tos => SocketOption::Tos(settings.tos),
+            OptionName::MtuDiscover => SocketOption::MtuDiscover(settings.mtu_discover),
+            OptionName::V6Only if socket.domain == Domain::Inet6 => SocketOption::V6Only(settings.v6_only),
+            OptionName::V6Only => return Err(Error::ProtocolOption),
+            OptionName::AcceptsConnections => {
+                SocketOption::AcceptsConnections(matches!(socket.kind, Kind::Listener(_)))
+            }
+            _ => return self.stream_option(socket, name),
+        })
+    }
+
+    fn stream_option(&self, socket: &Socket, name: OptionName) -> Result<SocketOption> {
+        let config = &self.io.config.tcp;
+        let (settings, connection) = match &socket.kind {
+            Kind::Udp(udp) => {
+                return Ok(match name {
+                    OptionName::RecvBuffer => SocketOption::RecvBuffer(udp.recv_limit),
+                    OptionName::SendBuffer => SocketOption::SendBuffer(udp.send_limit),
+                    OptionName::KeepAlive => SocketOption::KeepAlive(false),
+                    OptionName::Linger => SocketOption::Linger(None),
+                    OptionName::OobInline => SocketOption::OobInline(false),
+                    OptionName::RecvLowWater => SocketOption::RecvLowWater(1),
+                    _ => return Err(Error::ProtocolOption),
+                });
+            }
+            Kind::Idle(settings) => (settings, None),
+            Kind::Listener(listener) => (&listener.settings, None),
+            Kind::Connection(key) => {
+                let tcb = self.connections.get(*key).ok_or(Error::BadSocket)?;
+                (&tcb.settings, Some(&tcb.connection))
+            }
+        };
+        let max_segment = match connection {
+            Some(connection) => connection.max_segment(),
+            None => settings.max_segment.unwrap_or(536),
+        };
+        settings.get(name, max_segment, config).ok_or(Error::ProtocolOption)
+    }
+}
+
+/// The least that SO_RCVBUF and SO_SNDBUF of a datagram socket can be, as Linux has it.
+const LEAST_BUFFER: usize = 2304;
+
+impl TcpSettings {
+    fn set(
+        &mut self,
+        option: SocketOption,
+        defaults: &TcpSettings,
+        recv: RangeInclusive<usize>,
+        send: RangeInclusive<usize>,
+    ) -> Result<()> {
+        let keep = |time: Duration| {
+            let valid = (Duration::from_secs(1)..=MAX_KEEP).contains(&time);
+            if valid { Ok(time) } else { Err(Error::InvalidArgument) }
+        };
+        match option {
+            SocketOption::KeepAlive(on) => self.keep_alive = on,
+            SocketOption::Linger(linger) => self.linger = linger,
+            SocketOption::OobInline(on) => self.oob_inline = on,
+            SocketOption::RecvBuffer(size) => {
+                self.recv_buffer = Some(size.clamp(*recv.start(), *recv.end()) as u32);
+            }
+            SocketOption::SendBuffer(size) => {
+                self.send_buffer = Some(size.clamp(*send.start(), *send.end()) as u32);
+            }
+            SocketOption::RecvLowWater(bytes) => self.recv_low_water = bytes.max(1),
+            SocketOption::NoDelay(on) => self.no_delay = on,
+            SocketOption::Cork(on) => self.cork = on,
+            SocketOption::QuickAck(on) => self.quick_ack = on,
+            SocketOption::MaxSegment(0) => self.max_segment = None,
+            SocketOption::MaxSegment(mss) if (88..=32_767).contains(&mss) => self.max_segment = Some(mss),
+            SocketOption::UserTimeout(time) => self.user_timeout = time,
+            SocketOption::KeepIdle(time) => self.keep_idle = keep(time)?,
+            SocketOption::KeepInterval(time) => self.keep_interval = keep(time)?,
+            SocketOption::KeepCount(count) if (1..=MAX_COUNT).contains(&count) => self.keep_count = count,
+            SocketOption::SynCount(count) if (1..=MAX_COUNT as u8).contains(&count) => {
+                self.syn_retries = count;
+            }
+            SocketOption::DeferAccept(time) => self.defer_accept = time,
+            SocketOption::FinTimeout(time) => {
+                // As the kernel: zero is the default, and nothing is longer than two minutes.
+                self.fin_timeout = match time {
+                    Some(Duration::ZERO) => defaults.fin_timeout,
+                    Some(time) if time > Duration::from_secs(120) => return Err(Error::InvalidArgument),
+                    time => time,
+                };
+            }
+            SocketOption::WindowClamp(bytes) => self.window_clamp = bytes,
+            SocketOption::NotSentLowWater(bytes) => {
+                self.not_sent_low_water = if bytes == 0 { u32::MAX } else { bytes };
+            }
+            SocketOption::Congestion(control) => self.congestion = control,
+            _ => return Err(Error::InvalidArgument),
+        }
+        Ok(())
+    }
+
+    fn get(&self, name: OptionName, max_segment: u16, config: &TcpConfig) -> Option<SocketOption> {
+        let size = |set: Option<u32>, default: usize| set.map_or(default, |bytes| bytes as usize);
+        Some(match name {
+            OptionName::KeepAlive => SocketOption::KeepAlive(self.keep_alive),
+            OptionName::Linger => SocketOption::Linger(self.linger),
+            OptionName::OobInline => SocketOption::OobInline(self.oob_inline),
+            OptionName::RecvBuffer => {
+                SocketOption::RecvBuffer(size(self.recv_buffer, config.recv_buffer.default))
+            }
+            OptionName::SendBuffer => {
+                SocketOption::SendBuffer(size(self.send_buffer, config.send_buffer.default))
+            }
+            OptionName::RecvLowWater => SocketOption::RecvLowWater(self.recv_low_water),
+            OptionName::NoDelay => SocketOption::NoDelay(self.no_delay),
+            OptionName::Cork => SocketOption::Cork(self.cork),
+            OptionName::QuickAck => SocketOption::QuickAck(self.quick_ack),
+            OptionName::MaxSegment => SocketOption::MaxSegment(max_segment),
+            OptionName::UserTimeout => SocketOption::UserTimeout(self.user_timeout),
+            OptionName::KeepIdle => SocketOption::KeepIdle(self.keep_idle),
+            OptionName::KeepInterval => SocketOption::KeepInterval(self.keep_interval),
+            OptionName::KeepCount => SocketOption::KeepCount(self.keep_count),
+            OptionName::SynCount => SocketOption::SynCount(self.syn_retries),
+            OptionName::DeferAccept => SocketOption::DeferAccept(self.defer_accept),
+            OptionName::FinTimeout => SocketOption::FinTimeout(self.fin_timeout),
+            OptionName::WindowClamp => SocketOption::WindowClamp(self.window_clamp),
+            OptionName::NotSentLowWater => SocketOption::NotSentLowWater(self.not_sent_low_water),
+            OptionName::Congestion => SocketOption::Congestion(self.congestion),
+            _ => return None,
+        })
     }
 }

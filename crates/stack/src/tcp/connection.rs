@@ -465,6 +465,11 @@ impl Connection {
         self.timers.next()
     }
 
+    /// Whether an octet with this sequence number was sent and is not acknowledged.
+    pub(crate) fn has_in_flight(&self, seq: SeqNumber) -> bool {
+        seq.in_window(self.snd_una, self.snd_nxt.since(self.snd_una))
+    }
+
     /// What its socket is ready for.
     pub(crate) fn readiness(&self, settings: &TcpSettings) -> Readiness {
         let mut ready = Readiness::EMPTY;

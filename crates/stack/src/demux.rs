@@ -1,0 +1,143 @@
+//! Who a packet is for: connections by their four-tuple, listeners and datagram sockets by their port.
+//!
+//! Both tables are keyed by SipHash-1-3 with a key from the stack's seed, so that a peer can't choose
+//! packets that collide. They hold ids only. A local port is held by everything that uses it (sockets,
+//! connections without a socket, TIME-WAIT records), counted per local address, so that bind's conflict
+//! rules (socket(7), ip(7), ipv6(7)) cost nothing per connection. Ports are picked as RFC 6056 §3.3.4 says.
+
+mod ports;
+
+pub(crate) use ports::{Binding, Hold, port_range};
+
+use crate::SocketId;
+use crate::slab::Key;
+use core::hash::Hasher;
+use hashbrown::HashTable;
+use ports::Port;
+use siphasher::sip::SipHasher13;
+use sockeye_packet::{NicId, Rng};
+
+/// A transport protocol with ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(crate) enum Proto {
+    Tcp = 6,
+    Udp = 17,
+}
+
+/// Both ends of a connection. `scope` is that of link-local addresses: interface number plus one, or 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tuple {
+    pub(crate) local: [u8; 16],
+    pub(crate) remote: [u8; 16],
+    pub(crate) local_port: u16,
+    pub(crate) remote_port: u16,
+    pub(crate) scope: u16,
+    pub(crate) proto: Proto,
+}
+
+/// Who owns a four-tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Connection(Key),
+    HalfOpen(Key),
+    TimeWait(Key),
+    Datagram(SocketId),
+}
+
+/// The number that stands for an interface in keys; 0 stands for any.
+pub(crate) fn scope_number(nic: Option<NicId>) -> u16 {
+    nic.map_or(0, |nic| nic.0.saturating_add(1))
+}
+
+/// The tables.
+#[derive(Debug)]
+pub(crate) struct Demux {
+    key: [u64; 2],
+    tuples: HashTable<(Tuple, Target)>,
+    ports: HashTable<Port>,
+    /// Counters of RFC 6056's algorithm 4, so that consecutive connections take different ports.
+    next_port: [u16; 64],
+}
+
+impl Demux {
+    /// Bytes that one four-tuple takes, at the table's lowest fill after it grew.
+    #[cfg(test)]
+    pub(crate) const TUPLE_BYTES: usize = (size_of::<(Tuple, Target)>() + 1) * 16 / 7;
+
+    pub(crate) fn new(rng: &mut Rng) -> Demux {
+        Demux {
+            key: [rng.next_u64(), rng.next_u64()],
+            tuples: HashTable::new(),
+            ports: HashTable::new(),
+            next_port: core::array::from_fn(|_| rng.next_u32() as u16),
+        }
+    }
+
+    /// The owner of a four-tuple.
+    pub(crate) fn find(&self, tuple: &Tuple) -> Option<Target> {
+        self.tuples.find(hash_tuple(self.key, tuple), |(key, _)| key == tuple).map(|(_, target)| *target)
+    }
+
+    /// Gives a four-tuple an owner; says whether it was free.
+    pub(crate) fn insert(&mut self, tuple: Tuple, target: Target) -> bool {
+        let (hash, key) = (hash_tuple(self.key, &tuple), self.key);
+        if self.tuples.find(hash, |(other, _)| *other == tuple).is_some() {
+            return false;
+        }
+        self.tuples.insert_unique(hash, (tuple, target), |(other, _)| hash_tuple(key, other));
+        true
+    }
+
+    /// Hands a four-tuple from one owner to another; nothing happens when `from` doesn't own it.
+    pub(crate) fn replace(&mut self, tuple: &Tuple, from: Target, to: Target) {
+        let hash = hash_tuple(self.key, tuple);
+        if let Some((_, target)) = self.tuples.find_mut(hash, |(key, target)| key == tuple && *target == from)
+        {
+            *target = to;
+        }
+    }
+
+    /// Frees a four-tuple if `target` owns it.
+    pub(crate) fn remove(&mut self, tuple: &Tuple, target: Target) {
+        let hash = hash_tuple(self.key, tuple);
+        if let Ok(entry) = self.tuples.find_entry(hash, |(key, owner)| key == tuple && *owner == target) {
+            entry.remove();
+        }
+    }
+
+    /// A hash of a flow that peers can't predict.
+    pub(crate) fn flow_hash(&self, tuple: &Tuple) -> u64 {
+        hash_tuple(self.key, tuple)
+    }
+
+    /// Where RFC 6056's algorithm 4 starts to look for a port, for a connection to `tuple`'s remote end.
+    /// The tuple's own port doesn't count.
+    pub(crate) fn first_port_offset(&mut self, tuple: &Tuple) -> u64 {
+        let hash = hash_tuple(self.key, &Tuple { local_port: 0, ..*tuple });
+        let counter = &mut self.next_port[(hash >> 58) as usize];
+        *counter = counter.wrapping_add(1);
+        (hash & 0xffff_ffff) + u64::from(*counter)
+    }
+}
+
+fn hash_tuple(key: [u64; 2], tuple: &Tuple) -> u64 {
+    let mut bytes = [0; 40];
+    bytes[..16].copy_from_slice(&tuple.local);
+    bytes[16..32].copy_from_slice(&tuple.remote);
+    bytes[32..34].copy_from_slice(&tuple.local_port.to_le_bytes());
+    bytes[34..36].copy_from_slice(&tuple.remote_port.to_le_bytes());
+    bytes[36..38].copy_from_slice(&tuple.scope.to_le_bytes());
+    bytes[38] = tuple.proto as u8;
+    sip(key, &bytes)
+}
+
+/// SipHash-1-3 of some bytes.
+pub(crate) fn sip(key: [u64; 2], bytes: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(key[0], key[1]);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

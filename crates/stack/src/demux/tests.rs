@@ -1,0 +1,136 @@
+use super::*;
+use crate::address::map_v4;
+use crate::slab::Slab;
+use alloc::vec::Vec;
+
+const V4_ANY: [u8; 16] = map_v4([0; 4]);
+const V6_ANY: [u8; 16] = [0; 16];
+const A: [u8; 16] = map_v4([10, 0, 0, 1]);
+const B: [u8; 16] = map_v4([10, 0, 0, 2]);
+
+fn demux() -> (Demux, Rng) {
+    let mut rng = Rng::from_u64(1);
+    (Demux::new(&mut rng), rng)
+}
+
+fn binding(ip: [u8; 16], port: u16) -> Binding {
+    Binding { proto: Proto::Tcp, ip, port, scope: 0, dual: false }
+}
+
+fn ids(count: usize) -> Vec<SocketId> {
+    let mut slab = Slab::default();
+    (0..count).map(|_| SocketId(slab.insert(()))).collect()
+}
+
+const PLAIN: Hold = Hold { reuse_addr: false, reuse_port: false, listening: false, explicit: true, uid: 1 };
+const REUSE: Hold = Hold { reuse_addr: true, ..PLAIN };
+const SHARE: Hold = Hold { reuse_port: true, ..PLAIN };
+
+#[test]
+fn tuples_have_one_owner_each() {
+    let (mut demux, _) = demux();
+    let key = ids(2);
+    let tuple = Tuple { local: A, remote: B, local_port: 80, remote_port: 4000, scope: 0, proto: Proto::Udp };
+    assert!(demux.insert(tuple, Target::Datagram(key[0])));
+    assert!(!demux.insert(tuple, Target::Datagram(key[1])));
+    demux.remove(&tuple, Target::Datagram(key[1]));
+    assert_eq!(demux.find(&tuple), Some(Target::Datagram(key[0])));
+    demux.replace(&tuple, Target::Datagram(key[0]), Target::Datagram(key[1]));
+    assert_eq!(demux.find(&tuple), Some(Target::Datagram(key[1])));
+    assert_eq!(demux.find(&Tuple { proto: Proto::Tcp, ..tuple }), None);
+    demux.remove(&tuple, Target::Datagram(key[1]));
+    assert_eq!(demux.find(&tuple), None);
+}
+
+#[test]
+fn wildcards_overlap_by_family() {
+    let dual = Binding { dual: true, ..binding(V6_ANY, 80) };
+    let cases = [
+        (binding(V4_ANY, 80), binding(A, 80), false),
+        (binding(A, 80), binding(B, 80), true),
+        (binding(V4_ANY, 80), binding(V6_ANY, 80), true),
+        (binding(V4_ANY, 80), dual, false),
+        (binding(A, 80), dual, false),
+        (dual, binding([1; 16], 80), false),
+        (binding(V4_ANY, 80), binding(V4_ANY, 81), true),
+        (Binding { scope: 1, ..binding(V4_ANY, 80) }, Binding { scope: 2, ..binding(V4_ANY, 80) }, true),
+        (Binding { scope: 1, ..binding(V4_ANY, 80) }, binding(V4_ANY, 80), false),
+    ];
+    for (first, second, free) in cases {
+        let (mut demux, _) = demux();
+        demux.hold(first, PLAIN);
+        assert_eq!(demux.is_free(&second, PLAIN), free, "{first:?} then {second:?}");
+    }
+}
+
+#[test]
+fn sharing_needs_the_option_on_all_holders() {
+    let listening = Hold { listening: true, ..REUSE };
+    let other_user = Hold { uid: 2, ..SHARE };
+    let cases = [
+        (PLAIN, REUSE, false),
+        (REUSE, PLAIN, false),
+        (REUSE, REUSE, true),
+        (listening, REUSE, false),
+        (SHARE, SHARE, true),
+        (SHARE, other_user, false),
+        (SHARE, PLAIN, false),
+    ];
+    for (first, second, free) in cases {
+        let (mut demux, _) = demux();
+        demux.hold(binding(A, 80), first);
+        assert_eq!(demux.is_free(&binding(A, 80), second), free, "{first:?} then {second:?}");
+        demux.release(&binding(A, 80), first);
+        assert!(demux.is_free(&binding(A, 80), PLAIN));
+    }
+}
+
+#[test]
+fn the_closest_binding_gets_the_packet() {
+    let (mut demux, _) = demux();
+    let id = ids(4);
+    let dual = Binding { dual: true, ..binding(V6_ANY, 80) };
+    for (binding, id) in [dual, binding(V4_ANY, 80), binding(A, 80)].into_iter().zip(&id) {
+        demux.hold(binding, REUSE);
+        demux.join(binding, *id);
+    }
+    let to = |demux: &Demux, ip| demux.member(Proto::Tcp, &ip, 80, 1, || 0);
+    assert_eq!(to(&demux, A), Some(id[2]));
+    assert_eq!(to(&demux, B), Some(id[1]));
+    assert_eq!(to(&demux, [1; 16]), Some(id[0]));
+    demux.leave(&binding(A, 80), id[2]);
+    assert_eq!(to(&demux, A), Some(id[1]));
+    assert_eq!(demux.member(Proto::Udp, &A, 80, 1, || 0), None);
+}
+
+#[test]
+fn shared_ports_spread_flows() {
+    let (mut demux, _) = demux();
+    let id = ids(4);
+    for id in &id {
+        demux.hold(binding(V4_ANY, 80), SHARE);
+        demux.join(binding(V4_ANY, 80), *id);
+    }
+    let mut hits = [0; 4];
+    for flow in 0..1000_u64 {
+        let chosen = demux.member(Proto::Tcp, &A, 80, 1, || sip([1, 2], &flow.to_le_bytes())).unwrap();
+        hits[id.iter().position(|id| *id == chosen).unwrap()] += 1;
+    }
+    assert!(hits.iter().all(|hits| (150..350).contains(hits)), "{hits:?}");
+}
+
+#[test]
+fn picked_ports_are_free_and_run_out() {
+    let (mut demux, mut rng) = demux();
+    let mut ports = Vec::new();
+    for _ in 0..16 {
+        let port = demux.pick_port(&binding(A, 0), SHARE, &(100..=115), &mut rng).unwrap();
+        demux.hold(binding(A, port), SHARE);
+        ports.push(port);
+    }
+    let (first, mut sorted) = (ports.clone(), ports);
+    sorted.sort_unstable();
+    assert_eq!(sorted, (100..=115).collect::<Vec<_>>());
+    assert_ne!(first, sorted, "ports are to be unpredictable");
+    assert!(demux.pick_port(&binding(A, 0), SHARE, &(100..=115), &mut rng).is_err());
+}

@@ -1,0 +1,225 @@
+//! All of a host but its sockets: interfaces, routes, timers, tables, queues, memory and randomness.
+//!
+//! Helpers take `&mut Io` next to the socket they work on, so that nothing borrows the whole stack.
+//! Everything here holds ids of sockets and connections, never the things themselves.
+
+use crate::demux::{Demux, sip};
+use crate::event::WakeReason;
+use crate::ip::address::Addresses;
+use crate::ip::pmtu::PathMtus;
+use crate::ip::reassembly::Reassembly;
+use crate::ip::route::{NicConfig, Routes};
+use crate::slab::{Key, Slab};
+use crate::socket::options::TcpSettings;
+use crate::tcp::half_open::HalfOpen;
+use crate::tcp::isn::Secrets;
+use crate::tcp::time_wait::TimeWait;
+use crate::wheel::Wheel;
+use crate::{Config, SocketId};
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+use sockeye_packet::{Batch, Budget, Instant, NicId, Packet, Rng};
+
+/// Most packets that wait in an interface's queue of replies; more are dropped, as a full device does.
+const REPLIES: usize = 1024;
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    Connection(Key),
+    HalfOpen(Key),
+    TimeWait(Key),
+    Reassembly(Key),
+}
+
+impl Token {
+    pub(crate) fn reason(self) -> WakeReason {
+        match self {
+            Token::Connection(_) => WakeReason::Connection,
+            Token::HalfOpen(_) => WakeReason::HalfOpen,
+            Token::TimeWait(_) => WakeReason::TimeWait,
+            Token::Reassembly(_) => WakeReason::Reassembly,
+        }
+    }
+}
+
+/// Who has something to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dirty {
+    Connection(Key),
+    Datagram(SocketId),
+}
+
+/// One interface.
+#[derive(Debug)]
+pub(crate) struct Nic {
+    pub(crate) config: NicConfig,
+    /// Who has something to send by it, in turn; nobody is listed twice.
+    pub(crate) dirty: VecDeque<Dirty>,
+    /// Packets that belong to no socket: resets, SYN-ACKs, ICMP.
+    pub(crate) replies: VecDeque<Packet>,
+}
+
+/// What was dropped, and why; for tests and tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Packets taken in.
+    pub received: u64,
+    /// Packets handed out, to links and to the loopback.
+    pub sent: u64,
+    /// Dropped: not an IP packet, or lengths that don't agree.
+    pub bad_header: u64,
+    /// Dropped: a wrong checksum.
+    pub bad_checksum: u64,
+    /// Dropped: addresses that can't be on the wire there.
+    pub bad_address: u64,
+    /// Dropped: for another host.
+    pub not_for_us: u64,
+    /// Not delivered: nobody there.
+    pub no_socket: u64,
+    /// Dropped: a datagram for a full socket, a SYN for a full listener, a packet for a full queue.
+    pub overflow: u64,
+    /// Dropped: fragments that overlap, don't fit or weren't completed in time.
+    pub fragments: u64,
+    /// SYN cookies sent.
+    pub cookies_sent: u64,
+    /// Acknowledgments that looked like a SYN cookie's and weren't.
+    pub cookies_bad: u64,
+}
+
+/// All of a host but its sockets.
+#[derive(Debug)]
+pub(crate) struct Io {
+    pub(crate) config: Config,
+    /// What new stream sockets start with.
+    pub(crate) tcp_defaults: Arc<TcpSettings>,
+    pub(crate) nics: Vec<Nic>,
+    pub(crate) addresses: Addresses,
+    pub(crate) routes: Routes,
+    pub(crate) pmtu: PathMtus,
+    pub(crate) reassembly: Reassembly,
+    pub(crate) wheel: Wheel<Token>,
+    pub(crate) demux: Demux,
+    /// Sockets whose readiness gained something and that nobody asked about yet.
+    pub(crate) ready: VecDeque<SocketId>,
+    pub(crate) budget: Budget,
+    pub(crate) rng: Rng,
+    pub(crate) secrets: Secrets,
+    pub(crate) half_open: Slab<HalfOpen>,
+    pub(crate) time_wait: Slab<TimeWait>,
+    pub(crate) icmp_limit: RateLimit,
+    pub(crate) orphans: usize,
+    /// The batch in which packets to the host itself move.
+    pub(crate) loopback: Batch,
+    pub(crate) counters: Counters,
+}
+
+impl Io {
+    pub(crate) fn new(config: Config, seed: [u8; 32]) -> Io {
+        let mut rng = Rng::new(seed);
+        let loopback = NicConfig { mtu: 65_535, ..NicConfig::memory(String::from("lo"), 65_535) };
+        let icmp_limit = RateLimit::new(config.icmp_rate);
+        let mut io = Io {
+            tcp_defaults: Arc::new(TcpSettings::new(&config.tcp)),
+            nics: Vec::new(),
+            addresses: Addresses::default(),
+            routes: Routes::default(),
+            pmtu: PathMtus::new(rng.next_u64()),
+            reassembly: Reassembly::new(&mut rng),
+            wheel: Wheel::new(),
+            demux: Demux::new(&mut rng),
+            ready: VecDeque::new(),
+            budget: Budget::new(config.memory),
+            secrets: Secrets::new(&mut rng),
+            rng,
+            half_open: Slab::default(),
+            time_wait: Slab::default(),
+            icmp_limit,
+            orphans: 0,
+            loopback: Batch::default(),
+            counters: Counters::default(),
+            config,
+        };
+        io.push_nic(loopback);
+        io
+    }
+
+    pub(crate) fn push_nic(&mut self, config: NicConfig) {
+        self.nics.push(Nic { config, dirty: VecDeque::new(), replies: VecDeque::new() });
+    }
+
+    pub(crate) fn nic(&self, nic: NicId) -> &Nic {
+        // An id that was never given out stands for the loopback, where its packets go nowhere.
+        self.nics.get(usize::from(nic.0)).unwrap_or(&self.nics[0])
+    }
+
+    /// Queues a packet that belongs to no socket.
+    pub(crate) fn reply(&mut self, nic: NicId, packet: Packet) {
+        let Some(nic) = self.nics.get_mut(usize::from(nic.0)) else { return };
+        if nic.replies.len() < REPLIES {
+            nic.replies.push_back(packet);
+        } else {
+            self.counters.overflow += 1;
+        }
+    }
+
+    /// Notes that somebody has something to send. The caller sees to it that nobody is noted twice.
+    pub(crate) fn mark_dirty(&mut self, nic: NicId, who: Dirty) {
+        if let Some(nic) = self.nics.get_mut(usize::from(nic.0)) {
+            nic.dirty.push_back(who);
+        }
+    }
+
+    /// A keyed hash of a flow, for links with several queues.
+    pub(crate) fn label(&self, bytes: &[u8]) -> u64 {
+        sip(self.secrets.flow, bytes)
+    }
+}
+
+/// A token bucket that holds one second's worth.
+#[derive(Debug)]
+pub(crate) struct RateLimit {
+    per_second: u64,
+    /// Nanoseconds of credit.
+    credit: u64,
+    last: Instant,
+}
+
+impl RateLimit {
+    pub(crate) fn new(per_second: u32) -> RateLimit {
+        RateLimit { per_second: per_second.into(), credit: 1_000_000_000, last: Instant::ZERO }
+    }
+
+    /// Takes one if there is one.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        let elapsed = now.saturating_since(self.last);
+        self.last = self.last.max(now);
+        let elapsed = u64::try_from(elapsed.min(Duration::from_secs(1)).as_nanos()).unwrap_or(0);
+        self.credit = (self.credit + elapsed).min(1_000_000_000);
+        let Some(cost) = 1_000_000_000_u64.checked_div(self.per_second) else { return false };
+        let allowed = self.credit >= cost;
+        if allowed {
+            self.credit -= cost;
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_limit_allows_a_burst_and_then_its_rate() {
+        let mut limit = RateLimit::new(10);
+        let count = |limit: &mut RateLimit, now| (0..100).filter(|_| limit.take(now)).count();
+        assert_eq!(count(&mut limit, Instant::from_millis(5)), 10);
+        assert_eq!(count(&mut limit, Instant::from_millis(305)), 3);
+        assert_eq!(count(&mut limit, Instant::from_millis(9000)), 10);
+        assert!(!RateLimit::new(0).take(Instant::ZERO));
+    }
+}

@@ -1,0 +1,253 @@
+//! ICMP and `ICMPv6` (RFC 792, RFC 1122 §3.2.2, RFC 4443): echo, errors sent, errors taken in.
+//!
+//! An error that comes in is believed only as far as it quotes a packet that a socket of ours can have
+//! sent (RFC 5927). Errors that go out are limited in rate and never answer an error or a broadcast.
+
+use crate::Stack;
+use crate::address::{ip_bytes, v4_bytes};
+use crate::demux::{Proto, Target, Tuple};
+use crate::error::Error;
+use crate::io::Io;
+use crate::ip::address::Cast;
+use crate::ip::input::Ingress;
+use crate::ip::output::IpParams;
+use crate::ip::pmtu::{LEAST_V4, LEAST_V6};
+use crate::socket::tuple_scope;
+use sockeye_packet::{Chunk, Instant, Packet, Payload};
+use sockeye_wire::{Icmpv4, Icmpv6, Protocol, Quoted};
+
+/// RFC 1812 §4.3.2.3: an IPv4 error is at most this long.
+const ERROR_V4: usize = 576;
+/// RFC 4443 §2.4 (c): an IPv6 error is at most this long.
+const ERROR_V6: usize = 1280;
+
+/// What is wrong with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Complaint {
+    /// Nobody speaks this protocol here.
+    Protocol,
+    /// Nobody has this port here.
+    Port,
+    /// IPv6: a header field or option that can't be processed.
+    Parameter { code: u8, pointer: u32 },
+}
+
+/// What an ICMP error says to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unreachable {
+    pub(crate) error: Error,
+    /// Trying again is no use.
+    pub(crate) hard: bool,
+    /// The packet was too big for a link with this MTU (0: not said).
+    pub(crate) mtu: Option<u32>,
+}
+
+impl Io {
+    /// Answers a packet with an ICMP error, where that is allowed.
+    pub(crate) fn complain(&mut self, now: Instant, ingress: &Ingress, packet: &Packet, what: Complaint) {
+        // RFC 1122 §3.2.2, RFC 4443 §2.4 (e).
+        let later_fragment = ingress.fragment.is_some_and(|fragment| fragment.offset != 0);
+        if ingress.cast != Cast::Unicast || later_fragment || is_icmp_error(ingress, packet) {
+            return;
+        }
+        if !self.icmp_limit.take(now) {
+            return;
+        }
+        let mut header = [0; 8];
+        if ingress.v4 {
+            let code = match what {
+                Complaint::Protocol => Icmpv4::PROTOCOL_UNREACHABLE,
+                Complaint::Port => Icmpv4::PORT_UNREACHABLE,
+                Complaint::Parameter { .. } => return,
+            };
+            header[..2].copy_from_slice(&[3, code]);
+        } else {
+            let message = match what {
+                Complaint::Protocol => Icmpv6::ParameterProblem { code: 1, pointer: next_header_at(packet) },
+                Complaint::Port => Icmpv6::Unreachable { code: Icmpv6::PORT_UNREACHABLE },
+                Complaint::Parameter { code, pointer } => Icmpv6::ParameterProblem { code, pointer },
+            };
+            message.emit(&mut header);
+        }
+        let ip = self.answer_params(ingress, 0);
+        let room = if ingress.v4 { ERROR_V4 } else { ERROR_V6 } - ip.header_len() - header.len();
+        let mut quoted = Payload::from(Chunk::copy_from(&packet.head));
+        quoted.extend(packet.payload.slice(0, packet.payload.len().min(room.saturating_sub(quoted.len()))));
+        let answer = self.icmp_packet(ingress.nic, &ip, header, quoted);
+        self.reply(ingress.nic, answer);
+    }
+
+    /// The header of an answer: back to where the packet came from.
+    fn answer_params(&self, ingress: &Ingress, tos: u8) -> IpParams {
+        let protocol = if ingress.v4 { Protocol::ICMP } else { Protocol::ICMPV6 };
+        IpParams {
+            src: ingress.dst,
+            dst: ingress.src,
+            protocol,
+            ttl: self.config.default_ttl,
+            tos,
+            dont_fragment: false,
+            flow_label: 0,
+        }
+    }
+}
+
+/// Whether the packet is itself an ICMP error, or might be one.
+fn is_icmp_error(ingress: &Ingress, packet: &Packet) -> bool {
+    let message = &packet.head[ingress.transport.min(packet.head.len())..];
+    match (ingress.protocol, ingress.v4) {
+        (Protocol::ICMP, true) => Icmpv4::parse(message).is_ok_and(|(icmp, _)| icmp.is_error()),
+        (Protocol::ICMPV6, false) => Icmpv6::parse(message).is_ok_and(|(icmp, _)| icmp.is_error()),
+        _ => false,
+    }
+}
+
+/// Where the number of the protocol that nobody speaks stands in an IPv6 packet.
+fn next_header_at(packet: &Packet) -> u32 {
+    let (mut at, mut next, mut start) = (6_usize, packet.head[6], 40_usize);
+    while matches!(next, 0 | 43 | 44 | 60) {
+        let Some([following, len]) = packet.head.get(start..start + 2) else { break };
+        let skip = if next == 44 { 8 } else { 8 + usize::from(*len) * 8 };
+        (at, next, start) = (start, *following, start + skip);
+    }
+    at as u32
+}
+
+impl Stack {
+    /// Takes in an ICMP message whose checksum is right.
+    pub(crate) fn icmp_input(&mut self, now: Instant, ingress: &Ingress, packet: Packet) {
+        let message = &packet.head[ingress.transport..];
+        let told = if ingress.v4 {
+            match Icmpv4::parse(message) {
+                Ok((Icmpv4::EchoRequest { id, seq }, _)) => {
+                    return self.echo(ingress, [0, id, seq], packet);
+                }
+                Ok((icmp, _)) => told_v4(icmp),
+                Err(_) => None,
+            }
+        } else {
+            match Icmpv6::parse(message) {
+                Ok((Icmpv6::EchoRequest { id, seq }, _)) => {
+                    return self.echo(ingress, [129, id, seq], packet);
+                }
+                Ok((icmp, _)) => told_v6(icmp),
+                Err(_) => None,
+            }
+        };
+        let Some(told) = told else { return };
+        // What is quoted may lie in several chunks; its headers are all that matter.
+        let quoted = packet.payload.slice(0, packet.payload.len().min(256)).into_chunk();
+        if let Ok(quoted) = Quoted::parse(&quoted) {
+            self.deliver_error(now, ingress, &quoted, told);
+        }
+    }
+
+    /// RFC 1122 §3.2.2.6, RFC 4443 §4.2: the answer carries all data of the request.
+    fn echo(&mut self, ingress: &Ingress, [kind, id, seq]: [u16; 3], packet: Packet) {
+        if ingress.cast != Cast::Unicast || !self.io.config.answer_echo {
+            return;
+        }
+        let mut header = [0; 8];
+        header[0] = kind as u8;
+        header[4..6].copy_from_slice(&id.to_be_bytes());
+        header[6..8].copy_from_slice(&seq.to_be_bytes());
+        let ip = self.io.answer_params(ingress, ingress.tos_ecn & 0xfc);
+        let Packet { payload, .. } = packet;
+        let reply = self.io.icmp_packet(ingress.nic, &ip, header, payload);
+        let mtu = self.io.nic(ingress.nic).config.mtu as usize;
+        for packet in self.io.fragment(reply, mtu) {
+            self.io.reply(ingress.nic, packet);
+        }
+    }
+
+    /// Tells an error to the socket whose packet it quotes.
+    fn deliver_error(&mut self, now: Instant, ingress: &Ingress, quoted: &Quoted, told: Unreachable) {
+        let proto = match quoted.protocol {
+            Protocol::TCP => Proto::Tcp,
+            Protocol::UDP => Proto::Udp,
+            _ => return,
+        };
+        let (local, remote) = (ip_bytes(quoted.src), ip_bytes(quoted.dst));
+        let tuple = Tuple {
+            local,
+            remote,
+            local_port: quoted.src_port(),
+            remote_port: quoted.dst_port(),
+            scope: tuple_scope(&local, &remote, ingress.nic),
+            proto,
+        };
+        let told = Unreachable { mtu: told.mtu.map(|mtu| believable_mtu(&remote, mtu)), ..told };
+        match self.io.demux.find(&tuple) {
+            Some(Target::Connection(key)) => self.tcp_unreachable(now, key, quoted.tcp_seq(), told),
+            Some(Target::Datagram(id)) => {
+                self.note_mtu(now, remote, told);
+                self.udp_unreachable(id, told);
+            }
+            Some(Target::HalfOpen(_) | Target::TimeWait(_)) => {}
+            None if proto == Proto::Udp => {
+                // ip(7), udp(7): a socket that isn't connected hears of no errors, but the path is learnt.
+                let scope = crate::demux::scope_number(Some(ingress.nic));
+                if self.io.demux.member(proto, &local, tuple.local_port, scope, || 0).is_some() {
+                    self.note_mtu(now, remote, told);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Remembers a path's MTU.
+    pub(crate) fn note_mtu(&mut self, now: Instant, remote: [u8; 16], told: Unreachable) {
+        if let Some(mtu) = told.mtu {
+            self.io.pmtu.set(now, remote, mtu);
+            self.io.routes.generation = self.io.routes.generation.wrapping_add(1);
+        }
+    }
+}
+
+/// An MTU below the least there can be is a mistake or an attack.
+fn believable_mtu(remote: &[u8; 16], mtu: u32) -> u32 {
+    mtu.max(if v4_bytes(remote).is_some() { LEAST_V4 } else { LEAST_V6 })
+}
+
+/// RFC 1122 §4.2.3.9 and icmp(7): what an IPv4 error means to a socket, as Linux has it.
+fn told_v4(icmp: Icmpv4) -> Option<Unreachable> {
+    let plain = |error, hard| Some(Unreachable { error, hard, mtu: None });
+    match icmp {
+        Icmpv4::Unreachable { code: Icmpv4::FRAGMENTATION_NEEDED, mtu } => {
+            Some(Unreachable { error: Error::MessageSize, hard: true, mtu: Some(mtu.into()) })
+        }
+        Icmpv4::Unreachable { code, .. } => match code {
+            0 | 11 => plain(Error::NetworkUnreachable, false),
+            1 | 12 => plain(Error::HostUnreachable, false),
+            2 => plain(Error::ProtocolOption, true),
+            3 => plain(Error::ConnectionRefused, true),
+            5 => plain(Error::NotSupported, false),
+            6 | 9 => plain(Error::NetworkUnreachable, true),
+            7 | 8 | 10 | 13..=15 => plain(Error::HostUnreachable, true),
+            _ => None,
+        },
+        Icmpv4::TimeExceeded { .. } => plain(Error::HostUnreachable, false),
+        Icmpv4::ParameterProblem { .. } => plain(Error::Protocol, true),
+        _ => None,
+    }
+}
+
+/// What an IPv6 error means to a socket, as Linux has it.
+fn told_v6(icmp: Icmpv6) -> Option<Unreachable> {
+    let plain = |error, hard| Some(Unreachable { error, hard, mtu: None });
+    match icmp {
+        Icmpv6::PacketTooBig { mtu } => {
+            Some(Unreachable { error: Error::MessageSize, hard: true, mtu: Some(mtu) })
+        }
+        Icmpv6::Unreachable { code } => match code {
+            0 => plain(Error::NetworkUnreachable, false),
+            2 | 3 => plain(Error::HostUnreachable, false),
+            4 => plain(Error::ConnectionRefused, true),
+            1 | 5 | 6 => plain(Error::PermissionDenied, true),
+            _ => None,
+        },
+        Icmpv6::TimeExceeded { .. } => plain(Error::HostUnreachable, false),
+        Icmpv6::ParameterProblem { .. } => plain(Error::Protocol, true),
+        _ => None,
+    }
+}

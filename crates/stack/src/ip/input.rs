@@ -1,0 +1,159 @@
+//! Packets on their way in: what is checked before a transport sees them (RFC 1122 §3.2.1, RFC 8200).
+
+use crate::Stack;
+use crate::address::{ip_bytes, is_unspecified, is_v4};
+use crate::io::Io;
+use crate::ip::address::{Cast, is_loopback, is_multicast};
+use crate::ip::icmp::Complaint;
+use sockeye_packet::{Checksum, Instant, NicId, Packet};
+use sockeye_wire::{Extensions, Fragment, IpLayout, Ipv6Header, Protocol, verify_checksums};
+
+/// What the internet layer found out about a packet for this host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ingress {
+    pub(crate) nic: NicId,
+    pub(crate) src: [u8; 16],
+    pub(crate) dst: [u8; 16],
+    pub(crate) v4: bool,
+    pub(crate) cast: Cast,
+    pub(crate) protocol: Protocol,
+    /// Where the transport header starts in the head.
+    pub(crate) transport: usize,
+    pub(crate) fragment: Option<Fragment>,
+    pub(crate) tos_ecn: u8,
+    pub(crate) ttl: u8,
+}
+
+impl Stack {
+    /// Takes in one packet that starts with an IP header.
+    pub(crate) fn input(&mut self, now: Instant, nic: NicId, mut packet: Packet) {
+        self.io.counters.received += 1;
+        packet.meta.nic = nic;
+        packet.meta.received_at = now;
+        let Some(ingress) = self.io.check(now, nic, &mut packet) else { return };
+        let Some(fragment) = ingress.fragment else { return self.dispatch(now, &ingress, packet) };
+        if let Some(mut whole) = self.io.reassemble(now, &ingress, fragment, packet)
+            && let Some(ingress) = self.io.check(now, nic, &mut whole)
+            && ingress.fragment.is_none()
+        {
+            self.dispatch(now, &ingress, whole);
+        }
+    }
+
+    fn dispatch(&mut self, now: Instant, ingress: &Ingress, packet: Packet) {
+        match ingress.protocol {
+            Protocol::TCP => self.tcp_input(now, ingress, packet),
+            Protocol::UDP => self.udp_input(now, ingress, packet),
+            Protocol::ICMP if ingress.v4 => self.icmp_input(now, ingress, packet),
+            Protocol::ICMPV6 if !ingress.v4 => self.icmp_input(now, ingress, packet),
+            Protocol::NO_NEXT_HEADER if !ingress.v4 => {}
+            _ => {
+                self.io.counters.no_socket += 1;
+                self.io.complain(now, ingress, &packet, Complaint::Protocol);
+            }
+        }
+    }
+}
+
+impl Io {
+    /// Checks a packet, trims it to the length that it states, and says what it is; `None` drops it.
+    fn check(&mut self, now: Instant, nic: NicId, packet: &mut Packet) -> Option<Ingress> {
+        let Some(ingress) = parse(nic, packet) else {
+            self.counters.bad_header += 1;
+            return None;
+        };
+        if packet.meta.checksum == Checksum::Unverified {
+            let payload = packet.payload.chunks().map(AsRef::as_ref);
+            if verify_checksums(&packet.head, payload).is_err() {
+                self.counters.bad_checksum += 1;
+                return None;
+            }
+            packet.meta.checksum = Checksum::Verified;
+        }
+        let ingress = Ingress { cast: self.addresses.cast(&ingress.dst), ..ingress };
+        if !self.addresses_are_valid(&ingress) {
+            self.counters.bad_address += 1;
+            return None;
+        }
+        // Groups are not joined yet; until then a group's packets are for nobody here.
+        if matches!(ingress.cast, Cast::Other | Cast::Multicast) {
+            self.counters.not_for_us += 1;
+            return None;
+        }
+        if !ingress.v4 && ingress.transport > Ipv6Header::LEN {
+            self.check_extensions(now, &ingress, packet)?;
+        }
+        Some(ingress)
+    }
+
+    /// RFC 1122 §3.2.1.3, RFC 4291 §2.5–2.7, RFC 6890: addresses that may be on this wire.
+    fn addresses_are_valid(&self, ingress: &Ingress) -> bool {
+        let Ingress { nic, src, dst, v4, cast, .. } = ingress;
+        if is_multicast(src) || self.addresses.is_broadcast(src) || is_v4(src) != *v4 || is_v4(dst) != *v4 {
+            return false; // The last two: v4-mapped addresses in an IPv6 packet.
+        }
+        if *nic == NicId::LOOPBACK {
+            return true;
+        }
+        // Nobody else has our addresses, and loopback addresses don't leave a host.
+        if is_loopback(src) || is_loopback(dst) || self.addresses.is_local(src) {
+            return false;
+        }
+        // 0.0.0.0/8 only asks for an address, `::` only whether one is free: neither is for a socket's peer.
+        let nobody = is_unspecified(src) || *v4 && src[12] == 0;
+        !nobody || *cast == Cast::Broadcast
+    }
+
+    /// RFC 8200 §4.2 and §4.4: unknown options that forbid to go on, routes that go on.
+    fn check_extensions(&mut self, now: Instant, ingress: &Ingress, packet: &Packet) -> Option<()> {
+        let next_header = Protocol(packet.head[6]);
+        let extensions = Extensions::parse(next_header, &packet.head[Ipv6Header::LEN..]).ok()?;
+        if let Some(routing) = extensions.routing.filter(|routing| routing.segments_left > 0) {
+            let pointer = (Ipv6Header::LEN + routing.offset + 2) as u32;
+            self.counters.bad_header += 1;
+            self.complain(now, ingress, packet, Complaint::Parameter { code: 0, pointer });
+            return None;
+        }
+        if let Some(option) = extensions.unknown_option.filter(|option| option.kind >> 6 != 0) {
+            self.counters.bad_header += 1;
+            if option.kind >> 6 != 1 {
+                let pointer = (Ipv6Header::LEN + option.offset) as u32;
+                self.complain(now, ingress, packet, Complaint::Parameter { code: 2, pointer });
+            }
+            return None;
+        }
+        Some(())
+    }
+}
+
+/// Reads the headers and trims the packet to the length that they state.
+fn parse(nic: NicId, packet: &mut Packet) -> Option<Ingress> {
+    let layout = IpLayout::parse(&packet.head).ok()?;
+    let IpLayout { src, dst, protocol, transport, total_len, fragment } = layout;
+    let data = total_len.checked_sub(packet.head.len())?;
+    if data > packet.payload.len() {
+        return None;
+    }
+    packet.payload.trim(0, data);
+    // Both versions have at least 20 bytes, or they would not have parsed.
+    let v4 = packet.head[0] >> 4 == 4;
+    let (tos_ecn, ttl) = if v4 {
+        (packet.head[1], packet.head[8])
+    } else {
+        (packet.head[0] << 4 | packet.head[1] >> 4, packet.head[7])
+    };
+    packet.meta.tos_ecn = tos_ecn;
+    packet.meta.ttl = ttl;
+    Some(Ingress {
+        nic,
+        src: ip_bytes(src),
+        dst: ip_bytes(dst),
+        v4,
+        cast: Cast::Other,
+        protocol,
+        transport,
+        fragment,
+        tos_ecn,
+        ttl,
+    })
+}

@@ -1,0 +1,144 @@
+//! Local names of sockets: bind, the port that is picked when none is named, and what holds it
+//! (bind(2), ip(7), ipv6(7)).
+
+use crate::address::{is_link_local_v6, is_unspecified};
+use crate::demux::{Binding, Hold, Proto, Tuple, port_range, scope_number};
+use crate::error::{Error, Result};
+use crate::ip::address::{Cast, is_multicast};
+use crate::ip::route::Path;
+use crate::socket::{Domain, Kind, Socket, SocketId, tuple_scope};
+use crate::{SockAddr, Stack};
+
+impl Socket {
+    pub(crate) fn proto(&self) -> Proto {
+        if matches!(self.kind, Kind::Udp(_)) { Proto::Udp } else { Proto::Tcp }
+    }
+
+    /// What the socket would hold at `addr`.
+    pub(crate) fn binding_at(&self, addr: SockAddr) -> Binding {
+        Binding {
+            proto: self.proto(),
+            ip: addr.ip,
+            port: addr.port,
+            scope: scope_number(self.settings.nic.or(addr.scope)),
+            dual: self.domain == Domain::Inet6 && !self.settings.v6_only && addr.ip == [0; 16],
+        }
+    }
+
+    /// How the socket holds its port.
+    pub(crate) fn hold(&self, explicit: bool) -> Hold {
+        Hold {
+            reuse_addr: self.settings.reuse_addr,
+            reuse_port: self.settings.reuse_port,
+            listening: matches!(self.kind, Kind::Listener(_)),
+            explicit,
+            uid: self.owner.uid,
+        }
+    }
+
+    /// Whether the socket may talk to that address at all, by family.
+    pub(crate) fn check_family(&self, addr: &SockAddr) -> Result<()> {
+        match (self.domain, addr.is_v4()) {
+            (Domain::Inet, false) => Err(Error::AddressFamily),
+            (Domain::Inet6, true) if self.settings.v6_only => Err(Error::NetworkUnreachable),
+            _ => Ok(()),
+        }
+    }
+
+    /// The local address, if the socket is bound to one.
+    pub(crate) fn local_ip(&self) -> Option<[u8; 16]> {
+        (!is_unspecified(&self.local.ip)).then_some(self.local.ip)
+    }
+}
+
+impl Stack {
+    pub(crate) fn socket_ref(&self, id: SocketId) -> Result<&Socket> {
+        self.sockets.get(id.0).ok_or(Error::BadSocket)
+    }
+
+    pub(crate) fn socket_mut(&mut self, id: SocketId) -> Result<&mut Socket> {
+        self.sockets.get_mut(id.0).ok_or(Error::BadSocket)
+    }
+
+    pub(crate) fn bind_socket(&mut self, id: SocketId, addr: SockAddr) -> Result<()> {
+        let Stack { sockets, io, .. } = self;
+        let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
+        if socket.check_family(&addr).is_err() {
+            // bind(2) has EINVAL for an IPv4 address on an IPv6-only socket.
+            return Err(if socket.domain == Domain::Inet {
+                Error::AddressFamily
+            } else {
+                Error::InvalidArgument
+            });
+        }
+        if socket.local.port != 0 || matches!(socket.kind, Kind::Listener(_) | Kind::Connection(_)) {
+            return Err(Error::InvalidArgument);
+        }
+        if is_link_local_v6(&addr.ip) && addr.scope.or(socket.settings.nic).is_none() {
+            return Err(Error::InvalidArgument);
+        }
+        let stream_to_group = is_multicast(&addr.ip) && socket.proto() == Proto::Tcp;
+        let is_ours = is_unspecified(&addr.ip) || io.addresses.cast(&addr.ip) != Cast::Other;
+        if !is_ours || stream_to_group {
+            return Err(Error::AddrNotAvailable);
+        }
+        let hold = socket.hold(true);
+        let mut binding = socket.binding_at(addr);
+        if addr.port == 0 {
+            binding.port = io.demux.pick_port(&binding, hold, &io.config.local_ports, &mut io.rng)?;
+        } else if !io.demux.is_free(&binding, hold) {
+            return Err(Error::AddrInUse);
+        }
+        io.demux.hold(binding, hold);
+        socket.bound = Some((binding, hold));
+        socket.local = addr.with_port(binding.port);
+        if socket.proto() == Proto::Udp {
+            io.demux.join(binding, id);
+        }
+        Ok(())
+    }
+
+    /// Binds a socket that isn't bound to a random port.
+    pub(crate) fn auto_bind(&mut self, id: SocketId) -> Result<()> {
+        let socket = self.socket_ref(id)?;
+        if socket.local.port != 0 {
+            return Ok(());
+        }
+        let any = SockAddr { port: 0, ..socket.local };
+        self.bind_socket(id, any)
+    }
+
+    /// Picks a local port for a connection over `path` to `peer` (RFC 6056 §3.3.4): one that no bind call
+    /// holds and from which no connection to the same peer exists.
+    pub(crate) fn pick_for_connection(&mut self, id: SocketId, path: &Path, peer: &SockAddr) -> Result<u16> {
+        let Stack { sockets, io, .. } = self;
+        let socket = sockets.get(id.0).ok_or(Error::BadSocket)?;
+        let mut tuple = Tuple {
+            local: path.src,
+            remote: peer.ip,
+            local_port: 0,
+            remote_port: peer.port,
+            scope: tuple_scope(&path.src, &peer.ip, path.nic),
+            proto: socket.proto(),
+        };
+        let (low, count) = port_range(&io.config.local_ports);
+        let offset = io.demux.first_port_offset(&tuple);
+        for step in 0..count {
+            tuple.local_port = low + ((offset + step) % count) as u16;
+            let binding = socket.binding_at(SockAddr { ip: path.src, port: tuple.local_port, scope: None });
+            if io.demux.may_pick(&binding) && io.demux.find(&tuple).is_none() {
+                return Ok(tuple.local_port);
+            }
+        }
+        Err(Error::AddrNotAvailable)
+    }
+
+    /// Lets go of the socket's local port.
+    pub(crate) fn unbind(&mut self, id: SocketId) {
+        let Stack { sockets, io, .. } = self;
+        if let Some((binding, hold)) = sockets.get_mut(id.0).and_then(|socket| socket.bound.take()) {
+            io.demux.leave(&binding, id);
+            io.demux.release(&binding, hold);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Which sockets became ready: what the ready list gets, and what readiness means for each kind of socket.
+
+use crate::Stack;
+use crate::event::{Event, Readiness};
+use crate::socket::{Kind, SocketId};
+
+impl Stack {
+    /// What poll(2) would report now.
+    pub(crate) fn readiness_of(&self, id: SocketId) -> Readiness {
+        let Some(socket) = self.sockets.get(id.0) else { return Readiness::EMPTY };
+        match &socket.kind {
+            Kind::Udp(udp) => udp.readiness(),
+            // As the kernel: a stream socket that was never connected hangs up.
+            Kind::Idle(_) => Readiness::WRITABLE | Readiness::WRITE_CLOSED | Readiness::READ_CLOSED,
+            Kind::Listener(listener) => listener.readiness(),
+            Kind::Connection(key) => self
+                .connections
+                .get(*key)
+                .map_or(Readiness::EMPTY, |tcb| tcb.connection.readiness(&tcb.settings)),
+        }
+    }
+
+    /// Looks at a socket again. It gets in the ready list when it gained something, or is ready for what
+    /// `edge` says has just come (again).
+    pub(crate) fn touch(&mut self, id: SocketId, edge: Readiness) {
+        let ready = self.readiness_of(id);
+        let Some(socket) = self.sockets.get_mut(id.0) else { return };
+        let news = !ready.difference(socket.announced).is_empty() || ready.intersects(edge);
+        socket.announced = ready;
+        if news && !socket.listed && socket.parent.is_none() {
+            socket.listed = true;
+            self.io.ready.push_back(id);
+        }
+    }
+
+    /// The next socket of the ready list that is still there.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        while let Some(id) = self.io.ready.pop_front() {
+            if let Some(socket) = self.sockets.get_mut(id.0) {
+                socket.listed = false;
+                return Some(Event::Ready(id));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,459 @@
+//! Datagram sockets: UDP over both versions of IP (RFC 768, RFC 8200 §8.1, udp(7)).
+
+use crate::address::{is_unspecified, is_v4};
+use crate::demux::{Proto, Target, Tuple, scope_number};
+use crate::error::{Error, Result};
+use crate::event::Readiness;
+use crate::io::Dirty;
+use crate::ip::address::Cast;
+use crate::ip::icmp::{Complaint, Unreachable};
+use crate::ip::input::Ingress;
+use crate::ip::output::IpParams;
+use crate::ip::route::Path;
+use crate::socket::options::MtuDiscover;
+use crate::socket::{Datagram, Domain, Kind, RecvFlags, Shutdown, SocketId, scoped, tuple_scope};
+use crate::{Config, SockAddr, Stack};
+use alloc::collections::VecDeque;
+use sockeye_packet::{Budget, Chunk, Instant, NicId, Packet, Payload};
+use sockeye_wire::{Ipv4Header, Protocol, UdpHeader};
+
+/// What an entry of a queue costs beside its data.
+const ENTRY_COST: usize = 256;
+/// Most entries that an empty queue keeps room for.
+const KEPT_ENTRIES: usize = 8;
+
+/// What a datagram socket has beside what every socket has.
+#[derive(Debug)]
+pub(crate) struct Udp {
+    recv: VecDeque<Datagram>,
+    recv_charged: usize,
+    pub(crate) recv_limit: usize,
+    /// Packets for the link, with the interface they leave by.
+    send: VecDeque<Packet>,
+    send_charged: usize,
+    pub(crate) send_limit: usize,
+    pub(crate) error: Option<Error>,
+    read_shut: bool,
+    write_shut: bool,
+    /// Whether the socket is in the dirty list of the interface of its first packet.
+    dirty: bool,
+    /// The four-tuple it owns while it is connected.
+    tuple: Option<Tuple>,
+}
+
+impl Udp {
+    pub(crate) fn new(config: &Config) -> Udp {
+        Udp {
+            recv: VecDeque::new(),
+            recv_charged: 0,
+            recv_limit: config.udp_recv_buffer,
+            send: VecDeque::new(),
+            send_charged: 0,
+            send_limit: config.udp_send_buffer,
+            error: None,
+            read_shut: false,
+            write_shut: false,
+            dirty: false,
+            tuple: None,
+        }
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness {
+        let mut ready = Readiness::EMPTY;
+        ready.insert_if(Readiness::READABLE, !self.recv.is_empty() || self.read_shut);
+        ready.insert_if(Readiness::READ_CLOSED, self.read_shut);
+        // As the kernel: writable while less than half of the buffer is used.
+        ready.insert_if(Readiness::WRITABLE, self.send_charged < self.send_limit.div_ceil(2));
+        ready.insert_if(Readiness::WRITE_CLOSED, self.write_shut && self.read_shut);
+        ready.insert_if(Readiness::ERROR, self.error.is_some());
+        ready
+    }
+
+    /// Bytes that may be sent at once.
+    pub(crate) fn send_space(&self) -> usize {
+        self.send_limit.saturating_sub(self.send_charged)
+    }
+
+    /// Bytes that wait for the link.
+    pub(crate) fn send_queued(&self) -> usize {
+        self.send.iter().map(|packet| packet.payload.len()).sum()
+    }
+
+    /// Length of the oldest datagram.
+    pub(crate) fn recv_queued(&self) -> usize {
+        self.recv.front().map_or(0, |datagram| datagram.payload.len())
+    }
+
+    /// Queues a datagram for the reader; says whether there was room.
+    fn push(&mut self, datagram: Datagram, budget: &mut Budget) -> bool {
+        let cost = datagram.payload.len() + ENTRY_COST;
+        // As the kernel: the last datagram may go over the limit.
+        let fits = !self.read_shut && self.recv_charged < self.recv_limit && budget.try_charge(cost);
+        if fits {
+            self.recv_charged += cost;
+            self.recv.push_back(datagram);
+        }
+        fits
+    }
+
+    fn pop(&mut self, peek: bool, budget: &mut Budget) -> Option<Datagram> {
+        if peek {
+            return self.recv.front().cloned();
+        }
+        let datagram = self.recv.pop_front()?;
+        let cost = datagram.payload.len() + ENTRY_COST;
+        self.recv_charged -= cost;
+        budget.release(cost);
+        if self.recv.is_empty() {
+            // An empty queue owns little memory, but a steady flow should not allocate.
+            self.recv.shrink_to(KEPT_ENTRIES);
+        }
+        Some(datagram)
+    }
+
+    fn packet_cost(packet: &Packet) -> usize {
+        packet.payload.len() + ENTRY_COST
+    }
+}
+
+/// The socket's user.
+impl Stack {
+    pub(crate) fn udp(&mut self, id: SocketId) -> Result<&mut Udp> {
+        match &mut self.socket_mut(id)?.kind {
+            Kind::Udp(udp) => Ok(udp),
+            _ => Err(Error::NotSupported),
+        }
+    }
+
+    /// Takes the pending error, which every call reports before it does anything.
+    fn udp_pending(&mut self, id: SocketId) -> Result<()> {
+        let error = self.udp(id)?.error.take();
+        if error.is_some() {
+            self.touch(id, Readiness::EMPTY);
+        }
+        error.map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn udp_connect(&mut self, id: SocketId, peer: SockAddr) -> Result<()> {
+        let peer = self.destination(id, peer)?;
+        // A new peer is as good as a new socket: the old one's source address must not stay.
+        self.udp_disconnect(id)?;
+        let path = self.udp_path(id, &peer)?;
+        self.auto_bind(id)?;
+        let Stack { sockets, io, .. } = self;
+        let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
+        let tuple = Tuple {
+            local: path.src,
+            remote: peer.ip,
+            local_port: socket.local.port,
+            remote_port: peer.port,
+            scope: tuple_scope(&path.src, &peer.ip, path.nic),
+            proto: Proto::Udp,
+        };
+        socket.peer = Some(scoped(peer.ip, peer.port, path.nic));
+        socket.local = scoped(path.src, socket.local.port, path.nic);
+        if let Kind::Udp(udp) = &mut socket.kind {
+            // Two sockets that share a port may have one peer; the first gets its datagrams.
+            udp.tuple = io.demux.insert(tuple, Target::Datagram(id)).then_some(tuple);
+        }
+        if let Some((binding, _)) = socket.bound {
+            io.demux.leave(&binding, id);
+        }
+        Ok(())
+    }
+
+    /// Forgets the peer; the port stays (connect(2)).
+    pub(crate) fn udp_disconnect(&mut self, id: SocketId) -> Result<()> {
+        let Stack { sockets, io, .. } = self;
+        let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
+        let Kind::Udp(udp) = &mut socket.kind else { return Err(Error::NotSupported) };
+        if let Some(tuple) = udp.tuple.take() {
+            io.demux.remove(&tuple, Target::Datagram(id));
+        }
+        if socket.peer.take().is_some()
+            && let Some((binding, _)) = socket.bound
+        {
+            socket.local = SockAddr { ip: binding.ip, port: binding.port, scope: None };
+            io.demux.join(binding, id);
+        }
+        Ok(())
+    }
+
+    /// Checks a destination and completes it.
+    fn destination(&self, id: SocketId, to: SockAddr) -> Result<SockAddr> {
+        let socket = self.socket_ref(id)?;
+        let mut to = to;
+        if is_unspecified(&to.ip) {
+            // As the kernel: the unspecified address is this host.
+            let v4 = socket.domain == Domain::Inet || is_v4(&to.ip);
+            let host = if v4 {
+                core::net::Ipv4Addr::LOCALHOST.into()
+            } else {
+                core::net::Ipv6Addr::LOCALHOST.into()
+            };
+            to = SockAddr::new(host, to.port);
+        }
+        socket.check_family(&to)?;
+        if socket.domain == Domain::Inet6 && socket.local_ip().is_some_and(|ip| is_v4(&ip) != to.is_v4()) {
+            return Err(Error::NetworkUnreachable);
+        }
+        if self.io.addresses.is_broadcast(&to.ip) && !socket.settings.broadcast {
+            return Err(Error::PermissionDenied);
+        }
+        Ok(to)
+    }
+
+    fn udp_path(&self, id: SocketId, to: &SockAddr) -> Result<Path> {
+        let socket = self.socket_ref(id)?;
+        let src = socket.local_ip().filter(|ip| self.io.addresses.cast(ip) == Cast::Unicast);
+        self.io.path(&to.ip, src, to.scope.or(socket.settings.nic))
+    }
+
+    pub(crate) fn udp_send(&mut self, id: SocketId, payload: Payload, to: Option<SockAddr>) -> Result<usize> {
+        self.udp_pending(id)?;
+        if self.udp(id)?.write_shut {
+            return Err(Error::BrokenPipe);
+        }
+        let to = match to {
+            Some(to) if to.port == 0 => return Err(Error::InvalidArgument),
+            Some(to) => self.destination(id, to)?,
+            None => self.socket_ref(id)?.peer.ok_or(Error::DestinationRequired)?,
+        };
+        let header_len = if to.is_v4() { Ipv4Header::MIN_LEN } else { 0 };
+        if payload.len() + UdpHeader::LEN + header_len > usize::from(u16::MAX) {
+            return Err(Error::MessageSize);
+        }
+        self.auto_bind(id)?;
+        let path = self.udp_path(id, &to)?;
+        let sent = payload.len();
+        let packet = self.datagram_packet(id, &path, &to, payload)?;
+        let udp = self.udp(id)?;
+        // As the kernel: a datagram that doesn't fit is sent while there is any room.
+        if udp.send_charged >= udp.send_limit {
+            return Err(Error::WouldBlock);
+        }
+        self.udp_queue(id, path, packet)?;
+        Ok(sent)
+    }
+
+    fn datagram_packet(
+        &mut self,
+        id: SocketId,
+        path: &Path,
+        to: &SockAddr,
+        payload: Payload,
+    ) -> Result<Packet> {
+        let Stack { sockets, io, .. } = self;
+        let socket = sockets.get(id.0).ok_or(Error::BadSocket)?;
+        let discover = socket.settings.mtu_discover;
+        let mut ip = IpParams {
+            src: path.src,
+            dst: to.ip,
+            protocol: Protocol::UDP,
+            ttl: socket.settings.ttl.unwrap_or(io.config.default_ttl),
+            tos: socket.settings.tos,
+            dont_fragment: discover != MtuDiscover::Dont,
+            flow_label: 0,
+        };
+        if crate::ip::address::is_multicast(&to.ip) {
+            ip.ttl = 1; // IP_MULTICAST_TTL's default.
+        }
+        if !to.is_v4() {
+            ip.flow_label = io.label(&to.ip) as u32 & 0xf_ffff;
+        }
+        let mtu = if discover == MtuDiscover::Probe { io.nic(path.nic).config.mtu } else { path.mtu };
+        let len = ip.header_len() + UdpHeader::LEN + payload.len();
+        if len > mtu as usize && matches!(discover, MtuDiscover::Do | MtuDiscover::Probe) {
+            return Err(Error::MessageSize);
+        }
+        Ok(io.udp_packet(path.nic, &ip, (socket.local.port, to.port), payload))
+    }
+
+    /// Queues a datagram, cut to the MTU, in its socket.
+    fn udp_queue(&mut self, id: SocketId, path: Path, packet: Packet) -> Result<()> {
+        let Stack { sockets, io, .. } = self;
+        let Some(Kind::Udp(udp)) = sockets.get_mut(id.0).map(|socket| &mut socket.kind) else {
+            return Err(Error::BadSocket);
+        };
+        // What fragments cost is not known yet; that they are few is.
+        if !io.budget.try_charge(2 * Udp::packet_cost(&packet)) {
+            return Err(Error::NoBufs);
+        }
+        io.budget.release(2 * Udp::packet_cost(&packet));
+        for packet in io.fragment(packet, path.mtu as usize) {
+            let cost = Udp::packet_cost(&packet);
+            if !io.budget.try_charge(cost) {
+                return Err(Error::NoBufs);
+            }
+            udp.send_charged += cost;
+            udp.send.push_back(packet);
+        }
+        if !udp.dirty {
+            udp.dirty = true;
+            io.mark_dirty(path.nic, Dirty::Datagram(id));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn udp_recv(&mut self, now: Instant, id: SocketId, flags: RecvFlags) -> Result<Datagram> {
+        if flags.oob {
+            return Err(Error::NotSupported);
+        }
+        self.udp_pending(id)?;
+        let Stack { sockets, io, .. } = self;
+        let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
+        let Kind::Udp(udp) = &mut socket.kind else { return Err(Error::NotSupported) };
+        if let Some(datagram) = udp.pop(flags.peek, &mut io.budget) {
+            socket.announced = udp.readiness();
+            return Ok(datagram);
+        }
+        if !udp.read_shut {
+            return Err(Error::WouldBlock);
+        }
+        Ok(Datagram {
+            payload: Payload::EMPTY,
+            from: socket.peer.unwrap_or_default(),
+            to: socket.local,
+            nic: NicId::LOOPBACK,
+            ttl: 0,
+            tos: 0,
+            received_at: now,
+        })
+    }
+
+    pub(crate) fn udp_shutdown(&mut self, id: SocketId, how: Shutdown) -> Result<()> {
+        let connected = self.socket_ref(id)?.peer.is_some();
+        let udp = self.udp(id)?;
+        udp.read_shut |= how.read();
+        udp.write_shut |= how.write();
+        self.touch(id, Readiness::EMPTY);
+        // As the kernel: it is done all the same.
+        if connected { Ok(()) } else { Err(Error::NotConnected) }
+    }
+
+    /// Gives back what the socket holds; what it still had to send is lost, as the link's queue would be.
+    pub(crate) fn udp_close(&mut self, id: SocketId) {
+        let _ = self.udp_disconnect(id);
+        self.unbind(id);
+        if let Some(socket) = self.sockets.remove(id.0)
+            && let Kind::Udp(udp) = socket.kind
+        {
+            self.io.budget.release(udp.recv_charged);
+            // Datagrams sent are sent, also when their socket is gone: the queue moves to the interface.
+            self.io.budget.release(udp.send_charged);
+            for packet in udp.send {
+                self.io.reply(packet.meta.nic, packet);
+            }
+        }
+    }
+}
+
+/// The network.
+impl Stack {
+    /// Takes in a datagram whose checksum is right.
+    pub(crate) fn udp_input(&mut self, now: Instant, ingress: &Ingress, mut packet: Packet) {
+        let Ok((header, _)) = UdpHeader::parse(&packet.head[ingress.transport..]) else {
+            self.io.counters.bad_header += 1;
+            return;
+        };
+        let UdpHeader { src_port, dst_port, len } = header;
+        let data = usize::from(len) - UdpHeader::LEN;
+        if data > packet.payload.len() || dst_port == 0 {
+            self.io.counters.bad_header += 1;
+            return;
+        }
+        packet.payload.trim(0, data);
+        let tuple = Tuple {
+            local: ingress.dst,
+            remote: ingress.src,
+            local_port: dst_port,
+            remote_port: src_port,
+            scope: tuple_scope(&ingress.dst, &ingress.src, ingress.nic),
+            proto: Proto::Udp,
+        };
+        let scope = scope_number(Some(ingress.nic));
+        let demux = &self.io.demux;
+        if ingress.cast != Cast::Unicast {
+            for id in demux.members(Proto::Udp, &ingress.dst, dst_port, scope) {
+                self.udp_deliver(now, id, ingress, &tuple, packet.payload.clone());
+            }
+            return;
+        }
+        let target = match demux.find(&tuple) {
+            Some(Target::Datagram(id)) => Some(id),
+            _ => demux.member(Proto::Udp, &ingress.dst, dst_port, scope, || demux.flow_hash(&tuple)),
+        };
+        match target {
+            Some(id) => self.udp_deliver(now, id, ingress, &tuple, packet.payload),
+            None => {
+                self.io.counters.no_socket += 1;
+                self.io.complain(now, ingress, &packet, Complaint::Port);
+            }
+        }
+    }
+
+    fn udp_deliver(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        ingress: &Ingress,
+        tuple: &Tuple,
+        payload: Payload,
+    ) {
+        let Stack { sockets, io, .. } = self;
+        let Some(Kind::Udp(udp)) = sockets.get_mut(id.0).map(|socket| &mut socket.kind) else { return };
+        let datagram = Datagram {
+            payload: payload.into_iter().map(Chunk::compact).collect(),
+            from: scoped(tuple.remote, tuple.remote_port, ingress.nic),
+            to: scoped(tuple.local, tuple.local_port, ingress.nic),
+            nic: ingress.nic,
+            ttl: ingress.ttl,
+            tos: ingress.tos_ecn,
+            received_at: now,
+        };
+        if udp.push(datagram, &mut io.budget) {
+            self.touch(id, Readiness::READABLE);
+        } else {
+            io.counters.overflow += 1;
+        }
+    }
+
+    /// An ICMP error for a connected socket: hard ones are its pending error (udp(7)).
+    pub(crate) fn udp_unreachable(&mut self, id: SocketId, told: Unreachable) {
+        let Ok(socket) = self.socket_mut(id) else { return };
+        let Unreachable { error, hard, mtu } = told;
+        let wanted = mtu.is_none() || socket.settings.mtu_discover != MtuDiscover::Dont;
+        let Kind::Udp(udp) = &mut socket.kind else { return };
+        if hard && wanted {
+            udp.error = Some(error);
+            self.touch(id, Readiness::ERROR);
+        }
+    }
+
+    /// The next packet of a socket in an interface's dirty list; whether it stays in the list.
+    pub(crate) fn udp_transmit(&mut self, id: SocketId, nic: NicId) -> (Option<Packet>, bool) {
+        let Stack { sockets, io, .. } = self;
+        let Some(Kind::Udp(udp)) = sockets.get_mut(id.0).map(|socket| &mut socket.kind) else {
+            return (None, false);
+        };
+        if udp.send.front().is_some_and(|packet| packet.meta.nic != nic) {
+            // The next one leaves by another interface: the socket's turn is there.
+            let other = udp.send[0].meta.nic;
+            io.mark_dirty(other, Dirty::Datagram(id));
+            return (None, false);
+        }
+        let packet = udp.send.pop_front();
+        if let Some(packet) = &packet {
+            let cost = Udp::packet_cost(packet);
+            udp.send_charged -= cost;
+            io.budget.release(cost);
+        }
+        udp.dirty = !udp.send.is_empty();
+        let stays = udp.dirty;
+        if !stays {
+            udp.send.shrink_to(KEPT_ENTRIES);
+        }
+        self.touch(id, Readiness::EMPTY);
+        (packet, stays)
+    }
+}

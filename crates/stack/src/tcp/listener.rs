@@ -1,0 +1,375 @@
+//! Passive open: listeners, their queues, and what segments without a connection are answered with
+//! (RFC 9293 §3.10.7.1, §3.10.7.2; listen(2), tcp(7) and the kernel's limits).
+//!
+//! A SYN makes a half-open record, or a SYN cookie when the listener has too many. The ACK that completes
+//! it makes a connection with a socket, which waits in the accept queue. When that queue is full the ACK
+//! is dropped and the SYN-ACK repeated, so the peer tries again.
+
+use crate::Stack;
+use crate::demux::{Proto, Target, Tuple, scope_number};
+use crate::event::Readiness;
+use crate::io::Token;
+use crate::ip::address::Cast;
+use crate::ip::input::Ingress;
+use crate::slab::Key;
+use crate::socket::options::TcpSettings;
+use crate::socket::tcp::Sizes;
+use crate::socket::{Kind, Socket, SocketId, scoped, tuple_scope};
+use crate::tcp::half_open::HalfOpen;
+use crate::tcp::options::window_shift;
+use crate::tcp::time_wait::{Verdict, judge};
+use crate::tcp::{Segment, SeqNumber, cookie, reset_for};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use sockeye_packet::{Instant, Packet};
+use sockeye_wire::TcpHeader;
+
+/// What a listening socket has beside what every socket has.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) settings: Arc<TcpSettings>,
+    pub(crate) backlog: usize,
+    /// Sockets whose handshake is complete, oldest first.
+    pub(crate) queue: VecDeque<SocketId>,
+    /// Half-open records of this listener.
+    pub(crate) half_open: usize,
+    /// Until when an ACK may be the answer to a SYN cookie.
+    pub(crate) cookies_until: Instant,
+}
+
+impl Listener {
+    pub(crate) fn new(settings: Arc<TcpSettings>, backlog: usize) -> Listener {
+        let cookies_until = Instant::ZERO;
+        Listener { settings, backlog, queue: VecDeque::new(), half_open: 0, cookies_until }
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness {
+        if self.queue.is_empty() { Readiness::EMPTY } else { Readiness::ACCEPT }
+    }
+
+    /// As the kernel: a backlog of N lets N + 1 wait.
+    fn is_full(&self) -> bool {
+        self.queue.len() > self.backlog
+    }
+}
+
+impl Stack {
+    /// Takes in a TCP segment whose checksum is right.
+    pub(crate) fn tcp_input(&mut self, now: Instant, ingress: &Ingress, packet: Packet) {
+        let Ok((header, _)) = TcpHeader::parse(&packet.head[ingress.transport..]) else {
+            self.io.counters.bad_header += 1;
+            return;
+        };
+        if ingress.cast != Cast::Unicast {
+            return; // MUST-57
+        }
+        let tuple = Tuple {
+            local: ingress.dst,
+            remote: ingress.src,
+            local_port: header.dst_port,
+            remote_port: header.src_port,
+            scope: tuple_scope(&ingress.dst, &ingress.src, ingress.nic),
+            proto: Proto::Tcp,
+        };
+        let Packet { payload, meta, .. } = packet;
+        let segment = Segment { header, payload, ecn: ingress.tos_ecn & 3, gso_size: meta.gso_size };
+        match self.io.demux.find(&tuple) {
+            Some(Target::Connection(key)) => self.connection_segment(now, ingress, key, tuple, segment),
+            Some(Target::HalfOpen(key)) => self.half_open_segment(now, ingress, key, segment),
+            Some(Target::TimeWait(key)) => self.time_wait_segment(now, ingress, key, segment),
+            _ => self.listener_segment(now, ingress, tuple, segment, None),
+        }
+    }
+
+    /// A segment for no connection: a listener's, or answered with a reset. A new connection's sequence
+    /// numbers start beyond `floor`.
+    pub(crate) fn listener_segment(
+        &mut self,
+        now: Instant,
+        ingress: &Ingress,
+        tuple: Tuple,
+        segment: Segment,
+        floor: Option<SeqNumber>,
+    ) {
+        let demux = &self.io.demux;
+        let scope = scope_number(Some(ingress.nic));
+        let flow = || demux.flow_hash(&tuple);
+        let listener = demux.member(Proto::Tcp, &tuple.local, tuple.local_port, scope, flow);
+        let flags = segment.header.flags;
+        match listener {
+            // RFC 9293 §3.10.7.2: first RST, then ACK, then SYN.
+            Some(_) if flags.rst() => {}
+            Some(id) if flags.ack() && !flags.syn() => self.cookie_segment(now, ingress, id, tuple, segment),
+            Some(id) if flags.syn() && !flags.ack() => {
+                self.syn(now, ingress, id, tuple, &segment.header, floor);
+            }
+            Some(_) if !flags.ack() => {}
+            _ => {
+                if listener.is_none() {
+                    self.io.counters.no_socket += 1;
+                }
+                self.refuse(ingress, &tuple, &segment);
+            }
+        }
+    }
+
+    /// RFC 9293 §3.10.7.1: what nobody expects is reset.
+    fn refuse(&mut self, ingress: &Ingress, tuple: &Tuple, segment: &Segment) {
+        if let Some(reset) = reset_for(&segment.header, segment.payload.len()) {
+            self.io.send_control(ingress.nic, tuple, reset, 0);
+        }
+    }
+
+    /// A SYN for a listener.
+    fn syn(
+        &mut self,
+        now: Instant,
+        ingress: &Ingress,
+        id: SocketId,
+        tuple: Tuple,
+        header: &TcpHeader,
+        floor: Option<SeqNumber>,
+    ) {
+        let Stack { sockets, io, .. } = self;
+        let Some(socket) = sockets.get_mut(id.0) else { return };
+        let tos = socket.settings.tos;
+        let Kind::Listener(listener) = &mut socket.kind else { return };
+        let Ok(path) = io.path(&tuple.remote, Some(tuple.local), socket.settings.nic) else { return };
+        if listener.is_full() {
+            io.counters.overflow += 1;
+            return;
+        }
+        let config = &io.config.tcp;
+        let sizes = Sizes::new(ingress.v4, &path, io.nic(path.nic).config.mtu, &listener.settings);
+        let out_of_room = listener.half_open > listener.backlog.min(config.max_half_open);
+        let mut iss = io.secrets.isn(now, &tuple);
+        if let Some(floor) = floor.filter(|floor| !iss.after(*floor)) {
+            iss = floor + 65_537;
+        }
+        let window = listener.settings.recv_buffer.map_or(config.recv_buffer.default, |set| set as usize);
+        let options = &header.options;
+        let timestamps = options.timestamps.filter(|_| config.timestamps);
+        let mut record = HalfOpen {
+            tuple,
+            listener: id,
+            nic: path.nic,
+            irs: SeqNumber(header.seq),
+            iss,
+            peer_mss: options.mss,
+            peer_window_scale: options.window_scale.filter(|_| config.window_scaling),
+            our_window_scale: window_shift(config, &listener.settings),
+            our_window: window.min(usize::from(u16::MAX)) as u16,
+            local_mss: sizes.local_mss,
+            sack: config.sack && options.sack_permitted,
+            ts_recent: timestamps.map(|timestamps| timestamps.value),
+            ts_offset: io.secrets.ts_offset(&tuple),
+            tos,
+            sent_at: now,
+            retries: 0,
+            timer: None,
+        };
+        if !out_of_room {
+            listener.half_open += 1;
+            io.add_half_open(now, record);
+        } else if config.syn_cookies {
+            let mss = options.mss.unwrap_or(sizes.default_mss).min(sizes.path_mss);
+            record.iss = cookie::make(io.secrets.cookies, now, &tuple, record.irs, mss);
+            (record.peer_window_scale, record.sack, record.ts_recent) = (None, false, None);
+            listener.cookies_until = now + cookie::LIFETIME;
+            io.counters.cookies_sent += 1;
+            io.send_control(path.nic, &tuple, record.syn_ack(now), tos);
+        } else {
+            io.counters.overflow += 1;
+        }
+    }
+
+    /// An ACK for a listener: the answer to a SYN cookie, or nobody's.
+    fn cookie_segment(
+        &mut self,
+        now: Instant,
+        ingress: &Ingress,
+        id: SocketId,
+        tuple: Tuple,
+        segment: Segment,
+    ) {
+        let Stack { sockets, io, .. } = self;
+        let Some(socket) = sockets.get_mut(id.0) else { return };
+        let tos = socket.settings.tos;
+        let Kind::Listener(listener) = &mut socket.kind else { return };
+        let (irs, iss) = (segment.seq() - 1, SeqNumber(segment.header.ack) - 1);
+        let mss = (now < listener.cookies_until)
+            .then(|| cookie::check(io.secrets.cookies, now, &tuple, irs, iss))
+            .flatten();
+        let Some(mss) = mss else {
+            io.counters.cookies_bad += u64::from(now < listener.cookies_until);
+            return self.refuse(ingress, &tuple, &segment);
+        };
+        if listener.is_full() {
+            io.counters.overflow += 1;
+            return;
+        }
+        let Ok(path) = io.path(&tuple.remote, Some(tuple.local), socket.settings.nic) else { return };
+        let window =
+            listener.settings.recv_buffer.map_or(io.config.tcp.recv_buffer.default, |set| set as usize);
+        let record = HalfOpen {
+            tuple,
+            listener: id,
+            nic: path.nic,
+            irs,
+            iss,
+            peer_mss: Some(mss),
+            peer_window_scale: None,
+            our_window_scale: 0,
+            our_window: window.min(usize::from(u16::MAX)) as u16,
+            local_mss: 0,
+            sack: false,
+            ts_recent: None,
+            ts_offset: io.secrets.ts_offset(&tuple),
+            tos,
+            sent_at: now,
+            // The round trip was not timed.
+            retries: 1,
+            timer: None,
+        };
+        self.complete(now, ingress, &record, segment);
+    }
+
+    /// A segment for a half-open connection: SYN-RECEIVED of RFC 9293 §3.10.7.4, in its order.
+    fn half_open_segment(&mut self, now: Instant, ingress: &Ingress, key: Key, segment: Segment) {
+        let Some(record) = self.io.half_open.get_mut(key) else { return };
+        let (header, rcv_nxt) = (&segment.header, record.irs + 1);
+        let flags = header.flags;
+        if flags.syn() && !flags.ack() && segment.seq() == record.irs {
+            // The SYN again: our SYN-ACK was lost.
+            let copy = *record;
+            return self.io.send_control(copy.nic, &copy.tuple, copy.syn_ack(now), copy.tos);
+        }
+        let newer = |recent: u32| {
+            header.options.timestamps.is_none_or(|stamps| stamps.value.wrapping_sub(recent) as i32 >= 0)
+        };
+        let in_window = segment.seq().in_window(rcv_nxt, u32::from(record.our_window).max(1))
+            && record.ts_recent.is_none_or(newer);
+        if flags.rst() {
+            // RFC 5961 §3.2: only the exact number is believed.
+            if in_window && segment.seq() == rcv_nxt {
+                self.forget_half_open(key);
+            }
+            return;
+        }
+        if !in_window || flags.syn() {
+            let copy = *record;
+            return self.io.send_control(copy.nic, &copy.tuple, copy.challenge(now), copy.tos);
+        }
+        if !flags.ack() {
+            return;
+        }
+        if SeqNumber(header.ack) != record.iss + 1 {
+            let tuple = record.tuple;
+            return self.refuse(ingress, &tuple, &segment);
+        }
+        if let Some(stamps) = header.options.timestamps.filter(|_| record.ts_recent.is_some()) {
+            record.ts_recent = Some(stamps.value);
+        }
+        let record = *record;
+        let full = match self.sockets.get(record.listener.0).map(|socket| &socket.kind) {
+            Some(Kind::Listener(listener)) => listener.is_full(),
+            _ => {
+                self.forget_half_open(key);
+                return self.refuse(ingress, &record.tuple, &segment);
+            }
+        };
+        if full {
+            // The SYN-ACK's timer goes on, so the peer says it again.
+            self.io.counters.overflow += 1;
+            return;
+        }
+        self.forget_half_open(key);
+        self.complete(now, ingress, &record, segment);
+    }
+
+    /// Makes a connection of a handshake and puts it in its listener's queue.
+    fn complete(&mut self, now: Instant, ingress: &Ingress, record: &HalfOpen, segment: Segment) {
+        if self.sockets.len() >= self.io.config.max_sockets {
+            self.io.counters.overflow += 1;
+            return;
+        }
+        let HalfOpen { tuple, listener: parent, nic, .. } = *record;
+        let Some(listening) = self.sockets.get(parent.0) else { return };
+        let Kind::Listener(listener) = &listening.kind else { return };
+        let settings = listener.settings.clone();
+        let mut socket = Socket::new(listening.domain, listening.owner, Kind::Idle(settings.clone()));
+        socket.settings = listening.settings;
+        socket.local = scoped(tuple.local, tuple.local_port, nic);
+        socket.peer = Some(scoped(tuple.remote, tuple.remote_port, nic));
+        socket.parent = Some(parent);
+        let bound = (
+            listening.binding_at(socket.local),
+            crate::demux::Hold { listening: false, ..listening.hold(true) },
+        );
+        let id = SocketId(self.sockets.insert(socket));
+        let Some(key) = self.open_passive(now, id, record, settings, bound) else {
+            self.sockets.remove(id.0);
+            return;
+        };
+        if let Some(socket) = self.sockets.get_mut(id.0) {
+            socket.kind = Kind::Connection(key);
+        }
+        if let Some(Kind::Listener(listener)) = self.sockets.get_mut(parent.0).map(|socket| &mut socket.kind)
+        {
+            listener.queue.push_back(id);
+        }
+        self.connection_segment(now, ingress, key, tuple, segment);
+        self.touch(parent, Readiness::ACCEPT);
+    }
+
+    fn forget_half_open(&mut self, key: Key) {
+        let Some(record) = self.io.take_half_open(key) else { return };
+        if let Some(Kind::Listener(listener)) = self.sockets.get_mut(record.listener.0).map(|s| &mut s.kind) {
+            listener.half_open = listener.half_open.saturating_sub(1);
+        }
+    }
+
+    /// A SYN-ACK was not acknowledged in time.
+    pub(crate) fn half_open_timeout(&mut self, now: Instant, key: Key) {
+        let Stack { sockets, io, .. } = self;
+        let Some(record) = io.half_open.get_mut(key) else { return };
+        record.timer = None;
+        let listens = matches!(sockets.get(record.listener.0).map(|s| &s.kind), Some(Kind::Listener(_)));
+        if !listens || record.retries >= io.config.tcp.synack_retries {
+            return self.forget_half_open(key);
+        }
+        record.retries += 1;
+        let at = now + record.timeout(io.config.tcp.initial_rto, io.config.tcp.max_rto);
+        record.timer = Some(io.wheel.set(at, Token::HalfOpen(key)));
+        let copy = *record;
+        io.send_control(copy.nic, &copy.tuple, copy.syn_ack(now), copy.tos);
+    }
+
+    /// A segment for a connection in TIME-WAIT that has no socket any more.
+    fn time_wait_segment(&mut self, now: Instant, ingress: &Ingress, key: Key, segment: Segment) {
+        let Some(record) = self.io.time_wait.get(key).copied() else { return };
+        match judge(&record.seed, &segment.header, segment.payload.len()) {
+            Verdict::Ignore => {}
+            Verdict::Acknowledge { restart } => {
+                if let Some(timer) = record.timer.filter(|_| restart) {
+                    self.io.wheel.reset(timer, now + self.io.config.tcp.time_wait);
+                }
+                self.io.send_control(record.nic, &record.tuple, record.ack(now), 0);
+            }
+            Verdict::Reopen(floor) => {
+                self.io.take_time_wait(key);
+                self.listener_segment(now, ingress, record.tuple, segment, Some(floor));
+            }
+        }
+    }
+}
+
+impl Stack {
+    /// TIME-WAIT is over.
+    pub(crate) fn time_wait_timeout(&mut self, key: Key) {
+        if let Some(record) = self.io.time_wait.get_mut(key) {
+            record.timer = None;
+            self.io.take_time_wait(key);
+        }
+    }
+}

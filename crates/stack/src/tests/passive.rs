@@ -1,0 +1,223 @@
+use super::*;
+use crate::SocketOption;
+
+fn clients(pair: &mut Pair, count: usize, to: &str) -> Vec<SocketId> {
+    let ids: Vec<SocketId> = (0..count).map(|_| stream(&mut pair.a, addr(to))).collect();
+    for id in &ids {
+        assert_eq!(pair.a.connect(pair.now, *id, addr(to)), Err(Error::InProgress));
+    }
+    pair.cable();
+    ids
+}
+
+#[test]
+fn the_accept_queue_holds_one_more_than_the_backlog() {
+    let mut pair = Pair::new();
+    let listener = pair.listener("10.0.0.2:80", 2);
+    let ids = clients(&mut pair, 5, "10.0.0.2:80");
+    let mut accepted = 0;
+    while let Ok((id, _)) = pair.b.accept(pair.now, listener) {
+        assert_eq!(state(&pair.b, id), TcpState::Established);
+        accepted += 1;
+    }
+    assert_eq!(accepted, 3);
+    // The rest came by SYN cookies, of which nothing was kept: they get in with their first data.
+    for id in &ids {
+        send(&mut pair.a, pair.now, *id, b"data").unwrap();
+    }
+    pair.cable();
+    while pair.b.accept(pair.now, listener).is_ok() {
+        accepted += 1;
+    }
+    assert_eq!(accepted, 5);
+    assert!(ids.iter().all(|id| state(&pair.a, *id) == TcpState::Established));
+    assert_eq!(pair.b.io.half_open.len(), 0);
+}
+
+#[test]
+fn a_flood_of_syns_is_answered_with_cookies() {
+    let mut pair = Pair::new();
+    let listener = pair.listener("10.0.0.2:80", 4);
+    // SYNs of hosts that don't exist, by hand: nobody answers their SYN-ACKs.
+    let lost = clients_without_answers(&mut pair, 50);
+    assert!(pair.b.counters().cookies_sent >= 40);
+    assert!(pair.b.io.half_open.len() <= 5);
+    pair.loses = |_, _| false;
+    for id in lost {
+        pair.a.abort(pair.now, id).unwrap();
+    }
+    pair.cable();
+    // A real client gets in, through a cookie.
+    let cookies = pair.b.counters().cookies_sent;
+    pair.b.io.half_open.len();
+    let client = clients(&mut pair, 1, "10.0.0.2:80")[0];
+    let (server, _) = pair.b.accept(pair.now, listener).unwrap();
+    assert!(pair.b.counters().cookies_sent >= cookies);
+    send(&mut pair.a, pair.now, client, b"through").unwrap();
+    pair.cable();
+    assert_eq!(recv(&mut pair.b, pair.now, server).unwrap(), b"through");
+    send(&mut pair.b, pair.now, server, &[1; 5000]).unwrap();
+    pair.cable();
+    assert_eq!(recv(&mut pair.a, pair.now, client).unwrap().len(), 5000);
+}
+
+/// Clients of a whose handshakes stay half-open, because SYN-ACKs get lost.
+fn clients_without_answers(pair: &mut Pair, count: usize) -> Vec<SocketId> {
+    pair.loses = |_, packet| packet.head[12..16] == [10, 0, 0, 2];
+    let ids: Vec<SocketId> = (0..count).map(|_| stream(&mut pair.a, addr("10.0.0.2:80"))).collect();
+    for id in &ids {
+        let _ = pair.a.connect(pair.now, *id, addr("10.0.0.2:80"));
+    }
+    pair.cable();
+    ids
+}
+
+#[test]
+fn half_open_connections_are_repeated_and_dropped() {
+    let mut pair = Pair::new();
+    pair.listener("10.0.0.2:80", 4);
+    let ids = clients_without_answers(&mut pair, 1);
+    pair.a.close(pair.now, ids[0]).unwrap();
+    assert_eq!(pair.b.io.half_open.len(), 1);
+    let before = pair.crossed;
+    pair.pass(Duration::from_secs(70));
+    assert_eq!(pair.crossed - before, 5, "SYN-ACKs sent again");
+    assert_eq!((pair.b.io.half_open.len(), pair.b.poll_timeout()), (0, None));
+}
+
+#[test]
+fn a_lost_syn_ack_is_sent_again() {
+    let mut pair = Pair::new();
+    let listener = pair.listener("10.0.0.2:80", 4);
+    let ids = clients_without_answers(&mut pair, 1);
+    pair.loses = |_, _| false;
+    pair.pass(Duration::from_millis(1100));
+    assert_eq!(state(&pair.a, ids[0]), TcpState::Established);
+    assert!(pair.b.accept(pair.now, listener).is_ok());
+}
+
+#[test]
+fn closing_a_listener_resets_what_waits() {
+    let mut pair = Pair::new();
+    let listener = pair.listener("10.0.0.2:80", 4);
+    let ids = clients(&mut pair, 2, "10.0.0.2:80");
+    pair.b.close(pair.now, listener).unwrap();
+    pair.cable();
+    for id in ids {
+        assert_eq!(pair.a.take_error(id), Some(Error::ConnectionReset));
+    }
+    assert_eq!((pair.b.connections.len(), pair.b.sockets.len(), pair.b.memory_used()), (0, 0, 0));
+    // The port is free again.
+    pair.listener("10.0.0.2:80", 4);
+}
+
+#[test]
+fn a_port_stays_taken_while_its_connections_live() {
+    let mut pair = Pair::new();
+    let (client, listener, server) = pair.connected("10.0.0.2:80");
+    pair.b.close(pair.now, listener).unwrap();
+    let bind = |pair: &mut Pair, reuse| {
+        let id = stream(&mut pair.b, addr("10.0.0.2:80"));
+        pair.b.set_option(pair.now, id, SocketOption::ReuseAddr(reuse)).unwrap();
+        let result = pair.b.bind(id, addr("10.0.0.2:80"));
+        pair.b.close(pair.now, id).unwrap();
+        result
+    };
+    assert_eq!(bind(&mut pair, false), Err(Error::AddrInUse));
+    pair.b.close(pair.now, server).unwrap();
+    pair.cable();
+    pair.a.close(pair.now, client).unwrap();
+    pair.cable();
+    assert_eq!(pair.b.io.time_wait.len(), 1);
+    assert_eq!(bind(&mut pair, true), Err(Error::AddrInUse), "the listener had not allowed it");
+    pair.pass(Duration::from_secs(61));
+    assert_eq!(bind(&mut pair, false), Ok(()));
+}
+
+#[test]
+fn time_wait_answers_a_late_fin_and_lets_a_new_connection_in() {
+    let mut pair = Pair::new();
+    let (client, listener, server) = pair.connected("10.0.0.2:80");
+    let local = pair.a.local_addr(client).unwrap();
+    pair.b.close(pair.now, server).unwrap();
+    pair.cable();
+    // The last ACK is lost: the FIN comes again and is acknowledged again.
+    pair.a.close(pair.now, client).unwrap();
+    pair.loses = |_, packet| packet.head[12..16] == [10, 0, 0, 2];
+    pair.cable();
+    assert_eq!((pair.a.connections.len(), pair.b.io.time_wait.len()), (1, 1));
+    pair.loses = |_, _| false;
+    pair.pass(Duration::from_secs(5));
+    assert_eq!((pair.a.connections.len(), pair.b.io.time_wait.len()), (0, 1));
+    // The same four-tuple, again.
+    let again = stream(&mut pair.a, local);
+    pair.a.bind(again, local).unwrap();
+    let _ = pair.a.connect(pair.now, again, addr("10.0.0.2:80"));
+    pair.cable();
+    assert_eq!(state(&pair.a, again), TcpState::Established);
+    assert!(pair.b.accept(pair.now, listener).is_ok());
+    assert_eq!(pair.b.io.time_wait.len(), 0);
+}
+
+#[test]
+fn listeners_that_share_a_port_share_its_connections() {
+    let mut pair = Pair::new();
+    let mut listeners = Vec::new();
+    for _ in 0..2 {
+        let id = stream(&mut pair.b, addr("10.0.0.2:80"));
+        pair.b.set_option(pair.now, id, SocketOption::ReusePort(true)).unwrap();
+        pair.b.bind(id, addr("10.0.0.2:80")).unwrap();
+        pair.b.listen(pair.now, id, 100).unwrap();
+        listeners.push(id);
+    }
+    clients(&mut pair, 40, "10.0.0.2:80");
+    let counts: Vec<usize> = listeners
+        .iter()
+        .map(|id| (0..100).take_while(|_| pair.b.accept(pair.now, *id).is_ok()).count())
+        .collect();
+    assert_eq!(counts.iter().sum::<usize>(), 40);
+    assert!(counts.iter().all(|count| *count > 5), "{counts:?}");
+}
+
+#[test]
+fn listening_on_a_shared_port_conflicts() {
+    let mut pair = Pair::new();
+    let mut bound = Vec::new();
+    for _ in 0..2 {
+        let id = stream(&mut pair.b, addr("10.0.0.2:80"));
+        pair.b.set_option(pair.now, id, SocketOption::ReuseAddr(true)).unwrap();
+        pair.b.bind(id, addr("10.0.0.2:80")).unwrap();
+        bound.push(id);
+    }
+    assert_eq!(pair.b.listen(pair.now, bound[0], 1), Ok(()));
+    assert_eq!(pair.b.listen(pair.now, bound[1], 1), Err(Error::AddrInUse));
+    assert_eq!(pair.b.connect(pair.now, bound[0], addr("10.0.0.1:1")), Err(Error::IsConnected));
+}
+
+#[test]
+fn a_dual_stack_listener_accepts_both_families() {
+    let mut pair = Pair::new();
+    let listener = pair.listener("[::]:80", 5);
+    for to in ["10.0.0.2:80", "[fd77::2]:80"] {
+        let client = stream(&mut pair.a, addr(to));
+        let _ = pair.a.connect(pair.now, client, addr(to));
+        pair.cable();
+        let (server, peer) = pair.b.accept(pair.now, listener).unwrap();
+        assert_eq!(Ok(peer), pair.a.local_addr(client));
+        assert_eq!(pair.b.local_addr(server), Ok(addr(to)));
+    }
+}
+
+#[test]
+fn every_new_connection_is_an_event_of_its_listener() {
+    let mut pair = Pair::new();
+    let listener = pair.listener("10.0.0.2:80", 5);
+    for _ in 0..2 {
+        clients(&mut pair, 1, "10.0.0.2:80");
+        assert_eq!(events(&mut pair.b), [listener]);
+    }
+    pair.b.accept(pair.now, listener).unwrap();
+    assert!(pair.b.readiness(listener).contains(Readiness::ACCEPT));
+    pair.b.accept(pair.now, listener).unwrap();
+    assert!(!pair.b.readiness(listener).contains(Readiness::ACCEPT));
+}

@@ -1,0 +1,234 @@
+use super::*;
+use crate::{Shutdown, SocketOption};
+
+#[test]
+fn streams_open_carry_data_and_close_in_both_families() {
+    for to in ["10.0.0.2:80", "[fd77::2]:80"] {
+        for checksums in [false, true] {
+            let nic = NicConfig { checksums, ..NicConfig::memory("eth0", 1500) };
+            let mut pair = Pair::with(Config::default(), nic);
+            let (client, listener, server) = pair.connected(to);
+            assert_eq!(events(&mut pair.a), [client]);
+            assert_eq!(pair.a.readiness(client), Readiness::WRITABLE);
+            assert_eq!(pair.a.connect(pair.now, client, addr(to)), Ok(()), "told once");
+            assert_eq!(pair.a.connect(pair.now, client, addr(to)), Err(Error::IsConnected));
+            assert_eq!(pair.a.local_addr(client), pair.b.peer_addr(server));
+            assert_eq!(pair.a.peer_addr(client), pair.b.local_addr(server));
+            assert_eq!(pair.b.accept(pair.now, listener), Err(Error::WouldBlock));
+            assert_eq!(send(&mut pair.a, pair.now, client, b"request"), Ok(7));
+            pair.cable();
+            assert_eq!(recv(&mut pair.b, pair.now, server).unwrap(), b"request");
+            pair.a.shutdown(pair.now, client, Shutdown::Write).unwrap();
+            pair.cable();
+            assert_eq!(recv(&mut pair.b, pair.now, server), Ok(Vec::new()));
+            assert!(pair.b.readiness(server).contains(Readiness::READ_CLOSED));
+            assert_eq!(send(&mut pair.b, pair.now, server, b"answer"), Ok(6), "half closed");
+            pair.b.close(pair.now, server).unwrap();
+            pair.cable();
+            assert_eq!(recv(&mut pair.a, pair.now, client).unwrap(), b"answer");
+            assert_eq!(recv(&mut pair.a, pair.now, client), Ok(Vec::new()));
+            assert_eq!(state(&pair.a, client), TcpState::TimeWait);
+            pair.a.close(pair.now, client).unwrap();
+            pair.cable();
+            assert_eq!((pair.a.connections.len(), pair.a.io.time_wait.len()), (0, 1));
+            assert_eq!((pair.b.connections.len(), pair.b.io.time_wait.len()), (0, 0));
+            pair.pass(Duration::from_secs(61));
+            assert_eq!(pair.a.io.time_wait.len(), 0);
+            assert_eq!((pair.a.memory_used(), pair.b.memory_used()), (0, 0));
+            assert_eq!((pair.a.poll_timeout(), pair.b.poll_timeout()), (None, None));
+        }
+    }
+}
+
+#[test]
+fn much_data_crosses_both_ways_at_once() {
+    for max_segment in [0, NicConfig::LARGEST_SEGMENT] {
+        let nic = NicConfig { max_segment, ..NicConfig::memory("eth0", 1500) };
+        let mut pair = Pair::with(Config::default(), nic);
+        let (client, _, server) = pair.connected("10.0.0.2:80");
+        let data: Vec<u8> = (0..1_000_000_usize).map(|i| (i * 31 / 7) as u8).collect();
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        let (mut up_sent, mut down_sent) = (0, 0);
+        for _ in 0..10_000 {
+            if let Ok(n) = send(&mut pair.a, pair.now, client, &data[up_sent..]) {
+                up_sent += n;
+            }
+            if let Ok(n) = send(&mut pair.b, pair.now, server, &data[down_sent..]) {
+                down_sent += n;
+            }
+            pair.cable();
+            up.extend(recv(&mut pair.b, pair.now, server).unwrap_or_default());
+            down.extend(recv(&mut pair.a, pair.now, client).unwrap_or_default());
+            if up.len() == data.len() && down.len() == data.len() {
+                break;
+            }
+            pair.pass(Duration::from_millis(1));
+        }
+        assert!(up == data && down == data, "{} and {} of {}", up.len(), down.len(), data.len());
+    }
+}
+
+#[test]
+fn streams_work_over_the_loopback() {
+    for text in ["127.0.0.1:80", "[::1]:80"] {
+        let (mut stack, now) = (lonely(), Instant::from_millis(5));
+        let listener = stream(&mut stack, addr(text));
+        stack.bind(listener, addr(text)).unwrap();
+        stack.listen(now, listener, 1).unwrap();
+        let client = stream(&mut stack, addr(text));
+        assert_eq!(stack.connect(now, client, addr(text)), Err(Error::InProgress));
+        let (server, peer) = stack.accept(now, listener).unwrap();
+        assert_eq!(Ok(peer), stack.local_addr(client));
+        let data = vec![9; 300_000];
+        let sent = send(&mut stack, now, client, &data).unwrap();
+        let mut received = 0;
+        while let Ok(data) = recv(&mut stack, now, server) {
+            received += data.len();
+        }
+        assert_eq!(received, sent);
+        stack.close(now, client).unwrap();
+        assert_eq!(recv(&mut stack, now, server), Ok(Vec::new()));
+        stack.close(now, server).unwrap();
+        assert_eq!((stack.connections.len(), stack.io.time_wait.len()), (0, 1));
+        assert_eq!(stack.memory_used(), 0);
+    }
+}
+
+use alloc::vec;
+
+#[test]
+fn a_closed_port_refuses() {
+    for to in ["10.0.0.2:81", "[fd77::2]:81"] {
+        let mut pair = Pair::new();
+        let client = stream(&mut pair.a, addr(to));
+        assert_eq!(pair.a.connect(pair.now, client, addr(to)), Err(Error::InProgress));
+        assert_eq!(pair.a.connect(pair.now, client, addr(to)), Err(Error::Already));
+        pair.cable();
+        let ready = pair.a.readiness(client);
+        assert!(
+            ready.contains(Readiness::ERROR | Readiness::WRITABLE | Readiness::READABLE | HANGUP),
+            "{ready:?}"
+        );
+        assert_eq!(events(&mut pair.a), [client]);
+        assert_eq!(pair.a.take_error(client), Some(Error::ConnectionRefused));
+        assert_eq!(pair.a.take_error(client), None);
+        // The socket can be used again.
+        pair.listener(to, 1);
+        assert_eq!(pair.a.connect(pair.now, client, addr(to)), Err(Error::ConnectionAborted));
+        assert_eq!(pair.a.connect(pair.now, client, addr(to)), Err(Error::InProgress));
+        pair.cable();
+        assert_eq!(pair.a.connect(pair.now, client, addr(to)), Ok(()));
+    }
+}
+
+#[test]
+fn silence_times_out() {
+    let mut pair = Pair::new();
+    let client = stream(&mut pair.a, addr("10.0.0.2:80"));
+    pair.a.set_option(pair.now, client, SocketOption::SynCount(2)).unwrap();
+    pair.loses = |_, _| true;
+    let _ = pair.a.connect(pair.now, client, addr("10.0.0.2:80"));
+    pair.pass(Duration::from_secs(6));
+    assert_eq!(state(&pair.a, client), TcpState::SynSent);
+    pair.pass(Duration::from_secs(2));
+    assert_eq!(pair.crossed, 3);
+    assert_eq!(pair.a.take_error(client), Some(Error::TimedOut));
+    pair.a.close(pair.now, client).unwrap();
+    assert_eq!((pair.a.connections.len(), pair.a.poll_timeout()), (0, None));
+}
+
+#[test]
+fn no_route_is_an_error_at_once() {
+    let mut pair = Pair::new();
+    let client = stream(&mut pair.a, addr("0.0.0.0:0"));
+    let to = addr("192.168.7.7:80");
+    assert_eq!(pair.a.connect(pair.now, client, to), Err(Error::NetworkUnreachable));
+    assert_eq!(pair.a.connect(pair.now, client, addr("[fd77::2]:80")), Err(Error::AddressFamily));
+    assert_eq!(send(&mut pair.a, pair.now, client, b"x"), Err(Error::BrokenPipe));
+    assert_eq!(recv(&mut pair.a, pair.now, client), Err(Error::NotConnected));
+    assert_eq!(pair.a.shutdown(pair.now, client, Shutdown::Both), Err(Error::NotConnected));
+    assert_eq!(pair.a.accept(pair.now, client), Err(Error::InvalidArgument));
+}
+
+#[test]
+fn both_sides_may_open_at_once() {
+    let mut pair = Pair::new();
+    let (a, b) = (stream(&mut pair.a, addr("10.0.0.1:5")), stream(&mut pair.b, addr("10.0.0.2:6")));
+    pair.a.bind(a, addr("10.0.0.1:5")).unwrap();
+    pair.b.bind(b, addr("10.0.0.2:6")).unwrap();
+    let _ = pair.a.connect(pair.now, a, addr("10.0.0.2:6"));
+    let _ = pair.b.connect(pair.now, b, addr("10.0.0.1:5"));
+    let (mut from_a, mut from_b) = (Batch::new(), Batch::new());
+    pair.a.poll_transmit(pair.now, LINK, &mut from_a);
+    pair.b.poll_transmit(pair.now, LINK, &mut from_b);
+    pair.a.handle_packets(pair.now, LINK, &mut from_b);
+    pair.b.handle_packets(pair.now, LINK, &mut from_a);
+    pair.cable();
+    assert_eq!((state(&pair.a, a), state(&pair.b, b)), (TcpState::Established, TcpState::Established));
+    send(&mut pair.a, pair.now, a, b"hi").unwrap();
+    pair.cable();
+    assert_eq!(recv(&mut pair.b, pair.now, b).unwrap(), b"hi");
+    // And close at once.
+    pair.a.close(pair.now, a).unwrap();
+    pair.b.close(pair.now, b).unwrap();
+    pair.cable();
+    assert_eq!((pair.a.connections.len(), pair.b.connections.len()), (0, 0));
+}
+
+#[test]
+fn a_reset_ends_both_sides() {
+    let mut pair = Pair::new();
+    let (client, _, server) = pair.connected("10.0.0.2:80");
+    pair.a.abort(pair.now, client).unwrap();
+    pair.cable();
+    assert!(pair.b.readiness(server).contains(Readiness::ERROR | HANGUP));
+    assert_eq!(recv(&mut pair.b, pair.now, server), Err(Error::ConnectionReset));
+    assert_eq!(recv(&mut pair.b, pair.now, server), Ok(Vec::new()));
+    assert_eq!(send(&mut pair.b, pair.now, server, b"x"), Err(Error::BrokenPipe));
+    assert_eq!(pair.b.peer_addr(server), Err(Error::NotConnected));
+    pair.b.close(pair.now, server).unwrap();
+    assert_eq!((pair.a.connections.len(), pair.b.connections.len()), (0, 0));
+}
+
+#[test]
+fn closing_with_unread_data_resets() {
+    let mut pair = Pair::new();
+    let (client, _, server) = pair.connected("10.0.0.2:80");
+    send(&mut pair.a, pair.now, client, b"unread").unwrap();
+    pair.cable();
+    pair.b.close(pair.now, server).unwrap();
+    pair.cable();
+    assert_eq!(recv(&mut pair.a, pair.now, client), Err(Error::ConnectionReset));
+}
+
+#[test]
+fn host_unreachable_ends_an_opening_connection_only_when_hard() {
+    // An ICMP error quoting the SYN, from a router.
+    let mut pair = Pair::new();
+    let client = stream(&mut pair.a, addr("10.0.0.2:80"));
+    let _ = pair.a.connect(pair.now, client, addr("10.0.0.2:80"));
+    let mut batch = Batch::new();
+    pair.a.poll_transmit(pair.now, LINK, &mut batch);
+    let syn = batch.pop().unwrap().to_vec();
+    let mut icmp = |code: u8, seq_offset: u8| {
+        let mut bytes = vec![0; 28];
+        let ip = sockeye_wire::Ipv4Header {
+            total_len: (28 + syn.len()) as u16,
+            protocol: sockeye_wire::Protocol::ICMP,
+            src: [10, 0, 0, 254].into(),
+            dst: [10, 0, 0, 1].into(),
+            ..sockeye_wire::Ipv4Header::default()
+        };
+        ip.emit(&mut bytes);
+        bytes[20..22].copy_from_slice(&[3, code]);
+        bytes.extend(&syn);
+        bytes[28 + 27] = bytes[28 + 27].wrapping_add(seq_offset);
+        let meta =
+            sockeye_packet::Meta { checksum: sockeye_packet::Checksum::Unfilled, ..Default::default() };
+        batch.push(Packet::from_bytes(&Chunk::from(bytes), meta));
+        pair.a.handle_packets(Instant::from_millis(2), LINK, &mut batch);
+        pair.a.take_error(client)
+    };
+    assert_eq!(icmp(3, 9), None, "quotes a number that is not in flight");
+    assert_eq!(icmp(1, 0), Some(Error::HostUnreachable));
+}

@@ -1,0 +1,268 @@
+//! The Berkeley calls, each handed to the kind of socket it is made on.
+
+use crate::error::{Error, Result};
+use crate::event::Readiness;
+use crate::socket::udp::Udp;
+use crate::socket::{Kind, Socket};
+use crate::{
+    Datagram, Domain, OptionName, Owner, RecvFlags, SendFlags, Shutdown, SockAddr, SocketId, SocketOption,
+    SocketType, Stack, TcpInfo, TcpState,
+};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use sockeye_packet::{Chunk, Instant, Payload};
+
+impl Stack {
+    /// Makes a socket.
+    pub fn socket(&mut self, domain: Domain, kind: SocketType, owner: Owner) -> Result<SocketId> {
+        if self.sockets.len() >= self.io.config.max_sockets {
+            return Err(Error::NoBufs);
+        }
+        let kind = match kind {
+            SocketType::Stream => Kind::Idle(self.io.tcp_defaults.clone()),
+            SocketType::Datagram => Kind::Udp(Box::new(Udp::new(&self.io.config))),
+        };
+        let id = SocketId(self.sockets.insert(Socket::new(domain, owner, kind)));
+        let ready = self.readiness_of(id);
+        self.socket_mut(id)?.announced = ready;
+        Ok(id)
+    }
+
+    /// Gives a socket its local address; port 0 picks one.
+    pub fn bind(&mut self, id: SocketId, addr: SockAddr) -> Result<()> {
+        self.bind_socket(id, addr)
+    }
+
+    /// Makes a stream socket accept connections, at most `backlog` waiting ones; again, to change it.
+    pub fn listen(&mut self, now: Instant, id: SocketId, backlog: usize) -> Result<()> {
+        let _ = now;
+        self.tcp_listen(id, backlog)
+    }
+
+    /// Begins a connection: a stream socket answers [`Error::InProgress`] and becomes writable when it
+    /// is open (or has failed). A datagram socket is connected at once.
+    pub fn connect(&mut self, now: Instant, id: SocketId, peer: SockAddr) -> Result<()> {
+        if self.is_datagram(id)? {
+            return self.udp_connect(id, peer);
+        }
+        let result = self.tcp_connect(now, id, peer);
+        self.run_loopback(now);
+        result
+    }
+
+    /// Dissolves a datagram socket's connection (connect(2) with AF_UNSPEC); resets a stream's.
+    pub fn disconnect(&mut self, now: Instant, id: SocketId) -> Result<()> {
+        if self.is_datagram(id)? {
+            return self.udp_disconnect(id);
+        }
+        let result = self.tcp_disconnect(now, id);
+        self.run_loopback(now);
+        result
+    }
+
+    /// Takes the oldest waiting connection of a listener, with its peer's address.
+    pub fn accept(&mut self, now: Instant, id: SocketId) -> Result<(SocketId, SockAddr)> {
+        let _ = now;
+        self.tcp_accept(id)
+    }
+
+    /// Takes from the front of `chunks` what fits in the send buffer; returns how many bytes. On a
+    /// datagram socket all of it is one datagram.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        chunks: &mut VecDeque<Chunk>,
+        flags: SendFlags,
+    ) -> Result<usize> {
+        if self.is_datagram(id)? {
+            let sent = self.send_to(now, id, chunks.iter().cloned().collect(), None, flags);
+            if sent.is_ok() {
+                chunks.clear();
+            }
+            return sent;
+        }
+        let result = self.tcp_send(now, id, chunks, flags);
+        self.run_loopback(now);
+        result
+    }
+
+    /// Takes up to `max` bytes that came in; empty at end of file. Of a datagram the rest is lost.
+    pub fn recv(&mut self, now: Instant, id: SocketId, max: usize, flags: RecvFlags) -> Result<Payload> {
+        if self.is_datagram(id)? {
+            let mut payload = self.udp_recv(now, id, flags)?.payload;
+            payload.trim(0, payload.len().min(max));
+            return Ok(payload);
+        }
+        let result = self.tcp_recv(now, id, max, flags);
+        self.run_loopback(now);
+        result
+    }
+
+    /// Sends one datagram, to `to` or to the peer the socket is connected to.
+    pub fn send_to(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        payload: Payload,
+        to: Option<SockAddr>,
+        flags: SendFlags,
+    ) -> Result<usize> {
+        if flags.oob {
+            return Err(Error::NotSupported);
+        }
+        if !self.is_datagram(id)? {
+            // As the kernel: a stream ignores the address once it is connected.
+            return self.send(now, id, &mut payload.into_iter().collect(), flags);
+        }
+        let result = self.udp_send(id, payload, to);
+        self.run_loopback(now);
+        result
+    }
+
+    /// Takes the oldest datagram, whole.
+    pub fn recv_from(&mut self, now: Instant, id: SocketId, flags: RecvFlags) -> Result<Datagram> {
+        self.udp_recv(now, id, flags)
+    }
+
+    /// Ends one direction of a connection, or both.
+    pub fn shutdown(&mut self, now: Instant, id: SocketId, how: Shutdown) -> Result<()> {
+        if self.is_datagram(id)? {
+            return self.udp_shutdown(id, how);
+        }
+        let result = self.tcp_shutdown(now, id, how);
+        self.run_loopback(now);
+        result
+    }
+
+    /// Ends the socket: its id is of no use any more. A connection is closed in good order by the stack.
+    pub fn close(&mut self, now: Instant, id: SocketId) -> Result<()> {
+        self.end(now, id, false)
+    }
+
+    /// Ends the socket and resets its connection.
+    pub fn abort(&mut self, now: Instant, id: SocketId) -> Result<()> {
+        self.end(now, id, true)
+    }
+
+    fn end(&mut self, now: Instant, id: SocketId, abort: bool) -> Result<()> {
+        if self.is_datagram(id)? {
+            self.udp_close(id);
+        } else {
+            self.tcp_close(now, id, abort);
+        }
+        self.run_loopback(now);
+        Ok(())
+    }
+
+    /// Sets an option.
+    pub fn set_option(&mut self, now: Instant, id: SocketId, option: SocketOption) -> Result<()> {
+        let result = self.set_socket_option(now, id, option);
+        self.run_loopback(now);
+        result
+    }
+
+    /// Reads an option.
+    pub fn get_option(&self, id: SocketId, name: OptionName) -> Result<SocketOption> {
+        self.socket_option(id, name)
+    }
+
+    /// The local address: unspecified, port 0, while the socket is not bound.
+    pub fn local_addr(&self, id: SocketId) -> Result<SockAddr> {
+        Ok(self.socket_ref(id)?.local)
+    }
+
+    /// The peer's address.
+    pub fn peer_addr(&self, id: SocketId) -> Result<SockAddr> {
+        let socket = self.socket_ref(id)?;
+        if let Kind::Connection(key) = socket.kind {
+            // As the kernel: a connection that isn't open yet, or no more, has no peer.
+            let state = self.connections.get(key).map(|tcb| tcb.connection.state());
+            if matches!(state, None | Some(TcpState::SynSent | TcpState::Closed)) {
+                return Err(Error::NotConnected);
+            }
+        }
+        socket.peer.ok_or(Error::NotConnected)
+    }
+
+    /// What the socket is ready for now; empty when there is no such socket.
+    pub fn readiness(&self, id: SocketId) -> Readiness {
+        self.readiness_of(id)
+    }
+
+    /// Takes the pending error (SO_ERROR).
+    pub fn take_error(&mut self, id: SocketId) -> Option<Error> {
+        let socket = self.sockets.get_mut(id.0)?;
+        let error = match &mut socket.kind {
+            Kind::Udp(udp) => udp.error.take(),
+            Kind::Connection(key) => self.connections.get_mut(*key)?.connection.take_error(),
+            Kind::Idle(_) | Kind::Listener(_) => None,
+        };
+        self.touch(id, Readiness::EMPTY);
+        error
+    }
+
+    /// Bytes that [`send`](Stack::send) would take now.
+    pub fn send_space(&self, id: SocketId) -> usize {
+        match self.sockets.get(id.0).map(|socket| &socket.kind) {
+            Some(Kind::Udp(udp)) => udp.send_space(),
+            Some(Kind::Connection(key)) => {
+                self.connections.get(*key).map_or(0, |tcb| tcb.connection.send_space())
+            }
+            _ => 0,
+        }
+    }
+
+    /// Bytes that can be read now (FIONREAD); for datagrams, of the oldest.
+    pub fn recv_queued(&self, id: SocketId) -> usize {
+        match self.sockets.get(id.0).map(|socket| &socket.kind) {
+            Some(Kind::Udp(udp)) => udp.recv_queued(),
+            Some(Kind::Connection(key)) => {
+                self.connections.get(*key).map_or(0, |tcb| tcb.connection.recv_queued())
+            }
+            _ => 0,
+        }
+    }
+
+    /// Bytes in the send buffer that the peer has not acknowledged (SIOCOUTQ).
+    pub fn send_queued(&self, id: SocketId) -> usize {
+        match self.sockets.get(id.0).map(|socket| &socket.kind) {
+            Some(Kind::Udp(udp)) => udp.send_queued(),
+            Some(Kind::Connection(key)) => {
+                self.connections.get(*key).map_or(0, |tcb| tcb.connection.send_queued())
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether the next byte to read is the urgent one (SIOCATMARK).
+    pub fn at_mark(&self, id: SocketId) -> bool {
+        self.connection_of(id).is_some_and(|tcb| tcb.connection.at_mark())
+    }
+
+    /// The state of a stream socket's connection; none while it has none.
+    pub fn tcp_state(&self, id: SocketId) -> Option<TcpState> {
+        self.connection_of(id).map(|tcb| tcb.connection.state())
+    }
+
+    /// How a stream socket's connection is doing.
+    pub fn tcp_info(&self, id: SocketId) -> Result<TcpInfo> {
+        self.connection_of(id).map(|tcb| tcb.connection.info()).ok_or(Error::NotConnected)
+    }
+
+    /// Who owns the socket.
+    pub fn owner(&self, id: SocketId) -> Result<Owner> {
+        Ok(self.socket_ref(id)?.owner)
+    }
+
+    fn connection_of(&self, id: SocketId) -> Option<&crate::socket::tcp::Tcb> {
+        match self.sockets.get(id.0)?.kind {
+            Kind::Connection(key) => self.connections.get(key),
+            _ => None,
+        }
+    }
+
+    fn is_datagram(&self, id: SocketId) -> Result<bool> {
+        Ok(matches!(self.socket_ref(id)?.kind, Kind::Udp(_)))
+    }
+}

@@ -1,0 +1,325 @@
+//! A hierarchical timer wheel: setting and cancelling a timer takes constant time.
+//!
+//! Level 0 has slots of 65 µs, and each of the seven levels above has slots 64 times as long, which covers
+//! all of time. An entry stands in the level of the highest bit in which its
+//! deadline differs from the wheel's clock, so everything in a lower level is due before everything in a
+//! higher one, and the earliest deadline is in the first used slot of the lowest used level. When the
+//! clock reaches a slot, its entries move down. Timers fire in the order of their deadlines, those of one
+//! deadline in the order they were set. The wheel holds ids only; entries are linked lists in one vector.
+
+use alloc::vec::Vec;
+use sockeye_packet::Instant;
+
+/// Bits of time within a slot of level 0.
+const GRAIN_BITS: u32 = 16;
+/// Bits of time that one level resolves.
+const LEVEL_BITS: u32 = 6;
+const SLOTS: usize = 1 << LEVEL_BITS;
+const LEVELS: usize = 8;
+/// The list of entries that are due and not taken yet.
+const DUE: u16 = (LEVELS * SLOTS) as u16;
+const FREE: u16 = DUE + 1;
+const NONE: u32 = u32::MAX;
+/// Most entries that are looked at to find the earliest.
+const EXACT: usize = 256;
+
+/// A timer that is set. Its owner drops the id when the timer fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimerId(u32);
+
+#[derive(Debug)]
+struct Entry<T> {
+    deadline: u64,
+    token: T,
+    next: u32,
+    previous: u32,
+    list: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct List {
+    head: u32,
+    tail: u32,
+}
+
+/// Timers, each with a token that says what it is for.
+#[derive(Debug)]
+pub(crate) struct Wheel<T> {
+    /// Everything due before or at this time has been moved to the due list.
+    clock: u64,
+    entries: Vec<Entry<T>>,
+    free: u32,
+    lists: Vec<List>,
+    used: [u64; LEVELS],
+    /// The earliest deadline, while it is known: entry and time.
+    earliest: Option<(u32, u64)>,
+    sorting: Vec<(u64, u32)>,
+}
+
+impl<T: Copy> Wheel<T> {
+    /// Bytes that one timer takes.
+    #[cfg(test)]
+    pub(crate) const ENTRY: usize = size_of::<Entry<T>>();
+
+    pub(crate) fn new() -> Wheel<T> {
+        Wheel {
+            clock: 0,
+            entries: Vec::new(),
+            free: NONE,
+            lists: alloc::vec![List { head: NONE, tail: NONE }; usize::from(DUE) + 1],
+            used: [0; LEVELS],
+            earliest: None,
+            sorting: Vec::new(),
+        }
+    }
+
+    /// Sets a timer.
+    pub(crate) fn set(&mut self, at: Instant, token: T) -> TimerId {
+        let deadline = at.as_nanos();
+        let entry = Entry { deadline, token, next: NONE, previous: NONE, list: FREE };
+        let index = if self.free == NONE {
+            self.entries.push(entry);
+            (self.entries.len() - 1) as u32
+        } else {
+            let index = self.free;
+            self.free = self.entries[index as usize].next;
+            self.entries[index as usize] = entry;
+            index
+        };
+        self.place(index);
+        TimerId(index)
+    }
+
+    /// Cancels a timer that has not fired.
+    pub(crate) fn cancel(&mut self, id: TimerId) {
+        let index = id.0;
+        debug_assert!(self.entries[index as usize].list != FREE, "a timer is cancelled twice");
+        self.unlink(index);
+        self.release(index);
+    }
+
+    /// Moves a timer that has not fired.
+    pub(crate) fn reset(&mut self, id: TimerId, at: Instant) {
+        let entry = &mut self.entries[id.0 as usize];
+        if entry.deadline != at.as_nanos() {
+            entry.deadline = at.as_nanos();
+            self.unlink(id.0);
+            self.place(id.0);
+        }
+    }
+
+    /// The deadline of a timer that has not fired.
+    pub(crate) fn deadline(&self, id: TimerId) -> Instant {
+        Instant::from_nanos(self.entries[id.0 as usize].deadline)
+    }
+
+    /// Takes one timer that is due at `now`, the one due first.
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<T> {
+        if self.lists[usize::from(DUE)].head == NONE {
+            self.advance(now.as_nanos());
+        }
+        let index = self.lists[usize::from(DUE)].head;
+        if index == NONE {
+            return None;
+        }
+        let token = self.entries[index as usize].token;
+        self.unlink(index);
+        self.release(index);
+        Some(token)
+    }
+
+    /// When [`Wheel::pop`] next has something, and what.
+    ///
+    /// The deadline is exact unless more than 256 timers share the first used slot of a level above 0:
+    /// then it may be early, by less than that slot; `pop` then finds nothing, but moves them down.
+    pub(crate) fn next(&self) -> Option<(Instant, T)> {
+        let due = self.lists[usize::from(DUE)].head;
+        let (index, at) = if due == NONE {
+            self.earliest.or_else(|| self.find_earliest())?
+        } else {
+            (due, self.entries[due as usize].deadline)
+        };
+        Some((Instant::from_nanos(at), self.entries[index as usize].token))
+    }
+
+    /// As [`Wheel::next`], and remembers the answer.
+    pub(crate) fn refresh(&mut self) {
+        if self.earliest.is_none() {
+            self.earliest = self.find_earliest();
+        }
+    }
+
+    fn find_earliest(&self) -> Option<(u32, u64)> {
+        let level = self.used.iter().position(|used| *used != 0)?;
+        let slot = self.first_slot(level);
+        let mut index = self.lists[level * SLOTS + slot].head;
+        let mut best = (index, self.entries[index as usize].deadline);
+        for _ in 0..EXACT {
+            let entry = &self.entries[index as usize];
+            if entry.deadline < best.1 {
+                best = (index, entry.deadline);
+            }
+            index = entry.next;
+            if index == NONE {
+                return Some(best);
+            }
+        }
+        // Level 0 is never cut short: its slots are shorter than anyone's patience.
+        let start = if level == 0 { self.clock + 1 } else { self.slot_start(level, slot) };
+        Some((best.0, start.max(self.clock + 1).min(best.1)))
+    }
+
+    /// The first used slot of a level, in the order in which the clock reaches them.
+    fn first_slot(&self, level: usize) -> usize {
+        self.used[level].trailing_zeros() as usize
+    }
+
+    fn slot_start(&self, level: usize, slot: usize) -> u64 {
+        let shift = shift(level);
+        let above = self.clock >> shift >> LEVEL_BITS;
+        (above << LEVEL_BITS | slot as u64) << shift
+    }
+
+    /// Puts an entry in the list where its deadline belongs now.
+    fn place(&mut self, index: u32) {
+        let deadline = self.entries[index as usize].deadline;
+        if self.earliest.is_some_and(|(_, at)| deadline < at) {
+            self.earliest = Some((index, deadline));
+        }
+        if self.used == [0; LEVELS] {
+            self.earliest = Some((index, deadline));
+        }
+        // What is overdue goes where the clock looks next.
+        let at = deadline.max(self.clock);
+        let difference = (at ^ self.clock) >> GRAIN_BITS;
+        let level = match difference {
+            0 => 0,
+            _ => ((63 - difference.leading_zeros()) / LEVEL_BITS) as usize,
+        };
+        let slot = (at >> shift(level)) as usize % SLOTS;
+        self.used[level] |= 1 << slot;
+        self.link(index, (level * SLOTS + slot) as u16);
+    }
+
+    fn link(&mut self, index: u32, list: u16) {
+        let ends = &mut self.lists[usize::from(list)];
+        let previous = ends.tail;
+        ends.tail = index;
+        if previous == NONE {
+            ends.head = index;
+        } else {
+            self.entries[previous as usize].next = index;
+        }
+        let entry = &mut self.entries[index as usize];
+        (entry.previous, entry.next, entry.list) = (previous, NONE, list);
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Entry { next, previous, list, .. } = self.entries[index as usize];
+        let ends = &mut self.lists[usize::from(list)];
+        if previous == NONE {
+            ends.head = next;
+        }
+        if next == NONE {
+            ends.tail = previous;
+        }
+        let empty = ends.head == NONE;
+        if previous != NONE {
+            self.entries[previous as usize].next = next;
+        }
+        if next != NONE {
+            self.entries[next as usize].previous = previous;
+        }
+        if empty && list < DUE {
+            self.used[usize::from(list) / SLOTS] &= !(1 << (usize::from(list) % SLOTS));
+        }
+        if self.earliest.is_some_and(|(earliest, _)| earliest == index) {
+            self.earliest = None;
+        }
+    }
+
+    fn release(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        (entry.list, entry.next) = (FREE, self.free);
+        self.free = index;
+    }
+
+    /// Moves the clock to `now`, and everything due by then to the due list.
+    fn advance(&mut self, now: u64) {
+        while let Some(level) = self.used.iter().position(|used| *used != 0) {
+            let slot = self.first_slot(level);
+            if level > 0 {
+                let start = self.slot_start(level, slot);
+                if start > now {
+                    break;
+                }
+                self.clock = self.clock.max(start);
+                self.move_down(level * SLOTS + slot);
+                continue;
+            }
+            if self.slot_start(0, slot) > now {
+                break;
+            }
+            self.collect(slot, now);
+            if self.used[0] & (1 << slot) != 0 {
+                break; // What is left in the slot is due later than now.
+            }
+        }
+        self.set_clock(now);
+    }
+
+    /// Takes the due entries of a slot of level 0, in order.
+    fn collect(&mut self, slot: usize, now: u64) {
+        let mut due = core::mem::take(&mut self.sorting);
+        let mut index = self.lists[slot].head;
+        while index != NONE {
+            let entry = &self.entries[index as usize];
+            if entry.deadline <= now {
+                due.push((entry.deadline, index));
+            }
+            index = entry.next;
+        }
+        due.sort_by_key(|(deadline, _)| *deadline);
+        for (_, index) in due.drain(..) {
+            self.unlink(index);
+            self.link(index, DUE);
+        }
+        self.sorting = due;
+    }
+
+    fn move_down(&mut self, list: usize) {
+        let mut index = self.lists[list].head;
+        self.lists[list] = List { head: NONE, tail: NONE };
+        self.used[list / SLOTS] &= !(1 << (list % SLOTS));
+        let earliest = self.earliest;
+        while index != NONE {
+            let next = self.entries[index as usize].next;
+            self.place(index);
+            index = next;
+        }
+        // Places change here, deadlines don't; but an early answer is improved on.
+        self.earliest = earliest.filter(|(index, at)| self.entries[*index as usize].deadline == *at);
+    }
+
+    /// Moves the clock where nothing is due in between, keeping every entry in its right level.
+    fn set_clock(&mut self, now: u64) {
+        if now <= self.clock {
+            return;
+        }
+        self.clock = now;
+        for level in 1..LEVELS {
+            let slot = (now >> shift(level)) as usize % SLOTS;
+            if self.used[level] & (1 << slot) != 0 {
+                self.move_down(level * SLOTS + slot);
+            }
+        }
+    }
+}
+
+/// How many bits of time lie below a level's slot number.
+fn shift(level: usize) -> u32 {
+    GRAIN_BITS + LEVEL_BITS * level as u32
+}
+
+#[cfg(test)]
+mod tests;
