@@ -145,13 +145,14 @@ pub(crate) fn connect(
     Reply::from_result(result.map_err(Errno::from))
 }
 
-/// `shutdown`: of the plug, for what the program does natively, and of the stack's socket. An unconnected
-/// socket is told ENOTCONN and shut down all the same, as by Linux: so programs wake their readers.
+/// `shutdown`: of the plug, which ends what the program does natively, and of the stack's socket for
+/// intercepted sends. An unconnected socket is told ENOTCONN and shut down all the same, as by Linux: so
+/// programs wake their readers.
 pub(crate) fn shutdown(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
     let (native, how) = match call.int(1) {
-        libc::SHUT_RD => (SysShutdown::Read, Shutdown::Read),
-        libc::SHUT_WR => (SysShutdown::Write, Shutdown::Write),
-        libc::SHUT_RDWR => (SysShutdown::Both, Shutdown::Both),
+        libc::SHUT_RD => (SysShutdown::Read, None),
+        libc::SHUT_WR => (SysShutdown::Write, Some(Shutdown::Write)),
+        libc::SHUT_RDWR => (SysShutdown::Both, Some(Shutdown::Write)),
         _ => return Reply::Error(Errno::EINVAL),
     };
     pump(core, key);
@@ -160,7 +161,7 @@ pub(crate) fn shutdown(core: &mut Core, call: &Call, theirs: &OwnedFd, key: Sock
     let connected = core.world.with(host, |stack| {
         let connected = stack.peer_addr(id).is_ok();
         // It says the same as `connected` does.
-        stack.shutdown(now, id, how).ok();
+        how.map(|how| stack.shutdown(now, id, how).ok());
         connected
     });
     match sys_shutdown(theirs, native) {
@@ -381,3 +382,6 @@ fn is_asynchronous(error: Error) -> bool {
             | Error::ConnectionReset
     )
 }
+
+#[cfg(test)]
+mod tests;
