@@ -12,7 +12,7 @@ use crate::error::CliError;
 use crate::lab::file::{HostSection, LabFile};
 
 /// The name of the only host of `sockeye run`.
-const ONLY_HOST: &str = "host";
+const ONLY_HOST: &str = "me";
 
 /// The private network with one host that `sockeye run` makes.
 pub(crate) fn for_run(args: &RunArgs) -> Result<(Network, HostId), CliError> {
