@@ -213,6 +213,7 @@ impl Supervisor {
             Err(error) => return Err(error.into()),
         };
         self.core.now = self.now();
+        self.core.world.network().set_now(self.core.now);
         for event in events {
             let flags = event.flags;
             match Token::from_bits(event.data.u64()) {
