@@ -1,0 +1,279 @@
+//! Stream sockets of unmodified programs, as Python's `socket` module uses them.
+
+mod common;
+
+use common::Lab;
+
+/// Accepts one connection, reads it to its end and answers with the number of bytes.
+const COUNTER: &str = "
+import socket
+s = socket.create_server(('', 7))
+c, peer = s.accept()
+n = 0
+while d := c.recv(65536): n += len(d)
+c.sendall(b'%d from %s' % (n, peer[0].encode()))
+c.close()
+print(peer == c.getpeername() if False else 'done', n)
+";
+
+#[test]
+fn a_connection_carries_bytes_both_ways_and_closes_by_halves() {
+    let mut lab = Lab::new();
+    let server = lab.python("a", COUNTER);
+    lab.until_listening("a", 7);
+    let client = lab.python(
+        "b",
+        "
+import socket
+c = socket.create_connection(('a', 7))
+c.sendall(bytes(3_000_000))
+c.shutdown(socket.SHUT_WR)
+print(c.recv(100).decode(), c.recv(100), c.getpeername()[1], c.getsockname()[0])
+",
+    );
+    assert_eq!(lab.output(client), "3000000 from 10.77.0.3 b'' 7 10.77.0.3\n");
+    assert_eq!(lab.output(server), "done 3000000\n");
+    lab.until("the end of all sockets", |lab| lab.supervisor.socket_count() == 0);
+}
+
+#[test]
+fn ipv6_and_mapped_addresses() {
+    let mut lab = Lab::new();
+    let server = lab.python(
+        "a",
+        "
+import socket
+s = socket.create_server(('::', 7), family=socket.AF_INET6, dualstack_ipv6=True)
+for _ in range(2):
+    c, peer = s.accept()
+    print(peer[0], c.getsockname()[0])
+    c.close()
+",
+    );
+    lab.until_listening("a", 7);
+    let client = lab.python(
+        "b",
+        "
+import socket
+for a in ['10.77.0.2', 'fd77::2']:
+    c = socket.create_connection((a, 7)); print(c.recv(1), c.getpeername()[0])
+",
+    );
+    assert_eq!(lab.output(client), "b'' 10.77.0.2\nb'' fd77::2\n");
+    assert_eq!(lab.output(server), "::ffff:10.77.0.3 ::ffff:10.77.0.2\nfd77::3 fd77::2\n");
+}
+
+#[test]
+fn errors_are_the_kernels() {
+    let mut lab = Lab::new();
+    let client = lab.python(
+        "b",
+        "
+import socket, errno, select
+def name(f):
+    try: return f()
+    except OSError as e: return errno.errorcode[e.errno]
+s = socket.socket()
+print(name(lambda: s.connect(('a', 9))))
+print(name(lambda: s.connect(('a', 9))), 'again on the same socket')
+print(name(s.getpeername), s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+s = socket.socket(); s.setblocking(False)
+print(errno.errorcode[s.connect_ex(('a', 9))])
+p = select.poll(); p.register(s, select.POLLIN | select.POLLOUT)
+print(p.poll(5000)[0][1] == select.POLLIN | select.POLLOUT | select.POLLERR | select.POLLHUP)
+print(errno.errorcode[s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)], s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+print(errno.errorcode[s.connect_ex(('a', 9))], 'retried')
+print(name(lambda: socket.create_connection(('10.77.0.99', 9))))
+print(name(lambda: socket.create_connection(('192.0.2.1', 9))))
+s = socket.socket(); s.bind(('', 80)); print(s.getsockname())
+t = socket.socket(); print(name(lambda: (t.bind(('', 80)), t.listen())))
+print(name(lambda: t.bind(('192.0.2.1', 80))))
+print(name(t.accept), name(t.getpeername), name(lambda: t.shutdown(2)))
+",
+    );
+    let output = lab.output(client);
+    let expected = [
+        "ECONNREFUSED",
+        "ECONNREFUSED again on the same socket",
+        "ENOTCONN 0",
+        "EINPROGRESS",
+        "True",
+        "ECONNREFUSED 0",
+        "EINPROGRESS retried",
+        "EHOSTUNREACH",
+        "ENETUNREACH",
+        "('0.0.0.0', 80)",
+        "EADDRINUSE",
+        "EADDRNOTAVAIL",
+        "EINVAL ENOTCONN ENOTCONN",
+    ];
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_reset_is_seen_after_what_came_before_it() {
+    let mut lab = Lab::new();
+    let server = lab.python(
+        "a",
+        "
+import socket, struct
+s = socket.create_server(('', 7))
+for how in range(2):
+    c, _ = s.accept()
+    c.sendall(b'hello')
+    c.recv(2)
+    if how == 0: c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    else: c.recv(1)
+    c.close()
+",
+    );
+    lab.until_listening("a", 7);
+    let client = lab.python(
+        "b",
+        "
+import socket
+for _ in range(2):
+    c = socket.create_connection(('a', 7))
+    print(c.recv(5))
+    c.sendall(b'ab')
+    c.sendall(b'unread' * 100)
+    try:
+        while True: c.recv(1) or print('end')
+    except ConnectionResetError: print('reset')
+",
+    );
+    assert_eq!(lab.output(client), "b'hello'\nreset\nb'hello'\nreset\n");
+    lab.output(server);
+}
+
+#[test]
+fn a_killed_program_leaves_nothing() {
+    let mut lab = Lab::new();
+    let server = lab.python(
+        "a",
+        "
+import socket
+s = socket.create_server(('', 7))
+c, _ = s.accept(); print('accepted'); c.recv(1)
+",
+    );
+    lab.until_listening("a", 7);
+    let client = lab.python(
+        "b",
+        "
+import socket
+c = socket.create_connection(('a', 7)); print(c.recv(1))
+try: socket.create_connection(('a', 7))
+except ConnectionRefusedError: print('refused')
+",
+    );
+    lab.until_printed(server, "accepted");
+    lab.supervisor.kill(server, libc::SIGKILL);
+    assert_eq!(lab.output(client), "b''\nrefused\n");
+    lab.until("the end of all sockets", |lab| lab.supervisor.socket_count() == 0);
+}
+
+#[test]
+fn processes_and_threads_share_a_listener() {
+    let mut lab = Lab::new();
+    let server = lab.python(
+        "a",
+        "
+import socket, os, select, threading
+s = socket.create_server(('', 7), backlog=100)
+def serve(wait):
+    while True:
+        if wait:
+            e = select.epoll(); e.register(s, select.EPOLLIN); e.poll()
+        try: c, _ = s.accept()
+        except BlockingIOError: continue
+        c.sendall(c.recv(100)); c.close()
+for wait in [False, False, True, True]:
+    if os.fork() == 0:
+        if wait: s.setblocking(True)
+        threading.Thread(target=serve, args=(wait,)).start(); serve(wait)
+os.wait()
+",
+    );
+    lab.until_listening("a", 7);
+    let client = lab.python(
+        "b",
+        "
+import socket, threading
+def ask(i, got):
+    for j in range(20):
+        c = socket.create_connection(('a', 7)); c.sendall(b'%d-%d' % (i, j)); got.append(c.recv(100) == b'%d-%d' % (i, j) and c.recv(1) == b''); c.close()
+got = []
+threads = [threading.Thread(target=ask, args=(i, got)) for i in range(10)]
+[t.start() for t in threads]; [t.join() for t in threads]
+print(len(got), all(got))
+",
+    );
+    assert_eq!(lab.output(client), "200 True\n");
+    lab.supervisor.kill(server, libc::SIGKILL);
+    lab.until("the end of all sockets", |lab| lab.supervisor.socket_count() == 0);
+}
+
+#[test]
+fn signals_interrupt_and_restart_waiting_calls() {
+    let mut lab = Lab::new();
+    let server = lab.python(
+        "a",
+        "
+import socket, signal
+signal.signal(signal.SIGALRM, lambda *a: print('signal'))
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+s = socket.create_server(('', 7))
+c, _ = s.accept()
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(c.recv(10))
+s.settimeout(0.05)
+try: s.accept()
+except TimeoutError: print('timeout')
+import struct
+s.setblocking(True)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('ll', 0, 50000))
+try: s.accept()
+except BlockingIOError: print('again')
+",
+    );
+    lab.until_printed(server, "signal\nsignal\n");
+    let client = lab.python("b", "import socket; socket.create_connection(('a', 7)).sendall(b'x')");
+    lab.output(client);
+    let output = lab.output(server);
+    assert!(output.ends_with("b'x'\ntimeout\nagain\n"), "{output}");
+}
+
+#[test]
+fn the_loopback_is_the_hosts_own() {
+    let mut lab = Lab::new();
+    let program = lab.python(
+        "a",
+        "
+import socket
+s = socket.create_server(('127.0.0.1', 0))
+c = socket.create_connection(s.getsockname())
+d, peer = s.accept()
+print(peer == c.getsockname(), d.getsockname() == c.getpeername())
+c.sendall(b'hello'); print(d.recv(10))
+d.close(); print(c.recv(1))
+",
+    );
+    assert_eq!(lab.output(program), "True True\nb'hello'\nb''\n");
+}
+
+#[test]
+fn a_bad_link_loses_no_byte() {
+    let mut lab = Lab::with_link("delay 2ms loss 3%");
+    let server = lab.python("a", COUNTER);
+    lab.until_listening("a", 7);
+    let client = lab.python(
+        "b",
+        "
+import socket
+c = socket.create_connection(('a', 7)); c.sendall(bytes(500_000)); c.shutdown(1); print(c.recv(100).decode())
+",
+    );
+    assert_eq!(lab.output(client), "500000 from 10.77.0.3\n");
+    lab.output(server);
+}
