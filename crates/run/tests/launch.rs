@@ -55,10 +55,10 @@ fn a_script_without_an_interpreter_is_the_shells() {
 
 #[test]
 fn the_program_finds_its_surroundings_as_they_were() {
-    let mut lab = Lab::new();
     let script = "import resource,signal;print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], \
                   signal.pthread_sigmask(signal.SIG_BLOCK, []), signal.getsignal(signal.SIGTERM))";
     let here = std::process::Command::new("/usr/bin/python3").args(["-c", script]).output().unwrap();
+    let mut lab = Lab::new();
     let there = lab.python("a", script);
     // The first supervisor of this process may have raised the limit before: programs get what was found.
     let (here, there) = (String::from_utf8(here.stdout).unwrap(), lab.output(there));

@@ -25,7 +25,7 @@ fn a_connection_carries_bytes_both_ways_and_closes_by_halves() {
         "b",
         "
 import socket
-c = socket.create_connection(('a', 7))
+c = socket.create_connection(('10.77.0.2', 7))
 c.sendall(bytes(3_000_000))
 c.shutdown(socket.SHUT_WR)
 print(c.recv(100).decode(), c.recv(100), c.getpeername()[1], c.getsockname()[0])
@@ -74,15 +74,15 @@ def name(f):
     try: return f()
     except OSError as e: return errno.errorcode[e.errno]
 s = socket.socket()
-print(name(lambda: s.connect(('a', 9))))
-print(name(lambda: s.connect(('a', 9))), 'again on the same socket')
+print(name(lambda: s.connect(('10.77.0.2', 9))))
+print(name(lambda: s.connect(('10.77.0.2', 9))), 'again on the same socket')
 print(name(s.getpeername), s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 s = socket.socket(); s.setblocking(False)
-print(errno.errorcode[s.connect_ex(('a', 9))])
+print(errno.errorcode[s.connect_ex(('10.77.0.2', 9))])
 p = select.poll(); p.register(s, select.POLLIN | select.POLLOUT)
 print(p.poll(5000)[0][1] == select.POLLIN | select.POLLOUT | select.POLLERR | select.POLLHUP)
 print(errno.errorcode[s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)], s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-print(errno.errorcode[s.connect_ex(('a', 9))], 'retried')
+print(errno.errorcode[s.connect_ex(('10.77.0.2', 9))], 'retried')
 print(name(lambda: socket.create_connection(('10.77.0.99', 9))))
 print(name(lambda: socket.create_connection(('192.0.2.1', 9))))
 s = socket.socket(); s.bind(('', 80)); print(s.getsockname())
@@ -133,7 +133,7 @@ for how in range(2):
         "
 import socket
 for _ in range(2):
-    c = socket.create_connection(('a', 7))
+    c = socket.create_connection(('10.77.0.2', 7))
     print(c.recv(5))
     c.sendall(b'ab')
     c.sendall(b'unread' * 100)
@@ -162,8 +162,8 @@ c, _ = s.accept(); print('accepted'); c.recv(1)
         "b",
         "
 import socket
-c = socket.create_connection(('a', 7)); print(c.recv(1))
-try: socket.create_connection(('a', 7))
+c = socket.create_connection(('10.77.0.2', 7)); print(c.recv(1))
+try: socket.create_connection(('10.77.0.2', 7))
 except ConnectionRefusedError: print('refused')
 ",
     );
@@ -202,7 +202,7 @@ os.wait()
 import socket, threading
 def ask(i, got):
     for j in range(20):
-        c = socket.create_connection(('a', 7)); c.sendall(b'%d-%d' % (i, j)); got.append(c.recv(100) == b'%d-%d' % (i, j) and c.recv(1) == b''); c.close()
+        c = socket.create_connection(('10.77.0.2', 7)); c.sendall(b'%d-%d' % (i, j)); got.append(c.recv(100) == b'%d-%d' % (i, j) and c.recv(1) == b''); c.close()
 got = []
 threads = [threading.Thread(target=ask, args=(i, got)) for i in range(10)]
 [t.start() for t in threads]; [t.join() for t in threads]
@@ -238,7 +238,7 @@ except BlockingIOError: print('again')
 ",
     );
     lab.until_printed(server, "signal\nsignal\n");
-    let client = lab.python("b", "import socket; socket.create_connection(('a', 7)).sendall(b'x')");
+    let client = lab.python("b", "import socket; socket.create_connection(('10.77.0.2', 7)).sendall(b'x')");
     lab.output(client);
     let output = lab.output(server);
     assert!(output.ends_with("b'x'\ntimeout\nagain\n"), "{output}");
@@ -271,7 +271,7 @@ fn a_bad_link_loses_no_byte() {
         "b",
         "
 import socket
-c = socket.create_connection(('a', 7)); c.sendall(bytes(500_000)); c.shutdown(1); print(c.recv(100).decode())
+c = socket.create_connection(('10.77.0.2', 7)); c.sendall(bytes(500_000)); c.shutdown(1); print(c.recv(100).decode())
 ",
     );
     assert_eq!(lab.output(client), "500000 from 10.77.0.3\n");

@@ -13,30 +13,30 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What became of a program.
 #[derive(Debug, Default, Clone)]
-pub struct Outcome {
-    pub stdout: String,
-    pub stderr: String,
-    pub status: Option<ExitStatus>,
+pub(crate) struct Outcome {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) status: Option<ExitStatus>,
 }
 
-pub struct Lab {
-    pub supervisor: Supervisor,
-    pub outcomes: HashMap<ProgramId, Outcome>,
+pub(crate) struct Lab {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) outcomes: HashMap<ProgramId, Outcome>,
 }
 
 impl Lab {
-    pub fn new() -> Lab {
+    pub(crate) fn new() -> Lab {
         Lab::with_link("")
     }
 
-    pub fn with_link(link: &str) -> Lab {
+    pub(crate) fn with_link(link: &str) -> Lab {
         let link: NetemConfig = link.parse().unwrap();
         let host = || HostConfig { link: link.into(), ..HostConfig::default() };
         let network = Network::builder().seed(1).host("a", host()).host("b", host()).build_manual().unwrap();
         Lab { supervisor: Supervisor::new(network).unwrap(), outcomes: HashMap::new() }
     }
 
-    pub fn try_start(&mut self, host: &str, argv: &[&str]) -> Result<ProgramId, LaunchError> {
+    pub(crate) fn try_start(&mut self, host: &str, argv: &[&str]) -> Result<ProgramId, LaunchError> {
         let spec = ProgramSpec {
             host: self.supervisor.network().host(host).unwrap().id(),
             argv: argv.iter().map(Into::into).collect(),
@@ -51,15 +51,15 @@ impl Lab {
         Ok(id)
     }
 
-    pub fn start(&mut self, host: &str, argv: &[&str]) -> ProgramId {
+    pub(crate) fn start(&mut self, host: &str, argv: &[&str]) -> ProgramId {
         self.try_start(host, argv).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub fn python(&mut self, host: &str, script: &str) -> ProgramId {
+    pub(crate) fn python(&mut self, host: &str, script: &str) -> ProgramId {
         self.start(host, &["/usr/bin/python3", "-c", script])
     }
 
-    pub fn until(&mut self, what: &str, mut done: impl FnMut(&Lab) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&Lab) -> bool) {
         let start = Instant::now();
         while !done(self) {
             assert!(start.elapsed() < PATIENCE, "{what} did not happen: {:#?}", self.outcomes);
@@ -83,22 +83,22 @@ impl Lab {
         }
     }
 
-    pub fn until_listening(&mut self, host: &str, port: u16) {
+    pub(crate) fn until_listening(&mut self, host: &str, port: u16) {
         let host = self.supervisor.network().host(host).unwrap().id();
         self.until("listening", |lab| lab.supervisor.is_listening(host, port));
     }
 
-    pub fn until_printed(&mut self, program: ProgramId, text: &str) {
+    pub(crate) fn until_printed(&mut self, program: ProgramId, text: &str) {
         self.until("printing", |lab| lab.outcomes[&program].stdout.contains(text));
     }
 
-    pub fn finish(&mut self, program: ProgramId) -> Outcome {
+    pub(crate) fn finish(&mut self, program: ProgramId) -> Outcome {
         self.until("the end", |lab| lab.outcomes[&program].status.is_some());
         self.outcomes[&program].clone()
     }
 
     /// The program's output; it must have succeeded.
-    pub fn output(&mut self, program: ProgramId) -> String {
+    pub(crate) fn output(&mut self, program: ProgramId) -> String {
         let outcome = self.finish(program);
         assert!(outcome.status.unwrap().success(), "{outcome:?} {:#?}", self.outcomes);
         outcome.stdout
@@ -106,7 +106,7 @@ impl Lab {
 }
 
 /// Whether a program the test needs is here; says so when it isn't.
-pub fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let found = std::path::Path::new(program).exists();
     if !found {
         eprintln!("skipped: {program} is not installed");
