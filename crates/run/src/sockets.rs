@@ -188,9 +188,9 @@ impl Sockets {
         matches!(self.get(key), Some(Record { socket: Socket::Dead(_), .. }))
     }
 
-    /// How many records there are.
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+    /// How many sockets are alive.
+    pub(crate) fn live(&self) -> usize {
+        self.records().filter(|record| !matches!(record.socket, Socket::Dead(_))).count()
     }
 
     /// All records.

@@ -187,7 +187,7 @@ impl Supervisor {
 
     /// How many sockets the programs have.
     pub fn socket_count(&self) -> usize {
-        self.core.sockets.len()
+        self.core.sockets.live()
     }
 
     /// The next thing that happened.

@@ -83,7 +83,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 print(libc.syscall(425, 8, 0), errno.errorcode[ctypes.get_errno()])
 ";
     let program = lab.python("a", script);
-    let expected = "EAFNOSUPPORT EAFNOSUPPORT EAFNOSUPPORT EPERM EPROTONOSUPPORT EACCES ESOCKTNOSUPPORT b'x' -1 ENOSYS";
+    let expected =
+        "EAFNOSUPPORT EAFNOSUPPORT EAFNOSUPPORT EPERM EPROTONOSUPPORT EACCES ESOCKTNOSUPPORT b'x' -1 ENOSYS";
     assert_eq!(lab.output(program).split_whitespace().collect::<Vec<_>>().join(" "), expected);
 }
 

@@ -26,12 +26,13 @@ fn a_connection_carries_bytes_both_ways_and_closes_by_halves() {
         "
 import socket
 c = socket.create_connection(('10.77.0.2', 7))
+print(c.getpeername(), c.getsockname()[0])
 c.sendall(bytes(3_000_000))
 c.shutdown(socket.SHUT_WR)
-print(c.recv(100).decode(), c.recv(100), c.getpeername()[1], c.getsockname()[0])
+print(c.recv(100).decode(), c.recv(100))
 ",
     );
-    assert_eq!(lab.output(client), "3000000 from 10.77.0.3 b'' 7 10.77.0.3\n");
+    assert_eq!(lab.output(client), "('10.77.0.2', 7) 10.77.0.3\n3000000 from 10.77.0.3 b''\n");
     assert_eq!(lab.output(server), "done 3000000\n");
     lab.until("the end of all sockets", |lab| lab.supervisor.socket_count() == 0);
 }
@@ -136,7 +137,8 @@ for _ in range(2):
     c = socket.create_connection(('10.77.0.2', 7))
     print(c.recv(5))
     c.sendall(b'ab')
-    c.sendall(b'unread' * 100)
+    try: c.sendall(b'unread' * 100)
+    except (ConnectionResetError, BrokenPipeError): pass
     try:
         while True: c.recv(1) or print('end')
     except ConnectionResetError: print('reset')

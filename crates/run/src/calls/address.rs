@@ -22,28 +22,13 @@ pub(crate) fn bind(core: &mut Core, call: &Call, key: SocketKey) -> Reply {
 
 /// `connect`.
 pub(crate) fn connect(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let peer = call
-        .read_address(call.word(1), call.int(2))
-        .and_then(|bytes| reader(core, key)?.connect(&bytes))
-        .map(|peer| peer.map(to_some_host));
+    let peer =
+        call.read_address(call.word(1), call.int(2)).and_then(|bytes| reader(core, key)?.connect(&bytes));
     match (peer, core.sockets.get(key).map(Record::kind)) {
         (Err(errno), _) => Reply::Error(errno),
         (Ok(peer), Some(SocketType::Stream)) => stream::connect(core, call, theirs, key, peer),
         (Ok(peer), _) => datagram::connect(core, call, theirs, key, peer),
     }
-}
-
-/// As on Linux, connecting to the unspecified address means this host.
-fn to_some_host(peer: SockAddr) -> SockAddr {
-    if !peer.is_unspecified() {
-        return peer;
-    }
-    let loopback = if peer.is_v4() {
-        std::net::Ipv4Addr::LOCALHOST.into()
-    } else {
-        std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST)
-    };
-    SockAddr { scope: peer.scope, ..SockAddr::new(loopback, peer.port) }
 }
 
 /// How this socket reads addresses.

@@ -97,12 +97,14 @@ fn set_phase(core: &mut Core, key: SocketKey, phase: Phase) {
 /// Looks whether a handshake has ended, well or not.
 pub(crate) fn progress(core: &mut Core, key: SocketKey) {
     let Some(record) = core.sockets.get(key) else { return };
-    let (host, id) = (record.host, record.id);
+    let (host, id, now) = (record.host, record.id, core.now);
     let blocking_waits = !record.waiters.is_empty();
     let Socket::Stream(Stream { phase: Phase::Connecting, plug, .. }) = &record.socket else { return };
     let readiness = core.world.with(host, |stack| stack.readiness(id));
     if readiness.contains(Readiness::ERROR) {
-        let error = core.world.with(host, |stack| stack.take_error(id)).unwrap_or(Error::ConnectionRefused);
+        // Connecting again tells what became of the attempt, and leaves a socket that can try anew.
+        let result = core.world.with(host, |stack| stack.connect(now, id, SockAddr::UNSPECIFIED_V4));
+        let error = result.err().unwrap_or(Error::ConnectionRefused);
         failed(core, key, error, blocking_waits);
     } else if readiness.intersects(Readiness::WRITABLE | Readiness::READ_CLOSED) {
         if unstuff(plug).is_err() || carry(core, key, plug).is_err() {
