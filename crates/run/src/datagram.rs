@@ -227,9 +227,21 @@ impl Datagram {
         self.plug.as_fd()
     }
 
-    /// Takes the pending error (SO_ERROR).
-    pub(crate) fn take_error(&mut self) -> Option<Error> {
+    /// Takes the pending error (SO_ERROR), and from the program's queue the message that woke it for that.
+    pub(crate) fn take_error(&mut self, theirs: &OwnedFd) -> Option<Error> {
+        self.forget_read();
+        self.drop_wake_ups(theirs);
         self.error.take()
+    }
+
+    /// Reads over messages that were only to wake the program up: it learns of the error by a call.
+    fn drop_wake_ups(&mut self, theirs: &OwnedFd) {
+        while self.queued.front().is_some_and(|first| first.source.is_none()) {
+            self.forget_first();
+            if recv(theirs, &mut [0_u8; 1], RecvFlags::DONTWAIT).is_err() {
+                return;
+            }
+        }
     }
 
     /// From the program to the stack.

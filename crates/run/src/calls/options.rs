@@ -103,7 +103,7 @@ pub(crate) fn take_error(core: &mut Core, theirs: &OwnedFd, key: SocketKey) -> O
         Socket::Stream(_) => None,
         Socket::Listener(_) => core.world.with(host, |stack| stack.take_error(id)),
         Socket::Datagram(datagram) => {
-            datagram.take_error().or_else(|| core.world.with(host, |stack| stack.take_error(id)))
+            datagram.take_error(theirs).or_else(|| core.world.with(host, |stack| stack.take_error(id)))
         }
     };
     ours.map(Errno::from).or_else(|| now_native.map(|errno| Errno(errno.raw_os_error())))

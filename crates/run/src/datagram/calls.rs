@@ -3,7 +3,7 @@
 //! A receive takes the message from the program's own queue, through a duplicate of its end, so that native
 //! and intercepted reads see one order. A send goes to the stack, after what the program wrote natively.
 
-use super::{Datagram, MESSAGE_MAX, Source, of, pump};
+use super::{MESSAGE_MAX, Source, of, pump};
 use crate::call::{Call, Reply};
 use crate::calls::address_reader;
 use crate::core::Core;
@@ -31,7 +31,7 @@ pub(crate) fn send_to(core: &mut Core, call: &Call, theirs: &OwnedFd, key: Socke
     let len = usize::try_from(call.word(2)).unwrap_or(usize::MAX);
     let sent = call.read_address(call.word(4), call.int(5)).and_then(|name| {
         let message = Outgoing { name, ranges: vec![(call.word(1), len)], controls: SendControls::default() };
-        message.send(core, call, key, flags)
+        message.send(core, call, theirs, key, flags)
     });
     outcome(core, theirs, key, flags, sent)
 }
@@ -40,7 +40,7 @@ pub(crate) fn send_to(core: &mut Core, call: &Call, theirs: &OwnedFd, key: Socke
 pub(crate) fn send_message(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
     let flags = call.int(2);
     let sent = Outgoing::read(core, call, key, call.word(1))
-        .and_then(|message| message.send(core, call, key, flags));
+        .and_then(|message| message.send(core, call, theirs, key, flags));
     outcome(core, theirs, key, flags, sent)
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn send_messages(core: &mut Core, call: &Call, theirs: &OwnedFd, key:
     for index in 0..count {
         let header = call.word(1).wrapping_add((index * MessageHeader::MULTIPLE_SIZE) as u64);
         let sent = Outgoing::read(core, call, key, header)
-            .and_then(|message| message.send(core, call, key, flags))
+            .and_then(|message| message.send(core, call, theirs, key, flags))
             .and_then(|sent| {
                 let address = header.wrapping_add(MessageHeader::MESSAGE_LEN_OFFSET as u64);
                 core.write(call, address, &(sent as u32).to_ne_bytes())
@@ -106,7 +106,14 @@ impl Outgoing {
     }
 
     /// Sends it; returns its length. EAGAIN when the stack has no room.
-    fn send(&self, core: &mut Core, call: &Call, key: SocketKey, flags: i32) -> Result<usize, Errno> {
+    fn send(
+        &self,
+        core: &mut Core,
+        call: &Call,
+        theirs: &OwnedFd,
+        key: SocketKey,
+        flags: i32,
+    ) -> Result<usize, Errno> {
         let len = self.ranges.iter().map(|&(_, len)| len).fold(0_usize, usize::saturating_add);
         if len > SEND_MAX {
             return Err(Errno::EMSGSIZE);
@@ -121,7 +128,7 @@ impl Outgoing {
         // What the program wrote natively goes first.
         pump(core, key);
         let datagram = of(core, key).ok_or(Errno::EBADF)?;
-        if let Some(error) = datagram.take_error() {
+        if let Some(error) = datagram.take_error(theirs) {
             return Err(error.into());
         }
         if datagram.outgoing.is_some() {
@@ -290,11 +297,9 @@ fn take(
     }
     pump(core, key);
     let datagram = of(core, key).ok_or(Errno::EBADF)?;
-    if let Some(error) = datagram.take_error() {
+    if let Some(error) = datagram.take_error(theirs) {
         return Err(error.into());
     }
-    datagram.forget_read();
-    datagram.drop_wake_ups(theirs);
     let mut buffer = [MaybeUninit::uninit(); MESSAGE_MAX];
     let peek = if flags.peek { SysRecvFlags::PEEK } else { SysRecvFlags::empty() };
     let sys_flags = SysRecvFlags::DONTWAIT | SysRecvFlags::TRUNC | peek;
@@ -305,18 +310,6 @@ fn take(
         }
         Err(SysErrno::AGAIN) => Err(Errno::EAGAIN),
         Err(error) => Err(Errno(error.raw_os_error())),
-    }
-}
-
-impl Datagram {
-    /// Reads over messages that were only to wake the program: it learns of the error by this call.
-    fn drop_wake_ups(&mut self, theirs: &OwnedFd) {
-        while self.queued.front().is_some_and(|first| first.source.is_none()) {
-            self.forget_first();
-            if recv(theirs, &mut [0_u8; 1], SysRecvFlags::DONTWAIT).is_err() {
-                return;
-            }
-        }
     }
 }
 
