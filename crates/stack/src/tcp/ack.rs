@@ -11,6 +11,7 @@ use super::seq::SeqNumber;
 use super::timers::Timer;
 use crate::config::TcpConfig;
 use crate::socket::options::TcpSettings;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 use sockeye_packet::Instant;
@@ -41,7 +42,8 @@ pub(super) struct Acks {
     quick: u8,
     /// The delay in milliseconds: longer when nothing was there to carry the last acknowledgment.
     delay: u16,
-    duplicates: VecDeque<Duplicate>,
+    /// Boxed, for most connections never owe any.
+    duplicates: Option<Box<VecDeque<Duplicate>>>,
 }
 
 impl Acks {
@@ -52,7 +54,7 @@ impl Acks {
             unacked: 0,
             quick: if settings.quick_ack { QUICK_ACKS } else { 0 },
             delay: config.delayed_ack_min.as_millis() as u16,
-            duplicates: VecDeque::new(),
+            duplicates: None,
         }
     }
 
@@ -60,7 +62,7 @@ impl Acks {
     pub(super) fn clear(&mut self) {
         self.now = false;
         self.unacked = 0;
-        self.duplicates = VecDeque::new();
+        self.duplicates = None;
     }
 
     /// TCP_QUICKACK was set or cleared.
@@ -71,11 +73,11 @@ impl Acks {
 
     /// The oldest acknowledgment that was due for one segment.
     pub(super) fn next_duplicate(&mut self) -> Option<Duplicate> {
-        let duplicate = self.duplicates.pop_front()?;
-        if self.duplicates.is_empty() {
-            self.duplicates = VecDeque::new();
+        let duplicate = self.duplicates.as_mut()?.pop_front();
+        if duplicate.is_none() {
+            self.duplicates = None;
         }
-        Some(duplicate)
+        duplicate
     }
 }
 
@@ -98,10 +100,11 @@ impl Connection {
     /// names for DSACK.
     pub(super) fn owe_duplicate_ack(&mut self, duplicate: Option<SackBlock>) {
         let sack = self.sack_blocks(duplicate);
-        if self.acks.duplicates.len() >= MAX_DUPLICATES {
-            self.acks.duplicates.pop_back();
+        let duplicates = self.acks.duplicates.get_or_insert_default();
+        if duplicates.len() >= MAX_DUPLICATES {
+            duplicates.pop_back();
         }
-        self.acks.duplicates.push_back(Duplicate { ack: self.rcv_nxt, sack });
+        duplicates.push_back(Duplicate { ack: self.rcv_nxt, sack });
         self.acks.quick = self.acks.quick.max(2);
     }
 

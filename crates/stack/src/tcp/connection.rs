@@ -186,6 +186,8 @@ pub(super) struct Flags {
     pub(super) was_open: bool,
     /// The user closed the sending side before the handshake was complete.
     pub(super) close_pending: bool,
+    /// The peer's FIN has been received in order and is counted in RCV.NXT.
+    pub(super) fin_received: bool,
     /// No socket holds the connection any more.
     pub(super) orphaned: bool,
     /// The user reads no more.
@@ -350,8 +352,14 @@ impl Connection {
 
     /// The path carries segments of this size now ([`OpenParams::path_mss`]).
     pub(crate) fn on_path_mss(&mut self, path_mss: u16, settings: &TcpSettings) {
+        let before = self.snd_mss;
         self.path_mss = path_mss;
         self.update_mss(settings);
+        // RFC 1191 §6.5: what was too large is sent again without waiting for the timer; it is no sign of
+        // congestion.
+        if self.snd_mss < before && self.state.is_synchronized() {
+            self.retransmit_all();
+        }
     }
 
     /// An ICMP error that concerns this connection. A `hard` one ends a connection that is being opened;
@@ -448,8 +456,7 @@ impl Connection {
 
     /// The sequence number of the next byte that the user reads.
     pub(super) fn read_seq(&self) -> SeqNumber {
-        let fin = u32::from(self.rcv_fin.is_some_and(|fin| self.rcv_nxt.after(fin)));
-        self.rcv_nxt - fin - self.recv.len() as u32
+        self.rcv_nxt - u32::from(self.flags.fin_received) - self.recv.len() as u32
     }
 }
 

@@ -311,15 +311,17 @@ impl Connection {
         self.max_snd_wnd = self.max_snd_wnd.max(self.snd_wnd);
         self.snd_wl1 = seq;
         self.snd_wl2 = ack;
-        if self.snd_wnd > 0 && self.timers.is_set(Timer::Persist) {
+        if was_closed && self.snd_wnd > 0 {
             self.timers.stop(Timer::Persist);
-            self.window_backoff = 0;
             self.stalled_since = now;
-            // What was sent into the closed window was refused: it goes out again at once.
-            if was_closed && !self.sent.is_empty() {
-                self.retransmit_all();
+            if !self.sent.is_empty() {
+                // What was sent into the closed window was refused: it goes out again at once.
+                if self.window_backoff > 0 {
+                    self.retransmit_all();
+                }
                 self.timers.set(Timer::Retransmit, now + self.rtt.rto());
             }
+            self.window_backoff = 0;
         }
     }
 
@@ -451,6 +453,7 @@ impl Connection {
         {
             return;
         }
+        self.flags.fin_received = true;
         self.rcv_nxt += 1;
         self.rcv_adv = self.rcv_adv.max(self.rcv_nxt);
         self.acks.now = true;

@@ -115,12 +115,15 @@ impl Connection {
         self.recovery.next = self.recovery.next.max(self.snd_una);
         self.recovery.judged = self.recovery.judged.max(self.snd_una);
         let recovering = self.recovery.phase == Phase::Fast;
+        let mut relapse = false;
         if info.advanced > 0 {
-            self.on_progress(info);
+            relapse = self.on_progress(info);
         } else if info.duplicate {
             self.recovery.duplicates = self.recovery.duplicates.saturating_add(1);
         }
-        self.detect_loss(now);
+        if (self.detect_loss() || relapse) && self.recovery.phase == Phase::Open {
+            self.enter_recovery(now);
+        }
         // RFC 5681 §3.1: the window grows on cumulative acknowledgments only; limited transmit (RFC 3042)
         // must not grow it. The one that ends fast recovery was counted when it was sacked.
         let delivered = info.acked.delivered + info.newly_sacked;
@@ -137,10 +140,12 @@ impl Connection {
         }
     }
 
-    /// SND.UNA moved.
-    fn on_progress(&mut self, info: &AckInfo) {
+    /// SND.UNA moved. Answers whether that ends recovery while something sent after its begin is lost.
+    fn on_progress(&mut self, info: &AckInfo) -> bool {
         let mss = u32::from(self.snd_mss);
+        let mut relapse = false;
         if !self.snd_una.before(self.recovery.point) {
+            relapse = self.recovery.phase == Phase::Fast && self.sent.lost() > 0;
             self.recovery.phase = Phase::Open;
             self.recovery.retransmit_now = false;
             self.recovery.duplicates = 0;
@@ -150,13 +155,15 @@ impl Connection {
             let segments = info.advanced.div_ceil(mss);
             self.recovery.duplicates = self.recovery.duplicates.saturating_sub(segments.saturating_sub(1));
             self.recovery.retransmit_now |= self.sent.mark_first_lost(mss);
+            self.recovery.next = self.snd_una;
         } else {
             self.recovery.duplicates = 0;
         }
+        relapse
     }
 
-    /// Marks what the acknowledgments so far show to be lost, and enters fast recovery with the first.
-    fn detect_loss(&mut self, now: Instant) {
+    /// Marks what the acknowledgments so far show to be lost; answers whether anything was new.
+    fn detect_loss(&mut self) -> bool {
         let mss = u32::from(self.snd_mss);
         let mut found = false;
         // RFC 6675 §4, IsLost. What was judged before is not looked at again: a lost retransmission is
@@ -171,14 +178,18 @@ impl Connection {
         // RFC 6582 §3.2 step 1: duplicates that the last recovery caused don't begin another.
         if enough_duplicates && (self.options.sack || self.snd_una.after(self.recovery.point)) {
             found |= self.sent.mark_first_lost(mss);
+            self.recovery.next = self.snd_una;
         }
-        if found && self.recovery.phase == Phase::Open {
-            let flight = self.snd_nxt.since(self.snd_una) as usize;
-            self.congestion.on_congestion(now, flight);
-            self.recovery.phase = Phase::Fast;
-            self.recovery.point = self.snd_nxt;
-            self.recovery.retransmit_now = true;
-        }
+        found
+    }
+
+    /// Fast recovery begins (RFC 6675 §5 (4), RFC 6582 §3.2 step 2).
+    fn enter_recovery(&mut self, now: Instant) {
+        let flight = self.snd_nxt.since(self.snd_una) as usize;
+        self.congestion.on_congestion(now, flight);
+        self.recovery.phase = Phase::Fast;
+        self.recovery.point = self.snd_nxt;
+        self.recovery.retransmit_now = true;
     }
 
     /// The retransmission timer expired (RFC 6298 §5.4–5.6, RFC 5681 §3.1, RFC 6675 §5.1): everything that

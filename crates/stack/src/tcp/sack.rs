@@ -4,6 +4,7 @@
 //! acknowledgment that repeats what is known costs no more than the search.
 
 use super::seq::SeqNumber;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 /// DupThresh of RFC 6675 §2.
@@ -15,27 +16,23 @@ struct Range {
     right: SeqNumber,
 }
 
-/// The sender's view of what has arrived out of order.
+/// The sender's view of what has arrived out of order. Boxed, for most connections have none.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Scoreboard {
-    ranges: VecDeque<Range>,
-}
+pub(super) struct Scoreboard(Option<Box<VecDeque<Range>>>);
+
+static NONE: VecDeque<Range> = VecDeque::new();
 
 impl Scoreboard {
-    pub(super) fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
-    }
-
-    /// The end of the highest range.
-    pub(super) fn highest(&self) -> Option<SeqNumber> {
-        self.ranges.back().map(|range| range.right)
+    fn ranges(&self) -> &VecDeque<Range> {
+        self.0.as_deref().unwrap_or(&NONE)
     }
 
     /// The first part of `left..right` that is not known yet.
     pub(super) fn gap(&self, left: SeqNumber, right: SeqNumber) -> Option<(SeqNumber, SeqNumber)> {
-        let index = self.ranges.partition_point(|range| !range.right.after(left));
-        let (from, next) = match self.ranges.get(index) {
-            Some(range) if !range.left.after(left) => (range.right, self.ranges.get(index + 1)),
+        let ranges = self.ranges();
+        let index = ranges.partition_point(|range| !range.right.after(left));
+        let (from, next) = match ranges.get(index) {
+            Some(range) if !range.left.after(left) => (range.right, ranges.get(index + 1)),
             next => (left, next),
         };
         let to = next.map_or(right, |range| range.left.min(right));
@@ -44,9 +41,10 @@ impl Scoreboard {
 
     /// Adds `left..right`, merged with what it touches.
     pub(super) fn insert(&mut self, mut left: SeqNumber, mut right: SeqNumber) {
-        let first = self.ranges.partition_point(|range| range.right.before(left));
+        let ranges = self.0.get_or_insert_default();
+        let first = ranges.partition_point(|range| range.right.before(left));
         let mut last = first;
-        while let Some(range) = self.ranges.get(last) {
+        while let Some(range) = ranges.get(last) {
             if range.left.after(right) {
                 break;
             }
@@ -55,41 +53,42 @@ impl Scoreboard {
             last += 1;
         }
         if first == last {
-            self.ranges.insert(first, Range { left, right });
+            ranges.insert(first, Range { left, right });
         } else {
-            self.ranges[first] = Range { left, right };
+            ranges[first] = Range { left, right };
             if last > first + 1 {
-                self.ranges.drain(first + 1..last);
+                ranges.drain(first + 1..last);
             }
         }
     }
 
     /// Drops what lies before `una`.
     pub(super) fn acknowledge(&mut self, una: SeqNumber) {
-        while let Some(first) = self.ranges.front_mut() {
+        let Some(ranges) = &mut self.0 else { return };
+        while let Some(first) = ranges.front_mut() {
             if !first.left.before(una) {
                 break;
             }
             first.left = una;
             if !first.left.before(first.right) {
-                self.ranges.pop_front();
+                ranges.pop_front();
             }
         }
-        if self.ranges.is_empty() {
+        if ranges.is_empty() {
             self.clear();
         }
     }
 
     /// Forgets everything, and the memory.
     pub(super) fn clear(&mut self) {
-        self.ranges = VecDeque::new();
+        self.0 = None;
     }
 
     /// What is not sacked before this number is lost (IsLost of RFC 6675 §4): above it lie DupThresh
     /// ranges, or more than DupThresh − 1 segments.
     pub(super) fn lost_edge(&self, mss: u32) -> Option<SeqNumber> {
         let mut octets = 0;
-        for (count, range) in (1..).zip(self.ranges.iter().rev()) {
+        for (count, range) in (1..).zip(self.ranges().iter().rev()) {
             octets += range.right.since(range.left);
             if count >= DUP_THRESH || octets > (DUP_THRESH - 1) * mss {
                 return Some(range.left);
@@ -129,7 +128,9 @@ mod tests {
         board.insert(s(1200), s(1201));
         assert_eq!(board.lost_edge(100), Some(s(1000)));
         let mut board = Scoreboard::default();
-        [10, 20, 30].map(|left| board.insert(s(left), s(left + 1)));
+        for left in [10, 20, 30] {
+            board.insert(s(left), s(left + 1));
+        }
         assert_eq!(board.lost_edge(100), Some(s(10)));
     }
 
@@ -153,10 +154,10 @@ mod tests {
                 (left..left + len).for_each(|i| set[i as usize] = true);
             }
             board.acknowledge(s(base) + una);
-            let known: Vec<u32> = board.ranges.iter().flat_map(|r| r.left.since(s(base))..r.right.since(s(base))).collect();
+            let known: Vec<u32> = board.ranges().iter().flat_map(|r| r.left.since(s(base))..r.right.since(s(base))).collect();
             let expected: Vec<u32> = (una..240).filter(|i| set[*i as usize]).collect();
             prop_assert_eq!(known, expected);
-            prop_assert!(board.ranges.iter().zip(board.ranges.iter().skip(1)).all(|(a, b)| a.right.before(b.left)));
+            prop_assert!(board.ranges().iter().zip(board.ranges().iter().skip(1)).all(|(a, b)| a.right.before(b.left)));
         }
     }
 }

@@ -9,7 +9,7 @@ use alloc::collections::VecDeque;
 use sockeye_packet::Instant;
 
 /// A queue that drains keeps the memory of this many records, no more.
-const KEPT_RECORDS: usize = 8;
+const KEPT_RECORDS: usize = 4;
 
 /// One (super-)segment in flight.
 #[derive(Clone, Copy, Debug)]

@@ -57,7 +57,7 @@ impl Connection {
 
     fn on_persist_timeout(&mut self, now: Instant, resources: &mut Resources<'_>) {
         if self.snd_wnd > 0 {
-            self.flags.send_small = true;
+            self.flags.send_small = self.is_waiting();
             return;
         }
         if self.is_hopeless(now, self.window_probes, resources) {

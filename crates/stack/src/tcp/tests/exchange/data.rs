@@ -162,6 +162,7 @@ fn a_smaller_path_cuts_what_is_sent_again() {
     t.write(1000);
     t.expect("P. 1:1001(1000) ack 1");
     t.connection.on_path_mss(500, &t.settings);
-    t.fire(200);
     t.expect(". 1:501(500) ack 1");
+    t.expect("P. 501:1001(500) ack 1");
+    assert_eq!(t.connection.info().snd_ssthresh, usize::MAX);
 }

@@ -223,3 +223,18 @@ fn a_large_window_of_sacks_is_cheap() {
     // The topmost holes have too little above them to be judged; acknowledgments came before the timer.
     assert_eq!(t.connection.info().retransmits, 1498);
 }
+
+#[test]
+fn a_loss_after_the_recovery_point_begins_another_recovery() {
+    let mut t = in_flight(reno(Test::established()));
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:10001>");
+    t.expect(". 1:1001(1000) ack 1");
+    t.write(8000);
+    while t.poll().is_some() {}
+    let sent = t.connection.snd_nxt.0;
+    assert!(sent >= 14_001);
+    t.inject(&format!(". 1:1(0) ack 1 <nop,nop,sack 11001:{sent} 1001:10001>"));
+    // The hole at 10001 was sent after recovery began; its end finds it lost.
+    t.inject(&format!(". 1:1(0) ack 10001 <nop,nop,sack 11001:{sent}>"));
+    t.expect(". 10001:11001(1000) ack 1");
+}

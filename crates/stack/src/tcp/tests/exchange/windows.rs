@@ -247,3 +247,31 @@ fn the_buffer_grows_when_the_reader_keeps_up() {
     }
     assert_eq!(t.connection.recv_limit, grown);
 }
+
+#[test]
+fn a_window_that_opens_just_when_a_probe_is_due_is_used() {
+    let mut t = Test::established();
+    t.inject(". 1:1(0) ack 1 win 0");
+    t.write(1);
+    t.expect_nothing();
+    t.fire(200);
+    t.expect("P. 1:2(1) ack 1");
+    t.expect_nothing();
+    t.fire(400);
+    t.inject(". 1:1(0) ack 1 win 5000");
+    t.expect("P. 1:2(1) ack 1");
+    assert!(t.connection.poll_timeout().is_some());
+}
+
+#[test]
+fn a_window_that_closes_and_opens_without_a_probe_repeats_nothing() {
+    let mut t = Test::established();
+    t.write(3000);
+    while t.poll().is_some() {}
+    t.inject(". 1:1(0) ack 1 win 0");
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 1 win 5000");
+    t.expect_nothing();
+    t.fire(200);
+    t.expect(". 1:1001(1000) ack 1");
+}
