@@ -131,14 +131,14 @@ impl Default for TcpConfig {
             orphan_retries: 8,
             initial_rto: Duration::from_secs(1),
             min_rto: Duration::from_millis(200),
-            max_rto: Duration::from_secs(120),
+            max_rto: Duration::from_mins(2),
             delayed_ack_min: Duration::from_millis(40),
             delayed_ack_max: Duration::from_millis(200),
-            time_wait: Duration::from_secs(60),
-            fin_timeout: Duration::from_secs(60),
+            time_wait: Duration::from_mins(1),
+            fin_timeout: Duration::from_mins(1),
             initial_window: 10,
             congestion: CongestionControl::Cubic,
-            keep_idle: Duration::from_secs(7200),
+            keep_idle: Duration::from_hours(2),
             keep_interval: Duration::from_secs(75),
             keep_count: 9,
             max_time_wait: 65_536,
@@ -161,7 +161,7 @@ pub enum CongestionControl {
 }
 
 impl CongestionControl {
-    /// The name that TCP_CONGESTION uses.
+    /// The name that `TCP_CONGESTION` uses.
     pub const fn name(self) -> &'static str {
         match self {
             CongestionControl::Cubic => "cubic",

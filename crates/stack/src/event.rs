@@ -55,7 +55,7 @@ impl Readiness {
     pub const READ_CLOSED: Readiness = Readiness(4);
     /// Nothing can be sent any more. With [`Readiness::READ_CLOSED`], the connection is over (POLLHUP).
     pub const WRITE_CLOSED: Readiness = Readiness(8);
-    /// An error waits for SO_ERROR (POLLERR).
+    /// An error waits for `SO_ERROR` (POLLERR).
     pub const ERROR: Readiness = Readiness(16);
     /// Urgent data (POLLPRI).
     pub const PRIORITY: Readiness = Readiness(32);

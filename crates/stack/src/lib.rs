@@ -48,7 +48,7 @@ use io::{Dirty, Io, Token};
 use ip::address::{Address, full_prefix};
 use slab::Slab;
 use socket::Socket;
-use socket::tcp::Tcb;
+use socket::tcb::Tcb;
 use sockeye_packet::{Batch, Instant, NicId};
 
 /// Most batches that a host takes from itself in one call; what is left is for `handle_timeout`.
@@ -196,7 +196,9 @@ impl Stack {
                 Dirty::Connection(key) => self.tcp_transmit(now, key, nic, batch),
                 Dirty::Datagram(id) => {
                     let (packet, stays) = self.udp_transmit(id, nic);
-                    packet.into_iter().for_each(|packet| batch.push(packet));
+                    if let Some(packet) = packet {
+                        batch.push(packet);
+                    }
                     stays
                 }
             };

@@ -54,6 +54,7 @@ impl<T> Default for Slab<T> {
 
 impl<T> Slab<T> {
     /// Bytes that one entry takes.
+    #[cfg(test)]
     pub(crate) const ENTRY: usize = size_of::<Slot<T>>();
 
     /// How many entries there are.

@@ -2,6 +2,7 @@
 
 mod cost;
 mod datagrams;
+mod hostile;
 mod passive;
 mod streams;
 
@@ -30,7 +31,7 @@ struct Pair {
 }
 
 impl Pair {
-    /// Host a has 10.0.0.1 and fd77::1, host b has 10.0.0.2 and fd77::2.
+    /// Host a has 10.0.0.1 and `fd77::1`, host b has 10.0.0.2 and `fd77::2`.
     fn new() -> Pair {
         Pair::with(Config::default(), NicConfig::memory("eth0", 1500))
     }
@@ -77,7 +78,7 @@ impl Pair {
         for _ in 0..ROUNDS {
             self.cable();
             let next =
-                [&self.a, &self.b].into_iter().filter_map(|stack| stack.poll_timeout()).map(|w| w.at).min();
+                [&self.a, &self.b].into_iter().filter_map(super::Stack::poll_timeout).map(|w| w.at).min();
             match next {
                 Some(at) if at <= until => self.now = self.now.max(at),
                 _ => {

@@ -50,7 +50,7 @@ impl Stack {
         result
     }
 
-    /// Dissolves a datagram socket's connection (connect(2) with AF_UNSPEC); resets a stream's.
+    /// Dissolves a datagram socket's connection (connect(2) with `AF_UNSPEC`); resets a stream's.
     pub fn disconnect(&mut self, now: Instant, id: SocketId) -> Result<()> {
         if self.is_datagram(id)? {
             return self.udp_disconnect(id);
@@ -190,7 +190,7 @@ impl Stack {
         self.readiness_of(id)
     }
 
-    /// Takes the pending error (SO_ERROR).
+    /// Takes the pending error (`SO_ERROR`).
     pub fn take_error(&mut self, id: SocketId) -> Option<Error> {
         let socket = self.sockets.get_mut(id.0)?;
         let error = match &mut socket.kind {
@@ -255,7 +255,7 @@ impl Stack {
         Ok(self.socket_ref(id)?.owner)
     }
 
-    fn connection_of(&self, id: SocketId) -> Option<&crate::socket::tcp::Tcb> {
+    fn connection_of(&self, id: SocketId) -> Option<&crate::socket::tcb::Tcb> {
         match self.sockets.get(id.0)?.kind {
             Kind::Connection(key) => self.connections.get(key),
             _ => None,

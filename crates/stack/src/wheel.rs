@@ -109,6 +109,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// The deadline of a timer that has not fired.
+    #[cfg(test)]
     pub(crate) fn deadline(&self, id: TimerId) -> Instant {
         Instant::from_nanos(self.entries[id.0 as usize].deadline)
     }
@@ -194,7 +195,7 @@ impl<T: Copy> Wheel<T> {
         let difference = (at ^ self.clock) >> GRAIN_BITS;
         let level = match difference {
             0 => 0,
-            _ => ((63 - difference.leading_zeros()) / LEVEL_BITS) as usize,
+            _ => (difference.ilog2() / LEVEL_BITS) as usize,
         };
         let slot = (at >> shift(level)) as usize % SLOTS;
         self.used[level] |= 1 << slot;

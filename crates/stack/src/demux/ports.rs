@@ -67,7 +67,7 @@ struct Group {
     not_reuse_port: u32,
     listening: u32,
     explicit: u32,
-    /// The user of the first holder: SO_REUSEPORT is for one user's sockets.
+    /// The user of the first holder: `SO_REUSEPORT` is for one user's sockets.
     uid: u32,
     /// Sockets that get packets without a connection, oldest first.
     members: Vec<SocketId>,
@@ -106,7 +106,7 @@ impl Group {
 #[derive(Debug)]
 pub(super) struct Port {
     proto: Proto,
-    port: u16,
+    number: u16,
     groups: Vec<Group>,
 }
 
@@ -151,7 +151,7 @@ impl Demux {
     /// Lets go of a binding, held as `hold` before.
     pub(crate) fn release(&mut self, binding: &Binding, hold: Hold) {
         let (hash, key) = (self.port_hash(binding.proto, binding.port), (binding.proto, binding.port));
-        let Ok(mut entry) = self.ports.find_entry(hash, |port| (port.proto, port.port) == key) else {
+        let Ok(mut entry) = self.ports.find_entry(hash, |port| (port.proto, port.number) == key) else {
             return;
         };
         let groups = &mut entry.get_mut().groups;
@@ -182,7 +182,7 @@ impl Demux {
     /// Ends what [`Demux::join`] began.
     pub(crate) fn leave(&mut self, binding: &Binding, id: SocketId) {
         let (hash, key) = (self.port_hash(binding.proto, binding.port), (binding.proto, binding.port));
-        let Some(port) = self.ports.find_mut(hash, |port| (port.proto, port.port) == key) else { return };
+        let Some(port) = self.ports.find_mut(hash, |port| (port.proto, port.number) == key) else { return };
         for group in port.groups.iter_mut().filter(|group| group.binding == *binding) {
             group.members.retain(|member| *member != id);
         }
@@ -217,16 +217,17 @@ impl Demux {
     }
 
     fn port(&self, proto: Proto, port: u16) -> Option<&Port> {
-        self.ports.find(self.port_hash(proto, port), |entry| (entry.proto, entry.port) == (proto, port))
+        self.ports.find(self.port_hash(proto, port), |entry| (entry.proto, entry.number) == (proto, port))
     }
 
     /// The group of a binding, which is made if it isn't there.
     fn group(&mut self, binding: Binding) -> &mut Group {
         let Binding { proto, port, .. } = binding;
         let (hash, sip_key) = (self.port_hash(proto, port), self.key);
-        let rehash = |entry: &Port| hash_port(sip_key, entry.proto, entry.port);
-        let entry = self.ports.entry(hash, |entry| (entry.proto, entry.port) == (proto, port), rehash);
-        let groups = &mut entry.or_insert_with(|| Port { proto, port, groups: Vec::new() }).into_mut().groups;
+        let rehash = |entry: &Port| hash_port(sip_key, entry.proto, entry.number);
+        let entry = self.ports.entry(hash, |entry| (entry.proto, entry.number) == (proto, port), rehash);
+        let groups =
+            &mut entry.or_insert_with(|| Port { proto, number: port, groups: Vec::new() }).into_mut().groups;
         let at = groups.iter().position(|group| group.binding == binding).unwrap_or_else(|| {
             groups.push(Group {
                 binding,

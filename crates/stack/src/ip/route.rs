@@ -1,7 +1,7 @@
 //! Interfaces and routes as their owner describes them, and the way to a destination: the longest prefix
 //! wins, what is ours goes by the loopback.
 
-use crate::address::{ip_bytes, is_link_local_v6, is_v4};
+use crate::address::{ip_bytes, is_link_local_v6, is_v4, map_v4};
 use crate::error::{Error, Result};
 use crate::io::Io;
 use crate::ip::address::{full_prefix, is_loopback, is_multicast, mask};
@@ -120,7 +120,8 @@ impl Io {
     pub(crate) fn path(&self, dst: &[u8; 16], src: Option<[u8; 16]>, nic: Option<NicId>) -> Result<Path> {
         if self.addresses.is_local(dst) {
             // Whatever the interface, a host reaches itself through the loopback.
-            return Ok(Path { nic: NicId::LOOPBACK, src: src.unwrap_or(*dst), mtu: self.nics[0].config.mtu });
+            let own = if is_v4(dst) && is_loopback(dst) { map_v4([127, 0, 0, 1]) } else { *dst };
+            return Ok(Path { nic: NicId::LOOPBACK, src: src.unwrap_or(own), mtu: self.nics[0].config.mtu });
         }
         let nic = match self.routes.find(dst, nic) {
             Some(route) => route.nic,

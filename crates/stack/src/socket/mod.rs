@@ -3,6 +3,7 @@
 pub(crate) mod naming;
 pub(crate) mod options;
 pub(crate) mod readiness;
+pub(crate) mod tcb;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 
@@ -15,6 +16,7 @@ use crate::tcp::listener::Listener;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use options::{IpSettings, TcpSettings};
 use sockeye_packet::{Instant, NicId, Payload};
 use udp::Udp;
@@ -45,22 +47,22 @@ impl fmt::Debug for SocketId {
 /// The address family of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Domain {
-    /// IPv4 (AF_INET).
+    /// IPv4 (`AF_INET`).
     Inet,
-    /// IPv6 (AF_INET6); without [`V6Only`](crate::SocketOption::V6Only) it speaks IPv4 too.
+    /// IPv6 (`AF_INET6`); without [`V6Only`](crate::SocketOption::V6Only) it speaks IPv4 too.
     Inet6,
 }
 
 /// What a socket carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SocketType {
-    /// A TCP stream (SOCK_STREAM).
+    /// A TCP stream (`SOCK_STREAM`).
     Stream,
-    /// UDP datagrams (SOCK_DGRAM).
+    /// UDP datagrams (`SOCK_DGRAM`).
     Datagram,
 }
 
-/// Who owns a socket: for the same-user rule of SO_REUSEPORT and for tables.
+/// Who owns a socket: for the same-user rule of `SO_REUSEPORT` and for tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// User id.
@@ -97,20 +99,20 @@ impl Shutdown {
 /// How to send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendFlags {
-    /// MSG_MORE: more follows, don't send a small segment yet.
+    /// `MSG_MORE`: more follows, don't send a small segment yet.
     pub more: bool,
-    /// MSG_OOB: the last byte is urgent.
+    /// `MSG_OOB`: the last byte is urgent.
     pub oob: bool,
-    /// MSG_DONTROUTE: only to hosts on an attached network.
+    /// `MSG_DONTROUTE`: only to hosts on an attached network.
     pub dont_route: bool,
 }
 
 /// How to receive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecvFlags {
-    /// MSG_PEEK: leave it in the queue.
+    /// `MSG_PEEK`: leave it in the queue.
     pub peek: bool,
-    /// MSG_OOB: the urgent byte.
+    /// `MSG_OOB`: the urgent byte.
     pub oob: bool,
 }
 
@@ -198,4 +200,11 @@ pub(crate) fn tuple_scope(local: &[u8; 16], remote: &[u8; 16], nic: NicId) -> u1
 /// An address as a socket's user sees it: link-local ones with their link.
 pub(crate) fn scoped(ip: [u8; 16], port: u16, nic: NicId) -> SockAddr {
     SockAddr { ip, port, scope: is_link_local_v6(&ip).then_some(nic) }
+}
+
+/// Where packets to the unspecified address go: to this host, as in the kernel.
+pub(crate) fn local_host(domain: Domain, addr: &SockAddr) -> SockAddr {
+    let v4 = domain == Domain::Inet || addr.is_v4();
+    let host: IpAddr = if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    SockAddr::new(host, addr.port)
 }

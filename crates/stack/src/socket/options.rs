@@ -15,63 +15,63 @@ use sockeye_packet::{Instant, NicId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SocketOption {
-    /// SO_REUSEADDR.
+    /// `SO_REUSEADDR`.
     ReuseAddr(bool),
-    /// SO_REUSEPORT.
+    /// `SO_REUSEPORT`.
     ReusePort(bool),
-    /// SO_KEEPALIVE.
+    /// `SO_KEEPALIVE`.
     KeepAlive(bool),
-    /// SO_LINGER: how long close waits; zero means reset.
+    /// `SO_LINGER`: how long close waits; zero means reset.
     Linger(Option<Duration>),
-    /// SO_BROADCAST.
+    /// `SO_BROADCAST`.
     Broadcast(bool),
-    /// SO_OOBINLINE.
+    /// `SO_OOBINLINE`.
     OobInline(bool),
-    /// SO_RCVBUF in bytes, as getsockopt gives it (the doubling is the API's).
+    /// `SO_RCVBUF` in bytes, as getsockopt gives it (the doubling is the API's).
     RecvBuffer(usize),
-    /// SO_SNDBUF in bytes, as getsockopt gives it.
+    /// `SO_SNDBUF` in bytes, as getsockopt gives it.
     SendBuffer(usize),
-    /// SO_RCVLOWAT in bytes.
+    /// `SO_RCVLOWAT` in bytes.
     RecvLowWater(u32),
-    /// SO_BINDTODEVICE.
+    /// `SO_BINDTODEVICE`.
     BindToNic(Option<NicId>),
-    /// SO_ACCEPTCONN; read only.
+    /// `SO_ACCEPTCONN`; read only.
     AcceptsConnections(bool),
-    /// IP_TTL or IPV6_UNICAST_HOPS; none is the stack's default.
+    /// `IP_TTL` or `IPV6_UNICAST_HOPS`; none is the stack's default.
     Ttl(Option<u8>),
-    /// IP_TOS or IPV6_TCLASS.
+    /// `IP_TOS` or `IPV6_TCLASS`.
     Tos(u8),
-    /// IPV6_V6ONLY.
+    /// `IPV6_V6ONLY`.
     V6Only(bool),
-    /// IP_MTU_DISCOVER or IPV6_MTU_DISCOVER.
+    /// `IP_MTU_DISCOVER` or `IPV6_MTU_DISCOVER`.
     MtuDiscover(MtuDiscover),
-    /// TCP_NODELAY.
+    /// `TCP_NODELAY`.
     NoDelay(bool),
-    /// TCP_CORK.
+    /// `TCP_CORK`.
     Cork(bool),
-    /// TCP_QUICKACK.
+    /// `TCP_QUICKACK`.
     QuickAck(bool),
-    /// TCP_MAXSEG; read, it is the segment size in use.
+    /// `TCP_MAXSEG`; read, it is the segment size in use.
     MaxSegment(u16),
-    /// TCP_USER_TIMEOUT; zero means the default.
+    /// `TCP_USER_TIMEOUT`; zero means the default.
     UserTimeout(Duration),
-    /// TCP_KEEPIDLE.
+    /// `TCP_KEEPIDLE`.
     KeepIdle(Duration),
-    /// TCP_KEEPINTVL.
+    /// `TCP_KEEPINTVL`.
     KeepInterval(Duration),
-    /// TCP_KEEPCNT.
+    /// `TCP_KEEPCNT`.
     KeepCount(u32),
-    /// TCP_SYNCNT.
+    /// `TCP_SYNCNT`.
     SynCount(u8),
-    /// TCP_DEFER_ACCEPT.
+    /// `TCP_DEFER_ACCEPT`.
     DeferAccept(Duration),
-    /// TCP_LINGER2: how long an orphan waits in FIN-WAIT-2; none means not at all.
+    /// `TCP_LINGER2`: how long an orphan waits in FIN-WAIT-2; none means not at all.
     FinTimeout(Option<Duration>),
-    /// TCP_WINDOW_CLAMP in bytes; zero means no limit.
+    /// `TCP_WINDOW_CLAMP` in bytes; zero means no limit.
     WindowClamp(u32),
-    /// TCP_NOTSENT_LOWAT in bytes.
+    /// `TCP_NOTSENT_LOWAT` in bytes.
     NotSentLowWater(u32),
-    /// TCP_CONGESTION.
+    /// `TCP_CONGESTION`.
     Congestion(CongestionControl),
 }
 
@@ -141,45 +141,45 @@ pub(crate) struct IpSettings {
 /// The options of a stream socket that its connection acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpSettings {
-    /// TCP_NODELAY.
+    /// `TCP_NODELAY`.
     pub no_delay: bool,
-    /// TCP_CORK.
+    /// `TCP_CORK`.
     pub cork: bool,
-    /// TCP_QUICKACK.
+    /// `TCP_QUICKACK`.
     pub quick_ack: bool,
-    /// SO_KEEPALIVE.
+    /// `SO_KEEPALIVE`.
     pub keep_alive: bool,
-    /// SO_OOBINLINE.
+    /// `SO_OOBINLINE`.
     pub oob_inline: bool,
-    /// TCP_SYNCNT.
+    /// `TCP_SYNCNT`.
     pub syn_retries: u8,
-    /// TCP_CONGESTION.
+    /// `TCP_CONGESTION`.
     pub congestion: CongestionControl,
-    /// TCP_MAXSEG, when set.
+    /// `TCP_MAXSEG`, when set.
     pub max_segment: Option<u16>,
-    /// TCP_KEEPCNT.
+    /// `TCP_KEEPCNT`.
     pub keep_count: u32,
-    /// TCP_KEEPIDLE.
+    /// `TCP_KEEPIDLE`.
     pub keep_idle: Duration,
-    /// TCP_KEEPINTVL.
+    /// `TCP_KEEPINTVL`.
     pub keep_interval: Duration,
-    /// SO_LINGER: how long close waits; zero means reset.
+    /// `SO_LINGER`: how long close waits; zero means reset.
     pub linger: Option<Duration>,
-    /// TCP_USER_TIMEOUT; zero means the default.
+    /// `TCP_USER_TIMEOUT`; zero means the default.
     pub user_timeout: Duration,
-    /// TCP_DEFER_ACCEPT: how long a listener waits for data before it offers a connection.
+    /// `TCP_DEFER_ACCEPT`: how long a listener waits for data before it offers a connection.
     pub defer_accept: Duration,
-    /// TCP_LINGER2; none means that an orphan doesn't wait in FIN-WAIT-2 at all.
+    /// `TCP_LINGER2`; none means that an orphan doesn't wait in FIN-WAIT-2 at all.
     pub fin_timeout: Option<Duration>,
-    /// SO_RCVBUF, when set: the buffer then doesn't grow by itself.
+    /// `SO_RCVBUF`, when set: the buffer then doesn't grow by itself.
     pub recv_buffer: Option<u32>,
-    /// SO_SNDBUF, when set: the buffer then doesn't grow by itself.
+    /// `SO_SNDBUF`, when set: the buffer then doesn't grow by itself.
     pub send_buffer: Option<u32>,
-    /// SO_RCVLOWAT.
+    /// `SO_RCVLOWAT`.
     pub recv_low_water: u32,
-    /// TCP_WINDOW_CLAMP; zero means no limit.
+    /// `TCP_WINDOW_CLAMP`; zero means no limit.
     pub window_clamp: u32,
-    /// TCP_NOTSENT_LOWAT; [`u32::MAX`] means no limit.
+    /// `TCP_NOTSENT_LOWAT`; [`u32::MAX`] means no limit.
     pub not_sent_low_water: u32,
 }
 
@@ -211,7 +211,7 @@ impl TcpSettings {
     }
 }
 
-/// TCP_KEEPIDLE and TCP_KEEPINTVL go up to this, TCP_KEEPCNT and TCP_SYNCNT to 127 (tcp(7)).
+/// `TCP_KEEPIDLE` and `TCP_KEEPINTVL` go up to this, `TCP_KEEPCNT` and `TCP_SYNCNT` to 127 (tcp(7)).
 const MAX_KEEP: Duration = Duration::from_secs(32_767);
 const MAX_COUNT: u32 = 127;
 
@@ -258,7 +258,7 @@ impl Stack {
         Ok(())
     }
 
-    /// SO_REUSEADDR and SO_REUSEPORT count from now on also for a socket that is bound already.
+    /// `SO_REUSEADDR` and `SO_REUSEPORT` count from now on also for a socket that is bound already.
     fn set_sharing(&mut self, id: SocketId, option: SocketOption) -> Result<()> {
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
@@ -355,7 +355,7 @@ impl Stack {
     }
 }
 
-/// The least that SO_RCVBUF and SO_SNDBUF of a datagram socket can be, as Linux has it.
+/// The least that `SO_RCVBUF` and `SO_SNDBUF` of a datagram socket can be, as Linux has it.
 const LEAST_BUFFER: usize = 2304;
 
 impl TcpSettings {
@@ -398,7 +398,7 @@ impl TcpSettings {
                 // As the kernel: zero is the default, and nothing is longer than two minutes.
                 self.fin_timeout = match time {
                     Some(Duration::ZERO) => defaults.fin_timeout,
-                    Some(time) if time > Duration::from_secs(120) => return Err(Error::InvalidArgument),
+                    Some(time) if time > Duration::from_mins(2) => return Err(Error::InvalidArgument),
                     time => time,
                 };
             }

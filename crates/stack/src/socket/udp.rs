@@ -11,7 +11,7 @@ use crate::ip::input::Ingress;
 use crate::ip::output::IpParams;
 use crate::ip::route::Path;
 use crate::socket::options::MtuDiscover;
-use crate::socket::{Datagram, Domain, Kind, RecvFlags, Shutdown, SocketId, scoped, tuple_scope};
+use crate::socket::{Datagram, Domain, Kind, RecvFlags, Shutdown, SocketId, local_host, scoped, tuple_scope};
 use crate::{Config, SockAddr, Stack};
 use alloc::collections::VecDeque;
 use sockeye_packet::{Budget, Chunk, Instant, NicId, Packet, Payload};
@@ -185,13 +185,7 @@ impl Stack {
         let mut to = to;
         if is_unspecified(&to.ip) {
             // As the kernel: the unspecified address is this host.
-            let v4 = socket.domain == Domain::Inet || is_v4(&to.ip);
-            let host = if v4 {
-                core::net::Ipv4Addr::LOCALHOST.into()
-            } else {
-                core::net::Ipv6Addr::LOCALHOST.into()
-            };
-            to = SockAddr::new(host, to.port);
+            to = local_host(socket.domain, &to);
         }
         socket.check_family(&to)?;
         if socket.domain == Domain::Inet6 && socket.local_ip().is_some_and(|ip| is_v4(&ip) != to.is_v4()) {
@@ -383,12 +377,11 @@ impl Stack {
             Some(Target::Datagram(id)) => Some(id),
             _ => demux.member(Proto::Udp, &ingress.dst, dst_port, scope, || demux.flow_hash(&tuple)),
         };
-        match target {
-            Some(id) => self.udp_deliver(now, id, ingress, &tuple, packet.payload),
-            None => {
-                self.io.counters.no_socket += 1;
-                self.io.complain(now, ingress, &packet, Complaint::Port);
-            }
+        if let Some(id) = target {
+            self.udp_deliver(now, id, ingress, &tuple, packet.payload)
+        } else {
+            self.io.counters.no_socket += 1;
+            self.io.complain(now, ingress, &packet, Complaint::Port);
         }
     }
 

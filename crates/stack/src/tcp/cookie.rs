@@ -1,7 +1,7 @@
 //! SYN cookies (RFC 4987 §3.6): a listener that is out of room keeps nothing and hides in its initial
 //! sequence number what it needs to know.
 //!
-//! The cookie is `H1 + SEG.SEQ + (counter << 24) + (H2(counter, SEG.SEQ) + mss index) mod 2^24`, with SipHash
+//! The cookie is `H1 + SEG.SEQ + (counter << 24) + (H2(counter, SEG.SEQ) + mss index) mod 2^24`, with `SipHash`
 //! for both. The counter counts minutes; a cookie is good for two of them. Window scale, SACK and timestamps
 //! are lost, which only costs speed.
 

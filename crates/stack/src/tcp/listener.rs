@@ -8,12 +8,12 @@
 use crate::Stack;
 use crate::demux::{Proto, Target, Tuple, scope_number};
 use crate::event::Readiness;
-use crate::io::Token;
+use crate::io::{Io, Token};
 use crate::ip::address::Cast;
 use crate::ip::input::Ingress;
 use crate::slab::Key;
 use crate::socket::options::TcpSettings;
-use crate::socket::tcp::Sizes;
+use crate::socket::tcb::Sizes;
 use crate::socket::{Kind, Socket, SocketId, scoped, tuple_scope};
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::options::window_shift;
@@ -50,6 +50,15 @@ impl Listener {
     /// As the kernel: a backlog of N lets N + 1 wait.
     fn is_full(&self) -> bool {
         self.queue.len() > self.backlog
+    }
+}
+
+impl Io {
+    /// The listener for a segment that belongs to no connection.
+    pub(crate) fn listener(&self, ingress: &Ingress, tuple: &Tuple) -> Option<SocketId> {
+        let scope = scope_number(Some(ingress.nic));
+        let flow = || self.demux.flow_hash(tuple);
+        self.demux.member(Proto::Tcp, &tuple.local, tuple.local_port, scope, flow)
     }
 }
 
@@ -91,10 +100,7 @@ impl Stack {
         segment: Segment,
         floor: Option<SeqNumber>,
     ) {
-        let demux = &self.io.demux;
-        let scope = scope_number(Some(ingress.nic));
-        let flow = || demux.flow_hash(&tuple);
-        let listener = demux.member(Proto::Tcp, &tuple.local, tuple.local_port, scope, flow);
+        let listener = self.io.listener(ingress, &tuple);
         let flags = segment.header.flags;
         match listener {
             // RFC 9293 §3.10.7.2: first RST, then ACK, then SYN.
@@ -159,7 +165,7 @@ impl Stack {
             peer_window_scale: options.window_scale.filter(|_| config.window_scaling),
             our_window_scale: window_shift(config, &listener.settings),
             our_window: window.min(usize::from(u16::MAX)) as u16,
-            local_mss: sizes.local_mss,
+            local_mss: sizes.local,
             sack: config.sack && options.sack_permitted,
             ts_recent: timestamps.map(|timestamps| timestamps.value),
             ts_offset: io.secrets.ts_offset(&tuple),
@@ -172,7 +178,7 @@ impl Stack {
             listener.half_open += 1;
             io.add_half_open(now, record);
         } else if config.syn_cookies {
-            let mss = options.mss.unwrap_or(sizes.default_mss).min(sizes.path_mss);
+            let mss = options.mss.unwrap_or(sizes.default).min(sizes.path);
             record.iss = cookie::make(io.secrets.cookies, now, &tuple, record.irs, mss);
             (record.peer_window_scale, record.sack, record.ts_recent) = (None, false, None);
             listener.cookies_until = now + cookie::LIFETIME;
@@ -271,12 +277,13 @@ impl Stack {
             record.ts_recent = Some(stamps.value);
         }
         let record = *record;
-        let full = match self.sockets.get(record.listener.0).map(|socket| &socket.kind) {
-            Some(Kind::Listener(listener)) => listener.is_full(),
-            _ => {
-                self.forget_half_open(key);
-                return self.refuse(ingress, &record.tuple, &segment);
-            }
+        let full = if let Some(Kind::Listener(listener)) =
+            self.sockets.get(record.listener.0).map(|socket| &socket.kind)
+        {
+            listener.is_full()
+        } else {
+            self.forget_half_open(key);
+            return self.refuse(ingress, &record.tuple, &segment);
         };
         if full {
             // The SYN-ACK's timer goes on, so the peer says it again.
@@ -348,7 +355,12 @@ impl Stack {
     /// A segment for a connection in TIME-WAIT that has no socket any more.
     fn time_wait_segment(&mut self, now: Instant, ingress: &Ingress, key: Key, segment: Segment) {
         let Some(record) = self.io.time_wait.get(key).copied() else { return };
-        match judge(&record.seed, &segment.header, segment.payload.len()) {
+        let mut verdict = judge(&record.seed, &segment.header, segment.payload.len());
+        if matches!(verdict, Verdict::Reopen(_)) && self.io.listener(ingress, &record.tuple).is_none() {
+            // As the kernel: where nobody listens the old connection answers.
+            verdict = Verdict::Acknowledge { restart: false };
+        }
+        match verdict {
             Verdict::Ignore => {}
             Verdict::Acknowledge { restart } => {
                 if let Some(timer) = record.timer.filter(|_| restart) {

@@ -3,7 +3,7 @@ use crate::demux::Demux;
 use crate::io::Token;
 use crate::slab::Slab;
 use crate::socket::Socket;
-use crate::socket::tcp::Tcb;
+use crate::socket::tcb::Tcb;
 use crate::tcp::Connection;
 use crate::wheel::Wheel;
 

@@ -1,0 +1,331 @@
+//! What keeps a connection going: its segments, its timer, its turn to send, the readiness of its socket,
+//! its end.
+//!
+//! A connection lives in a slab of its own, because it outlives its socket. After every call of its
+//! machine [`Stack::after`] looks at it, so that nobody has to remember what may have changed.
+
+use crate::Stack;
+use crate::address::is_v4;
+use crate::demux::{Binding, Hold, Proto, Target, Tuple};
+use crate::event::Readiness;
+use crate::io::{Dirty, Io, Token};
+use crate::ip::icmp::Unreachable;
+use crate::ip::input::Ingress;
+use crate::ip::output::IpParams;
+use crate::ip::route::Path;
+use crate::slab::Key;
+use crate::socket::SocketId;
+use crate::socket::options::{IpSettings, TcpSettings};
+use crate::tcp::time_wait::{TimeWait, Verdict, judge};
+use crate::tcp::{Connection, OpenParams, Resources, Segment, SeqNumber, State};
+use crate::wheel::TimerId;
+use alloc::sync::Arc;
+use sockeye_packet::{Batch, Instant, NicId};
+use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, TcpHeader};
+
+/// Most segments that a connection sends before it is the next one's turn.
+const QUANTUM: usize = 8;
+
+/// A connection and what the stack knows of it.
+#[derive(Debug)]
+pub(crate) struct Tcb {
+    pub(crate) connection: Connection,
+    pub(crate) settings: Arc<TcpSettings>,
+    pub(crate) tuple: Tuple,
+    /// How it holds its local port, while it does, and on which interface (plus one, or 0).
+    pub(crate) hold: Option<Hold>,
+    bound_scope: u16,
+    /// Its socket; none for an orphan.
+    pub(crate) socket: Option<SocketId>,
+    pub(super) nic: NicId,
+    ttl: Option<u8>,
+    tos: u8,
+    /// The state of the routes by which `nic` and the path's MTU were found.
+    routes: u32,
+    flow_label: u32,
+    timer: Option<TimerId>,
+    /// Whether it is in the dirty list of its interface.
+    dirty: bool,
+}
+
+impl Tcb {
+    /// What is around a new connection; its four-tuple and port are taken by the caller.
+    pub(crate) fn new(
+        connection: Connection,
+        settings: Arc<TcpSettings>,
+        tuple: Tuple,
+        socket: SocketId,
+        nic: NicId,
+        ip: &IpSettings,
+        io: &Io,
+    ) -> Tcb {
+        Tcb {
+            connection,
+            settings,
+            tuple,
+            hold: None,
+            bound_scope: 0,
+            socket: Some(socket),
+            nic,
+            ttl: ip.ttl,
+            tos: ip.tos,
+            routes: io.routes.generation,
+            flow_label: IpParams::of_flow(&io.demux, &tuple, 0, 0).flow_label,
+            timer: None,
+            dirty: false,
+        }
+    }
+
+    /// Takes hold of the local port.
+    pub(crate) fn bind(&mut self, binding: Binding, hold: Hold, io: &mut Io) {
+        self.bound_scope = binding.scope;
+        self.hold = Some(hold);
+        io.demux.hold(self.binding(), hold);
+    }
+
+    /// What it holds, if it does.
+    pub(crate) fn binding(&self) -> Binding {
+        let Tuple { local, local_port, .. } = self.tuple;
+        Binding { proto: Proto::Tcp, ip: local, port: local_port, scope: self.bound_scope, dual: false }
+    }
+
+    /// Hands over how the port is held.
+    pub(crate) fn take_bound(&mut self) -> Option<(Binding, Hold)> {
+        self.hold.take().map(|hold| (self.binding(), hold))
+    }
+
+    /// The options that the IP header follows have changed.
+    pub(crate) fn follow(&mut self, ip: &IpSettings) {
+        self.ttl = ip.ttl;
+        self.tos = ip.tos;
+    }
+}
+
+/// Segment sizes that follow from MTUs, for segments without options.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// What we advertise.
+    pub(crate) local: u16,
+    /// What the path carries.
+    pub(crate) path: u16,
+    /// What a peer takes that advertises nothing.
+    pub(crate) default: u16,
+}
+
+impl Sizes {
+    pub(crate) fn new(v4: bool, path: &Path, mtu: u32, settings: &TcpSettings) -> Sizes {
+        let (ip, default) = if v4 { (Ipv4Header::MIN_LEN, 536) } else { (Ipv6Header::LEN, 1220) };
+        let headers = (ip + TcpHeader::MIN_LEN) as u32;
+        let mss = |mtu: u32| mtu.saturating_sub(headers).min(u32::from(u16::MAX)) as u16;
+        let local = mss(mtu).min(settings.max_segment.unwrap_or(u16::MAX));
+        Sizes { local, path: mss(path.mtu), default }
+    }
+}
+
+/// Lends a connection what it may use. A macro, because it borrows some fields and leaves the others.
+macro_rules! resources {
+    ($io:expr, $tcb:expr) => {
+        Resources {
+            max_segment: $io.nic($tcb.nic).config.max_segment,
+            budget: &mut $io.budget,
+            config: &$io.config.tcp,
+            settings: &$tcb.settings,
+        }
+    };
+}
+pub(crate) use resources;
+
+/// Segments and time.
+impl Stack {
+    /// A segment for a connection.
+    pub(crate) fn connection_segment(
+        &mut self,
+        now: Instant,
+        ingress: &Ingress,
+        key: Key,
+        tuple: Tuple,
+        segment: Segment,
+    ) {
+        let Stack { connections, io, .. } = self;
+        let Some(tcb) = connections.get_mut(key) else { return };
+        if tcb.connection.state() == State::TimeWait
+            && let Some(seed) = tcb.connection.time_wait()
+            && let Verdict::Reopen(floor) = judge(&seed, &segment.header, segment.payload.len())
+            && io.listener(ingress, &tuple).is_some()
+        {
+            // The socket keeps what it has read of the old connection; the tuple is free for a new one.
+            io.demux.remove(&tuple, Target::Connection(key));
+            return self.listener_segment(now, ingress, tuple, segment, Some(floor));
+        }
+        let edge = if segment.payload.is_empty() { Readiness::EMPTY } else { Readiness::READABLE };
+        if let Some(header) = tcb.connection.on_segment(now, segment, &mut resources!(io, tcb)) {
+            io.send_control(tcb.nic, &tcb.tuple, header, 0);
+        }
+        self.after(key, edge);
+    }
+
+    /// A timer of a connection is due.
+    pub(crate) fn connection_timeout(&mut self, now: Instant, key: Key) {
+        let Stack { connections, io, .. } = self;
+        let Some(tcb) = connections.get_mut(key) else { return };
+        tcb.timer = None;
+        if let Some(header) = tcb.connection.on_timeout(now, &mut resources!(io, tcb)) {
+            io.send_control(tcb.nic, &tcb.tuple, header, 0);
+        }
+        self.after(key, Readiness::EMPTY);
+    }
+
+    /// An ICMP error that quotes a segment of this connection.
+    pub(crate) fn tcp_unreachable(&mut self, now: Instant, key: Key, seq: u32, told: Unreachable) {
+        let Some(tcb) = self.connections.get(key) else { return };
+        // RFC 5927 §4.1: who doesn't know what is in flight is not believed.
+        if !tcb.connection.has_in_flight(SeqNumber(seq)) {
+            return;
+        }
+        if told.mtu.is_some() {
+            let remote = tcb.tuple.remote;
+            self.note_mtu(now, remote, told);
+        } else if let Some(tcb) = self.connections.get_mut(key) {
+            // As the kernel: while a connection is being opened, every error ends it.
+            let hard = told.hard || tcb.connection.state() == State::SynSent;
+            tcb.connection.on_unreachable(hard, told.error, &mut self.io.budget);
+        }
+        self.after(key, Readiness::EMPTY);
+    }
+
+    /// What follows every call of a connection: its turn to send, its timer, its socket, its end.
+    pub(crate) fn after(&mut self, key: Key, edge: Readiness) {
+        let Stack { connections, io, .. } = self;
+        let Some(tcb) = connections.get_mut(key) else { return };
+        let socket = tcb.socket;
+        if tcb.connection.state() == State::Closed {
+            return self.ended(key, socket);
+        }
+        if !tcb.dirty {
+            tcb.dirty = true;
+            io.mark_dirty(tcb.nic, Dirty::Connection(key));
+        }
+        self.rearm(key);
+        if let Some(id) = socket {
+            self.touch(id, edge);
+        }
+    }
+
+    /// Sets the timer of a connection to what it waits for.
+    fn rearm(&mut self, key: Key) {
+        let Stack { connections, io, .. } = self;
+        let Some(tcb) = connections.get_mut(key) else { return };
+        match (tcb.connection.poll_timeout(), tcb.timer) {
+            (Some((at, _)), Some(timer)) => io.wheel.reset(timer, at),
+            (Some((at, _)), None) => tcb.timer = Some(io.wheel.set(at, Token::Connection(key))),
+            (None, Some(timer)) => {
+                io.wheel.cancel(timer);
+                tcb.timer = None;
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// A connection is over. Its socket, if it has one, keeps it to read the rest and the error.
+    fn ended(&mut self, key: Key, socket: Option<SocketId>) {
+        let Some(id) = socket else { return self.bury(key) };
+        let Stack { connections, io, .. } = self;
+        let Some(tcb) = connections.get_mut(key) else { return };
+        io.demux.remove(&tcb.tuple, Target::Connection(key));
+        if let Some(timer) = tcb.timer.take() {
+            io.wheel.cancel(timer);
+        }
+        if tcb.hold.is_some_and(|hold| !hold.explicit)
+            && let Some((binding, hold)) = tcb.take_bound()
+        {
+            io.demux.release(&binding, hold);
+        }
+        self.touch(id, Readiness::EMPTY);
+    }
+
+    /// Forgets an orphan.
+    pub(crate) fn bury(&mut self, key: Key) {
+        let Some(mut tcb) = self.connections.remove(key) else { return };
+        self.io.orphans = self.io.orphans.saturating_sub(1);
+        tcb.connection.release(&mut self.io.budget);
+        if let Some(timer) = tcb.timer {
+            self.io.wheel.cancel(timer);
+        }
+        self.io.demux.remove(&tcb.tuple, Target::Connection(key));
+        if let Some((binding, hold)) = tcb.take_bound() {
+            self.io.demux.release(&binding, hold);
+        }
+    }
+
+    /// Lets a connection of an interface's dirty list send; whether it stays in the list.
+    pub(crate) fn tcp_transmit(&mut self, now: Instant, key: Key, nic: NicId, batch: &mut Batch) -> bool {
+        if !self.follow_routes(key, nic) {
+            return false;
+        }
+        let mut more = true;
+        for _ in 0..QUANTUM {
+            let Stack { connections, io, .. } = self;
+            let Some(tcb) = connections.get_mut(key) else { return false };
+            let Some(segment) = tcb.connection.poll_transmit(now, &mut resources!(io, tcb)) else {
+                tcb.dirty = false;
+                more = false;
+                break;
+            };
+            let Segment { mut header, payload, ecn, gso_size } = segment;
+            let Tuple { local, remote, local_port, remote_port, .. } = tcb.tuple;
+            (header.src_port, header.dst_port) = (local_port, remote_port);
+            let ip = IpParams {
+                src: local,
+                dst: remote,
+                protocol: Protocol::TCP,
+                ttl: tcb.ttl.unwrap_or(io.config.default_ttl),
+                tos: tcb.tos & 0xfc | ecn,
+                dont_fragment: true,
+                flow_label: tcb.flow_label,
+            };
+            batch.push(io.tcp_packet(nic, &ip, &header, payload, gso_size));
+            if batch.is_full() {
+                break;
+            }
+        }
+        self.rearm(key);
+        if !more {
+            self.retire(now, key);
+        }
+        more
+    }
+
+    /// Looks up the way again when routes have changed; whether the connection still leaves by `nic`.
+    fn follow_routes(&mut self, key: Key, nic: NicId) -> bool {
+        let Stack { connections, io, .. } = self;
+        let Some(tcb) = connections.get_mut(key) else { return false };
+        if tcb.routes != io.routes.generation {
+            tcb.routes = io.routes.generation;
+            // Without a route it stays as it is and times out, unless the route comes back.
+            if let Ok(path) = io.path(&tcb.tuple.remote, Some(tcb.tuple.local), None) {
+                let sizes = Sizes::new(is_v4(&tcb.tuple.local), &path, path.mtu, &tcb.settings);
+                tcb.nic = path.nic;
+                tcb.connection.on_path_mss(sizes.path, &tcb.settings);
+            }
+        }
+        if tcb.nic != nic {
+            io.mark_dirty(tcb.nic, Dirty::Connection(key));
+        }
+        tcb.nic == nic
+    }
+
+    /// An orphan in TIME-WAIT that owes nothing any more becomes a small record.
+    fn retire(&mut self, now: Instant, key: Key) {
+        let Stack { connections, io, .. } = self;
+        let Some(tcb) = connections.get_mut(key) else { return };
+        if tcb.socket.is_some() {
+            return;
+        }
+        if let Some(seed) = tcb.connection.time_wait() {
+            let record =
+                TimeWait { tuple: tcb.tuple, bound: tcb.take_bound(), nic: tcb.nic, seed, timer: None };
+            io.add_time_wait(now, record, Target::Connection(key));
+            self.bury(key);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Nothing that comes from a link may panic, hang or stay in memory.
+
+use super::*;
+use proptest::prelude::*;
+use sockeye_packet::{Checksum, Meta};
+
+/// A host with one of everything.
+fn busy() -> (Pair, Vec<SocketId>) {
+    let config = Config { memory: 1 << 20, ..Config::default() };
+    let mut pair = Pair::with(config, NicConfig::memory("eth0", 1500));
+    let (client, listener, server) = pair.connected("10.0.0.2:80");
+    let datagrams = datagram(&mut pair.b, "[::]:53");
+    let sockets = vec![listener, server, datagrams];
+    let _ = client;
+    (pair, sockets)
+}
+
+use alloc::vec;
+
+/// Real packets of every kind, to be changed.
+fn samples(pair: &mut Pair) -> Vec<Vec<u8>> {
+    let mut batch = Batch::new();
+    let mut samples = Vec::new();
+    let one = stream(&mut pair.a, addr("10.0.0.2:80"));
+    let _ = pair.a.connect(pair.now, one, addr("10.0.0.2:80"));
+    for to in ["10.0.0.2:53", "[fd77::2]:53", "10.0.0.2:9"] {
+        let id = pair.a.socket(domain(addr(to)), SocketType::Datagram, Owner::default()).unwrap();
+        let data = sockeye_packet::Payload::from(Chunk::copy_from(&[7; 3000]));
+        pair.a.send_to(pair.now, id, data, Some(addr(to)), SendFlags::default()).unwrap();
+    }
+    pair.a.poll_transmit(pair.now, LINK, &mut batch);
+    samples.extend(batch.drain().map(|packet| packet.to_vec()));
+    samples
+}
+
+fn meta() -> Meta {
+    Meta { checksum: Checksum::Unfilled, ..Meta::default() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_bytes_are_survived(packets in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..120), 0..20)) {
+        let (mut pair, _) = busy();
+        let mut batch = Batch::new();
+        for (number, mut bytes) in packets.into_iter().enumerate() {
+            if let Some(first) = bytes.first_mut() {
+                *first = if number % 2 == 0 { 0x45 } else { 0x60 };
+            }
+            batch.push(Packet::from_bytes(&Chunk::from(bytes), meta()));
+        }
+        pair.b.handle_packets(pair.now, LINK, &mut batch);
+        pair.cable();
+    }
+
+    #[test]
+    fn changed_packets_are_survived_and_forgotten(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 1..60),
+    ) {
+        let (mut pair, sockets) = busy();
+        let samples = samples(&mut pair);
+        let mut batch = Batch::new();
+        for (which, at, value) in changes {
+            let mut bytes = which.get(&samples).clone();
+            let reach = bytes.len().min(80);
+            bytes[at.index(reach)] = value;
+            batch.push(Packet::from_bytes(&Chunk::from(bytes), meta()));
+            pair.b.handle_packets(pair.now, LINK, &mut batch);
+            prop_assert!(pair.b.memory_used() <= 1 << 20);
+        }
+        pair.cable();
+        for id in sockets {
+            pair.b.close(pair.now, id).unwrap();
+        }
+        pair.loses = |_, _| true;
+        pair.pass(Duration::from_secs(1000));
+        prop_assert_eq!(pair.b.memory_used(), 0);
+        prop_assert_eq!((pair.b.connections.len(), pair.b.io.half_open.len(), pair.b.io.time_wait.len()), (0, 0, 0));
+        prop_assert_eq!(pair.b.poll_timeout(), None);
+    }
+}
