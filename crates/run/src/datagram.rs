@@ -227,7 +227,7 @@ impl Datagram {
         self.plug.as_fd()
     }
 
-    /// Takes the pending error (SO_ERROR), and from the program's queue the message that woke it for that.
+    /// Takes the pending error (`SO_ERROR`), and from the program's queue the message that woke it for that.
     pub(crate) fn take_error(&mut self, theirs: &OwnedFd) -> Option<Error> {
         self.forget_read();
         self.drop_wake_ups(theirs);
@@ -245,6 +245,7 @@ impl Datagram {
     }
 
     /// From the program to the stack.
+    #[allow(clippy::large_stack_arrays, reason = "64 KiB of a stack of megabytes, never cleared")]
     fn move_outward(&mut self, stack: &mut Stack, pool: &mut Pool, now: Instant, id: SocketId) -> Progress {
         let mut buffer = [MaybeUninit::uninit(); MESSAGE_MAX];
         for _ in 0..SHARE {

@@ -9,6 +9,7 @@ use crate::calls::address_reader;
 use crate::core::Core;
 use crate::sockets::SocketKey;
 use crate::stream::{deadline, is_nonblocking};
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno as SysErrno;
 use rustix::net::sockopt::Timeout;
 use rustix::net::{RecvFlags as SysRecvFlags, recv};
@@ -19,7 +20,6 @@ use sockeye_posix::flags::{MessageFlags, RecvFlags, SendFlags};
 use sockeye_posix::message::{CONTROL_MAX, IoVec, MMSG_MAX, MessageHeader};
 use sockeye_posix::{Errno, SocketKind};
 use sockeye_stack::{OptionName, SendFlags as StackSendFlags, SocketId, SocketOption, SocketType, Stack};
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 /// The longest datagram of which a program may ask the stack to send; longer ones are EMSGSIZE at once.
@@ -300,13 +300,16 @@ fn take(
     if let Some(error) = datagram.take_error(theirs) {
         return Err(error.into());
     }
-    let mut buffer = [MaybeUninit::uninit(); MESSAGE_MAX];
+    let room = room.min(MESSAGE_MAX);
+    let mut bytes = Vec::with_capacity(room.max(1));
     let peek = if flags.peek { SysRecvFlags::PEEK } else { SysRecvFlags::empty() };
     let sys_flags = SysRecvFlags::DONTWAIT | SysRecvFlags::TRUNC | peek;
-    match recv(theirs, &mut buffer[..room.min(MESSAGE_MAX)], sys_flags) {
-        Ok(((bytes, _), len)) => {
+    match recv(theirs, spare_capacity(&mut bytes), sys_flags) {
+        Ok((_, len)) => {
+            // There may be more capacity than was asked for.
+            bytes.truncate(room);
             let first = if flags.peek { datagram.queued.front().copied() } else { datagram.forget_first() };
-            Ok(Taken { bytes: bytes.to_vec(), len, source: first.and_then(|first| first.source) })
+            Ok(Taken { bytes, len, source: first.and_then(|first| first.source) })
         }
         Err(SysErrno::AGAIN) => Err(Errno::EAGAIN),
         Err(error) => Err(Errno(error.raw_os_error())),
