@@ -43,6 +43,7 @@ pub(super) struct Acks {
     /// The delay in milliseconds: longer when nothing was there to carry the last acknowledgment.
     delay: u16,
     /// Boxed, for most connections never owe any.
+    #[allow(clippy::box_collection, reason = "8 bytes in line instead of 32")]
     duplicates: Option<Box<VecDeque<Duplicate>>>,
 }
 
@@ -65,7 +66,7 @@ impl Acks {
         self.duplicates = None;
     }
 
-    /// TCP_QUICKACK was set or cleared.
+    /// `TCP_QUICKACK` was set or cleared.
     pub(super) fn set_quick(&mut self, quick: bool) {
         self.quick = if quick { QUICK_ACKS } else { 0 };
         self.now |= quick && self.unacked > 0;

@@ -521,7 +521,7 @@ impl Connection {
         self.urgent.is_some_and(|urgent| urgent.mark == self.read_seq())
     }
 
-    /// The segment size for sending, without options (TCP_MAXSEG).
+    /// The segment size for sending, without options (`TCP_MAXSEG`).
     pub(crate) fn max_segment(&self) -> u16 {
         self.snd_mss
     }
@@ -566,7 +566,7 @@ impl Connection {
     }
 }
 
-/// A receive buffer's size under TCP_WINDOW_CLAMP.
+/// A receive buffer's size under `TCP_WINDOW_CLAMP`.
 pub(super) fn clamp_window(limit: u32, settings: &TcpSettings) -> u32 {
     match settings.window_clamp {
         0 => limit,

@@ -35,7 +35,6 @@ pub use info::TcpInfo;
 pub(crate) use segment::{Segment, reset_for};
 pub(crate) use seq::SeqNumber;
 pub use state::State;
-pub(crate) use timers::Timer;
 
 #[cfg(test)]
 mod tests;

@@ -13,13 +13,13 @@ use sockeye_wire::{TcpOptions, TcpTimestamps};
 /// RFC 7323 §2.3: the largest shift.
 const MAX_WINDOW_SHIFT: u8 = 14;
 /// RFC 7323 §5.5: after this time without a segment TS.Recent says nothing any more.
-const TS_RECENT_VALID: Duration = Duration::from_secs(24 * 24 * 3600);
+const TS_RECENT_VALID: Duration = Duration::from_hours(576);
 
 /// The shift that lets a window of the largest receive buffer be announced.
 pub(crate) fn window_shift(config: &TcpConfig, settings: &TcpSettings) -> u8 {
     let set = settings.recv_buffer.map_or(0, |bytes| bytes as usize);
     let largest = config.recv_buffer.max.max(set);
-    (0..MAX_WINDOW_SHIFT).find(|shift| largest >> shift <= usize::from(u16::MAX)).unwrap_or(MAX_WINDOW_SHIFT)
+    (0..MAX_WINDOW_SHIFT).find(|shift| u16::try_from(largest >> shift).is_ok()).unwrap_or(MAX_WINDOW_SHIFT)
 }
 
 /// The options in force.

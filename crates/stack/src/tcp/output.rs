@@ -14,7 +14,7 @@ use core::time::Duration;
 use sockeye_packet::{Instant, Payload};
 use sockeye_wire::{SackBlocks, TcpFlags, TcpHeader, TcpOptions};
 
-/// The override timeout of RFC 9293 §3.8.6.2.1 for what is held back as too small; also TCP_CORK's.
+/// The override timeout of RFC 9293 §3.8.6.2.1 for what is held back as too small; also `TCP_CORK`'s.
 const OVERRIDE: Duration = Duration::from_millis(200);
 /// Records beyond what `cwnd` needs at full size: with so many small ones in flight, further small
 /// segments wait until they are full or acknowledgments arrive.

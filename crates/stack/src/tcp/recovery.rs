@@ -1,4 +1,4 @@
-//! Loss recovery: SACK-based (RFC 6675), NewReno without SACK (RFC 6582), and after a timeout.
+//! Loss recovery: SACK-based (RFC 6675), `NewReno` without SACK (RFC 6582), and after a timeout.
 //!
 //! What is lost is marked in the records; `output` sends it again as `in_flight` (the RFC's pipe) allows.
 //! Which acknowledgment means loss is decided here and nowhere else, so that time-based detection
@@ -27,7 +27,7 @@ pub(super) enum Phase {
 #[derive(Clone, Debug)]
 pub(super) struct Recovery {
     pub(super) phase: Phase,
-    /// RecoveryPoint: SND.NXT when the phase began.
+    /// `RecoveryPoint`: SND.NXT when the phase began.
     point: SeqNumber,
     /// What lies before this was judged by the SACK rule already.
     judged: SeqNumber,

@@ -7,7 +7,7 @@ use super::seq::SeqNumber;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
-/// DupThresh of RFC 6675 §2.
+/// `DupThresh` of RFC 6675 §2.
 pub(super) const DUP_THRESH: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,7 @@ struct Range {
 
 /// The sender's view of what has arrived out of order. Boxed, for most connections have none.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::box_collection, reason = "8 bytes in line instead of 32")]
 pub(super) struct Scoreboard(Option<Box<VecDeque<Range>>>);
 
 static NONE: VecDeque<Range> = VecDeque::new();
@@ -84,8 +85,8 @@ impl Scoreboard {
         self.0 = None;
     }
 
-    /// What is not sacked before this number is lost (IsLost of RFC 6675 §4): above it lie DupThresh
-    /// ranges, or more than DupThresh − 1 segments.
+    /// What is not sacked before this number is lost (`IsLost` of RFC 6675 §4): above it lie `DupThresh`
+    /// ranges, or more than `DupThresh` − 1 segments.
     pub(super) fn lost_edge(&self, mss: u32) -> Option<SeqNumber> {
         let mut octets = 0;
         for (count, range) in (1..).zip(self.ranges().iter().rev()) {

@@ -27,14 +27,10 @@ impl Segment {
     pub(crate) fn seq(&self) -> SeqNumber {
         SeqNumber(self.header.seq)
     }
-
-    /// SEG.LEN: octets of sequence space, counting SYN and FIN (RFC 9293 §3.4).
-    pub(crate) fn seq_len(&self) -> u32 {
-        seq_len(&self.header, self.payload.len())
-    }
 }
 
-/// SEG.LEN of a segment with this header and `payload_len` bytes of data.
+/// SEG.LEN of a segment with this header and `payload_len` bytes of data: octets of sequence space,
+/// counting SYN and FIN (RFC 9293 §3.4).
 pub(crate) fn seq_len(header: &TcpHeader, payload_len: usize) -> u32 {
     payload_len as u32 + u32::from(header.flags.syn()) + u32::from(header.flags.fin())
 }

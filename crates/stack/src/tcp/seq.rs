@@ -8,38 +8,38 @@ use core::ops::{Add, AddAssign, Sub};
 
 /// A position in one direction's stream of sequence numbers.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct SeqNumber(pub u32);
+pub(crate) struct SeqNumber(pub u32);
 
 impl SeqNumber {
     /// Whether this number comes before `other`.
-    pub const fn before(self, other: SeqNumber) -> bool {
+    pub(crate) const fn before(self, other: SeqNumber) -> bool {
         (self.0.wrapping_sub(other.0) as i32) < 0
     }
 
     /// Whether this number comes after `other`.
-    pub const fn after(self, other: SeqNumber) -> bool {
+    pub(crate) const fn after(self, other: SeqNumber) -> bool {
         other.before(self)
     }
 
     /// The later of the two.
     #[must_use]
-    pub const fn max(self, other: SeqNumber) -> SeqNumber {
+    pub(crate) const fn max(self, other: SeqNumber) -> SeqNumber {
         if self.before(other) { other } else { self }
     }
 
     /// The earlier of the two.
     #[must_use]
-    pub const fn min(self, other: SeqNumber) -> SeqNumber {
+    pub(crate) const fn min(self, other: SeqNumber) -> SeqNumber {
         if other.before(self) { other } else { self }
     }
 
     /// Whether this number is one of the `len` numbers from `start` on.
-    pub const fn in_window(self, start: SeqNumber, len: u32) -> bool {
+    pub(crate) const fn in_window(self, start: SeqNumber, len: u32) -> bool {
         self.0.wrapping_sub(start.0) < len
     }
 
     /// How many numbers lie from `start` up to this one, which must not come before it.
-    pub const fn since(self, start: SeqNumber) -> u32 {
+    pub(crate) const fn since(self, start: SeqNumber) -> u32 {
         self.0.wrapping_sub(start.0)
     }
 }

@@ -91,8 +91,8 @@ mod tests {
 
     #[test]
     fn every_way_to_close_ends_where_it_should() {
-        let run = |steps: &[Transition]| steps.iter().fold(State::Established, |s, t| s.next(*t));
         use Transition::{Close, FinAcked, FinReceived};
+        let run = |steps: &[Transition]| steps.iter().fold(State::Established, |s, t| s.next(*t));
         assert_eq!(run(&[Close, FinAcked, FinReceived]), State::TimeWait);
         assert_eq!(run(&[Close, FinReceived, FinAcked]), State::TimeWait);
         assert_eq!(run(&[FinReceived, Close, FinAcked]), State::Closed);

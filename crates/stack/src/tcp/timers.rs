@@ -7,7 +7,7 @@ use sockeye_packet::Instant;
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timer {
+pub(crate) enum Timer {
     /// The retransmission timeout (RFC 6298).
     Retransmit,
     /// An acknowledgment that was held back (RFC 9293 §3.8.6.3).

@@ -92,7 +92,7 @@ impl Connection {
             let distance = urgent.mark - self.read_seq();
             if distance > 0 {
                 max = max.min(distance as usize);
-            } else if !inline && distance == 0 && self.recv.len() > 0 && max > 0 {
+            } else if !inline && distance == 0 && !self.recv.is_empty() && max > 0 {
                 skip = 1;
             }
         }
@@ -193,7 +193,7 @@ impl Connection {
     /// The socket is gone: closes in good order, or resets when data was not read (SHLD-3) or the linger
     /// time is zero. What is answered is the reset to be sent; the state is then [`State::Closed`].
     pub(crate) fn close(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<TcpHeader> {
-        if self.recv.len() > 0 || resources.settings.linger == Some(Duration::ZERO) {
+        if !self.recv.is_empty() || resources.settings.linger == Some(Duration::ZERO) {
             return self.abort(resources.budget);
         }
         self.flags.orphaned = true;
@@ -233,7 +233,7 @@ impl Connection {
         self.start_keep_alive(now, settings);
     }
 
-    /// Takes the pending error (SO_ERROR).
+    /// Takes the pending error (`SO_ERROR`).
     pub(crate) fn take_error(&mut self) -> Option<Error> {
         self.error.take()
     }

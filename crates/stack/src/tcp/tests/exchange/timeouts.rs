@@ -127,7 +127,7 @@ fn the_peers_probe_is_answered() {
 fn switching_keep_alive_on_later_works() {
     let mut t = Test::established();
     t.settings.keep_alive = true;
-    t.call(|c, now, r| c.apply_settings(now, r));
+    t.call(crate::tcp::connection::Connection::apply_settings);
     t.fire(7_200_000);
     t.expect(". 0:0(0) ack 1");
 }
