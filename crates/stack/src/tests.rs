@@ -33,10 +33,10 @@ struct Pair {
 impl Pair {
     /// Host a has 10.0.0.1 and `fd77::1`, host b has 10.0.0.2 and `fd77::2`.
     fn new() -> Pair {
-        Pair::with(Config::default(), NicConfig::memory("eth0", 1500))
+        Pair::with(&Config::default(), &NicConfig::memory("eth0", 1500))
     }
 
-    fn with(config: Config, nic: NicConfig) -> Pair {
+    fn with(config: &Config, nic: &NicConfig) -> Pair {
         let host = |number: u8| {
             let mut stack = Stack::new(config.clone(), [number; 32]);
             assert_eq!(stack.add_nic(nic.clone()), Ok(LINK));

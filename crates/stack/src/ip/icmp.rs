@@ -183,7 +183,6 @@ impl Stack {
                 self.note_mtu(now, remote, told);
                 self.udp_unreachable(id, told);
             }
-            Some(Target::HalfOpen(_) | Target::TimeWait(_)) => {}
             None if proto == Proto::Udp => {
                 // ip(7), udp(7): a socket that isn't connected hears of no errors, but the path is learnt.
                 let scope = crate::demux::scope_number(Some(ingress.nic));
@@ -191,7 +190,7 @@ impl Stack {
                     self.note_mtu(now, remote, told);
                 }
             }
-            None => {}
+            Some(Target::HalfOpen(_) | Target::TimeWait(_)) | None => {}
         }
     }
 

@@ -17,7 +17,7 @@ use crate::slab::Key;
 use crate::socket::SocketId;
 use crate::socket::options::{IpSettings, TcpSettings};
 use crate::tcp::time_wait::{TimeWait, Verdict, judge};
-use crate::tcp::{Connection, OpenParams, Resources, Segment, SeqNumber, State};
+use crate::tcp::{Connection, Resources, Segment, SeqNumber, State};
 use crate::wheel::TimerId;
 use alloc::sync::Arc;
 use sockeye_packet::{Batch, Instant, NicId};

@@ -378,7 +378,7 @@ impl Stack {
             _ => demux.member(Proto::Udp, &ingress.dst, dst_port, scope, || demux.flow_hash(&tuple)),
         };
         if let Some(id) = target {
-            self.udp_deliver(now, id, ingress, &tuple, packet.payload)
+            self.udp_deliver(now, id, ingress, &tuple, packet.payload);
         } else {
             self.io.counters.no_socket += 1;
             self.io.complain(now, ingress, &packet, Complaint::Port);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{Datagram, OptionName, Shutdown, SocketOption};
+use alloc::vec;
 use sockeye_packet::{Checksum, Payload};
 
 fn send_to(stack: &mut Stack, id: SocketId, data: &[u8], to: Option<&str>) -> Result<usize, Error> {
@@ -16,7 +17,7 @@ fn datagrams_cross_in_both_families() {
     for (local, remote) in [("10.0.0.1:1000", "10.0.0.2:2000"), ("[fd77::1]:1000", "[fd77::2]:2000")] {
         for checksums in [false, true] {
             let nic = NicConfig { checksums, ..NicConfig::memory("eth0", 1500) };
-            let mut pair = Pair::with(Config::default(), nic);
+            let mut pair = Pair::with(&Config::default(), &nic);
             let (a, b) = (datagram(&mut pair.a, local), datagram(&mut pair.b, remote));
             assert_eq!(send_to(&mut pair.a, a, b"hello", Some(remote)), Ok(5));
             pair.cable();
@@ -63,7 +64,7 @@ fn port_unreachable_refuses_connected_sockets_only() {
     for (local, remote) in [("10.0.0.1:1000", "10.0.0.2:9"), ("[fd77::1]:1000", "[fd77::2]:9")] {
         for checksums in [false, true] {
             let nic = NicConfig { checksums, ..NicConfig::memory("eth0", 1500) };
-            let mut pair = Pair::with(Config::default(), nic);
+            let mut pair = Pair::with(&Config::default(), &nic);
             let a = datagram(&mut pair.a, local);
             send_to(&mut pair.a, a, b"?", Some(remote)).unwrap();
             pair.cable();
@@ -83,7 +84,7 @@ fn port_unreachable_refuses_connected_sockets_only() {
 #[test]
 fn unreachables_are_limited_in_rate() {
     let config = Config { icmp_rate: 3, ..Config::default() };
-    let mut pair = Pair::with(config, NicConfig::memory("eth0", 1500));
+    let mut pair = Pair::with(&config, &NicConfig::memory("eth0", 1500));
     let a = datagram(&mut pair.a, "10.0.0.1:1000");
     for _ in 0..20 {
         send_to(&mut pair.a, a, b"?", Some("10.0.0.2:9")).unwrap();
@@ -126,7 +127,7 @@ fn long_datagrams_are_fragmented_and_put_together() {
     {
         for checksums in [false, true] {
             let nic = NicConfig { checksums, ..NicConfig::memory("eth0", 1500) };
-            let mut pair = Pair::with(Config::default(), nic);
+            let mut pair = Pair::with(&Config::default(), &nic);
             let (a, b) = (datagram(&mut pair.a, local), datagram(&mut pair.b, remote));
             for len in [1472, 1473, 1480, 3000, longest - 20] {
                 let data: Vec<u8> = (0..len).map(|i: usize| (i * 7) as u8).collect();
@@ -149,8 +150,6 @@ fn long_datagrams_are_fragmented_and_put_together() {
         }
     }
 }
-
-use alloc::vec;
 
 #[test]
 fn overlapping_fragments_drop_the_packet() {
@@ -255,7 +254,7 @@ fn broadcasts_need_permission_and_reach_all() {
 #[test]
 fn full_queues_block_the_sender_and_drop_at_the_receiver() {
     let config = Config { udp_recv_buffer: 4096, udp_send_buffer: 4096, ..Config::default() };
-    let mut pair = Pair::with(config, NicConfig::memory("eth0", 1500));
+    let mut pair = Pair::with(&config, &NicConfig::memory("eth0", 1500));
     let (a, b) = (datagram(&mut pair.a, "10.0.0.1:1"), datagram(&mut pair.b, "10.0.0.2:2"));
     let sent =
         (0..100).take_while(|_| send_to(&mut pair.a, a, &[0; 1000], Some("10.0.0.2:2")).is_ok()).count();

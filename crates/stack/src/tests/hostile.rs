@@ -1,21 +1,20 @@
 //! Nothing that comes from a link may panic, hang or stay in memory.
 
 use super::*;
+use alloc::vec;
 use proptest::prelude::*;
 use sockeye_packet::{Checksum, Meta};
 
 /// A host with one of everything.
 fn busy() -> (Pair, Vec<SocketId>) {
     let config = Config { memory: 1 << 20, ..Config::default() };
-    let mut pair = Pair::with(config, NicConfig::memory("eth0", 1500));
+    let mut pair = Pair::with(&config, &NicConfig::memory("eth0", 1500));
     let (client, listener, server) = pair.connected("10.0.0.2:80");
     let datagrams = datagram(&mut pair.b, "[::]:53");
     let sockets = vec![listener, server, datagrams];
     let _ = client;
     (pair, sockets)
 }
-
-use alloc::vec;
 
 /// Real packets of every kind, to be changed.
 fn samples(pair: &mut Pair) -> Vec<Vec<u8>> {

@@ -1,12 +1,13 @@
 use super::*;
 use crate::{Shutdown, SocketOption};
+use alloc::vec;
 
 #[test]
 fn streams_open_carry_data_and_close_in_both_families() {
     for to in ["10.0.0.2:80", "[fd77::2]:80"] {
         for checksums in [false, true] {
             let nic = NicConfig { checksums, ..NicConfig::memory("eth0", 1500) };
-            let mut pair = Pair::with(Config::default(), nic);
+            let mut pair = Pair::with(&Config::default(), &nic);
             let (client, listener, server) = pair.connected(to);
             assert_eq!(events(&mut pair.a), [client]);
             assert_eq!(pair.a.readiness(client), Readiness::WRITABLE);
@@ -44,7 +45,7 @@ fn streams_open_carry_data_and_close_in_both_families() {
 fn much_data_crosses_both_ways_at_once() {
     for max_segment in [0, NicConfig::LARGEST_SEGMENT] {
         let nic = NicConfig { max_segment, ..NicConfig::memory("eth0", 1500) };
-        let mut pair = Pair::with(Config::default(), nic);
+        let mut pair = Pair::with(&Config::default(), &nic);
         let (client, _, server) = pair.connected("10.0.0.2:80");
         let data: Vec<u8> = (0..1_000_000_usize).map(|i| (i * 31 / 7) as u8).collect();
         let (mut up, mut down) = (Vec::new(), Vec::new());
@@ -93,8 +94,6 @@ fn streams_work_over_the_loopback() {
         assert_eq!(stack.memory_used(), 0);
     }
 }
-
-use alloc::vec;
 
 #[test]
 fn a_closed_port_refuses() {
@@ -231,4 +230,82 @@ fn host_unreachable_ends_an_opening_connection_only_when_hard() {
     };
     assert_eq!(icmp(3, 9), None, "quotes a number that is not in flight");
     assert_eq!(icmp(1, 0), Some(Error::HostUnreachable));
+}
+
+#[test]
+fn a_batch_is_taken_in_whole_before_it_is_acknowledged() {
+    // RFC 9293 §3.10.7.4, MUST-58, MUST-59.
+    let nic = NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) };
+    let mut pair = Pair::with(&Config::default(), &nic);
+    let (client, _, server) = pair.connected("10.0.0.2:80");
+    send(&mut pair.a, pair.now, client, &[1; 10 * 1448]).unwrap();
+    let mut batch = Batch::new();
+    pair.a.poll_transmit(pair.now, LINK, &mut batch);
+    assert_eq!(batch.len(), 10);
+    pair.b.handle_packets(pair.now, LINK, &mut batch);
+    assert_eq!(pair.b.recv_queued(server), 10 * 1448);
+    pair.b.poll_transmit(pair.now, LINK, &mut batch);
+    assert_eq!(batch.len(), 1, "one acknowledgment for all of them");
+}
+
+#[test]
+fn nobody_has_to_wait_for_a_busy_neighbour() {
+    let nic = NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) };
+    let mut pair = Pair::with(&Config::default(), &nic);
+    let (first, ..) = pair.connected("10.0.0.2:80");
+    let second = stream(&mut pair.a, addr("10.0.0.2:80"));
+    let _ = pair.a.connect(pair.now, second, addr("10.0.0.2:80"));
+    pair.cable();
+    for id in [first, second] {
+        send(&mut pair.a, pair.now, id, &[1; 40 * 1448]).unwrap();
+    }
+    let mut batch = Batch::new();
+    pair.a.poll_transmit(pair.now, LINK, &mut batch);
+    let port = pair.a.local_addr(second).unwrap().port.to_be_bytes();
+    let waited = batch.iter().position(|packet| packet.head[20..22] == port).unwrap();
+    assert!(waited <= 8, "{waited} packets");
+}
+
+#[test]
+fn a_smaller_path_is_learnt_from_those_who_quote_what_is_in_flight() {
+    let nic = NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) };
+    let mut pair = Pair::with(&Config::default(), &nic);
+    let (client, ..) = pair.connected("10.0.0.2:80");
+    send(&mut pair.a, pair.now, client, &[1; 5000]).unwrap();
+    let mut batch = Batch::new();
+    pair.a.poll_transmit(pair.now, LINK, &mut batch);
+    let lost = batch.pop().unwrap().to_vec();
+    batch.drain().for_each(drop);
+    let icmp = |mtu: u16| {
+        let mut bytes = vec![0; 28];
+        let ip = sockeye_wire::Ipv4Header {
+            total_len: 28 + 28,
+            protocol: sockeye_wire::Protocol::ICMP,
+            src: [10, 0, 0, 254].into(),
+            dst: [10, 0, 0, 1].into(),
+            ..sockeye_wire::Ipv4Header::default()
+        };
+        ip.emit(&mut bytes);
+        let [high, low] = mtu.to_be_bytes();
+        bytes[20..28].copy_from_slice(&[3, 4, 0, 0, 0, 0, high, low]);
+        bytes.extend(&lost[..28]);
+        let meta =
+            sockeye_packet::Meta { checksum: sockeye_packet::Checksum::Unfilled, ..Default::default() };
+        Packet::from_bytes(&Chunk::from(bytes), meta)
+    };
+    batch.push(icmp(1000));
+    pair.a.handle_packets(pair.now, LINK, &mut batch);
+    pair.pass(Duration::from_secs(2));
+    assert_eq!(pair.a.tcp_info(client).unwrap().snd_mss, 1000 - 52);
+    // One that asks for next to nothing gets the least there is.
+    send(&mut pair.a, pair.now, client, &[1; 100]).unwrap();
+    pair.a.poll_transmit(pair.now, LINK, &mut batch);
+    let quoted = batch.pop().unwrap().to_vec();
+    let mut forged = icmp(60).to_vec();
+    forged[28..56].copy_from_slice(&quoted[..28]);
+    let meta = sockeye_packet::Meta { checksum: sockeye_packet::Checksum::Unfilled, ..Default::default() };
+    batch.push(Packet::from_bytes(&Chunk::from(forged), meta));
+    pair.a.handle_packets(pair.now, LINK, &mut batch);
+    pair.pass(Duration::from_secs(2));
+    assert_eq!(pair.a.tcp_info(client).unwrap().snd_mss, 552 - 52);
 }
