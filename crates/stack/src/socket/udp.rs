@@ -1,7 +1,7 @@
 //! Datagram sockets: UDP over both versions of IP (RFC 768, RFC 8200 §8.1, udp(7)).
 
 use crate::address::{is_unspecified, is_v4};
-use crate::demux::{Proto, Target, Tuple, scope_number};
+use crate::demux::{Hold, Proto, Target, Tuple, scope_number};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::io::Dirty;
@@ -137,11 +137,17 @@ impl Stack {
     pub(crate) fn udp_connect(&mut self, id: SocketId, peer: SockAddr) -> Result<()> {
         let peer = self.destination(id, peer)?;
         // A new peer is as good as a new socket: the old one's source address must not stay.
-        self.udp_disconnect(id)?;
+        self.forget_peer(id)?;
         let path = self.udp_path(id, &peer)?;
+        let unbound = self.socket_ref(id)?.bound.is_none();
         self.auto_bind(id)?;
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
+        if let Some((binding, hold)) = socket.bound.as_mut().filter(|_| unbound) {
+            let picked = Hold { explicit: false, ..*hold };
+            io.demux.change(*binding, *hold, picked);
+            *hold = picked;
+        }
         let tuple = Tuple {
             local: path.src,
             remote: peer.ip,
@@ -162,8 +168,18 @@ impl Stack {
         Ok(())
     }
 
-    /// Forgets the peer; the port stays (connect(2)).
+    /// Dissolves the connection (connect(2)): a port that was bound stays, one that was picked goes.
     pub(crate) fn udp_disconnect(&mut self, id: SocketId) -> Result<()> {
+        self.forget_peer(id)?;
+        let socket = self.socket_mut(id)?;
+        if socket.bound.is_some_and(|(_, hold)| !hold.explicit) {
+            socket.local.port = 0;
+            self.unbind(id);
+        }
+        Ok(())
+    }
+
+    fn forget_peer(&mut self, id: SocketId) -> Result<()> {
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
         let Kind::Udp(udp) = &mut socket.kind else { return Err(Error::NotSupported) };

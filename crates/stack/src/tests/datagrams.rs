@@ -100,7 +100,7 @@ fn the_loopback_delivers_in_the_same_call() {
         let server = datagram(&mut stack, text);
         let client = stack.socket(domain(addr(text)), SocketType::Datagram, Owner::default()).unwrap();
         stack.connect(Instant::ZERO, client, addr(text)).unwrap();
-        send_to(&mut stack, client, &[7; 60_000], None).unwrap();
+        send_to(&mut stack, client, &vec![7; 60_000], None).unwrap();
         let got = recv_from(&mut stack, server).unwrap();
         assert_eq!((got.payload.len(), got.nic), (60_000, NicId::LOOPBACK));
         assert_eq!(Ok(got.from), stack.local_addr(client));
@@ -366,4 +366,18 @@ fn bad_packets_are_counted_and_dropped() {
     assert_eq!(inject(&padded, Checksum::Unfilled), (3, 1, 3, 1));
     assert_eq!(recv(&mut pair.b, Instant::ZERO, b).unwrap(), b"data");
     assert_eq!(recv(&mut pair.b, Instant::ZERO, b), Err(Error::WouldBlock));
+}
+
+#[test]
+fn a_port_that_connect_picked_goes_with_its_peer() {
+    let mut pair = Pair::new();
+    let id = pair.a.socket(Domain::Inet, SocketType::Datagram, Owner::default()).unwrap();
+    for _ in 0..2 {
+        pair.a.connect(pair.now, id, addr("10.0.0.2:7")).unwrap();
+        let local = pair.a.local_addr(id);
+        pair.a.connect(pair.now, id, addr("10.0.0.2:8")).unwrap();
+        assert_eq!(pair.a.local_addr(id), local, "another peer, the same port");
+        pair.a.disconnect(pair.now, id).unwrap();
+        assert_eq!(pair.a.local_addr(id), Ok(SockAddr::UNSPECIFIED_V4));
+    }
 }
