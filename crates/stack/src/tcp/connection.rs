@@ -556,6 +556,7 @@ impl Connection {
             retransmits: self.total_retransmits,
             backoff: self.retransmits,
             srtt: self.rtt.srtt(),
+            min_rtt: self.rtt.min_rtt(),
             rttvar: self.rtt.rttvar().unwrap_or_default(),
             rto: self.rtt.rto(),
             timestamps: self.options.timestamps,

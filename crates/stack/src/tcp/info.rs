@@ -37,7 +37,9 @@ pub struct TcpInfo {
     pub backoff: u8,
     /// Smoothed round-trip time, once measured.
     pub srtt: Option<Duration>,
-    /// Its variation.
+    /// The least round-trip time measured.
+    pub min_rtt: Option<Duration>,
+    /// The variation of `srtt`.
     pub rttvar: Duration,
     /// The retransmission timeout in force.
     pub rto: Duration,

@@ -9,102 +9,99 @@ use core::time::Duration;
 const RTO_AFTER_LOST_SYN: Duration = Duration::from_secs(3);
 
 /// The smoothed round-trip time of one connection, and the timeout that follows from it.
+///
+/// Times are nanoseconds: half the size of a `Duration`, and every connection has six of them.
 #[derive(Clone, Debug)]
 pub(crate) struct RttEstimator {
-    /// SRTT and RTTVAR; `None` before the first sample.
-    smoothed: Option<Smoothed>,
-    min_rtt: Duration,
+    /// SRTT, RTTVAR and the least sample; they count once `sampled`.
+    srtt: u64,
+    rttvar: u64,
+    min_rtt: u64,
     /// The timeout without back-off.
-    base: Duration,
+    base: u64,
+    min_rto: u64,
+    max_rto: u64,
+    sampled: bool,
     /// How often `base` is doubled now.
     back_off: u8,
-    min_rto: Duration,
-    max_rto: Duration,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Smoothed {
-    srtt: Duration,
-    rttvar: Duration,
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl RttEstimator {
     /// An estimator without samples, whose timeout is `initial_rto` (RFC 6298 §2.1).
     pub(crate) fn new(initial_rto: Duration, min_rto: Duration, max_rto: Duration) -> RttEstimator {
         RttEstimator {
-            smoothed: None,
-            min_rtt: Duration::MAX,
-            base: initial_rto.min(max_rto),
+            srtt: 0,
+            rttvar: 0,
+            min_rtt: u64::MAX,
+            base: nanos(initial_rto.min(max_rto)),
+            min_rto: nanos(min_rto),
+            max_rto: nanos(max_rto),
+            sampled: false,
             back_off: 0,
-            min_rto,
-            max_rto,
         }
     }
 
     /// Takes one measurement, which also ends any back-off (RFC 6298 §5.7, last paragraph).
     pub(crate) fn sample(&mut self, rtt: Duration) {
-        // A sample beyond the longest timeout says no more than that timeout; it also keeps sums finite.
-        let rtt = rtt.min(self.max_rto);
-        let next = match self.smoothed {
-            // §2.2
-            None => Smoothed { srtt: rtt, rttvar: rtt / 2 },
+        // A sample beyond the longest timeout says no more than that timeout; an eighth of the range keeps
+        // sums finite whatever that timeout is.
+        let rtt = nanos(rtt).min(self.max_rto).min(u64::MAX / 8);
+        if self.sampled {
             // §2.3: alpha = 1/8, beta = 1/4, RTTVAR first.
-            Some(Smoothed { srtt, rttvar }) => {
-                Smoothed { rttvar: (rttvar * 3 + srtt.abs_diff(rtt)) / 4, srtt: (srtt * 7 + rtt) / 8 }
-            }
-        };
-        self.smoothed = Some(next);
+            self.rttvar = (self.rttvar * 3 + self.srtt.abs_diff(rtt)) / 4;
+            self.srtt = (self.srtt * 7 + rtt) / 8;
+        } else {
+            // §2.2
+            self.rttvar = rtt / 2;
+            self.srtt = rtt;
+            self.sampled = true;
+        }
         self.min_rtt = self.min_rtt.min(rtt);
         // The lower bound takes the place of the clock's granularity G, as in Linux: it is added to SRTT, so
         // that a delayed acknowledgement on a path of any length arrives before the timer (§2.4's purpose).
-        self.base = (next.srtt + (next.rttvar * 4).max(self.min_rto)).min(self.max_rto);
+        let margin = self.rttvar.saturating_mul(4).max(self.min_rto);
+        self.base = self.srtt.saturating_add(margin).min(self.max_rto);
         self.back_off = 0;
     }
 
     /// The retransmission timeout now, back-off included.
     pub(crate) fn rto(&self) -> Duration {
-        self.base.saturating_mul(1 << self.back_off).min(self.max_rto)
+        Duration::from_nanos(self.base.saturating_mul(1 << self.back_off).min(self.max_rto))
     }
 
     /// Doubles the timeout, up to its limit (RFC 6298 §5.5).
     pub(crate) fn back_off(&mut self) {
-        if self.rto() < self.max_rto {
-            // `base` is at least a nanosecond and the limit a Duration: 31 doublings are beyond any use.
+        if nanos(self.rto()) < self.max_rto {
+            // `base` is at least a nanosecond and the limit 64 bits of them: 31 doublings are beyond any use.
             self.back_off = (self.back_off + 1).min(31);
         }
     }
 
-    /// Ends the back-off: new data was acknowledged.
-    pub(crate) fn reset_back_off(&mut self) {
-        self.back_off = 0;
-    }
-
-    /// How often the timeout is doubled now.
-    pub(crate) fn back_offs(&self) -> u8 {
-        self.back_off
-    }
-
     /// The SYN was retransmitted by timeout: without a sample, data starts at three seconds (RFC 6298 §5.7).
     pub(crate) fn on_syn_timeout(&mut self) {
-        if self.smoothed.is_none() {
-            self.base = self.base.max(RTO_AFTER_LOST_SYN).min(self.max_rto);
+        if !self.sampled {
+            self.base = self.base.max(nanos(RTO_AFTER_LOST_SYN)).min(self.max_rto);
             self.back_off = 0;
         }
     }
 
     /// The smoothed round-trip time, if there was a sample.
     pub(crate) fn srtt(&self) -> Option<Duration> {
-        self.smoothed.map(|s| s.srtt)
+        self.sampled.then_some(Duration::from_nanos(self.srtt))
     }
 
     /// The round-trip time's variation, if there was a sample.
     pub(crate) fn rttvar(&self) -> Option<Duration> {
-        self.smoothed.map(|s| s.rttvar)
+        self.sampled.then_some(Duration::from_nanos(self.rttvar))
     }
 
     /// The least sample of the connection's life, if there was one.
     pub(crate) fn min_rtt(&self) -> Option<Duration> {
-        self.smoothed.map(|_| self.min_rtt)
+        self.sampled.then_some(Duration::from_nanos(self.min_rtt))
     }
 }
 
@@ -137,8 +134,6 @@ mod tests {
             rtt.back_off();
         }
         assert_eq!(rtt.rto(), MAX);
-        rtt.reset_back_off();
-        assert_eq!(rtt.rto(), Duration::from_secs(1));
     }
 
     #[test]
@@ -158,7 +153,7 @@ mod tests {
         rtt.sample(Duration::from_millis(100));
         assert_eq!(rtt.rto(), Duration::from_millis(300));
         rtt.back_off();
-        assert_eq!((rtt.rto(), rtt.back_offs()), (Duration::from_millis(600), 1));
+        assert_eq!(rtt.rto(), Duration::from_millis(600));
         rtt.sample(Duration::from_millis(100));
         assert!(rtt.rto() < Duration::from_millis(301));
     }
