@@ -236,7 +236,7 @@ impl Fabric {
             if port.up.is_clear() {
                 self.forward(now, id, packet);
             } else {
-                port.up.enqueue(now, &packet);
+                port.up.enqueue(now, packet);
                 self.reschedule(id, Direction::Up);
             }
         }
@@ -300,8 +300,10 @@ impl Fabric {
             Route::Unreachable(why) => {
                 self.count(from, |c| c.unreachable += 1);
                 let Some(port) = self.ports.get_mut(from) else { return };
-                let Some(error) = unreachable::report(&self.config, &packet, why) else { return };
+                let Some(sender) = unreachable::may_be_told(&packet) else { return };
+                // The bound comes before the work: a flood must not be answered by copying it.
                 if port.errors.try_take(at) {
+                    let error = unreachable::report(&self.config, sender, &packet, why);
                     self.deliver(at, from, error);
                 }
             }
@@ -315,7 +317,7 @@ impl Fabric {
         if port.down.is_clear() {
             self.arrive(at, to, packet);
         } else {
-            port.down.enqueue(at, &packet);
+            port.down.enqueue(at, packet);
             self.reschedule(to, Direction::Down);
         }
     }

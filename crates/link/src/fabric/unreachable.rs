@@ -19,15 +19,17 @@ const LONGEST_V4: usize = 576;
 /// The longest IPv6 error: the least MTU there is (RFC 4443 §2.4 (c)).
 const LONGEST_V6: usize = 1280;
 
-/// The error about `packet`, or `None` where none may be sent (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)).
-pub(super) fn report(config: &FabricConfig, packet: &Packet, why: Unreachable) -> Option<Packet> {
+/// The sender of `packet`, if it may be told of an error (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)).
+pub(super) fn may_be_told(packet: &Packet) -> Option<IpAddr> {
     let ip = IpLayout::parse(&packet.head).ok()?;
-    if !may_be_reported(&ip, &packet.head) {
-        return None;
-    }
-    match ip.src {
-        IpAddr::V4(sender) => Some(report_v4(config.gateway_v4, sender, packet, why)),
-        IpAddr::V6(sender) => Some(report_v6(config.gateway_v6, sender, packet, why)),
+    may_be_reported(&ip, &packet.head).then_some(ip.src)
+}
+
+/// The error about `packet`, for its `sender`.
+pub(super) fn report(config: &FabricConfig, sender: IpAddr, packet: &Packet, why: Unreachable) -> Packet {
+    match sender {
+        IpAddr::V4(sender) => report_v4(config.gateway_v4, sender, packet, why),
+        IpAddr::V6(sender) => report_v6(config.gateway_v6, sender, packet, why),
     }
 }
 

@@ -146,15 +146,16 @@ impl Netem {
     }
 
     /// Takes a packet that is sent at `now`.
-    pub fn enqueue(&mut self, now: Instant, packet: &Packet) {
-        let segments = Segments::of(packet);
+    pub fn enqueue(&mut self, now: Instant, packet: Packet) {
+        let segments = Segments::of(&packet);
         let mut run: Option<Run> = None;
         for index in 0..segments.count() {
-            for _ in 0..self.copies() {
+            for copy in 0..self.copies() {
                 if self.queue.segments() + run.as_ref().map_or(0, Run::len) >= self.config.limit {
                     self.counters.overlimit += 1;
                     continue;
                 }
+                self.counters.duplicated += u64::from(copy > 0);
                 let departure = self.departure(now, segments.wire_len(index));
                 if self.draw(self.config.corrupt) {
                     self.flush(&segments, run.take());
@@ -166,7 +167,11 @@ impl Netem {
                 }
             }
         }
-        self.flush(&segments, run);
+        match run {
+            // Most packets leave as they came: they are moved, and only parts are made anew.
+            Some(run) if run.len() == segments.count() => self.queue.push(run.departure, run.len(), packet),
+            run => self.flush(&segments, run),
+        }
     }
 
     /// Takes out the next packet that is due at `now`, with the time at which it was due.
@@ -187,11 +192,7 @@ impl Netem {
             self.counters.lost += 1;
             return 0;
         }
-        if self.draw(self.config.duplicate) {
-            self.counters.duplicated += 1;
-            return 2;
-        }
-        1
+        if self.draw(self.config.duplicate) { 2 } else { 1 }
     }
 
     /// When a segment of `wire_len` bytes sent at `now` arrives: it waits for the line, is written out at

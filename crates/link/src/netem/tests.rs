@@ -39,7 +39,7 @@ fn run(netem: &mut Netem, count: u32, interval: Duration) -> Vec<(Instant, u32)>
     let mut now = Instant::ZERO;
     let mut out = Vec::new();
     for index in 0..count {
-        netem.enqueue(now, &numbered(index));
+        netem.enqueue(now, numbered(index));
         now += interval;
         while let Some((due, packet)) = netem.dequeue(now) {
             out.push((due, number(&packet)));
@@ -58,7 +58,7 @@ fn a_clear_link_passes_packets_as_they_are() {
     let mut netem = netem("");
     assert!(netem.is_clear());
     let now = Instant::from_millis(3);
-    netem.enqueue(now, &tcp("10.77.0.2", "10.77.0.3", &[1; 5000], 1460));
+    netem.enqueue(now, tcp("10.77.0.2", "10.77.0.3", &[1; 5000], 1460));
     let (due, packet) = netem.dequeue(now).unwrap();
     assert_eq!((due, packet.payload.len(), packet.meta.gso_size), (now, 5000, 1460));
     assert_eq!((netem.poll_timeout(), netem.counters().passed), (None, 4));
@@ -67,7 +67,7 @@ fn a_clear_link_passes_packets_as_they_are() {
 #[test]
 fn delay_keeps_super_segments_whole() {
     let mut netem = netem("delay 40ms");
-    netem.enqueue(Instant::from_millis(2), &tcp("fd77::2", "fd77::3", &[1; 5000], 1440));
+    netem.enqueue(Instant::from_millis(2), tcp("fd77::2", "fd77::3", &[1; 5000], 1440));
     let out = drain(&mut netem);
     assert_eq!(out.len(), 1);
     assert_eq!((out[0].0, out[0].1.payload.len()), (Instant::from_millis(42), 5000));
@@ -78,7 +78,7 @@ fn loss_is_drawn_for_each_wire_segment() {
     let mut netem = netem("loss 10% limit 1000000");
     let payload = vec![1; 14_600];
     for _ in 0..2_000 {
-        netem.enqueue(Instant::ZERO, &tcp("10.77.0.2", "10.77.0.3", &payload, 1460));
+        netem.enqueue(Instant::ZERO, tcp("10.77.0.2", "10.77.0.3", &payload, 1460));
     }
     let counters = netem.counters();
     // 20,000 draws: the standard deviation is 42.
@@ -93,7 +93,7 @@ fn loss_is_drawn_for_each_wire_segment() {
 fn a_lost_segment_leaves_a_gap_of_its_own_size() {
     let mut netem = netem("loss 20% delay 1ms");
     let payload: Vec<u8> = (0..60_000_u32).map(|at| (at / 1000) as u8).collect();
-    netem.enqueue(Instant::ZERO, &tcp("10.77.0.2", "10.77.0.3", &payload, 1000));
+    netem.enqueue(Instant::ZERO, tcp("10.77.0.2", "10.77.0.3", &payload, 1000));
     for (_, packet) in drain(&mut netem) {
         let (header, _) = TcpHeader::parse(&packet.head[20..]).unwrap();
         let seq = header.seq as usize;
@@ -146,7 +146,7 @@ fn reorder_without_delay_holds_segments_back() {
 fn a_rate_spaces_segments_exactly() {
     let mut netem = netem("rate 12mbit delay 5ms");
     for index in 0..3 {
-        netem.enqueue(Instant::from_millis(1), &numbered(index));
+        netem.enqueue(Instant::from_millis(1), numbered(index));
     }
     let times: Vec<_> = drain(&mut netem).iter().map(|(due, _)| due.as_nanos()).collect();
     assert_eq!(times, [7_000_000, 8_000_000, 9_000_000]);
@@ -156,7 +156,7 @@ fn a_rate_spaces_segments_exactly() {
 fn each_segment_of_a_super_segment_takes_its_time() {
     let mut netem = netem("rate 12mbit");
     // Three segments of 1500 bytes on the wire and one of 540.
-    netem.enqueue(Instant::ZERO, &tcp("10.77.0.2", "10.77.0.3", &[1; 3 * 1460 + 500], 1460));
+    netem.enqueue(Instant::ZERO, tcp("10.77.0.2", "10.77.0.3", &[1; 3 * 1460 + 500], 1460));
     let out: Vec<_> = drain(&mut netem).iter().map(|(due, p)| (due.as_nanos(), p.len())).collect();
     assert_eq!(out, [(1_000_000, 1500), (2_000_000, 1500), (3_000_000, 1500), (3_360_000, 540)]);
 }
@@ -166,7 +166,7 @@ fn fractions_of_nanoseconds_add_up() {
     // 12,000 bits at 7 Mbit/s take 1,714,285.714… ns.
     let mut netem = netem("rate 7mbit");
     for index in 0..700 {
-        netem.enqueue(Instant::ZERO, &numbered(index));
+        netem.enqueue(Instant::ZERO, numbered(index));
     }
     let out = drain(&mut netem);
     assert_eq!(out[0].0.as_nanos(), 1_714_285);
@@ -176,8 +176,8 @@ fn fractions_of_nanoseconds_add_up() {
 #[test]
 fn an_idle_line_starts_afresh() {
     let mut netem = netem("rate 12mbit");
-    netem.enqueue(Instant::ZERO, &numbered(0));
-    netem.enqueue(Instant::from_millis(50), &numbered(1));
+    netem.enqueue(Instant::ZERO, numbered(0));
+    netem.enqueue(Instant::from_millis(50), numbered(1));
     let times: Vec<_> = drain(&mut netem).iter().map(|(due, _)| due.as_millis()).collect();
     assert_eq!(times, [1, 51]);
 }
@@ -186,19 +186,19 @@ fn an_idle_line_starts_afresh() {
 fn the_tail_is_dropped_beyond_the_limit() {
     let mut netem = netem("rate 12mbit limit 10");
     for index in 0..25 {
-        netem.enqueue(Instant::ZERO, &numbered(index));
+        netem.enqueue(Instant::ZERO, numbered(index));
     }
     assert_eq!(netem.counters().overlimit, 15);
     assert_eq!(numbers(&mut netem), (0..10).collect::<Vec<_>>());
     // There is room again.
-    netem.enqueue(Instant::from_millis(20), &numbered(30));
+    netem.enqueue(Instant::from_millis(20), numbered(30));
     assert_eq!(numbers(&mut netem), [30]);
 }
 
 #[test]
 fn the_limit_counts_wire_segments() {
     let mut netem = netem("delay 1ms limit 10");
-    netem.enqueue(Instant::ZERO, &tcp("10.77.0.2", "10.77.0.3", &vec![1; 20 * 1460], 1460));
+    netem.enqueue(Instant::ZERO, tcp("10.77.0.2", "10.77.0.3", &vec![1; 20 * 1460], 1460));
     let out = drain(&mut netem);
     assert_eq!((out.len(), out[0].1.payload.len(), netem.counters().overlimit), (1, 10 * 1460, 10));
 }
@@ -206,9 +206,29 @@ fn the_limit_counts_wire_segments() {
 #[test]
 fn duplicates_follow_their_originals() {
     let mut netem = netem("duplicate 100% delay 1ms");
-    (0..3).for_each(|index| netem.enqueue(Instant::ZERO, &numbered(index)));
+    (0..3).for_each(|index| netem.enqueue(Instant::ZERO, numbered(index)));
     assert_eq!(numbers(&mut netem), [0, 0, 1, 1, 2, 2]);
     assert_eq!((netem.counters().duplicated, netem.counters().passed), (3, 6));
+}
+
+#[test]
+fn a_duplicate_that_finds_no_room_counts_as_dropped_only() {
+    let mut netem = netem("duplicate 100% delay 1ms limit 3");
+    (0..2).for_each(|index| netem.enqueue(Instant::ZERO, numbered(index)));
+    assert_eq!(numbers(&mut netem), [0, 0, 1]);
+    let NetemCounters { passed, overlimit, duplicated, .. } = netem.counters();
+    assert_eq!((passed, overlimit, duplicated), (3, 1, 1));
+}
+
+#[test]
+fn what_leaves_as_it_came_is_moved() {
+    let mut netem = netem("delay 1ms");
+    let mut sent = tcp("10.77.0.2", "10.77.0.3", &[1; 3000], 1460);
+    sent.payload.push(Chunk::copy_from(&[2; 1000]));
+    let last: *const Chunk = sent.payload.chunks().last().unwrap();
+    netem.enqueue(Instant::ZERO, sent);
+    let (_, packet) = netem.dequeue(Instant::from_millis(1)).unwrap();
+    assert!(std::ptr::eq(last, packet.payload.chunks().last().unwrap()), "the list of chunks was copied");
 }
 
 #[test]
@@ -216,7 +236,7 @@ fn corruption_is_seen_by_the_receiver() {
     let mut netem = netem("corrupt 100%");
     for _ in 0..500 {
         for sent in [tcp("10.77.0.2", "10.77.0.3", b"some data", 0), udp("10.77.0.2", "10.77.0.3", b"more")] {
-            netem.enqueue(Instant::ZERO, &sent);
+            netem.enqueue(Instant::ZERO, sent.clone());
             let (_, mut damaged) = netem.dequeue(Instant::ZERO).unwrap();
             assert_eq!((damaged.len(), damaged.meta.checksum), (sent.len(), Checksum::Unverified));
             segmentation::fill_checksums(&mut damaged);
@@ -232,7 +252,7 @@ fn corruption_of_ipv6_beyond_its_header_is_seen() {
     let mut sent = tcp("fd77::2", "fd77::3", b"some data", 0);
     let mut seen = 0;
     for _ in 0..500 {
-        netem.enqueue(Instant::ZERO, &sent);
+        netem.enqueue(Instant::ZERO, sent.clone());
         let (_, damaged) = netem.dequeue(Instant::ZERO).unwrap();
         // No checksum covers traffic class, flow label and hop limit.
         if damaged.to_vec()[..40] == sent.head[..40] {
@@ -248,7 +268,7 @@ fn corruption_of_ipv6_beyond_its_header_is_seen() {
 #[test]
 fn only_the_corrupt_segment_of_a_super_segment_leaves_alone() {
     let mut netem = netem("corrupt 10% delay 1ms");
-    netem.enqueue(Instant::ZERO, &tcp("10.77.0.2", "10.77.0.3", &vec![1; 44 * 1000], 1000));
+    netem.enqueue(Instant::ZERO, tcp("10.77.0.2", "10.77.0.3", &vec![1; 44 * 1000], 1000));
     let corrupted = netem.counters().corrupted;
     assert!(corrupted > 0);
     let out = drain(&mut netem);
@@ -264,7 +284,7 @@ fn one_seed_gives_one_run() {
     let outcome = |seed| {
         let mut netem = Netem::new(conditions.parse().unwrap(), Rng::from_u64(seed));
         for index in 0..300 {
-            netem.enqueue(Instant::from_micros(index * 200), &numbered(index as u32));
+            netem.enqueue(Instant::from_micros(index * 200), numbered(index as u32));
         }
         drain(&mut netem).iter().map(|(due, p)| (*due, p.to_vec())).collect::<Vec<_>>()
     };
@@ -275,10 +295,10 @@ fn one_seed_gives_one_run() {
 #[test]
 fn a_change_of_conditions_lets_nothing_overtake() {
     let mut netem = netem("delay 10ms");
-    netem.enqueue(Instant::ZERO, &numbered(0));
+    netem.enqueue(Instant::ZERO, numbered(0));
     netem.set_config(NetemConfig::default());
     assert!(!netem.is_clear(), "a packet is under way");
-    netem.enqueue(Instant::from_millis(1), &numbered(1));
+    netem.enqueue(Instant::from_millis(1), numbered(1));
     assert_eq!(numbers(&mut netem), [0, 1]);
     assert!(netem.is_clear());
 }
@@ -296,10 +316,10 @@ fn extreme_conditions_do_no_harm() {
         limit: 3,
     };
     let mut netem = Netem::new(config, Rng::from_u64(1));
-    (0..5).for_each(|index| netem.enqueue(Instant::FAR_FUTURE, &numbered(index)));
+    (0..5).for_each(|index| netem.enqueue(Instant::FAR_FUTURE, numbered(index)));
     let reorder_off = NetemConfig { reorder: 0.0, limit: 10, ..config };
     netem.set_config(reorder_off);
-    (0..5).for_each(|index| netem.enqueue(Instant::FAR_FUTURE, &numbered(index)));
-    netem.enqueue(Instant::ZERO, &Packet::default());
+    (0..5).for_each(|index| netem.enqueue(Instant::FAR_FUTURE, numbered(index)));
+    netem.enqueue(Instant::ZERO, Packet::default());
     assert!(netem.poll_timeout().is_some());
 }
