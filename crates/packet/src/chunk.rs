@@ -47,6 +47,11 @@ impl Chunk {
         Chunk { bytes: self.bytes.split_to(len), block: self.block }
     }
 
+    /// Drops the first `len` bytes. Panics when there are fewer.
+    pub fn advance(&mut self, len: usize) {
+        bytes::Buf::advance(&mut self.bytes, len);
+    }
+
     /// Keeps the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         self.bytes.truncate(len);
@@ -133,5 +138,9 @@ mod tests {
         let copy = small.clone().compact();
         assert_eq!(copy, small);
         assert_eq!(copy.block_len(), 76);
+        let mut rest = large.clone();
+        rest.advance(1000);
+        assert_eq!((rest.len(), rest.block_len()), (24, 4096));
+        assert!(small.follows(&rest));
     }
 }

@@ -80,6 +80,7 @@ impl ChunkQueue {
     }
 
     /// Appends a chunk; nothing, if it is empty.
+    #[inline]
     pub(crate) fn push_back(&mut self, chunk: Chunk) {
         if chunk.is_empty() {
             return;
@@ -109,6 +110,7 @@ impl ChunkQueue {
     }
 
     /// Takes the first chunk.
+    #[inline]
     pub(crate) fn pop_front(&mut self) -> Option<Chunk> {
         let Entry { start: _, chunk, mut charge } = self.first.take()?;
         self.first = self.rest.pop_front();
@@ -139,7 +141,12 @@ impl ChunkQueue {
 
     /// Takes up to `max` bytes off the front.
     pub(crate) fn take(&mut self, max: usize) -> Payload {
-        let (mut taken, mut left) = (Payload::EMPTY, max);
+        // What is read as it arrived is moved once: moving what was just written stalls the processor.
+        let mut taken = match &self.first {
+            Some(first) if first.chunk.len() <= max => Payload::from(self.pop_front().unwrap_or_default()),
+            _ => Payload::EMPTY,
+        };
+        let mut left = max - taken.len();
         while left > 0 {
             let Some(first) = &mut self.first else { break };
             if first.chunk.len() > left {
@@ -160,7 +167,7 @@ impl ChunkQueue {
         {
             if first.chunk.len() > count {
                 first.start += count as u64;
-                first.chunk = first.chunk.slice(count..);
+                first.chunk.advance(count);
                 break;
             }
             count -= first.chunk.len();
