@@ -257,7 +257,7 @@ fn nobody_has_to_wait_for_a_busy_neighbour() {
     let _ = pair.a.connect(pair.now, second, addr("10.0.0.2:80"));
     pair.cable();
     for id in [first, second] {
-        send(&mut pair.a, pair.now, id, &[1; 40 * 1448]).unwrap();
+        send(&mut pair.a, pair.now, id, &vec![1; 40 * 1448]).unwrap();
     }
     let mut batch = Batch::new();
     pair.a.poll_transmit(pair.now, LINK, &mut batch);
