@@ -87,6 +87,17 @@ mod tests {
     }
 
     #[test]
+    fn examples_of_options_hold_options() {
+        let rng = &mut Rng::from_u64(1);
+        let lists = (0..1000).map(|_| examples::transport(rng)).filter(|bytes| bytes[0] == 4);
+        let with_timestamps =
+            |list: &Vec<u8>| sockeye_wire::TcpOptions::parse(&list[1..]).timestamps.is_some();
+        let (full, all) =
+            lists.fold((0, 0), |(full, all), list| (full + u32::from(with_timestamps(&list)), all + 1));
+        assert!(full * 2 > all, "{full} of {all} lists have the timestamps that most headers have");
+    }
+
+    #[test]
     fn a_thousand_inputs_of_each_target_pass() {
         for target in TARGETS {
             for run in 0..1000 {
