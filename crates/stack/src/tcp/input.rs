@@ -279,10 +279,12 @@ impl Connection {
         self.snd_up = self.snd_up.filter(|up| up.after(ack));
         // Nagle's mark must not fall behind by more than sequence numbers can tell.
         self.snd_sml = self.snd_sml.max(ack);
-        // MUST-18, Karn: only what was sent once is measured, or what a timestamp identifies.
-        let rtt = acked.sent_at.map(|sent_at| now.saturating_since(sent_at)).or_else(|| {
+        // MUST-18, Karn: only what was sent once is measured, or what a timestamp identifies. When a second
+        // copy is reported, the acknowledgment of the first was lost: the time is that of our timer.
+        let measured = acked.sent_at.map(|sent_at| now.saturating_since(sent_at)).or_else(|| {
             header.options.timestamps.and_then(|timestamps| self.options.echoed_rtt(now, timestamps))
         });
+        let rtt = measured.filter(|_| !reports_duplicate(ack, &header.options.sack));
         if let Some(rtt) = rtt {
             self.rtt.sample(rtt);
         }
@@ -469,4 +471,14 @@ impl Connection {
         let size = size.min(usize::from(self.local_mss)) as u16;
         self.rcv_mss = self.rcv_mss.max(size);
     }
+}
+
+/// Whether an acknowledgment answers a segment that had arrived before (DSACK, RFC 2883 §4): its first
+/// block lies below the acknowledgment number, or within the second.
+fn reports_duplicate(ack: SeqNumber, blocks: &[SackBlock]) -> bool {
+    let Some((first, others)) = blocks.split_first() else { return false };
+    let (left, right) = (SeqNumber(first.left), SeqNumber(first.right));
+    let within =
+        |outer: &SackBlock| !left.before(SeqNumber(outer.left)) && !right.after(SeqNumber(outer.right));
+    left.before(ack) || others.first().is_some_and(within)
 }

@@ -177,6 +177,20 @@ fn a_timestamp_tells_which_transmission_was_acknowledged() {
 }
 
 #[test]
+fn the_answer_to_a_second_copy_measures_nothing() {
+    // The first copy's acknowledgment was lost, and the peer echoes that copy's timestamp (RFC 7323 §5.3 R2).
+    let mut t = Test::connect_with(TcpConfig::default(), |_| {});
+    t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1012,sackOK,TS val 500 ecr 1000>");
+    t.write(1000);
+    t.expect("P. 1:1001(1000) ack 1 <nop,nop,TS val 1000 ecr 500>");
+    let srtt = t.connection.info().srtt;
+    t.fire(200);
+    t.expect("P. 1:1001(1000) ack 1 <nop,nop,TS val 1200 ecr 500>");
+    t.inject(". 1:1(0) ack 1001 <nop,nop,TS val 700 ecr 1000,nop,nop,sack 1:1001>");
+    assert_eq!(t.connection.info().srtt, srtt);
+}
+
+#[test]
 fn sack_blocks_of_what_was_never_sent_are_ignored() {
     let mut t = in_flight(Test::established());
     for blocks in ["50001:60001", "1:1", "5001:4001", "4294960000:4294967000", "9001:20001"] {
