@@ -62,6 +62,10 @@ impl Simulation {
                 return true;
             }
             if !self.step_until(limit) {
+                // What was waiting to be done now may have been enough.
+                if condition(self) {
+                    return true;
+                }
                 self.now = self.now.max(limit);
                 self.network.turn(self.now);
                 return condition(self);

@@ -1,0 +1,240 @@
+//! Blocking sockets between hosts of a threaded network.
+
+use sockeye::{Host, HostConfig, Network, TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+fn hosts() -> (Host, Host) {
+    let network = Network::builder()
+        .host("server", HostConfig::default())
+        .host("client", HostConfig::default())
+        .build();
+    let network = network.unwrap();
+    (network.host("server").unwrap(), network.host("client").unwrap())
+}
+
+fn listen(server: &Host) -> (TcpListener, SocketAddr) {
+    let listener = server.tcp_listen((server.ipv4(), 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    assert_ne!(address.port(), 0);
+    (listener, address)
+}
+
+fn pair() -> (TcpStream, TcpStream) {
+    let (server, client) = hosts();
+    let (listener, address) = listen(&server);
+    let near = client.tcp_connect(address).unwrap();
+    let (far, peer) = listener.accept().unwrap();
+    assert_eq!(peer, near.local_addr().unwrap());
+    assert_eq!(near.peer_addr().unwrap(), far.local_addr().unwrap());
+    (near, far)
+}
+
+#[test]
+fn megabytes_are_echoed_over_both_families() {
+    let (server, client) = hosts();
+    for ip in server.addresses() {
+        let listener = server.tcp_listen((ip, 7)).unwrap();
+        let echo = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            io::copy(&mut &stream, &mut &stream).unwrap()
+        });
+        let stream = client.tcp_connect((ip, 7)).unwrap();
+        let data: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let sender = thread::spawn({
+            let (stream, data) = (stream.try_clone().unwrap(), data.clone());
+            move || {
+                (&stream).write_all(&data).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+        });
+        let mut back = Vec::new();
+        (&stream).read_to_end(&mut back).unwrap();
+        sender.join().unwrap();
+        assert!(back == data);
+        assert_eq!(echo.join().unwrap(), data.len() as u64);
+    }
+}
+
+#[test]
+fn one_end_may_close_while_the_other_goes_on() {
+    let (mut near, mut far) = pair();
+    near.write_all(b"question").unwrap();
+    near.shutdown(Shutdown::Write).unwrap();
+    let mut question = String::new();
+    far.read_to_string(&mut question).unwrap();
+    assert_eq!(question, "question");
+    assert_eq!(near.write(b"more").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    far.write_all(b"answer").unwrap();
+    drop(far);
+    let mut answer = String::new();
+    near.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "answer");
+}
+
+#[test]
+fn peeked_data_is_still_there() {
+    let (mut near, mut far) = pair();
+    near.write_all(b"abc").unwrap();
+    let mut buffer = [0; 8];
+    assert_eq!(far.peek(&mut buffer).unwrap(), 3);
+    assert_eq!(far.read(&mut buffer).unwrap(), 3);
+    assert_eq!(&buffer[..3], b"abc");
+}
+
+#[test]
+fn errors_have_the_kinds_of_std() {
+    let (server, client) = hosts();
+    let nobody = client.tcp_connect((server.ipv4(), 9)).unwrap_err();
+    assert_eq!(nobody.kind(), io::ErrorKind::ConnectionRefused);
+    let nowhere = client.tcp_connect("10.77.9.9:80".parse::<SocketAddr>().unwrap()).unwrap_err();
+    assert_eq!(nowhere.kind(), io::ErrorKind::HostUnreachable);
+    let (_listener, address) = listen(&server);
+    assert_eq!(server.tcp_listen(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    assert_eq!(client.tcp_listen(address).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+}
+
+#[test]
+fn reads_time_out_and_nonblocking_ones_do_not_wait() {
+    let (mut near, _far) = pair();
+    let mut buffer = [0; 8];
+    near.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    assert_eq!(near.read_timeout().unwrap(), Some(Duration::from_millis(5)));
+    assert_eq!(near.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    near.set_read_timeout(None).unwrap();
+    assert_eq!(near.set_read_timeout(Some(Duration::ZERO)).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    near.set_nonblocking(true).unwrap();
+    assert_eq!(near.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn writes_to_a_peer_that_does_not_read_time_out() {
+    let (mut near, _far) = pair();
+    near.set_write_timeout(Some(Duration::from_millis(5))).unwrap();
+    let data = vec![0; 1 << 20];
+    let error = (0..100).find_map(|_| near.write(&data).err()).expect("buffers are bounded");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn connects_give_up_at_their_timeout() {
+    let network = Network::builder()
+        .host(
+            "server",
+            HostConfig {
+                link: "loss 100%".parse::<sockeye::NetemConfig>().unwrap().into(),
+                ..HostConfig::default()
+            },
+        )
+        .host("client", HostConfig::default())
+        .build()
+        .unwrap();
+    let (server, client) = (network.host("server").unwrap(), network.host("client").unwrap());
+    let error = client.tcp_connect_timeout((server.ipv4(), 80), Duration::from_millis(10)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[test]
+fn many_clients_at_once() {
+    let (server, client) = hosts();
+    let (listener, address) = listen(&server);
+    let serving = thread::spawn(move || {
+        let workers: Vec<_> = listener
+            .incoming()
+            .take(32)
+            .map(|stream| {
+                let stream = stream.unwrap();
+                thread::spawn(move || io::copy(&mut &stream, &mut &stream).unwrap())
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum::<u64>()
+    });
+    let clients: Vec<_> = (0..32_u8)
+        .map(|n| {
+            let client = client.clone();
+            thread::spawn(move || {
+                let mut stream = client.tcp_connect(address).unwrap();
+                for round in 0..50_u8 {
+                    let message = [n, round, n ^ round];
+                    stream.write_all(&message).unwrap();
+                    let mut back = [0; 3];
+                    stream.read_exact(&mut back).unwrap();
+                    assert_eq!(back, message);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+    assert_eq!(serving.join().unwrap(), 32 * 50 * 3);
+}
+
+#[test]
+fn a_shutdown_ends_the_wait_of_another_thread() {
+    let (near, _far) = pair();
+    let reader = thread::spawn({
+        let near = near.try_clone().unwrap();
+        move || (&near).read(&mut [0; 8])
+    });
+    near.shutdown(Shutdown::Both).unwrap();
+    assert_eq!(reader.join().unwrap().unwrap(), 0);
+}
+
+#[test]
+fn dropping_one_end_ends_the_wait_of_the_other() {
+    let (mut near, far) = pair();
+    let reader = thread::spawn(move || near.read(&mut [0; 8]));
+    drop(far);
+    assert_eq!(reader.join().unwrap().unwrap(), 0);
+}
+
+#[test]
+fn closing_with_unread_data_resets() {
+    let (mut near, far) = pair();
+    near.write_all(b"never read").unwrap();
+    drop(far);
+    let error = near.read(&mut [0; 8]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn datagrams_arrive_whole_and_say_whence() {
+    let (server, client) = hosts();
+    for (near, far) in client.addresses().into_iter().zip(server.addresses()) {
+        let near = client.udp_bind((near, 0)).unwrap();
+        let far = server.udp_bind((far, 0)).unwrap();
+        let (near_address, far_address) = (near.local_addr().unwrap(), far.local_addr().unwrap());
+        let receiver = thread::spawn(move || {
+            let mut buffer = [0; 2000];
+            let (len, from) = far.recv_from(&mut buffer).unwrap();
+            far.send_to(&buffer[..len], from).unwrap();
+            from
+        });
+        near.connect(far_address).unwrap();
+        assert_eq!(near.send(&[7; 1200]).unwrap(), 1200);
+        let mut buffer = [0; 1000];
+        assert_eq!(near.recv(&mut buffer).unwrap(), 1000, "the rest is lost");
+        assert_eq!(receiver.join().unwrap(), near_address);
+        near.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        assert_eq!(near.recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+}
+
+#[test]
+fn a_connected_udp_socket_learns_that_nobody_is_there() {
+    let (server, client) = hosts();
+    let socket = client.udp_bind((client.ipv4(), 0)).unwrap();
+    socket.connect((server.ipv4(), 9)).unwrap();
+    socket.send(b"?").unwrap();
+    assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_network_ends_with_its_last_handle() {
+    let (near, far) = pair();
+    drop(near);
+    drop(far);
+}
