@@ -111,9 +111,18 @@ print(d, peer, flags, [(level, kind, len(data)) for level, kind, data in control
 print(socket.inet_ntoa(control[0][2][8:]), c.getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
 c.sendto(b'x', ('10.77.0.2', 7))
 print(c.recvmsg(10, 20)[2] == socket.MSG_CTRUNC)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def source(ip): return [(socket.IPPROTO_IP, 8, bytes(4) + socket.inet_aton(ip) + bytes(4))]
+s.sendmsg([b'y'], source('127.0.0.9'), 0, ('127.0.0.1', c.getsockname()[1]))
+print(c.recvfrom(10)[1][0])
+try: s.sendmsg([b'y'], source('10.77.0.2'), 0, ('127.0.0.1', 9))
+except OSError as e: print(e.errno)
 ",
     );
-    assert_eq!(output, "b'abc' ('10.77.0.2', 7) 0 [(0, 8, 12), (0, 2, 4)]\n10.77.0.3 64\nTrue\n");
+    assert_eq!(
+        output,
+        "b'abc' ('10.77.0.2', 7) 0 [(0, 8, 12), (0, 2, 4)]\n10.77.0.3 64\nTrue\n127.0.0.9\n22\n"
+    );
 }
 
 /// A sender faster than its reader: blocking sends wait, nothing hangs, and what arrives is whole.

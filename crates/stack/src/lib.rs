@@ -38,7 +38,7 @@ pub use event::{Event, Readiness, Wake, WakeReason};
 pub use io::Counters;
 pub use ip::route::{NicConfig, Route};
 pub use socket::options::{MtuDiscover, OptionName, SocketOption, TcpSettings};
-pub use socket::{Datagram, Domain, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType};
+pub use socket::{Datagram, Domain, Message, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType};
 pub use tcp::{State as TcpState, TcpInfo, congestion};
 
 use address::ip_bytes;

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::socket::udp::Udp;
-use crate::socket::{Kind, Socket};
+use crate::socket::{Kind, Message, Socket};
 use crate::{
     Datagram, Domain, OptionName, Owner, RecvFlags, SendFlags, Shutdown, SockAddr, SocketId, SocketOption,
     SocketType, Stack, TcpInfo, TcpState,
@@ -115,7 +115,18 @@ impl Stack {
             // As the kernel: a stream ignores the address once it is connected.
             return self.send(now, id, &mut payload.into_iter().collect(), flags);
         }
-        let result = self.udp_send(id, payload, to);
+        self.send_msg(now, id, payload, &Message { to, ..Message::default() })
+    }
+
+    /// Sends one datagram as `message` says.
+    pub fn send_msg(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        payload: Payload,
+        message: &Message,
+    ) -> Result<usize> {
+        let result = self.udp_send(id, payload, message);
         self.run_loopback(now);
         result
     }

@@ -19,7 +19,7 @@ use sockeye_posix::cmsg::{self, ControlWriter, Received, SendControls};
 use sockeye_posix::flags::{MessageFlags, RecvFlags, SendFlags};
 use sockeye_posix::message::{CONTROL_MAX, IoVec, MMSG_MAX, MessageHeader};
 use sockeye_posix::{Errno, SocketKind};
-use sockeye_stack::{OptionName, SendFlags as StackSendFlags, SocketId, SocketOption, SocketType, Stack};
+use sockeye_stack::{Message, SocketType};
 use std::os::fd::OwnedFd;
 
 /// The longest datagram of which a program may ask the stack to send; longer ones are EMSGSIZE at once.
@@ -118,7 +118,8 @@ impl Outgoing {
         if len > SEND_MAX {
             return Err(Errno::EMSGSIZE);
         }
-        let flags = SendFlags::parse(flags, SocketType::Datagram)?;
+        // `MSG_DONTROUTE` and `MSG_MORE` change nothing that a program could see.
+        SendFlags::parse(flags, SocketType::Datagram)?;
         let to = match self.name.as_slice() {
             [] => None,
             name => address_reader(core, key)?.destination(name)?,
@@ -138,40 +139,12 @@ impl Outgoing {
         core.pool.copy(&bytes, |chunk| payload.push(chunk));
         let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
         let (id, now) = (record.id, core.now);
-        let flags = StackSendFlags { dont_route: flags.dont_route, ..StackSendFlags::default() };
-        core.world.with(record.host, |stack| {
-            with_controls(stack, now, id, &self.controls, |stack| stack.send_to(now, id, payload, to, flags))
-        })?;
+        // The interface needs no choice: a host has one link.
+        let SendControls { source, nic: _, ttl, tos } = self.controls;
+        let message = Message { to, source, ttl, tos };
+        core.world.with(record.host, |stack| stack.send_msg(now, id, payload, &message))?;
         Ok(len)
     }
-}
-
-/// Sends with the time to live and type of service of this one message, which the socket then forgets.
-fn with_controls(
-    stack: &mut Stack,
-    now: Instant,
-    id: SocketId,
-    controls: &SendControls,
-    send: impl FnOnce(&mut Stack) -> sockeye_stack::Result<usize>,
-) -> sockeye_stack::Result<usize> {
-    // `source` and `nic` need no act: a host has one address of a family on its one link.
-    let SendControls { ttl, tos, source: _, nic: _ } = *controls;
-    let wanted = [
-        (OptionName::Ttl, ttl.map(|ttl| SocketOption::Ttl(Some(ttl)))),
-        (OptionName::Tos, tos.map(SocketOption::Tos)),
-    ];
-    let mut before = [None; 2];
-    for ((name, option), before) in wanted.into_iter().zip(&mut before) {
-        if let Some(option) = option {
-            *before = Some(stack.get_option(id, name)?);
-            stack.set_option(now, id, option)?;
-        }
-    }
-    let sent = send(stack);
-    for option in before.into_iter().flatten() {
-        stack.set_option(now, id, option)?;
-    }
-    sent
 }
 
 /// `recvfrom` that wants the address.

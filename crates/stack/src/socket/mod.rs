@@ -107,6 +107,19 @@ pub struct SendFlags {
     pub dont_route: bool,
 }
 
+/// Where one datagram goes and how, as sendmsg(2) says it with control messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// The destination; none for the peer the socket is connected to.
+    pub to: Option<SockAddr>,
+    /// The address of this host to send from (`IP_PKTINFO`); none for the socket's, or the route's.
+    pub source: Option<IpAddr>,
+    /// The time to live (hop limit); none for the socket's.
+    pub ttl: Option<u8>,
+    /// The type of service (traffic class); none for the socket's.
+    pub tos: Option<u8>,
+}
+
 /// How to receive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecvFlags {

@@ -1,6 +1,6 @@
 //! Datagram sockets: UDP over both versions of IP (RFC 768, RFC 8200 §8.1, udp(7)).
 
-use crate::address::{is_unspecified, is_v4};
+use crate::address::{ip_bytes, is_unspecified, is_v4};
 use crate::demux::{Hold, Proto, Target, Tuple, scope_number};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
@@ -11,9 +11,12 @@ use crate::ip::input::Ingress;
 use crate::ip::output::IpParams;
 use crate::ip::route::Path;
 use crate::socket::options::MtuDiscover;
-use crate::socket::{Datagram, Domain, Kind, RecvFlags, Shutdown, SocketId, local_host, scoped, tuple_scope};
+use crate::socket::{
+    Datagram, Domain, Kind, Message, RecvFlags, Shutdown, SocketId, local_host, scoped, tuple_scope,
+};
 use crate::{Config, SockAddr, Stack};
 use alloc::collections::VecDeque;
+use core::net::IpAddr;
 use sockeye_packet::{Budget, Chunk, Instant, NicId, Packet, Payload};
 use sockeye_wire::{Ipv4Header, Protocol, UdpHeader};
 
@@ -138,7 +141,7 @@ impl Stack {
         let peer = self.destination(id, peer)?;
         // A new peer is as good as a new socket: the old one's source address must not stay.
         self.forget_peer(id)?;
-        let path = self.udp_path(id, &peer)?;
+        let path = self.udp_path(id, &peer, None)?;
         let unbound = self.socket_ref(id)?.bound.is_none();
         self.auto_bind(id)?;
         let Stack { sockets, io, .. } = self;
@@ -213,13 +216,22 @@ impl Stack {
         Ok(to)
     }
 
-    fn udp_path(&self, id: SocketId, to: &SockAddr) -> Result<Path> {
+    /// The way to a destination, from the socket's address or, for one message, from `source`.
+    fn udp_path(&self, id: SocketId, to: &SockAddr, source: Option<IpAddr>) -> Result<Path> {
         let socket = self.socket_ref(id)?;
-        let src = socket.local_ip().filter(|ip| self.io.addresses.cast(ip) == Cast::Unicast);
+        let is_ours = |ip: &[u8; 16]| self.io.addresses.cast(ip) == Cast::Unicast;
+        let src = match source.map(ip_bytes) {
+            Some(source) if !is_ours(&source) || is_v4(&source) != to.is_v4() => {
+                return Err(Error::InvalidArgument);
+            }
+            Some(source) => Some(source),
+            None => socket.local_ip().filter(is_ours),
+        };
         self.io.path(&to.ip, src, to.scope.or(socket.settings.nic))
     }
 
-    pub(crate) fn udp_send(&mut self, id: SocketId, payload: Payload, to: Option<SockAddr>) -> Result<usize> {
+    pub(crate) fn udp_send(&mut self, id: SocketId, payload: Payload, message: &Message) -> Result<usize> {
+        let Message { to, source, ttl: _, tos: _ } = *message;
         self.udp_pending(id)?;
         if self.udp(id)?.write_shut {
             return Err(Error::BrokenPipe);
@@ -234,9 +246,9 @@ impl Stack {
             return Err(Error::MessageSize);
         }
         self.auto_bind(id)?;
-        let path = self.udp_path(id, &to)?;
+        let path = self.udp_path(id, &to, source)?;
         let sent = payload.len();
-        let packet = self.datagram_packet(id, &path, &to, payload)?;
+        let packet = self.datagram_packet(id, &path, &to, message, payload)?;
         let udp = self.udp(id)?;
         // As the kernel: a datagram that doesn't fit is sent while there is any room.
         if udp.send_charged >= udp.send_limit {
@@ -251,6 +263,7 @@ impl Stack {
         id: SocketId,
         path: &Path,
         to: &SockAddr,
+        message: &Message,
         payload: Payload,
     ) -> Result<Packet> {
         let Stack { sockets, io, .. } = self;
@@ -261,13 +274,14 @@ impl Stack {
             dst: to.ip,
             protocol: Protocol::UDP,
             ttl: socket.settings.ttl.unwrap_or(io.config.default_ttl),
-            tos: socket.settings.tos,
+            tos: message.tos.unwrap_or(socket.settings.tos),
             dont_fragment: discover != MtuDiscover::Dont,
             flow_label: 0,
         };
         if crate::ip::address::is_multicast(&to.ip) {
             ip.ttl = 1; // IP_MULTICAST_TTL's default.
         }
+        ip.ttl = message.ttl.unwrap_or(ip.ttl);
         if !to.is_v4() {
             ip.flow_label = io.label(&to.ip) as u32 & 0xf_ffff;
         }
