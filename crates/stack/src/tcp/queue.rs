@@ -96,19 +96,6 @@ impl ChunkQueue {
         }
     }
 
-    /// Puts a chunk before the first; nothing, if it is empty.
-    pub(crate) fn push_front(&mut self, chunk: Chunk) {
-        if chunk.is_empty() {
-            return;
-        }
-        let charge = ENTRY_COST + chunk.len().max(chunk.block_len() / 4);
-        let start = self.start() - chunk.len() as u64;
-        self.charged += charge;
-        if let Some(first) = self.first.replace(Entry { start, chunk, charge }) {
-            self.rest.push_front(first);
-        }
-    }
-
     /// Takes the first chunk.
     #[inline]
     pub(crate) fn pop_front(&mut self) -> Option<Chunk> {

@@ -39,7 +39,6 @@ fn a_run_in_one_block_is_charged_once() {
 #[derive(Clone, Debug)]
 enum Step {
     PushBack(usize, usize),
-    PushFront(usize),
     PopBack,
     Take(usize),
     Skip(usize),
@@ -50,7 +49,6 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0_usize..900, 1_usize..400).prop_map(|(at, len)| Step::PushBack(at, len)),
-        1 => (0_usize..50).prop_map(Step::PushFront),
         1 => Just(Step::PopBack),
         2 => (0_usize..600).prop_map(Step::Take),
         1 => (0_usize..600).prop_map(Step::Skip),
@@ -85,11 +83,6 @@ proptest! {
                     let chunk = block.slice(at..at + len);
                     model.extend_from_slice(&chunk);
                     queue.push_back(chunk);
-                }
-                Step::PushFront(len) => {
-                    model.splice(0..0, block[..len].iter().copied());
-                    queue.push_front(block.slice(..len));
-                    start -= len as u64;
                 }
                 Step::PopBack => {
                     let chunk = queue.pop_back().unwrap_or_default();
