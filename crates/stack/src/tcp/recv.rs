@@ -6,6 +6,7 @@
 //! chunks and those of islands that it joins, each of which ends there.
 
 use super::queue::{ChunkQueue, ENTRY_COST};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -37,10 +38,17 @@ pub(crate) struct RecvBuffer {
     tail: BytesMut,
     /// How many bytes at the end of `ready` follow each other in one block, and have not been weighed yet.
     run_len: usize,
+    /// Boxed, for most connections have no holes.
+    ahead: Option<Box<Ahead>>,
+}
+
+/// What has arrived behind holes.
+#[derive(Debug, Default)]
+struct Ahead {
     islands: VecDeque<ChunkQueue>,
     /// Sums over `islands`.
-    island_len: usize,
-    island_charge: usize,
+    len: usize,
+    charge: usize,
     /// A position inside each of the latest islands, most recent first.
     recent: ArrayVec<u64, MAX_SACK_RANGES>,
 }
@@ -68,14 +76,18 @@ impl RecvBuffer {
 
     /// Bytes that wait for a hole before them to be filled.
     pub(crate) fn out_of_order_len(&self) -> usize {
-        self.island_len
+        self.ahead.as_ref().map_or(0, |ahead| ahead.len)
     }
 
     /// What the memory kept alive is charged: at least a quarter of it. Reading never raises it.
     pub(crate) fn charged(&self) -> usize {
+        self.charged_in_order() + self.ahead.as_ref().map_or(0, |ahead| ahead.charged())
+    }
+
+    fn charged_in_order(&self) -> usize {
         // The tail is charged what its chunk will be.
         let tail = if self.tail.is_empty() { 0 } else { self.tail.len() + ENTRY_COST };
-        self.ready.charged() + tail + self.island_charge + self.islands.len() * ISLAND_COST
+        self.ready.charged() + tail
     }
 
     /// Takes in bytes that start `offset` after RCV.NXT and lie in the window, unless that would raise
@@ -90,7 +102,7 @@ impl RecvBuffer {
         }
         let next = self.next();
         if offset == 0 {
-            let gap = self.islands.front().map_or(u64::MAX, |island| island.start() - next);
+            let gap = self.first_island().map_or(u64::MAX, |island| island.start() - next);
             let fresh = gap.min(payload.len() as u64) as usize;
             if fresh == payload.len() {
                 self.append_all(payload, limit, &mut inserted);
@@ -133,7 +145,8 @@ impl RecvBuffer {
     pub(crate) fn sack_ranges(&self) -> ArrayVec<Range<u32>, MAX_SACK_RANGES> {
         let next = self.next();
         let mut ranges = ArrayVec::<Range<u32>, MAX_SACK_RANGES>::new();
-        for island in self.recent.iter().filter_map(|&position| self.island_at(position)) {
+        let Some(ahead) = &self.ahead else { return ranges };
+        for island in ahead.recent.iter().filter_map(|&position| ahead.island_at(position)) {
             let range = (island.start() - next) as u32..(island.end() - next) as u32;
             if !ranges.contains(&range) {
                 ranges.push(range);
@@ -211,8 +224,9 @@ impl RecvBuffer {
     /// Drops islands, the farthest first, until `cost` fits; says whether it does, or must.
     fn make_room(&mut self, cost: usize, limit: usize) -> bool {
         while self.charged() + cost > limit {
-            let Some(island) = self.islands.pop_back() else { break };
-            self.forget(&island);
+            let Some(ahead) = &mut self.ahead else { break };
+            let Some(island) = ahead.islands.pop_back() else { break };
+            ahead.forget(&island);
         }
         self.charged() + cost <= limit || self.is_empty()
     }
@@ -229,28 +243,24 @@ impl RecvBuffer {
 
     /// Moves the islands that RCV.NXT has reached to the reader.
     fn join_ready(&mut self) {
-        while self.islands.front().is_some_and(|island| island.start() == self.next()) {
-            let Some(island) = self.islands.pop_front() else { return };
-            self.forget(&island);
+        while self.first_island().is_some_and(|island| island.start() == self.next()) {
+            let Some(ahead) = &mut self.ahead else { return };
+            let Some(island) = ahead.islands.pop_front() else { return };
+            ahead.forget(&island);
             self.weigh_run();
             self.close_tail();
             self.ready.append(island);
         }
-        if self.islands.is_empty() && self.islands.capacity() > 0 {
-            self.islands = VecDeque::new();
-            self.recent.clear();
+        if self.first_island().is_none() {
+            self.ahead = None;
         }
     }
 
-    fn forget(&mut self, island: &ChunkQueue) {
-        self.island_len -= island.len();
-        self.island_charge -= island.charged();
+    fn first_island(&self) -> Option<&ChunkQueue> {
+        self.ahead.as_ref()?.islands.front()
     }
-}
 
-/// Behind a hole.
-impl RecvBuffer {
-    /// Puts what is new of `payload`, which starts at position `start`, between the islands. `base` is what
+    /// Puts what is new of `payload`, which starts at position `start`, behind the holes. `base` is what
     /// `inserted` is relative to.
     fn insert_ahead(
         &mut self,
@@ -260,6 +270,29 @@ impl RecvBuffer {
         limit: usize,
         inserted: &mut Inserted,
     ) {
+        let limit = limit.saturating_sub(self.charged_in_order());
+        let ahead = self.ahead.get_or_insert_default();
+        ahead.insert(base, start, payload, limit, inserted);
+        if ahead.islands.is_empty() {
+            self.ahead = None;
+        }
+    }
+}
+
+/// Behind a hole. Limits are on [`Ahead::charged`].
+impl Ahead {
+    fn charged(&self) -> usize {
+        self.charge + self.islands.len() * ISLAND_COST
+    }
+
+    fn forget(&mut self, island: &ChunkQueue) {
+        self.len -= island.len();
+        self.charge -= island.charged();
+    }
+
+    /// Puts what is new of `payload`, which starts at position `start`, between the islands. `base` is what
+    /// `inserted` is relative to.
+    fn insert(&mut self, base: u64, start: u64, payload: &Payload, limit: usize, inserted: &mut Inserted) {
         let end = start + payload.len() as u64;
         let part = |from: u64, to: u64| payload.slice((from - start) as usize, (to - start) as usize);
         // The first island that reaches `start`, if only to touch it.
@@ -308,8 +341,8 @@ impl RecvBuffer {
             if charged + cost > limit {
                 return false;
             }
-            self.island_len += chunk.len();
-            self.island_charge += cost;
+            self.len += chunk.len();
+            self.charge += cost;
             island.push_back(chunk);
         }
         true

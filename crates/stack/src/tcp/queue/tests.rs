@@ -61,7 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[test]
 fn buffers_are_small() {
     assert!(size_of::<crate::tcp::send::SendBuffer>() <= 136);
-    assert!(size_of::<crate::tcp::recv::RecvBuffer>() <= 232);
+    assert!(size_of::<crate::tcp::recv::RecvBuffer>() <= 152);
     assert!(size_of::<crate::tcp::rtt::RttEstimator>() <= 56);
     assert!(size_of::<crate::tcp::congestion::Congestion>() <= 128);
 }
