@@ -74,7 +74,12 @@ fn value(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Resu
             let option = core.world.with(host, |stack| stack.get_option(id, option))?;
             Ok(options::answer(level, option))
         }
-        Get::TcpInfo => Err(Errno::ENOPROTOOPT),
+        Get::TcpInfo => {
+            let listening = matches!(record.socket, Socket::Listener(_));
+            let info = core.world.with(host, |stack| stack.tcp_info(id));
+            Ok(info
+                .map_or_else(|_| OptionValue::tcp_info_idle(listening), |info| OptionValue::tcp_info(&info)))
+        }
         Get::PathMtu => {
             let connected = core.world.with(host, |stack| stack.peer_addr(id)).is_ok();
             let mtu = core.world.with(host, |stack| {
