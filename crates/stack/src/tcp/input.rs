@@ -284,7 +284,12 @@ impl Connection {
         let measured = acked.sent_at.map(|sent_at| now.saturating_since(sent_at)).or_else(|| {
             header.options.timestamps.and_then(|timestamps| self.options.echoed_rtt(now, timestamps))
         });
-        let rtt = measured.filter(|_| !reports_duplicate(ack, &header.options.sack));
+        let second_copy = reports_duplicate(ack, &header.options.sack);
+        let rtt = measured.filter(|_| !second_copy);
+        if second_copy {
+            // RFC 3708: data had got through before the timer said so; only its acknowledgment was lost.
+            self.rtt.reset_back_off();
+        }
         if let Some(rtt) = rtt {
             self.rtt.sample(rtt);
         }

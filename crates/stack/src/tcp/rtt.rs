@@ -81,6 +81,11 @@ impl RttEstimator {
         }
     }
 
+    /// Ends the back-off without a measurement: the timeouts turned out to be spurious.
+    pub(crate) fn reset_back_off(&mut self) {
+        self.back_off = 0;
+    }
+
     /// The SYN was retransmitted by timeout: without a sample, data starts at three seconds (RFC 6298 §5.7).
     pub(crate) fn on_syn_timeout(&mut self) {
         if !self.sampled {

@@ -186,8 +186,11 @@ fn the_answer_to_a_second_copy_measures_nothing() {
     let srtt = t.connection.info().srtt;
     t.fire(200);
     t.expect("P. 1:1001(1000) ack 1 <nop,nop,TS val 1200 ecr 500>");
+    let doubled = t.connection.info().rto;
     t.inject(". 1:1(0) ack 1001 <nop,nop,TS val 700 ecr 1000,nop,nop,sack 1:1001>");
     assert_eq!(t.connection.info().srtt, srtt);
+    // RFC 3708: nor is the path taken to be worse than it is.
+    assert_eq!(t.connection.info().rto, doubled / 2);
 }
 
 #[test]
