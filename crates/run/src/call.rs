@@ -191,10 +191,15 @@ impl Core {
     }
 
     /// Gives the calling process a descriptor, which the call returns. EMFILE and the like are the
-    /// program's errors; ENOENT means that the calling thread is gone.
-    pub(crate) fn answer_descriptor(&self, call: &Call, fd: &OwnedFd, close_on_exec: bool) -> io::Result<()> {
+    /// program's errors; ENOENT means that the calling thread is gone. Returns its number there.
+    pub(crate) fn answer_descriptor(
+        &self,
+        call: &Call,
+        fd: &OwnedFd,
+        close_on_exec: bool,
+    ) -> io::Result<i32> {
         let listener = self.listener(call.tree).ok_or(io::ErrorKind::NotFound)?;
         let add = sys::AddFd { fd: fd.as_fd(), replace: None, close_on_exec, answer: true };
-        sys::add_fd(listener.as_fd(), call.id, &add).map(drop)
+        sys::add_fd(listener.as_fd(), call.id, &add)
     }
 }

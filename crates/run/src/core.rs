@@ -193,7 +193,7 @@ impl Core {
     }
 
     /// A duplicate of a task's descriptor.
-    fn fetch(&mut self, tid: u32, fd: i32) -> Option<OwnedFd> {
+    pub(crate) fn fetch(&mut self, tid: u32, fd: i32) -> Option<OwnedFd> {
         for _ in 0..2 {
             if !self.tasks.contains_key(&tid) {
                 if self.tasks.len() >= TASKS_KEPT {

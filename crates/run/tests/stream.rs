@@ -279,3 +279,73 @@ c = socket.create_connection(('10.77.0.2', 7)); c.sendall(bytes(500_000)); c.shu
     assert_eq!(lab.output(client), "500000 from 10.77.0.3\n");
     lab.output(server);
 }
+
+#[test]
+fn large_writes_and_sendfile_go_on_after_the_plug_was_full() {
+    let mut lab = Lab::new();
+    let file = std::env::temp_dir().join(format!("sockeye-sendfile-{}", std::process::id()));
+    std::fs::write(&file, vec![7_u8; 3 << 20]).unwrap();
+    let server = lab.python(
+        "a",
+        &format!(
+            "
+import socket, os, select
+s = socket.create_server(('', 7))
+for how in range(3):
+    c, _ = s.accept()
+    c.setblocking(how == 0)
+    e = select.epoll(); e.register(c, select.EPOLLOUT | select.EPOLLET)
+    f = os.open('{}', os.O_RDONLY); data = bytes(3 << 20); n = 0
+    while n < 3 << 20:
+        try: n += os.sendfile(c.fileno(), f, n, 3 << 20) if how < 2 else c.send(data[n:])
+        except BlockingIOError: e.poll()
+    e.close(); c.close()
+",
+            file.display()
+        ),
+    );
+    lab.until_listening("a", 7);
+    let client = lab.python(
+        "b",
+        "
+import socket
+for _ in range(3):
+    c = socket.create_connection(('10.77.0.2', 7)); n = 0
+    while d := c.recv(65536): n += len(d)
+    print(n)
+",
+    );
+    assert_eq!(lab.output(client), "3145728\n".repeat(3));
+    lab.output(server);
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_reset_is_seen_after_a_long_burst_and_after_a_half_close() {
+    let mut lab = Lab::new();
+    let server = lab.python(
+        "a",
+        "
+import socket, struct
+s = socket.create_server(('', 7))
+for _ in range(2):
+    c, _ = s.accept(); n = 0
+    while n < 200_000: n += len(c.recv(65536))
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); c.close()
+",
+    );
+    lab.until_listening("a", 7);
+    let client = lab.python(
+        "b",
+        "
+import socket
+for half in range(2):
+    c = socket.create_connection(('10.77.0.2', 7)); c.sendall(bytes(200_000))
+    if half: c.shutdown(socket.SHUT_WR)
+    try: print(c.recv(1))
+    except ConnectionResetError: print('reset')
+",
+    );
+    assert_eq!(lab.output(client), "reset\nreset\n");
+    lab.output(server);
+}

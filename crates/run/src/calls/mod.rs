@@ -46,7 +46,7 @@ fn on_ours(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Re
         Syscall::Connect => address::connect(core, call, theirs, key),
         Syscall::GetSockName => address::local(core, call, key),
         Syscall::GetPeerName => address::peer(core, call, key),
-        Syscall::Shutdown if is_stream => shutdown(core, call, key),
+        Syscall::Shutdown if is_stream => shutdown(core, call, theirs, key),
         Syscall::Shutdown => datagram::shutdown(core, call, theirs, key),
         Syscall::SetSockOpt => options::set(core, call, key),
         Syscall::GetSockOpt => options::get(core, call, theirs, key),
@@ -68,7 +68,7 @@ fn on_ours(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Re
 }
 
 /// `shutdown` of a stream socket. The kernel does it on the plug, whose other end then tells the pump.
-fn shutdown(core: &mut Core, call: &Call, key: SocketKey) -> Reply {
+fn shutdown(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
     let Some(record) = core.sockets.get_mut(key) else { return Reply::Continue };
     let how = call.int(1);
     if !(libc::SHUT_RD..=libc::SHUT_RDWR).contains(&how) {
@@ -81,7 +81,9 @@ fn shutdown(core: &mut Core, call: &Call, key: SocketKey) -> Reply {
             Reply::Value(0)
         }
         Socket::Stream(stream) if matches!(stream.phase, stream::Phase::Connected { .. }) => {
-            stream.shut_both |= how == libc::SHUT_RDWR;
+            if how != libc::SHUT_RD {
+                stream.before_shutdown(theirs, how == libc::SHUT_RDWR);
+            }
             Reply::Continue
         }
         Socket::Stream(_) | Socket::Dead(_) | Socket::Datagram(_) => Reply::Error(Errno::ENOTCONN),

@@ -124,8 +124,7 @@ pub(crate) fn request(core: &mut Core, call: &Call, key: SocketKey) -> Reply {
     match &record.socket {
         // What the pump has not taken yet; the first unread byte is its own.
         Socket::Stream(stream) => {
-            let unread = rustix::io::ioctl_fionread(&stream.plug).unwrap_or(0) as i32;
-            let count = (unread - i32::from(stream.keeps())).max(0);
+            let count = i32::try_from(stream.unread()).unwrap_or(i32::MAX);
             Reply::from_result(core.write(call, call.word(2), &count.to_ne_bytes()))
         }
         Socket::Listener(_) => Reply::Error(Errno::EINVAL),

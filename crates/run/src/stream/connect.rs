@@ -61,7 +61,10 @@ fn begin(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey, peer: S
     if let Err(error) = stuff(theirs) {
         return Reply::Error(errno_of(&error));
     }
-    set_phase(core, key, Phase::Connecting);
+    if let Some(Record { socket: Socket::Stream(stream), .. }) = core.sockets.get_mut(key) {
+        stream.phase = Phase::Connecting;
+        stream.owner = Some((call.tid, call.int(0)));
+    }
     progress(core, key);
     match core.sockets.get(key).map(|record| &record.socket) {
         Some(Socket::Stream(Stream { phase: Phase::Connecting, .. })) if is_nonblocking(theirs) => {
@@ -161,7 +164,7 @@ fn revive(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> io:
     core.watch(&plug.ours, Token::Plug(key), idle())?;
     core.sockets.rename(key, cookie, id);
     if let Some(record) = core.sockets.get_mut(key) {
-        record.socket = Socket::Stream(Stream::new(plug.ours, Phase::Fresh));
+        record.socket = Socket::Stream(Stream::new(plug.ours, Phase::Fresh, None));
     }
     Ok(plug.theirs)
 }

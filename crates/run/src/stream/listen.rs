@@ -164,9 +164,9 @@ fn hand_over(
     if call.word(1) != 0 {
         core.write_address(call, call.word(1), call.word(2), AddressBytes::new(peer, domain).as_slice())?;
     }
-    core.answer_descriptor(call, &theirs, flags & libc::SOCK_CLOEXEC != 0).map_err(failed)?;
+    let fd = core.answer_descriptor(call, &theirs, flags & libc::SOCK_CLOEXEC != 0).map_err(failed)?;
     drop(theirs);
-    let stream = Stream::new(ours, Phase::Connected { told: true });
+    let stream = Stream::new(ours, Phase::Connected { told: true }, Some((call.tid, fd)));
     let key = core.sockets.insert(Record {
         cookie,
         host,

@@ -3,10 +3,11 @@
 //! A plug is a pair of local stream sockets from the beginning, also while the socket is fresh or listens:
 //! so the program's close is always seen at once, as hang-up, and no name in any file system is needed.
 //!
-//! Invariant, the *sentinel*: once the program could see it, the supervisor's end always holds at least one
-//! unread byte. Closing it then gives the program ECONNRESET, whatever the program did before; a clean end
-//! is `shutdown` instead. The last byte delivered is therefore only peeked at and stays ([`Stream::kept`]);
-//! the first sentinel is a byte of junk.
+//! The *sentinel*: as a rule the supervisor's end holds at least one unread byte. Closing it then gives the
+//! program ECONNRESET, whatever the program did before; a clean end is `shutdown` instead. So the last byte
+//! delivered is only peeked at and stays ([`Stream::kept`]), and a program that shuts down its sending
+//! direction leaves a byte of junk behind ([`Stream::tail`]). After a long burst there is none (see the
+//! pump); then a reset puts one there through the program's own descriptor.
 
 mod connect;
 mod listen;
@@ -52,6 +53,12 @@ pub(crate) struct Stream {
     pub(crate) phase: Phase,
     /// Whether the first unread byte on the supervisor's end has been delivered (or is junk).
     kept: bool,
+    /// Whether the last unread byte is junk, put there when the program shut down sending.
+    tail: bool,
+    /// A thread and its descriptor of this socket, when it was connected: a way to the program's end.
+    owner: Option<(u32, i32)>,
+    /// Bytes read since nothing was left to read.
+    burst: usize,
     /// Whether there may be bytes to read; cleared when there were none.
     readable: bool,
     /// Whether the program's queue may have room; cleared when it was full.
@@ -89,11 +96,14 @@ enum End {
 
 impl Stream {
     /// A plug's supervisor end.
-    pub(crate) fn new(plug: OwnedFd, phase: Phase) -> Stream {
+    pub(crate) fn new(plug: OwnedFd, phase: Phase, owner: Option<(u32, i32)>) -> Stream {
         Stream {
             plug,
             phase,
             kept: true,
+            tail: false,
+            burst: 0,
+            owner,
             readable: true,
             writable: true,
             to_stack: VecDeque::new(),
@@ -107,9 +117,23 @@ impl Stream {
         }
     }
 
-    /// Whether the first unread byte on the supervisor's end has been delivered.
-    pub(crate) fn keeps(&self) -> bool {
-        self.kept
+    /// How many bytes from the program wait to be read.
+    pub(crate) fn unread(&self) -> usize {
+        let queued = rustix::io::ioctl_fionread(&self.plug).map_or(0, |n| n as usize);
+        queued.saturating_sub(usize::from(self.kept) + usize::from(self.tail))
+    }
+
+    /// The program is about to shut down its end: for sending, and for both directions at once or not.
+    pub(crate) fn before_shutdown(&mut self, theirs: &OwnedFd, both: bool) {
+        self.shut_both |= both;
+        if !self.tail {
+            self.tail = send(theirs, &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok();
+        }
+    }
+
+    /// Whether closing the plug now shows as a reset.
+    fn has_sentinel(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.plug).is_ok_and(|queued| queued > 0)
     }
 }
 
@@ -137,10 +161,14 @@ pub(crate) fn new_plug(nonblocking: bool) -> io::Result<Plug> {
 fn stuff(theirs: impl AsFd) -> io::Result<()> {
     let buffer = rustix::net::sockopt::socket_send_buffer_size(theirs.as_fd())?;
     let junk = vec![0_u8; (buffer / 4 + 16 * 1024).clamp(4096, 1 << 20)];
-    match send(theirs.as_fd(), &junk, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-        Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
-        Err(error) => Err(error.into()),
+    // The last byte stands alone, so that it pins no large block when it stays as the sentinel.
+    for bytes in [&junk[..], &junk[..1]] {
+        match send(theirs.as_fd(), bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Ok(())
 }
 
 /// Takes back the junk and leaves one byte, the sentinel. The program's end is writable again.
@@ -212,10 +240,17 @@ fn bury(core: &mut Core, key: SocketKey, error: Option<Error>) {
         local
     });
     core.wake(key);
-    let socket = core.sockets.bury(key, Dead { error, local });
-    if let Some(Socket::Stream(Stream { plug, shut_both: true, .. })) = &socket {
+    let cookie = core.sockets.get(key).map(|record| record.cookie);
+    let Some(Socket::Stream(stream)) = core.sockets.bury(key, Dead { error, local }) else { return };
+    if stream.shut_both {
         // The program asked for the end of both directions: for it, this is no reset.
-        rustix::io::read(plug, &mut [0_u8; 4096]).ok();
+        while matches!(rustix::io::read(&stream.plug, &mut [0_u8; 16 * 1024]), Ok(1..)) {}
+    } else if !stream.has_sentinel()
+        && let Some((tid, fd)) = stream.owner
+        && let Some(theirs) = core.fetch(tid, fd)
+        && rustix::net::sockopt::socket_cookie(&theirs).ok() == cookie
+    {
+        send(&theirs, &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).ok();
     }
 }
 

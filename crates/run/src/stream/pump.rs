@@ -22,6 +22,9 @@ use std::io::{IoSlice, IoSliceMut};
 const PIECE: usize = 64 * 1024;
 /// How many pieces each direction moves in one call.
 const PIECES: usize = 4;
+/// The longest burst whose last byte is kept as the sentinel: the kernel charges the program for the whole
+/// block that it is in, and calls a plug writable while less than a quarter of its buffer is charged.
+const KEEP_MAX: usize = 16 * 1024;
 /// Most buffers of one write.
 const BUFFERS: usize = 16;
 
@@ -112,7 +115,7 @@ impl Stream {
                 return Progress::Idle;
             }
             let queued = rustix::io::ioctl_fionread(&self.plug).map_or(0, |n| n as usize);
-            let fresh = queued.saturating_sub(usize::from(self.kept));
+            let fresh = queued.saturating_sub(usize::from(self.kept) + usize::from(self.tail));
             if fresh == 0 {
                 return self.drained(stack, now, id);
             }
@@ -154,27 +157,31 @@ impl Stream {
         Progress::Ended
     }
 
-    /// Reads at most `most` of the `fresh` bytes that wait, and leaves the last byte of the queue unread.
+    /// Reads at most `most` of the `fresh` bytes that wait, and leaves a sentinel if it can.
     fn take(&mut self, pool: &mut Pool, fresh: usize, most: usize) -> Result<Chunk, SysErrno> {
-        let all = fresh <= most;
         let len = fresh.min(most);
         let plug = &self.plug;
         let kept = usize::from(self.kept);
+        // Of a short burst taken whole, the last byte is only looked at. In a long one it may pin a block so
+        // large that the program's end would never be writable again.
+        let whole = fresh <= most;
+        let short = self.burst + fresh <= KEEP_MAX || self.program >= End::WriteShut;
+        let keep = whole && short && !self.tail;
+        self.burst = if whole { 0 } else { self.burst + len };
         let chunk = pool.fill(len, |buffer| {
-            // Of a queue taken whole, the last byte is only looked at.
-            let consumed = len - usize::from(all);
+            let consumed = len - usize::from(keep);
             let mut done = 0;
             if kept + consumed > 0 {
                 let mut old = [0_u8; 1];
                 let mut parts = [IoSliceMut::new(&mut old[..kept]), IoSliceMut::new(&mut buffer[..consumed])];
                 done = rustix::io::readv(plug, &mut parts)?.saturating_sub(kept);
             }
-            if all && done == consumed {
+            if keep && done == consumed {
                 done += recv(plug, &mut buffer[done..=done], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.1;
             }
             Ok(done)
         })?;
-        self.kept = all && chunk.len() == len;
+        self.kept = keep && chunk.len() == len;
         Ok(chunk)
     }
 
