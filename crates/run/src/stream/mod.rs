@@ -126,6 +126,8 @@ impl Stream {
     /// The program is about to shut down its end: for sending, and for both directions at once or not.
     pub(crate) fn before_shutdown(&mut self, theirs: &OwnedFd, both: bool) {
         self.shut_both |= both;
+        // All it wrote is in the queue. Where that is full, its last byte will be the sentinel.
+        self.program = self.program.max(End::WriteShut);
         if !self.tail {
             self.tail = send(theirs, &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok();
         }
