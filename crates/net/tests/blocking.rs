@@ -137,6 +137,29 @@ fn connects_give_up_at_their_timeout() {
 }
 
 #[test]
+fn a_bad_link_delivers_everything_in_real_time_too() {
+    let link: sockeye::NetemConfig =
+        "delay 1ms 1ms loss 2% duplicate 1% reorder 1% corrupt 1%".parse().unwrap();
+    let network = Network::builder()
+        .seed(3)
+        .host("server", HostConfig::default())
+        .host("client", HostConfig { link: link.into(), ..HostConfig::default() })
+        .build()
+        .unwrap();
+    let (server, client) = (network.host("server").unwrap(), network.host("client").unwrap());
+    let (listener, address) = listen(&server);
+    let data: Vec<u8> = (0..300_000_u32).map(|n| (n % 253) as u8).collect();
+    let sender = thread::spawn({
+        let data = data.clone();
+        move || listener.accept().unwrap().0.write_all(&data).unwrap()
+    });
+    let mut received = Vec::new();
+    client.tcp_connect(address).unwrap().read_to_end(&mut received).unwrap();
+    assert!(received == data);
+    sender.join().unwrap();
+}
+
+#[test]
 fn many_clients_at_once() {
     let (server, client) = hosts();
     let (listener, address) = listen(&server);

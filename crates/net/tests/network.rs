@@ -1,6 +1,8 @@
 //! Descriptions of networks: what they give, and how their faults are reported.
 
-use sockeye::{Error, HostConfig, Network, Simulation, Subnet};
+use sockeye::packet::{Chunk, Payload};
+use sockeye::stack::{Domain, Event, Owner, RecvFlags, SendFlags, SockAddr, SocketType};
+use sockeye::{Error, HostConfig, Instant, Network, Simulation, Subnet};
 use std::net::IpAddr;
 
 fn at(ip: &str) -> HostConfig {
@@ -60,6 +62,31 @@ fn other_subnets() {
     assert_eq!(addresses(&network, "h13"), ["192.168.7.13", "2001:db8::d"]);
     let full = network.add_host("one-more", HostConfig::default()).unwrap_err().to_string();
     assert!(full.contains("one-more") && full.contains("192.168.7.0/28"), "{full}");
+}
+
+#[test]
+fn two_hosts_of_thousands_talk_without_the_others() {
+    let many = (0..2000)
+        .fold(Network::builder().seed(1), |builder, n| builder.host(format!("h{n}"), HostConfig::default()));
+    let network = many.build_manual().unwrap();
+    let (near, far) = (network.host("h7").unwrap(), network.host("h1999").unwrap());
+    let address = SockAddr::new(far.ipv4().into(), 9);
+    let receiver = far.with_stack(|stack, _| {
+        let id = stack.socket(Domain::Inet, SocketType::Datagram, Owner::default()).unwrap();
+        stack.bind(id, address).unwrap();
+        id
+    });
+    near.with_stack(|stack, now| {
+        let id = stack.socket(Domain::Inet, SocketType::Datagram, Owner::default()).unwrap();
+        let payload = Payload::from(Chunk::from_static(b"hello"));
+        stack.send_to(now, id, payload, Some(address), SendFlags::default()).unwrap();
+    });
+    assert_eq!(network.turn(Instant::from_millis(1)), None);
+    assert_eq!(network.poll_event(), Some((far.id(), Event::Ready(receiver))));
+    assert_eq!(network.poll_event(), None);
+    let datagram = far.with_stack(|stack, now| stack.recv_from(now, receiver, RecvFlags::default())).unwrap();
+    assert_eq!(datagram.payload.to_vec(), b"hello");
+    assert_eq!((network.counters(&near).sent, network.counters(&far).received), (1, 1));
 }
 
 #[test]
