@@ -117,6 +117,7 @@ impl Core {
             return result;
         }
         let result = if let Some(token) = host.try_token() {
+            // Nothing is fetched here: a note about packets that arrived stays for the visits below.
             let mut state = host.lock();
             let result = call(&mut state, now, &mut scratch.wakers);
             self.advance(now, host, token, state, &mut scratch);
@@ -236,7 +237,7 @@ impl Core {
         for _ in 0..visits {
             let Some(index) = scratch.queue.pop_front() else { return true };
             let host = &hosts[index as usize];
-            let Some(token) = host.token_or_work() else { continue };
+            let Some(token) = host.token_for_visit() else { continue };
             self.wire.receive(now, host.index, &mut scratch.batch);
             let state = host.lock();
             self.advance(now, host, token, state, scratch);

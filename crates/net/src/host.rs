@@ -108,20 +108,20 @@ impl HostCore {
 
     /// The token, unless another thread has it.
     pub(crate) fn try_token(&self) -> Option<Token<'_>> {
-        if self.busy.swap(true, Ordering::SeqCst) {
-            return None;
-        }
-        self.work.store(false, Ordering::SeqCst);
-        Some(Token(&self.busy))
+        (!self.busy.swap(true, Ordering::SeqCst)).then_some(Token(&self.busy))
     }
 
-    /// The token, or a note to its holder that there is more to do.
-    pub(crate) fn token_or_work(&self) -> Option<Token<'_>> {
-        self.try_token().or_else(|| {
+    /// The token, for a visit that fetches all there is, or a note to its holder that there is more to do.
+    pub(crate) fn token_for_visit(&self) -> Option<Token<'_>> {
+        let token = self.try_token().or_else(|| {
             self.work.store(true, Ordering::SeqCst);
             // The holder may have looked just before the note was left.
             self.try_token()
-        })
+        });
+        if token.is_some() {
+            self.work.store(false, Ordering::SeqCst);
+        }
+        token
     }
 }
 
