@@ -39,13 +39,6 @@ pub(crate) enum Reply {
     Error(Errno),
     /// The kernel runs it.
     Continue,
-    /// It returns a new descriptor.
-    Descriptor {
-        /// What the descriptor refers to.
-        fd: OwnedFd,
-        /// Whether it closes on exec.
-        close_on_exec: bool,
-    },
     /// It waits: the handler runs again, with the same call, when the socket's state changes
     /// ([`Core::wake`]), and at the deadline the call is answered with `expired`.
     Park {

@@ -212,18 +212,12 @@ impl Core {
     }
 
     /// Does with a call what its handler said.
-    pub(crate) fn finish(&mut self, call: Call, reply: Reply) {
-        match reply {
-            Reply::Value(value) => drop(self.answer(&call, Response::Value(value))),
-            Reply::Error(errno) => drop(self.answer(&call, Response::Error(errno.0))),
-            Reply::Continue => drop(self.answer(&call, Response::Continue)),
-            Reply::Descriptor { fd, close_on_exec } => {
-                if let Err(error) = self.answer_descriptor(&call, &fd, close_on_exec) {
-                    let errno = error.raw_os_error().unwrap_or(libc::EMFILE);
-                    self.answer(&call, Response::Error(errno));
-                }
-            }
-            Reply::Park { key, deadline, expired } => self.park(call, key, deadline, expired),
+    pub(crate) fn finish(&mut self, call: &Call, reply: &Reply) {
+        match *reply {
+            Reply::Value(value) => drop(self.answer(call, Response::Value(value))),
+            Reply::Error(errno) => drop(self.answer(call, Response::Error(errno.0))),
+            Reply::Continue => drop(self.answer(call, Response::Continue)),
+            Reply::Park { key, deadline, expired } => self.park(*call, key, deadline, expired),
             Reply::Done => {}
         }
     }

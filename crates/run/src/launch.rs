@@ -105,7 +105,7 @@ impl fmt::Display for LaunchError {
                  CONFIG_SECCOMP_FILTER is needed",
             ),
             LaunchError::Nested => f.write_str(
-                "this process runs under `sockeye run` already, and supervision can't be nested; start it outside",
+                "this process runs inside `sockeye run` already, and one supervisor can't hold another; start it outside",
             ),
             LaunchError::Filter(error) => write!(f, "the kernel refused the seccomp filter: {}", plain(error)),
             LaunchError::NotPermitted(error) => write!(

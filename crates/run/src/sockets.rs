@@ -82,7 +82,7 @@ pub(crate) enum Socket {
 /// What outlives a failed connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dead {
-    /// What SO_ERROR answers, once.
+    /// What `SO_ERROR` answers, once.
     pub(crate) error: Option<Error>,
     /// The local address it had.
     pub(crate) local: Option<SockAddr>,

@@ -253,7 +253,7 @@ impl Supervisor {
             self.core.unpark(call.tid);
             let reply = calls::handle(&mut self.core, &call);
             tracing::trace!(tid = call.tid, ?syscall, args = ?call.args, ?reply, "call");
-            self.core.finish(call, reply);
+            self.core.finish(&call, &reply);
         }
         if flags.contains(epoll::EventFlags::HUP) {
             self.core.remove_tree(tree);
@@ -355,7 +355,7 @@ impl Core {
             while let Some(call) = self.next_awake() {
                 moved = true;
                 let reply = calls::handle(self, &call);
-                self.finish(call, reply);
+                self.finish(&call, &reply);
             }
             if !moved {
                 break;

@@ -29,7 +29,9 @@ fn open(core: &mut Core, call: &Call) -> Result<(), Errno> {
     let opened = match kind {
         SocketType::Stream => stream::new_plug(nonblocking)
             .map(|plug| (Socket::Stream(Stream::new(plug.ours, Phase::Fresh, None)), plug.theirs)),
-        _ => datagram::open(nonblocking).map(|(datagram, theirs)| (Socket::Datagram(datagram), theirs)),
+        SocketType::Datagram => {
+            datagram::open(nonblocking).map(|(datagram, theirs)| (Socket::Datagram(datagram), theirs))
+        }
     };
     let given = opened.and_then(|(socket, theirs)| give(core, call, &theirs).map(|cookie| (socket, cookie)));
     match given {

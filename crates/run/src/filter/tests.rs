@@ -9,7 +9,9 @@ fn run(program: &[sock_filter], arch: u32, number: i32, args: [u64; 6]) -> u32 {
     data.extend((number as u32).to_le_bytes());
     data.extend(arch.to_le_bytes());
     data.extend(0_u64.to_le_bytes());
-    args.iter().for_each(|arg| data.extend(arg.to_le_bytes()));
+    for arg in args {
+        data.extend(arg.to_le_bytes());
+    }
     let (mut pc, mut accumulator) = (0, 0);
     loop {
         let insn = program[pc];
@@ -87,7 +89,7 @@ fn reading_and_writing_are_never_taken() {
 fn other_ways_of_calling_are_refused() {
     let refused = errno(libc::ENOSYS);
     assert_eq!(run(&build(Machine::X86_64), 0x4000_0003, 102, [0; 6]), refused, "i386");
-    assert_eq!(on_x86_64(0x4000_0000 | 41, [0; 6]), refused, "x32");
+    assert_eq!(on_x86_64(0x4000_0000 + 41, [0; 6]), refused, "x32");
     assert_eq!(run(&build(Machine::Aarch64), 0x4000_0028, 281, [0; 6]), refused, "arm");
     assert_eq!(on_x86_64(425, [0; 6]), refused, "io_uring_setup");
 }

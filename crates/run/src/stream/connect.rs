@@ -75,7 +75,7 @@ fn begin(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey, peer: S
     }
 }
 
-/// Parks a blocking call until the handshake is done; SO_SNDTIMEO bounds it.
+/// Parks a blocking call until the handshake is done; `SO_SNDTIMEO` bounds it.
 fn wait(core: &Core, theirs: &OwnedFd, key: SocketKey) -> Reply {
     let deadline = deadline(core.now, theirs, Timeout::Send);
     Reply::Park { key, deadline, expired: Errno::EINPROGRESS }

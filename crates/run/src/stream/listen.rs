@@ -123,9 +123,9 @@ fn accept_one(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) ->
             let more = core.world.with(host, |stack| stack.readiness(id)).contains(Readiness::ACCEPT);
             with_listener(core, key, |listener| {
                 if more || !listener.returned.is_empty() {
-                    listener.consume(theirs)
+                    listener.consume(theirs);
                 } else {
-                    listener.quiet(theirs)
+                    listener.quiet(theirs);
                 }
             });
             Ok(Reply::Done)

@@ -75,21 +75,22 @@ impl ChildReport {
 
     /// Reads a report; one that no child of ours writes is a failed setup.
     pub(crate) fn parse(bytes: [u8; Self::SIZE]) -> ChildReport {
-        let [a, b, c, d, e, f, g, h] = bytes;
-        let stage = match i32::from_ne_bytes([a, b, c, d]) {
+        let word = |at: usize| bytes[at..].first_chunk().map_or(0, |word| i32::from_ne_bytes(*word));
+        let stage = match word(0) {
             1 => Stage::Directory,
             2 => Stage::Filter,
             3 => Stage::Listener,
             4 => Stage::Execute,
             _ => Stage::Setup,
         };
-        ChildReport { stage, value: i32::from_ne_bytes([e, f, g, h]) }
+        ChildReport { stage, value: word(4) }
     }
 
     fn to_bytes(self) -> [u8; Self::SIZE] {
-        let [a, b, c, d] = (self.stage as i32).to_ne_bytes();
-        let [e, f, g, h] = self.value.to_ne_bytes();
-        [a, b, c, d, e, f, g, h]
+        let mut bytes = [0; Self::SIZE];
+        bytes[..4].copy_from_slice(&(self.stage as i32).to_ne_bytes());
+        bytes[4..].copy_from_slice(&self.value.to_ne_bytes());
+        bytes
     }
 }
 

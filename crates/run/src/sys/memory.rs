@@ -8,11 +8,6 @@ pub(crate) fn read_memory(tid: u32, address: u64, buffer: &mut [u8]) -> io::Resu
     read_memory_vectored(tid, &[(address, buffer.len())], buffer)
 }
 
-/// Writes `bytes` at `address`; returns how many fitted into the mapping.
-pub(crate) fn write_memory(tid: u32, address: u64, bytes: &[u8]) -> io::Result<usize> {
-    write_memory_vectored(tid, &[(address, bytes.len())], bytes)
-}
-
 /// Reads the given (address, length) ranges, one behind the other, into `buffer`.
 pub(crate) fn read_memory_vectored(
     tid: u32,
