@@ -12,6 +12,7 @@ use crate::network;
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let (network, host) = network::for_run(args)?;
     let mut supervisor = Supervisor::new(network).map_err(|error| CliError::failed(error.to_string()))?;
+    supervisor.reap_orphans();
     let spec = ProgramSpec {
         host,
         argv: args.program.clone(),

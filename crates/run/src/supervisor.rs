@@ -33,8 +33,10 @@ const CALLS: usize = 32;
 const ROUNDS: usize = 8;
 /// Most bytes taken from a program's output at once.
 const OUTPUT: usize = 64 * 1024;
-/// The signals that are reported instead of ending the supervisor.
-const SIGNALS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+/// Most children reaped at one signal.
+const REAPED: usize = 1024;
+/// The signals that are reported instead of ending the supervisor, and the one that tells of children.
+const SIGNALS: [i32; 5] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGCHLD];
 
 /// Names a program that was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,6 +94,7 @@ pub struct Supervisor {
     signals: SignalFd,
     open_files: Option<u64>,
     due: Option<Instant>,
+    reaps_orphans: bool,
 }
 
 #[derive(Debug)]
@@ -129,7 +132,14 @@ impl Supervisor {
             signals,
             open_files: limit.current,
             due: None,
+            reaps_orphans: false,
         })
+    }
+
+    /// From now on, clears away descendants of programs that outlived their parents and then ended. Every
+    /// child of this process counts: only for a process that starts none but through this supervisor.
+    pub fn reap_orphans(&mut self) {
+        self.reaps_orphans = true;
     }
 
     /// The network.
@@ -310,8 +320,25 @@ impl Supervisor {
 
     fn on_signals(&mut self) {
         while let Some(info) = self.signals.read() {
+            if info.signal == libc::SIGCHLD {
+                self.reap();
+                continue;
+            }
             self.events
                 .push_back(SupervisorEvent::Signal { signal: info.signal, from_process: info.from_process });
+        }
+    }
+
+    fn reap(&mut self) {
+        if !self.reaps_orphans {
+            return;
+        }
+        for _ in 0..REAPED {
+            let Some(pid) = sys::ended_child().and_then(Pid::from_raw) else { return };
+            match self.programs.iter().position(|program| program.pid == pid && program.status.is_none()) {
+                Some(index) => self.on_exit(index),
+                None => drop(waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)),
+            }
         }
     }
 }

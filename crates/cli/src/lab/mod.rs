@@ -54,7 +54,8 @@ struct Lab {
 impl Lab {
     fn new(file: LabFile, quiet: bool) -> Result<Lab, CliError> {
         let (network, hosts) = network::for_lab(&file)?;
-        let supervisor = Supervisor::new(network).map_err(|error| CliError::failed(error.to_string()))?;
+        let mut supervisor = Supervisor::new(network).map_err(|error| CliError::failed(error.to_string()))?;
+        supervisor.reap_orphans();
         let printer = Printer::new(hosts.keys().map(String::as_str), quiet);
         let programs = file.programs.into_iter().map(|section| Program::new(&hosts, section)).collect();
         Ok(Lab { supervisor, programs, printer })

@@ -15,7 +15,7 @@ pub(crate) use seccomp::{
     AddFd, Response, add_fd, notification_is_valid, receive_notification, send_response, set_sync_wake_up,
     user_notification_is_available,
 };
-pub(crate) use signals::{SignalFd, SignalMask, die_of, send_signal};
+pub(crate) use signals::{SignalFd, SignalMask, die_of, ended_child, send_signal};
 pub(crate) use socket::{landlock_scope, open_task, unread_by_peer};
 
 use std::io;

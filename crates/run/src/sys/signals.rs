@@ -117,3 +117,15 @@ pub(crate) fn die_of(signal: i32) {
         libc::raise(signal);
     }
 }
+
+/// A child of this process that has ended and waits to be reaped, which this doesn't do.
+pub(crate) fn ended_child() -> Option<i32> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the kernel fills `info`, or leaves it zeroed when there is no such child; both are valid, and
+    // of a child's siginfo the pid may be read.
+    unsafe {
+        let found = libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) == 0;
+        Some(info.assume_init().si_pid()).filter(|&pid| found && pid != 0)
+    }
+}
