@@ -28,6 +28,11 @@ impl Batch {
         self.0.pop_front()
     }
 
+    /// The oldest packet.
+    pub fn front(&self) -> Option<&Packet> {
+        self.0.front()
+    }
+
     /// How many packets it holds.
     pub fn len(&self) -> usize {
         self.0.len()

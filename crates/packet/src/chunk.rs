@@ -2,23 +2,29 @@
 
 use bytes::Bytes;
 use core::fmt;
-use core::ops::{Deref, RangeBounds};
+use core::ops::{Bound, Deref, RangeBounds};
 
 /// An immutable, refcounted slice of payload.
 ///
 /// Cloning and slicing copy no bytes. A chunk keeps its whole block of memory alive, so it knows how
 /// large that block is: a queue that would hold a small chunk of a large block copies it out
-/// ([`Chunk::compact`]) instead of pinning the block.
+/// ([`Chunk::compact`]) instead of pinning the block. Parts of one chunk that follow each other can be
+/// joined again ([`Chunk::join`]).
 #[derive(Clone, Default)]
 pub struct Chunk {
-    bytes: Bytes,
+    /// What the first chunk of this memory was made of: all its parts share this view.
+    whole: Bytes,
+    /// Which part of `whole` this is.
+    start: u32,
+    end: u32,
     block: u32,
 }
 
 impl Chunk {
-    /// A chunk over `bytes`, which keep a block of `block` bytes alive.
+    /// A chunk over `bytes`, which keep a block of `block` bytes alive. Panics at 4 GiB.
     pub fn new(bytes: Bytes, block: usize) -> Chunk {
-        Chunk { block: block.max(bytes.len()).min(u32::MAX as usize) as u32, bytes }
+        let end = u32::try_from(bytes.len()).expect("a chunk of less than 4 GiB");
+        Chunk { block: block.clamp(bytes.len(), u32::MAX as usize) as u32, whole: bytes, start: 0, end }
     }
 
     /// A chunk in a block of its own, copied from `data`.
@@ -28,7 +34,7 @@ impl Chunk {
 
     /// A chunk of constant data, which pins nothing.
     pub const fn from_static(data: &'static [u8]) -> Chunk {
-        Chunk { bytes: Bytes::from_static(data), block: 0 }
+        Chunk { whole: Bytes::from_static(data), start: 0, end: data.len() as u32, block: 0 }
     }
 
     /// Size in bytes of the block of memory this chunk keeps alive.
@@ -38,59 +44,96 @@ impl Chunk {
 
     /// The part of the chunk in `range`, sharing its memory. Panics when out of bounds.
     #[must_use]
+    #[inline]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Chunk {
-        Chunk { bytes: self.bytes.slice(range), block: self.block }
+        let from = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&start) => start + 1,
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(&end) => end + 1,
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => self.len(),
+        };
+        assert!(from <= to && to <= self.len(), "slice {from}..{to} of a chunk of {}", self.len());
+        let (start, end) = (self.start + from as u32, self.start + to as u32);
+        Chunk { whole: self.whole.clone(), start, end, block: self.block }
     }
 
     /// Takes the first `len` bytes off the front. Panics when there are fewer.
     pub fn split_to(&mut self, len: usize) -> Chunk {
-        Chunk { bytes: self.bytes.split_to(len), block: self.block }
+        let front = self.slice(0..len);
+        self.start = front.end;
+        front
     }
 
     /// Drops the first `len` bytes. Panics when there are fewer.
     pub fn advance(&mut self, len: usize) {
-        bytes::Buf::advance(&mut self.bytes, len);
+        assert!(len <= self.len(), "advance by {len} of {}", self.len());
+        self.start += len as u32;
     }
 
     /// Keeps the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(len);
+        self.end = self.start + self.len().min(len) as u32;
+    }
+
+    /// Whether [`join`](Chunk::join) would append `next`.
+    #[inline]
+    pub fn joins(&self, next: &Chunk) -> bool {
+        self.end == next.start
+            && self.whole.as_ptr() == next.whole.as_ptr()
+            && self.whole.len() == next.whole.len()
+            && !self.is_empty()
+            && !next.is_empty()
+    }
+
+    /// Appends `next` without copying, if both are parts of one chunk and it follows; hands it back if not.
+    #[inline]
+    pub fn join(&mut self, next: Chunk) -> Result<(), Chunk> {
+        if !self.joins(&next) {
+            return Err(next);
+        }
+        self.end = next.end;
+        Ok(())
     }
 
     /// Whether the chunk is less than a quarter of the block it keeps alive.
     pub fn is_wasteful(&self) -> bool {
-        self.bytes.len() < self.block as usize / 4
+        self.len() < self.block as usize / 4
     }
 
     /// Whether this chunk starts in memory where `before` ends, in one block: keeping both pins the
     /// block only once.
     pub fn follows(&self, before: &Chunk) -> bool {
-        self.block == before.block && before.bytes.as_ptr_range().end == self.bytes.as_ptr()
+        self.block == before.block && before.as_ptr_range().end == self.as_ptr()
     }
 
     /// A copy that pins no more than it holds, when the chunk [is wasteful](Chunk::is_wasteful).
     #[must_use]
     pub fn compact(self) -> Chunk {
-        if self.is_wasteful() { Chunk::copy_from(&self.bytes) } else { self }
+        if self.is_wasteful() { Chunk::copy_from(&self) } else { self }
     }
 
     /// The bytes, sharing the chunk's memory.
     pub fn into_bytes(self) -> Bytes {
-        self.bytes
+        self.whole.slice(self.start as usize..self.end as usize)
     }
 }
 
 impl Deref for Chunk {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        &self.whole[self.start as usize..self.end as usize]
     }
 }
 
 impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self
     }
 }
 
@@ -109,7 +152,7 @@ impl From<alloc::vec::Vec<u8>> for Chunk {
 
 impl PartialEq for Chunk {
     fn eq(&self, other: &Chunk) -> bool {
-        self.bytes == other.bytes
+        **self == **other
     }
 }
 
@@ -117,7 +160,7 @@ impl Eq for Chunk {}
 
 impl fmt::Debug for Chunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Chunk({} of {})", self.bytes.len(), self.block)
+        write!(f, "Chunk({} of {})", self.len(), self.block)
     }
 }
 
@@ -142,5 +185,17 @@ mod tests {
         rest.advance(1000);
         assert_eq!((rest.len(), rest.block_len()), (24, 4096));
         assert!(small.follows(&rest));
+    }
+
+    #[test]
+    fn parts_of_one_chunk_join_again() {
+        let whole = Chunk::from(vec![7; 100]);
+        let mut front = whole.slice(0..40);
+        assert!(front.join(whole.slice(50..100)).is_err());
+        assert!(front.join(Chunk::from(vec![7; 100]).slice(40..50)).is_err());
+        front.join(whole.slice(40..100)).unwrap();
+        assert_eq!(front, whole);
+        assert_eq!(front.split_to(99).into_bytes().len(), 99);
+        assert_eq!(front.len(), 1);
     }
 }

@@ -25,7 +25,7 @@ impl Payload {
         self.len == 0
     }
 
-    /// Appends a chunk; an empty one leaves the payload as it is.
+    /// Appends a chunk, joined with the last one if it can be; an empty one leaves the payload as it is.
     pub fn push(&mut self, chunk: Chunk) {
         if chunk.is_empty() {
             return;
@@ -35,7 +35,10 @@ impl Payload {
             self.first = chunk;
         } else {
             self.len += chunk.len();
-            self.rest.push(chunk);
+            let last = self.rest.last_mut().unwrap_or(&mut self.first);
+            if let Err(chunk) = last.join(chunk) {
+                self.rest.push(chunk);
+            }
         }
     }
 
@@ -49,9 +52,7 @@ impl Payload {
     pub fn slice(&self, start: usize, end: usize) -> Payload {
         assert!(start <= end && end <= self.len, "slice {start}..{end} of a payload of {}", self.len);
         if self.rest.is_empty() {
-            let mut part = Payload::EMPTY;
-            part.push(self.first.slice(start..end));
-            return part;
+            return if start == end { Payload::EMPTY } else { self.first.slice(start..end).into() };
         }
         let (mut part, mut offset) = (Payload::EMPTY, 0);
         for chunk in self.chunks() {

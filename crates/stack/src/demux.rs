@@ -61,9 +61,10 @@ pub(crate) struct Demux {
 }
 
 impl Demux {
-    /// Bytes that one four-tuple takes, at the table's lowest fill after it grew.
+    /// Bytes that one four-tuple takes, when the table is two thirds full: half way between the fill after
+    /// it grew (7/16) and that before it grows (7/8).
     #[cfg(test)]
-    pub(crate) const TUPLE_BYTES: usize = (size_of::<(Tuple, Target)>() + 1) * 16 / 7;
+    pub(crate) const TUPLE_BYTES: usize = (size_of::<(Tuple, Target)>() + 1) * 3 / 2;
 
     pub(crate) fn new(rng: &mut Rng) -> Demux {
         Demux {

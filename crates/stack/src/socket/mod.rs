@@ -156,7 +156,8 @@ pub(crate) struct Socket {
     pub(crate) local: SockAddr,
     pub(crate) peer: Option<SockAddr>,
     /// What it holds of its local port. A connection holds for itself: it outlives its socket.
-    pub(crate) bound: Option<(Binding, Hold)>,
+    /// Boxed, for most sockets have a connection.
+    pub(crate) bound: Option<Box<(Binding, Hold)>>,
     pub(crate) settings: IpSettings,
     /// The listener in whose queue this socket waits to be accepted.
     pub(crate) parent: Option<SocketId>,

@@ -8,6 +8,7 @@ use crate::ip::address::{Cast, is_multicast};
 use crate::ip::route::Path;
 use crate::socket::{Domain, Kind, Socket, SocketId, tuple_scope};
 use crate::{SockAddr, Stack};
+use alloc::boxed::Box;
 
 impl Socket {
     pub(crate) fn proto(&self) -> Proto {
@@ -90,7 +91,7 @@ impl Stack {
             return Err(Error::AddrInUse);
         }
         io.demux.hold(binding, hold);
-        socket.bound = Some((binding, hold));
+        socket.bound = Some(Box::new((binding, hold)));
         socket.local = addr.with_port(binding.port);
         if socket.proto() == Proto::Udp {
             io.demux.join(binding, id);
@@ -136,7 +137,8 @@ impl Stack {
     /// Lets go of the socket's local port.
     pub(crate) fn unbind(&mut self, id: SocketId) {
         let Stack { sockets, io, .. } = self;
-        if let Some((binding, hold)) = sockets.get_mut(id.0).and_then(|socket| socket.bound.take()) {
+        let bound = sockets.get_mut(id.0).and_then(|socket| socket.bound.take());
+        if let Some((binding, hold)) = bound.map(|bound| *bound) {
             io.demux.leave(&binding, id);
             io.demux.release(&binding, hold);
         }

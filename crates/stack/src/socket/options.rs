@@ -6,6 +6,7 @@ use crate::demux::Hold;
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::socket::{Domain, Kind, Socket, SocketId};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::ops::RangeInclusive;
 use core::time::Duration;
@@ -267,10 +268,10 @@ impl Stack {
             SocketOption::ReusePort(on) => socket.settings.reuse_port = on,
             _ => {}
         }
-        if let Some((binding, hold)) = socket.bound {
+        if let Some((binding, hold)) = socket.bound.as_deref().copied() {
             let changed = Hold { listening: hold.listening, ..socket.hold(hold.explicit) };
             io.demux.change(binding, hold, changed);
-            socket.bound = Some((binding, changed));
+            socket.bound = Some(Box::new((binding, changed)));
         }
         Ok(())
     }

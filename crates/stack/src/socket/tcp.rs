@@ -101,7 +101,7 @@ impl Stack {
         };
         let connection = Connection::connect(now, &open);
         let local = scoped(tuple.local, tuple.local_port, path.nic);
-        let hold = match socket.bound.take() {
+        let hold = match socket.bound.take().map(|bound| *bound) {
             Some((binding, hold)) => {
                 io.demux.release(&binding, hold);
                 hold
@@ -171,7 +171,7 @@ impl Stack {
         self.auto_bind(id)?;
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
-        let (binding, hold) = socket.bound.ok_or(Error::InvalidArgument)?;
+        let (binding, hold) = socket.bound.as_deref().copied().ok_or(Error::InvalidArgument)?;
         let listening = Hold { listening: true, ..hold };
         // Sockets that share a port for later may not both listen, unless by SO_REUSEPORT.
         io.demux.release(&binding, hold);
@@ -181,7 +181,7 @@ impl Stack {
             return Err(Error::AddrInUse);
         }
         io.demux.join(binding, id);
-        socket.bound = Some((binding, listening));
+        socket.bound = Some(Box::new((binding, listening)));
         if let Kind::Idle(settings) = &socket.kind {
             socket.kind = Kind::Listener(Box::new(Listener::new(settings.clone(), backlog)));
         }
@@ -326,7 +326,7 @@ impl Stack {
         let queue = core::mem::take(&mut listener.queue);
         let settings = listener.settings.clone();
         socket.kind = Kind::Idle(settings);
-        if let Some((binding, hold)) = &mut socket.bound {
+        if let Some((binding, hold)) = socket.bound.as_deref_mut() {
             io.demux.leave(binding, id);
             let idle = Hold { listening: false, ..*hold };
             io.demux.change(*binding, *hold, idle);
@@ -350,8 +350,9 @@ impl Stack {
         socket.kind = Kind::Idle(settings);
         socket.peer = None;
         socket.connecting = false;
-        socket.bound = bound;
-        if bound.is_none() {
+        let is_bound = bound.is_some();
+        socket.bound = bound.map(Box::new);
+        if !is_bound {
             let unspecified = if is_v4(&socket.local.ip) && socket.domain == Domain::Inet {
                 SockAddr::UNSPECIFIED_V4
             } else {

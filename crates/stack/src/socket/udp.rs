@@ -146,7 +146,7 @@ impl Stack {
         self.auto_bind(id)?;
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
-        if let Some((binding, hold)) = socket.bound.as_mut().filter(|_| unbound) {
+        if let Some((binding, hold)) = socket.bound.as_deref_mut().filter(|_| unbound) {
             let picked = Hold { explicit: false, ..*hold };
             io.demux.change(*binding, *hold, picked);
             *hold = picked;
@@ -165,8 +165,8 @@ impl Stack {
             // Two sockets that share a port may have one peer; the first gets its datagrams.
             udp.tuple = io.demux.insert(tuple, Target::Datagram(id)).then_some(tuple);
         }
-        if let Some((binding, _)) = socket.bound {
-            io.demux.leave(&binding, id);
+        if let Some((binding, _)) = socket.bound.as_deref() {
+            io.demux.leave(binding, id);
         }
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Stack {
     pub(crate) fn udp_disconnect(&mut self, id: SocketId) -> Result<()> {
         self.forget_peer(id)?;
         let socket = self.socket_mut(id)?;
-        if socket.bound.is_some_and(|(_, hold)| !hold.explicit) {
+        if socket.bound.as_ref().is_some_and(|bound| !bound.1.explicit) {
             socket.local.port = 0;
             self.unbind(id);
         }
@@ -190,7 +190,7 @@ impl Stack {
             io.demux.remove(&tuple, Target::Datagram(id));
         }
         if socket.peer.take().is_some()
-            && let Some((binding, _)) = socket.bound
+            && let Some((binding, _)) = socket.bound.as_deref().copied()
         {
             socket.local = SockAddr { ip: binding.ip, port: binding.port, scope: None };
             io.demux.join(binding, id);

@@ -10,7 +10,6 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
-use bytes::BytesMut;
 use core::ops::Range;
 use sockeye_packet::{Chunk, Payload};
 
@@ -35,7 +34,7 @@ pub(crate) struct RecvBuffer {
     /// In order, unread. Positions count from the first byte of the stream.
     ready: ChunkQueue,
     /// Small chunks in order behind `ready`, copied.
-    tail: BytesMut,
+    tail: Vec<u8>,
     /// How many bytes at the end of `ready` follow each other in one block, and have not been weighed yet.
     run_len: usize,
     /// Boxed, for most connections have no holes.
@@ -236,8 +235,8 @@ impl RecvBuffer {
             return;
         }
         // Growing by doubling, its capacity is less than twice its length: as good as a block of its own.
-        let bytes = core::mem::take(&mut self.tail).freeze();
-        self.ready.push_back(Chunk::from(bytes));
+        let tail = core::mem::take(&mut self.tail);
+        self.ready.push_back(Chunk::new(tail.into(), 0));
         self.run_len = 0;
     }
 

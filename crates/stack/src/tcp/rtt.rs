@@ -7,10 +7,11 @@ use core::time::Duration;
 
 /// RFC 6298 §5.7: the timeout for data when the SYN's own timer expired.
 const RTO_AFTER_LOST_SYN: Duration = Duration::from_secs(3);
+const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// The smoothed round-trip time of one connection, and the timeout that follows from it.
 ///
-/// Times are nanoseconds: half the size of a `Duration`, and every connection has six of them.
+/// Times are nanoseconds: half the size of a `Duration`, and every connection has four of them.
 #[derive(Clone, Debug)]
 pub(crate) struct RttEstimator {
     /// SRTT, RTTVAR and the least sample; they count once `sampled`.
@@ -19,11 +20,16 @@ pub(crate) struct RttEstimator {
     min_rtt: u64,
     /// The timeout without back-off.
     base: u64,
-    min_rto: u64,
-    max_rto: u64,
+    /// The limits in milliseconds.
+    min_rto: u32,
+    max_rto: u32,
     sampled: bool,
     /// How often `base` is doubled now.
     back_off: u8,
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -38,8 +44,8 @@ impl RttEstimator {
             rttvar: 0,
             min_rtt: u64::MAX,
             base: nanos(initial_rto.min(max_rto)),
-            min_rto: nanos(min_rto),
-            max_rto: nanos(max_rto),
+            min_rto: millis(min_rto),
+            max_rto: millis(max_rto),
             sampled: false,
             back_off: 0,
         }
@@ -49,7 +55,7 @@ impl RttEstimator {
     pub(crate) fn sample(&mut self, rtt: Duration) {
         // A sample beyond the longest timeout says no more than that timeout; an eighth of the range keeps
         // sums finite whatever that timeout is.
-        let rtt = nanos(rtt).min(self.max_rto).min(u64::MAX / 8);
+        let rtt = nanos(rtt).min(self.max_rto()).min(u64::MAX / 8);
         if self.sampled {
             // §2.3: alpha = 1/8, beta = 1/4, RTTVAR first.
             self.rttvar = (self.rttvar * 3 + self.srtt.abs_diff(rtt)) / 4;
@@ -63,19 +69,19 @@ impl RttEstimator {
         self.min_rtt = self.min_rtt.min(rtt);
         // The lower bound takes the place of the clock's granularity G, as in Linux: it is added to SRTT, so
         // that a delayed acknowledgement on a path of any length arrives before the timer (§2.4's purpose).
-        let margin = self.rttvar.saturating_mul(4).max(self.min_rto);
-        self.base = self.srtt.saturating_add(margin).min(self.max_rto);
+        let margin = self.rttvar.saturating_mul(4).max(u64::from(self.min_rto) * NANOS_PER_MILLI);
+        self.base = self.srtt.saturating_add(margin).min(self.max_rto());
         self.back_off = 0;
     }
 
     /// The retransmission timeout now, back-off included.
     pub(crate) fn rto(&self) -> Duration {
-        Duration::from_nanos(self.base.saturating_mul(1 << self.back_off).min(self.max_rto))
+        Duration::from_nanos(self.base.saturating_mul(1 << self.back_off).min(self.max_rto()))
     }
 
     /// Doubles the timeout, up to its limit (RFC 6298 §5.5).
     pub(crate) fn back_off(&mut self) {
-        if nanos(self.rto()) < self.max_rto {
+        if nanos(self.rto()) < self.max_rto() {
             // `base` is at least a nanosecond and the limit 64 bits of them: 31 doublings are beyond any use.
             self.back_off = (self.back_off + 1).min(31);
         }
@@ -89,7 +95,7 @@ impl RttEstimator {
     /// The SYN was retransmitted by timeout: without a sample, data starts at three seconds (RFC 6298 §5.7).
     pub(crate) fn on_syn_timeout(&mut self) {
         if !self.sampled {
-            self.base = self.base.max(nanos(RTO_AFTER_LOST_SYN)).min(self.max_rto);
+            self.base = self.base.max(nanos(RTO_AFTER_LOST_SYN)).min(self.max_rto());
             self.back_off = 0;
         }
     }
@@ -107,6 +113,10 @@ impl RttEstimator {
     /// The least sample of the connection's life, if there was one.
     pub(crate) fn min_rtt(&self) -> Option<Duration> {
         self.sampled.then_some(Duration::from_nanos(self.min_rtt))
+    }
+
+    fn max_rto(&self) -> u64 {
+        u64::from(self.max_rto) * NANOS_PER_MILLI
     }
 }
 

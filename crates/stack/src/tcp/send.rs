@@ -7,7 +7,6 @@
 use super::queue::{ChunkQueue, ENTRY_COST};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use bytes::BytesMut;
 use sockeye_packet::{Chunk, Payload};
 
 /// From this length on a chunk is kept instead of copied.
@@ -23,7 +22,7 @@ const SMALL_PART: usize = 512;
 #[derive(Debug, Default)]
 pub(crate) struct SendBuffer {
     queue: ChunkQueue,
-    tail: BytesMut,
+    tail: Vec<u8>,
 }
 
 impl SendBuffer {
@@ -112,8 +111,8 @@ impl SendBuffer {
             return;
         }
         // Growing by doubling, its capacity is less than twice its length: as good as a block of its own.
-        let bytes = core::mem::take(&mut self.tail).freeze();
-        self.queue.push_back(Chunk::from(bytes));
+        let tail = core::mem::take(&mut self.tail);
+        self.queue.push_back(Chunk::new(tail.into(), 0));
     }
 
     fn copy_out(&self, start: u64, end: u64) -> Chunk {

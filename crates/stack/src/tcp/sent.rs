@@ -8,9 +8,6 @@ use super::seq::SeqNumber;
 use alloc::collections::VecDeque;
 use sockeye_packet::Instant;
 
-/// A queue that drains keeps the memory of this many records, no more.
-const KEPT_RECORDS: usize = 4;
-
 /// One (super-)segment in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
@@ -116,7 +113,8 @@ impl SentQueue {
             acked.sent_at = acked.sent_at.or(Some(record.sent_at));
         }
         acked.sent_at = acked.sent_at.filter(|_| !retransmitted);
-        if self.records.is_empty() && self.records.capacity() > KEPT_RECORDS {
+        if self.records.is_empty() {
+            // An idle connection owns no memory besides itself.
             self.records = VecDeque::new();
         }
         acked

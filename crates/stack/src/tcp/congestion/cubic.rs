@@ -20,8 +20,8 @@ const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 /// CUBIC's state for one connection.
 #[derive(Clone, Debug)]
 pub struct Cubic {
-    mss: usize,
-    initial_segments: u32,
+    mss: u32,
+    initial_segments: u16,
     windows: Windows,
     /// A timeout happened and nothing was acknowledged since.
     timed_out: bool,
@@ -42,8 +42,9 @@ struct Windows {
     w_max: f64,
     /// `cwnd_prior`: the window just before the latest reduction.
     cwnd_prior: f64,
-    /// The congestion avoidance stage, from its first acknowledgement to the next congestion event.
-    epoch: Option<Epoch>,
+    /// The congestion avoidance stage, from its first acknowledgement to the next congestion event;
+    /// boxed, for most connections never leave slow start.
+    epoch: Option<Box<Epoch>>,
 }
 
 /// The curve of one congestion avoidance stage.
@@ -64,8 +65,8 @@ impl Cubic {
     pub fn new(mss: usize, initial_segments: u32) -> Cubic {
         let mss = mss.max(1);
         Cubic {
-            mss,
-            initial_segments,
+            mss: mss as u32,
+            initial_segments: initial_segments.min(u16::MAX.into()) as u16,
             windows: Windows {
                 cwnd: initial_window(mss, initial_segments),
                 fraction: 0.0,
@@ -88,7 +89,7 @@ impl Cubic {
         // A flow that is stopped below its former W_max leaves room for a newer one (fast convergence).
         *w_max = if window < *w_max { window * (1.0 + BETA) / 2.0 } else { window };
         *cwnd_prior = window;
-        *ssthresh = ((in_flight.min(*cwnd) as f64 * BETA) as usize).max(2 * self.mss);
+        *ssthresh = ((in_flight.min(*cwnd) as f64 * BETA) as usize).max(2 * self.mss as usize);
         *fraction = 0.0;
         *epoch = None;
     }
@@ -97,7 +98,8 @@ impl Cubic {
     fn avoid_congestion(&mut self, acked: usize, now: Instant, srtt: Duration) {
         let scale = C * self.mss as f64;
         let window = self.windows.cwnd as f64 + self.windows.fraction;
-        let mut epoch = self.windows.epoch.unwrap_or_else(|| self.windows.start_epoch(now, scale));
+        let epoch = self.windows.epoch.take();
+        let mut epoch = epoch.unwrap_or_else(|| Box::new(self.windows.start_epoch(now, scale)));
         // What a peer acknowledges beyond one window was not sent in this round trip.
         let share = (acked as f64 / window).min(1.0);
 
@@ -117,6 +119,10 @@ impl Cubic {
         self.windows.cwnd = grown as usize;
         self.windows.fraction = grown - self.windows.cwnd as f64;
         self.windows.epoch = Some(epoch);
+    }
+
+    fn initial_window(&self) -> usize {
+        initial_window(self.mss as usize, self.initial_segments.into())
     }
 
     /// RFC 9438 §5.8: time in which the window was not the limit doesn't count.
@@ -184,7 +190,7 @@ impl Controller for Cubic {
             self.reduce(in_flight);
         }
         self.timed_out = true;
-        self.windows.cwnd = self.mss;
+        self.windows.cwnd = self.mss as usize;
         self.windows.fraction = 0.0;
         // RFC 9438 §4.8: the next stage starts with K = 0 from the window it finds.
         self.windows.w_max = 0.0;
@@ -194,7 +200,7 @@ impl Controller for Cubic {
         self.skip_time(idle);
         self.last_ack += idle;
         // RFC 5681 §4.1: the restart window.
-        let restart = initial_window(self.mss, self.initial_segments);
+        let restart = self.initial_window();
         if idle > rto && self.windows.cwnd > restart {
             self.windows.cwnd = restart;
             self.windows.fraction = 0.0;
@@ -213,13 +219,12 @@ impl Controller for Cubic {
     }
 
     fn set_mss(&mut self, mss: usize) {
-        let untouched = self.windows.ssthresh == usize::MAX
-            && self.windows.cwnd == initial_window(self.mss, self.initial_segments);
-        self.mss = mss.max(1);
+        let untouched = self.windows.ssthresh == usize::MAX && self.windows.cwnd == self.initial_window();
+        self.mss = mss.max(1) as u32;
         if untouched {
-            self.windows.cwnd = initial_window(self.mss, self.initial_segments);
+            self.windows.cwnd = self.initial_window();
         }
-        self.windows.cwnd = self.windows.cwnd.max(self.mss);
+        self.windows.cwnd = self.windows.cwnd.max(self.mss as usize);
     }
 
     fn name(&self) -> &'static str {

@@ -211,5 +211,5 @@ fn closing_while_opening() {
 #[test]
 fn an_idle_connection_is_small() {
     let size = core::mem::size_of::<Connection>();
-    assert!(size <= 784, "{size} bytes");
+    assert!(size <= 688, "{size} bytes");
 }
