@@ -58,10 +58,12 @@ fn begin(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey, peer: S
         Ok(()) | Err(Error::InProgress) => {}
         Err(error) => return Reply::Error(error.into()),
     }
-    if let Err(error) = stuff(theirs) {
-        return Reply::Error(errno_of(&error));
-    }
+    let junk = match stuff(theirs) {
+        Ok(junk) => junk,
+        Err(error) => return Reply::Error(errno_of(&error)),
+    };
     if let Some(Record { socket: Socket::Stream(stream), .. }) = core.sockets.get_mut(key) {
+        stream.junk = junk;
         stream.phase = Phase::Connecting;
         stream.owner = Some((call.tid, call.int(0)));
     }
@@ -102,7 +104,7 @@ pub(crate) fn progress(core: &mut Core, key: SocketKey) {
     let Some(record) = core.sockets.get(key) else { return };
     let (host, id, now) = (record.host, record.id, core.now);
     let blocking_waits = !record.waiters.is_empty();
-    let Socket::Stream(Stream { phase: Phase::Connecting, plug, .. }) = &record.socket else { return };
+    let Socket::Stream(Stream { phase: Phase::Connecting, plug, junk, .. }) = &record.socket else { return };
     let readiness = core.world.with(host, |stack| stack.readiness(id));
     if readiness.contains(Readiness::ERROR) {
         // Connecting again tells what became of the attempt, and leaves a socket that can try anew.
@@ -110,7 +112,7 @@ pub(crate) fn progress(core: &mut Core, key: SocketKey) {
         let error = result.err().unwrap_or(Error::ConnectionRefused);
         failed(core, key, error, blocking_waits);
     } else if readiness.intersects(Readiness::WRITABLE | Readiness::READ_CLOSED) {
-        if unstuff(plug).is_err() || carry(core, key, plug).is_err() {
+        if unstuff(plug, *junk).is_err() || carry(core, key, plug).is_err() {
             return bury(core, key, Some(Error::NoBufs));
         }
         set_phase(core, key, Phase::Connected { told: false });
@@ -129,7 +131,7 @@ fn failed(core: &mut Core, key: SocketKey, error: Error, blocking_waits: bool) {
     let waiters = std::mem::take(&mut record.waiters);
     let Socket::Stream(stream) = &mut record.socket else { return };
     stream.phase = Phase::Fresh;
-    let usable = unstuff(&stream.plug).is_ok();
+    let usable = unstuff(&stream.plug, stream.junk).is_ok();
     let mut seen = false;
     for tid in waiters {
         if let Some(call) = core.unpark(tid) {

@@ -53,6 +53,8 @@ pub(crate) struct Stream {
     pub(crate) phase: Phase,
     /// Whether the first unread byte on the supervisor's end has been delivered (or is junk).
     kept: bool,
+    /// Junk bytes that make the program's end unwritable while it connects.
+    junk: usize,
     /// Whether the last unread byte is junk, put there when the program shut down sending.
     tail: bool,
     /// A thread and its descriptor of this socket, when it was connected: a way to the program's end.
@@ -101,6 +103,7 @@ impl Stream {
             plug,
             phase,
             kept: true,
+            junk: 0,
             tail: false,
             burst: 0,
             owner,
@@ -160,30 +163,34 @@ pub(crate) fn new_plug(nonblocking: bool) -> io::Result<Plug> {
 }
 
 /// Makes a program's end unwritable: junk beyond a quarter of its send buffer, as `unix_writable` counts.
-fn stuff(theirs: impl AsFd) -> io::Result<()> {
+/// Answers how many bytes that took.
+fn stuff(theirs: impl AsFd) -> io::Result<usize> {
     let buffer = rustix::net::sockopt::socket_send_buffer_size(theirs.as_fd())?;
     let junk = vec![0_u8; (buffer / 4 + 16 * 1024).clamp(4096, 1 << 20)];
+    let mut stuffed = 0;
     // The last byte stands alone, so that it pins no large block when it stays as the sentinel.
     for bytes in [&junk[..], &junk[..1]] {
         match send(theirs.as_fd(), bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-            Ok(_) | Err(rustix::io::Errno::AGAIN) => {}
+            Ok(sent) => stuffed += sent,
+            Err(rustix::io::Errno::AGAIN) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(stuffed)
 }
 
-/// Takes back the junk and leaves one byte, the sentinel. The program's end is writable again.
-fn unstuff(ours: &OwnedFd) -> io::Result<()> {
+/// Takes back the sentinel and `junk`, up to its last byte, the new sentinel. The program's end is writable
+/// again from the first bytes on: what the program writes meanwhile stands behind the junk and stays.
+fn unstuff(ours: &OwnedFd, mut junk: usize) -> io::Result<()> {
     let mut trash = [0_u8; 16 * 1024];
-    loop {
-        let queued = rustix::io::ioctl_fionread(ours)? as usize;
-        if queued <= 1 {
-            return Ok(());
+    while junk > 0 {
+        let take = junk.min(trash.len());
+        match rustix::io::read(ours, &mut trash[..take])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => junk -= read,
         }
-        let take = (queued - 1).min(trash.len());
-        rustix::io::read(ours, &mut trash[..take])?;
     }
+    Ok(())
 }
 
 /// The events of a plug that carries bytes.
@@ -264,4 +271,20 @@ fn carry(core: &Core, key: SocketKey, plug: &OwnedFd) -> Result<(), Errno> {
 /// The errno of a failed system call of ours, for the program whose call needed it.
 pub(crate) fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_writes_while_the_junk_is_taken_back_stays() {
+        let plug = new_plug(true).unwrap();
+        let junk = stuff(&plug.theirs).unwrap();
+        send(&plug.theirs, b"early", SendFlags::DONTWAIT).unwrap();
+        unstuff(&plug.ours, junk).unwrap();
+        let mut left = [0; 64];
+        let read = rustix::io::read(&plug.ours, &mut left[..]).unwrap();
+        assert_eq!(&left[..read], b"\0early", "the sentinel and the program's bytes");
+    }
 }
