@@ -161,8 +161,8 @@ impl Stack {
     /// The whole batch is processed before anything is answered (RFC 9293 §3.10.7.4, MUST-58, MUST-59):
     /// acknowledgments wait for [`poll_transmit`](Stack::poll_transmit).
     pub fn handle_packets(&mut self, now: Instant, nic: NicId, batch: &mut Batch) {
-        for packet in batch.drain() {
-            self.input(now, nic, packet);
+        while !batch.is_empty() {
+            self.input(now, nic, batch);
         }
         self.run_loopback(now);
     }
@@ -242,8 +242,8 @@ impl Stack {
             if batch.is_empty() {
                 break;
             }
-            for packet in batch.drain() {
-                self.input(now, NicId::LOOPBACK, packet);
+            while !batch.is_empty() {
+                self.input(now, NicId::LOOPBACK, &mut batch);
             }
         }
         self.io.loopback = batch;

@@ -5,6 +5,7 @@ mod datagrams;
 mod hostile;
 mod passive;
 mod streams;
+mod trains;
 
 use crate::{
     Config, Domain, Error, NicConfig, Owner, Readiness, RecvFlags, SendFlags, SockAddr, SocketId, SocketType,

@@ -5,7 +5,7 @@ use crate::address::{ip_bytes, is_unspecified, is_v4};
 use crate::io::Io;
 use crate::ip::address::{Cast, is_loopback, is_multicast};
 use crate::ip::icmp::Complaint;
-use sockeye_packet::{Checksum, Instant, NicId, Packet};
+use sockeye_packet::{Batch, Checksum, Instant, NicId, Packet};
 use sockeye_wire::{Extensions, Fragment, IpLayout, Ipv6Header, Protocol, verify_checksums};
 
 /// What the internet layer found out about a packet for this host.
@@ -25,31 +25,34 @@ pub(crate) struct Ingress {
 }
 
 impl Stack {
-    /// Takes in one packet that starts with an IP header.
-    pub(crate) fn input(&mut self, now: Instant, nic: NicId, mut packet: Packet) {
+    /// Takes in the first packet of a batch, which starts with an IP header, and those that continue it.
+    pub(crate) fn input(&mut self, now: Instant, nic: NicId, batch: &mut Batch) {
+        let Some(mut packet) = batch.pop() else { return };
         self.io.counters.received += 1;
         packet.meta.nic = nic;
         packet.meta.received_at = now;
         let Some(ingress) = self.io.check(now, nic, &mut packet) else { return };
-        let Some(fragment) = ingress.fragment else { return self.dispatch(now, &ingress, packet) };
+        let Some(fragment) = ingress.fragment else {
+            return self.dispatch(now, &ingress, &mut packet, batch);
+        };
         if let Some(mut whole) = self.io.reassemble(now, &ingress, fragment, packet)
             && let Some(ingress) = self.io.check(now, nic, &mut whole)
             && ingress.fragment.is_none()
         {
-            self.dispatch(now, &ingress, whole);
+            self.dispatch(now, &ingress, &mut whole, batch);
         }
     }
 
-    fn dispatch(&mut self, now: Instant, ingress: &Ingress, packet: Packet) {
+    fn dispatch(&mut self, now: Instant, ingress: &Ingress, packet: &mut Packet, batch: &mut Batch) {
         match ingress.protocol {
-            Protocol::TCP => self.tcp_input(now, ingress, packet),
-            Protocol::UDP => self.udp_input(now, ingress, packet),
-            Protocol::ICMP if ingress.v4 => self.icmp_input(now, ingress, packet),
-            Protocol::ICMPV6 if !ingress.v4 => self.icmp_input(now, ingress, packet),
+            Protocol::TCP => self.tcp_input(now, ingress, packet, batch),
+            Protocol::UDP => self.udp_input(now, ingress, core::mem::take(packet)),
+            Protocol::ICMP if ingress.v4 => self.icmp_input(now, ingress, core::mem::take(packet)),
+            Protocol::ICMPV6 if !ingress.v4 => self.icmp_input(now, ingress, core::mem::take(packet)),
             Protocol::NO_NEXT_HEADER if !ingress.v4 => {}
             _ => {
                 self.io.counters.no_socket += 1;
-                self.io.complain(now, ingress, &packet, Complaint::Protocol);
+                self.io.complain(now, ingress, packet, Complaint::Protocol);
             }
         }
     }

@@ -8,3 +8,4 @@ pub(crate) mod output;
 pub(crate) mod pmtu;
 pub(crate) mod reassembly;
 pub(crate) mod route;
+pub(crate) mod train;

@@ -23,7 +23,8 @@ use alloc::sync::Arc;
 use sockeye_packet::{Batch, Instant, NicId};
 use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, TcpHeader};
 
-/// Most segments that a connection sends before it is the next one's turn.
+/// Most segments (super-segments, where the interface takes them) that a connection sends before it is
+/// the next one's turn.
 const QUANTUM: usize = 8;
 
 /// A connection and what the stack knows of it.
@@ -266,7 +267,15 @@ impl Stack {
         for _ in 0..QUANTUM {
             let Stack { connections, io, .. } = self;
             let Some(tcb) = connections.get_mut(key) else { return false };
-            let Some(segment) = tcb.connection.poll_transmit(now, &mut resources!(io, tcb)) else {
+            let alone = io.nic(nic).dirty.is_empty();
+            let mut resources = resources!(io, tcb);
+            let mss = usize::from(tcb.connection.max_segment());
+            let cut = resources.max_segment <= mss;
+            if cut {
+                let room = Batch::CAPACITY - batch.len();
+                resources.max_segment = if alone { room } else { room.min(QUANTUM) } * mss;
+            }
+            let Some(segment) = tcb.connection.poll_transmit(now, &mut resources) else {
                 tcb.dirty = false;
                 more = false;
                 break;
@@ -283,6 +292,10 @@ impl Stack {
                 dont_fragment: true,
                 flow_label: tcb.flow_label,
             };
+            if cut && gso_size > 0 {
+                io.push_train(nic, &ip, &header, &payload, gso_size.into(), batch);
+                break;
+            }
             batch.push(io.tcp_packet(nic, &ip, &header, payload, gso_size));
             if batch.is_full() {
                 break;

@@ -11,6 +11,7 @@ use crate::event::Readiness;
 use crate::io::{Io, Token};
 use crate::ip::address::Cast;
 use crate::ip::input::Ingress;
+use crate::ip::train::couple;
 use crate::slab::Key;
 use crate::socket::options::TcpSettings;
 use crate::socket::tcb::Sizes;
@@ -21,7 +22,7 @@ use crate::tcp::time_wait::{Verdict, judge};
 use crate::tcp::{Segment, SeqNumber, cookie, reset_for};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use sockeye_packet::{Instant, Packet};
+use sockeye_packet::{Batch, Instant, Packet};
 use sockeye_wire::TcpHeader;
 
 /// What a listening socket has beside what every socket has.
@@ -64,7 +65,13 @@ impl Io {
 
 impl Stack {
     /// Takes in a TCP segment whose checksum is right.
-    pub(crate) fn tcp_input(&mut self, now: Instant, ingress: &Ingress, packet: Packet) {
+    pub(crate) fn tcp_input(
+        &mut self,
+        now: Instant,
+        ingress: &Ingress,
+        packet: &mut Packet,
+        batch: &mut Batch,
+    ) {
         let Ok((header, _)) = TcpHeader::parse(&packet.head[ingress.transport..]) else {
             self.io.counters.bad_header += 1;
             return;
@@ -80,10 +87,17 @@ impl Stack {
             scope: tuple_scope(&ingress.dst, &ingress.src, ingress.nic),
             proto: Proto::Tcp,
         };
-        let Packet { payload, meta, .. } = packet;
-        let segment = Segment { header, payload, ecn: ingress.tos_ecn & 3, gso_size: meta.gso_size };
+        let Packet { head, payload, meta } = packet;
+        let payload = core::mem::take(payload);
+        let mut segment = Segment { header, payload, ecn: ingress.tos_ecn & 3, gso_size: meta.gso_size };
         match self.io.demux.find(&tuple) {
-            Some(Target::Connection(key)) => self.connection_segment(now, ingress, key, tuple, segment),
+            Some(Target::Connection(key)) => {
+                let connection = self.connections.get(key).map(|tcb| &tcb.connection);
+                if connection.is_some_and(|connection| connection.is_in_sequence(segment.seq())) {
+                    self.io.counters.received += couple(&mut segment, head, ingress.transport, batch);
+                }
+                self.connection_segment(now, ingress, key, tuple, segment);
+            }
             Some(Target::HalfOpen(key)) => self.half_open_segment(now, ingress, key, segment),
             Some(Target::TimeWait(key)) => self.time_wait_segment(now, ingress, key, segment),
             _ => self.listener_segment(now, ingress, tuple, segment, None),

@@ -86,7 +86,7 @@ impl Connection {
         self.sent.on_retransmit(record.start, now);
         self.recovery.next = record.end;
         self.recovery.retransmit_now = false;
-        self.total_retransmits += 1;
+        self.total_retransmits += record.end.since(record.start).div_ceil(mss);
         Some(self.transmit(now, record.start, record.end))
     }
 
