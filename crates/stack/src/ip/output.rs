@@ -77,6 +77,7 @@ impl IpParams {
 
 impl Io {
     /// A packet for `nic`. `emit` writes the transport header, with its checksum zero.
+    #[inline]
     fn packet(
         &mut self,
         nic: NicId,
@@ -86,10 +87,8 @@ impl Io {
         emit: impl FnOnce(&mut [u8]),
     ) -> Packet {
         let header_len = ip.header_len();
-        let mut head = Head::zeroed(header_len + transport_len);
         let id = if ip.dont_fragment { 0 } else { self.rng.next_u32() as u16 };
-        ip.emit(&mut head, transport_len + payload.len(), id);
-        emit(&mut head[header_len..]);
+        let behind = transport_len + payload.len();
         let meta = Meta {
             nic,
             checksum: Checksum::Unfilled,
@@ -98,16 +97,18 @@ impl Io {
             flow_label: ip.flow_label,
             ..Meta::default()
         };
-        Packet { head, payload, meta }
+        let mut packet = Packet { head: Head::zeroed(header_len + transport_len), payload, meta };
+        ip.emit(&mut packet.head, behind, id);
+        emit(&mut packet.head[header_len..]);
+        packet
     }
 
     /// Fills the checksums of a packet if its link wants them.
-    fn finish(&self, nic: NicId, mut packet: Packet) -> Packet {
+    fn finish(&self, nic: NicId, packet: &mut Packet) {
         // A super-segment's checksums are filled where it is cut.
         if self.nic(nic).config.checksums && packet.meta.gso_size == 0 {
-            fill(&mut packet);
+            fill(packet);
         }
-        packet
     }
 
     /// A TCP segment. `gso_size` is that of a super-segment, or 0.
@@ -123,7 +124,8 @@ impl Io {
             header.emit(out);
         });
         packet.meta.gso_size = gso_size;
-        self.finish(nic, packet)
+        self.finish(nic, &mut packet);
+        packet
     }
 
     /// A UDP datagram, whole: it may be longer than the MTU.
@@ -135,10 +137,11 @@ impl Io {
         payload: Payload,
     ) -> Packet {
         let len = (UdpHeader::LEN + payload.len()) as u16;
-        let packet = self.packet(nic, ip, UdpHeader::LEN, payload, |out| {
+        let mut packet = self.packet(nic, ip, UdpHeader::LEN, payload, |out| {
             UdpHeader { src_port: ports.0, dst_port: ports.1, len }.emit(out);
         });
-        self.finish(nic, packet)
+        self.finish(nic, &mut packet);
+        packet
     }
 
     /// An ICMP message with an eight-byte header.
@@ -149,8 +152,9 @@ impl Io {
         header: [u8; 8],
         payload: Payload,
     ) -> Packet {
-        let packet = self.packet(nic, ip, header.len(), payload, |out| out.copy_from_slice(&header));
-        self.finish(nic, packet)
+        let mut packet = self.packet(nic, ip, header.len(), payload, |out| out.copy_from_slice(&header));
+        self.finish(nic, &mut packet);
+        packet
     }
 }
 

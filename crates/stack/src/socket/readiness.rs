@@ -2,7 +2,21 @@
 
 use crate::Stack;
 use crate::event::{Event, Readiness};
-use crate::socket::{Kind, SocketId};
+use crate::io::Io;
+use crate::socket::{Kind, Socket, SocketId};
+
+impl Socket {
+    /// The socket, which has this id, is `ready` now. It gets in the ready list when it gained something,
+    /// or is ready for what `edge` says has just come (again).
+    pub(crate) fn announce(&mut self, id: SocketId, ready: Readiness, edge: Readiness, io: &mut Io) {
+        let news = !ready.difference(self.announced).is_empty() || ready.intersects(edge);
+        self.announced = ready;
+        if news && !self.listed && self.parent.is_none() {
+            self.listed = true;
+            io.ready.push_back(id);
+        }
+    }
+}
 
 impl Stack {
     /// What poll(2) would report now.
@@ -20,17 +34,11 @@ impl Stack {
         }
     }
 
-    /// Looks at a socket again. It gets in the ready list when it gained something, or is ready for what
-    /// `edge` says has just come (again).
+    /// Looks at a socket again.
     pub(crate) fn touch(&mut self, id: SocketId, edge: Readiness) {
         let ready = self.readiness_of(id);
         let Some(socket) = self.sockets.get_mut(id.0) else { return };
-        let news = !ready.difference(socket.announced).is_empty() || ready.intersects(edge);
-        socket.announced = ready;
-        if news && !socket.listed && socket.parent.is_none() {
-            socket.listed = true;
-            self.io.ready.push_back(id);
-        }
+        socket.announce(id, ready, edge, &mut self.io);
     }
 
     /// The next socket of the ready list that is still there.

@@ -95,6 +95,19 @@ impl Tcb {
         self.hold.take().map(|hold| (self.binding(), hold))
     }
 
+    /// Sets its timer to what it waits for.
+    fn rearm(&mut self, key: Key, io: &mut Io) {
+        match (self.connection.poll_timeout(), self.timer) {
+            (Some((at, _)), Some(timer)) => io.wheel.reset(timer, at),
+            (Some((at, _)), None) => self.timer = Some(io.wheel.set(at, Token::Connection(key))),
+            (None, Some(timer)) => {
+                io.wheel.cancel(timer);
+                self.timer = None;
+            }
+            (None, None) => {}
+        }
+    }
+
     /// The options that the IP header follows have changed.
     pub(crate) fn follow(&mut self, ip: &IpSettings) {
         self.ttl = ip.ttl;
@@ -196,34 +209,21 @@ impl Stack {
 
     /// What follows every call of a connection: its turn to send, its timer, its socket, its end.
     pub(crate) fn after(&mut self, key: Key, edge: Readiness) {
-        let Stack { connections, io, .. } = self;
+        let Stack { sockets, connections, io } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
-        let socket = tcb.socket;
         if tcb.connection.state() == State::Closed {
+            let socket = tcb.socket;
             return self.ended(key, socket);
         }
         if !tcb.dirty {
             tcb.dirty = true;
             io.mark_dirty(tcb.nic, Dirty::Connection(key));
         }
-        self.rearm(key);
-        if let Some(id) = socket {
-            self.touch(id, edge);
-        }
-    }
-
-    /// Sets the timer of a connection to what it waits for.
-    fn rearm(&mut self, key: Key) {
-        let Stack { connections, io, .. } = self;
-        let Some(tcb) = connections.get_mut(key) else { return };
-        match (tcb.connection.poll_timeout(), tcb.timer) {
-            (Some((at, _)), Some(timer)) => io.wheel.reset(timer, at),
-            (Some((at, _)), None) => tcb.timer = Some(io.wheel.set(at, Token::Connection(key))),
-            (None, Some(timer)) => {
-                io.wheel.cancel(timer);
-                tcb.timer = None;
-            }
-            (None, None) => {}
+        tcb.rearm(key, io);
+        if let Some(id) = tcb.socket
+            && let Some(socket) = sockets.get_mut(id.0)
+        {
+            socket.announce(id, tcb.connection.readiness(&tcb.settings), edge, io);
         }
     }
 
@@ -301,7 +301,9 @@ impl Stack {
                 break;
             }
         }
-        self.rearm(key);
+        if let Some(tcb) = self.connections.get_mut(key) {
+            tcb.rearm(key, &mut self.io);
+        }
         if !more {
             self.retire(now, key);
         }

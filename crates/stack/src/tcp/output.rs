@@ -32,13 +32,21 @@ impl Connection {
         if let Some(duplicate) = self.acks.next_duplicate() {
             return Some(self.duplicate_ack(now, duplicate));
         }
-        let segment = self
-            .next_retransmission(now, resources)
-            .or_else(|| self.next_window_probe(now))
-            .or_else(|| self.next_keep_probe(now))
-            .or_else(|| self.next_new(now, resources));
-        if segment.is_some() {
-            return segment;
+        // Segments are large: each is returned as it was made, for moving what was just written stalls.
+        if self.sent.lost() > 0
+            && let Some(segment) = self.next_retransmission(now, resources)
+        {
+            return Some(segment);
+        }
+        if (self.flags.window_probe_owed || self.flags.keep_probe_owed)
+            && let Some(segment) = self.next_window_probe(now).or_else(|| self.next_keep_probe(now))
+        {
+            return Some(segment);
+        }
+        if self.is_waiting()
+            && let Some(segment) = self.next_new(now, resources)
+        {
+            return Some(segment);
         }
         if self.acks.now {
             return Some(self.pure_ack(now, self.snd_nxt));
@@ -68,7 +76,7 @@ impl Connection {
     /// What is lost goes out again, as far as `cwnd` allows; the peer's window was open for it before
     /// (SHLD-16, MAY-7).
     fn next_retransmission(&mut self, now: Instant, resources: &Resources<'_>) -> Option<Segment> {
-        if self.sent.lost() == 0 || self.snd_wnd == 0 {
+        if self.snd_wnd == 0 {
             return None;
         }
         let mss = u32::from(self.snd_mss);
@@ -115,7 +123,7 @@ impl Connection {
     /// New data within both windows, and the FIN behind the last of it.
     fn next_new(&mut self, now: Instant, resources: &Resources<'_>) -> Option<Segment> {
         // While what is lost waits for `cwnd`, so does new data.
-        if !self.is_waiting() || self.sent.lost() > 0 {
+        if self.sent.lost() > 0 {
             return None;
         }
         // SHLD-15: nothing new when the usable window is zero or negative.

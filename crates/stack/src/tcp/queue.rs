@@ -207,6 +207,12 @@ impl ChunkQueue {
         }
     }
 
+    /// The bytes from `start` to `end`, both positions, if the first chunk holds them all.
+    pub(crate) fn part_of_first(&self, start: u64, end: u64) -> Option<Chunk> {
+        let first = self.first.as_ref().filter(|first| first.start <= start && end <= first.end())?;
+        Some(first.chunk.slice((start - first.start) as usize..(end - first.start) as usize))
+    }
+
     /// The parts of the chunks that hold the bytes from `start` to `end`, both positions, in order.
     pub(crate) fn range(&self, start: u64, end: u64) -> impl Iterator<Item = Chunk> {
         let in_first = self.first.iter().filter(move |entry| entry.end() > start);

@@ -70,6 +70,9 @@ impl SendBuffer {
         }
         let base = self.queue.start();
         let (start, end) = (base + offset as u64, base + end as u64);
+        if let Some(part) = self.queue.part_of_first(start, end) {
+            return part.into();
+        }
         let mut payload = Payload::EMPTY;
         for (parts, part) in self.queue.range(start, end).enumerate() {
             if parts == MAX_PARTS && payload.len() < MAX_PARTS * SMALL_PART {
