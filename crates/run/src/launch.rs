@@ -101,8 +101,8 @@ impl fmt::Display for LaunchError {
             }
             LaunchError::BadArgument => f.write_str("no program is named, or an argument holds a NUL byte"),
             LaunchError::NoUserNotification => f.write_str(
-                "this kernel can't hand a program's socket calls to a supervisor; Linux 5.9 or later with \
-                 CONFIG_SECCOMP_FILTER is needed",
+                "this kernel has no seccomp user notification, by which a program's socket calls are answered; \
+                 use Linux 5.9 or later with CONFIG_SECCOMP_FILTER",
             ),
             LaunchError::Nested => f.write_str(
                 "this process runs inside `sockeye run` already, and one supervisor can't hold another; start it outside",

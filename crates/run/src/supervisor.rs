@@ -182,11 +182,11 @@ impl Supervisor {
         }
     }
 
-    /// Whether a socket of a program listens on this TCP port of this host.
+    /// Whether a program's socket serves this port of this host: it listens (TCP) or is bound (UDP).
     pub fn is_listening(&self, host: HostId, port: u16) -> bool {
         self.core.sockets.records().any(|record| {
             record.host == host
-                && matches!(record.socket, Socket::Listener(_))
+                && matches!(record.socket, Socket::Listener(_) | Socket::Datagram(_))
                 && self
                     .core
                     .world
