@@ -12,7 +12,6 @@ use crate::error::CliError;
 const EXAMPLES: &str = "\
 Examples:
   sockeye run -- ping-pong.sh                          a program on a network of its own
-  sockeye run --link \"delay 40ms loss 1%\" -- ./test    … whose link is slow and lossy
   sockeye run --pcap out.pcapng -- ./server-test       … recorded for Wireshark
   sockeye lab examples/web.toml                        several hosts and their programs";
 

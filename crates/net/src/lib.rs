@@ -50,3 +50,8 @@ pub use sockeye_link::netem::NetemConfig;
 pub use sockeye_packet as packet;
 pub use sockeye_packet::Instant;
 pub use sockeye_stack as stack;
+
+/// The README's example is a test too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
