@@ -34,9 +34,9 @@ struct Args {
     /// Write the table as Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// The `sockeye` command that the rows about `run` measure
-    #[arg(long, value_name = "FILE", default_value = "target/release/sockeye")]
-    sockeye: PathBuf,
+    /// The `sockeye` command that the rows about `run` measure [default: the one built beside this program]
+    #[arg(long, value_name = "FILE")]
+    sockeye: Option<PathBuf>,
     /// What `cargo bench` passes
     #[arg(long, hide = true)]
     bench: bool,
@@ -56,7 +56,8 @@ pub fn main() -> ExitCode {
 
 fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let mut results = Vec::new();
-    for mut row in rows::all(&args.sockeye) {
+    let sockeye = args.sockeye.clone().unwrap_or_else(built_command);
+    for mut row in rows::all(&sockeye) {
         if args.only.as_ref().is_some_and(|only| !row.name.contains(only.as_str())) {
             continue;
         }
@@ -72,7 +73,14 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         std::fs::write(file, report::json(&results)?)?;
     }
     if let Some(file) = &args.markdown {
-        std::fs::write(file, report::markdown(&results))?;
+        std::fs::write(file, report::markdown(&results, args.runs))?;
     }
     Ok(())
+}
+
+/// The command in the folder of this program, or in the one above (cargo puts benchmarks in `deps`).
+fn built_command() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let mut places = program.ancestors().skip(1).take(2).map(|folder| folder.join("sockeye"));
+    places.find(|place| place.is_file()).unwrap_or_else(|| PathBuf::from("target/release/sockeye"))
 }

@@ -22,24 +22,47 @@ pub(crate) fn json(rows: &[Measured]) -> serde_json::Result<String> {
     rows.iter().map(|row| serde_json::to_string(row).map(|line| line + "\n")).collect()
 }
 
-/// The table in Markdown.
-pub(crate) fn markdown(rows: &[Measured]) -> String {
-    let mut text = String::from(
-        "| row | peer | ratio | goal | ours (median) | peer (median) |\n|---|---|---|---|---|---|\n",
+/// The table in Markdown, with what it was measured on: the text of BENCHMARKS.md.
+pub(crate) fn markdown(rows: &[Measured], runs: u32) -> String {
+    let mut text = format!(
+        "# Benchmarks\n\n\
+         Ratios to a peer in the same run: over 1 is ahead. Both sides are measured in turns, {runs} times each, and \
+         the\nmedians compared. Absolute figures of a shared machine say little. To measure again:\n\n\
+         ```sh\ncargo build --release && cargo bench -p sockeye-bench -- --runs {runs} --markdown BENCHMARKS.md\n```\n\n\
+         Measured at commit {} on {}.\n\n\
+         | row | peer | ratio | goal | ours (median) | peer (median) |\n|---|---|---|---|---|---|\n",
+        output_of("git", &["rev-parse", "--short", "HEAD"]),
+        machine(),
     );
     for row in rows {
-        let _ = writeln!(
-            text,
-            "| {} | {} | {:.2} | {:.2} | {} | {} |",
-            row.row,
-            row.peer,
-            row.ratio(),
-            row.goal,
-            figure(median(&row.ours), row.unit),
-            figure(median(&row.theirs), row.unit),
-        );
+        let (ours, theirs) = (figure(median(&row.ours), row.unit), figure(median(&row.theirs), row.unit));
+        let (ratio, goal) = (row.ratio(), row.goal);
+        let _ = writeln!(text, "| {} | {} | {ratio:.2} | {goal:.2} | {ours} | {theirs} |", row.row, row.peer);
     }
+    text.push_str(
+        "\nThe bulk and round-trip rows are two stacks in one thread, each end copying its data as an application does. The\n\
+         rows about `run` are the same script under `sockeye run` (one host, its loopback) and on the kernel's loopback.\n",
+    );
     text
+}
+
+/// Processor, cores and kernel.
+fn machine() -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model =
+        cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "{cores} cores of {}, Linux {}",
+        model.unwrap_or("an unknown processor"),
+        output_of("uname", &["-r"])
+    )
+}
+
+fn output_of(program: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(arguments).output();
+    output
+        .map_or_else(|_| "?".to_string(), |output| String::from_utf8_lossy(&output.stdout).trim().to_string())
 }
 
 fn figure(value: f64, unit: &str) -> String {
