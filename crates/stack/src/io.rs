@@ -11,11 +11,13 @@ use crate::ip::reassembly::Reassembly;
 use crate::ip::route::{NicConfig, Routes};
 use crate::slab::{Key, Slab};
 use crate::socket::options::TcpSettings;
+use crate::tap::Tap;
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::isn::Secrets;
 use crate::tcp::time_wait::TimeWait;
 use crate::wheel::Wheel;
 use crate::{Config, SocketId};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -89,6 +91,8 @@ pub struct Counters {
     pub cookies_sent: u64,
     /// Acknowledgments that looked like a SYN cookie's and weren't.
     pub cookies_bad: u64,
+    /// Loopback packets that a capture missed because nobody fetched those before them.
+    pub tap_overflow: u64,
 }
 
 /// All of a host but its sockets.
@@ -115,6 +119,8 @@ pub(crate) struct Io {
     pub(crate) orphans: usize,
     /// The batch in which packets to the host itself move.
     pub(crate) loopback: Batch,
+    /// Copies of them, when somebody wants to see them.
+    pub(crate) tap: Option<Box<Tap>>,
     pub(crate) counters: Counters,
 }
 
@@ -141,6 +147,7 @@ impl Io {
             icmp_limit,
             orphans: 0,
             loopback: Batch::default(),
+            tap: None,
             counters: Counters::default(),
             config,
         };

@@ -25,6 +25,7 @@ mod io;
 mod ip;
 mod slab;
 mod socket;
+mod tap;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub use socket::{Datagram, Domain, Message, Owner, RecvFlags, SendFlags, Shutdow
 pub use tcp::{State as TcpState, TcpInfo, congestion};
 
 use address::ip_bytes;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use io::{Dirty, Io, Token};
@@ -49,7 +51,7 @@ use ip::address::{Address, full_prefix};
 use slab::Slab;
 use socket::Socket;
 use socket::tcb::Tcb;
-use sockeye_packet::{Batch, Instant, NicId};
+use sockeye_packet::{Batch, Instant, NicId, Packet};
 
 /// Most batches that a host takes from itself in one call; what is left is for `handle_timeout`.
 const LOOPBACK_ROUNDS: usize = 64;
@@ -209,6 +211,22 @@ impl Stack {
         self.io.counters.sent += (batch.len() - before) as u64;
     }
 
+    /// Starts or ends copying the packets that the host sends to itself, for a capture: no link sees them.
+    /// They wait in [`poll_tap`](Stack::poll_tap), 32 MiB at most; what has no room is dropped from the copy,
+    /// not from the traffic, and [counted](Counters::tap_overflow). Ending forgets what waits.
+    pub fn set_loopback_tap(&mut self, on: bool) {
+        if !on {
+            self.io.tap = None;
+        } else if self.io.tap.is_none() {
+            self.io.tap = Some(Box::default());
+        }
+    }
+
+    /// The next copy of a loopback packet, with the time it passed in [`received_at`](sockeye_packet::Meta).
+    pub fn poll_tap(&mut self) -> Option<Packet> {
+        self.io.tap.as_mut()?.poll()
+    }
+
     /// Whether [`poll_transmit`](Stack::poll_transmit) may have something for `nic`.
     pub fn wants_transmit(&self, nic: NicId) -> bool {
         let queues = self.io.nics.get(usize::from(nic.0));
@@ -241,6 +259,9 @@ impl Stack {
             self.poll_transmit(now, NicId::LOOPBACK, &mut batch);
             if batch.is_empty() {
                 break;
+            }
+            if let Some(tap) = &mut self.io.tap {
+                self.io.counters.tap_overflow += tap.record(now, &batch);
             }
             while !batch.is_empty() {
                 self.input(now, NicId::LOOPBACK, &mut batch);

@@ -5,6 +5,7 @@ mod datagrams;
 mod hostile;
 mod passive;
 mod streams;
+mod tap;
 mod trains;
 
 use crate::{
