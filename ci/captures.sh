@@ -33,10 +33,20 @@ cmp "$work/data" "$work/copy4"; cmp "$work/data" "$work/copy6"; ok
   python3 -u -m http.server 8000 --directory $work >/dev/null 2>&1 & sleep 1
   curl -sS -o $work/copy http://127.0.0.1:8000/data; kill \$!" || fail "run --pcap"
 cmp "$work/data" "$work/copy"; ok
+"$sockeye" run --pcap "$work/killed.pcapng" -- python3 -c "
+import socket
+listener = socket.create_server(('127.0.0.1', 0))
+while True:
+    client = socket.create_connection(listener.getsockname())
+    server, _ = listener.accept()
+    client.sendall(b'x' * 1000); client.close(); server.recv(1000); server.close()" &
+sleep 1.5; kill -KILL $!; wait $! 2>>"$work/log" || true
+status=0; "$sockeye" run --pcap /dev/full -- sh -c "exit 7" 2>"$work/full" || status=$?
+[ $status = 7 ] && grep -q "/dev/full is not complete" "$work/full" || fail "a full disk: $status $(cat "$work/full")"; ok
 
 checked="-o tcp.check_checksum:TRUE -o ip.check_checksum:TRUE -o udp.check_checksum:TRUE"
 count() { tshark -r "$1" $checked -Y "$2" 2>>"$work/tshark" | wc -l; }
-for capture in "$work/lab.pcapng" "$work/run.pcapng"; do
+for capture in "$work/lab.pcapng" "$work/run.pcapng" "$work/killed.pcapng"; do
   for bad in _ws.malformed tcp.checksum.status==0 ip.checksum.status==0 udp.checksum.status==0; do
     [ "$(count "$capture" "$bad")" = 0 ] || fail "$capture: packets with $bad"; ok
   done
@@ -44,4 +54,15 @@ done
 for shown in 'tcp.flags.syn==1 && tcp.flags.ack==0' 'tcp.flags.syn==1 && tcp.flags.ack==1' tcp.options.sack_le 'tcp.flags.fin==1' ipv6 udp icmp; do
   [ "$(count "$work/lab.pcapng" "$shown")" -gt 0 ] || fail "no packet with $shown"; ok
 done
+# A host's packets to itself: what came for one request, byte for byte, from handshake to close.
+[ "$(count "$work/run.pcapng" 'frame.interface_name != "me:lo"')" = 0 ] || fail "packets that left the only host"; ok
+for shown in 'tcp.flags.syn==1 && tcp.flags.ack==0' 'tcp.flags.syn==1 && tcp.flags.ack==1' \
+  'tcp.flags.fin==1 && tcp.dstport==8000' 'tcp.flags.fin==1 && tcp.srcport==8000' 'http.request.uri == "/data"'; do
+  [ "$(count "$work/run.pcapng" "$shown")" = 1 ] || fail "run: not one packet with $shown"; ok
+done
+carried=$(tshark -r "$work/run.pcapng" -Y "tcp.srcport==8000" -T fields -e tcp.len | awk '{ sum += $1 } END { print sum }')
+[ "$carried" -gt 2000000 ] || fail "the answer has 2,000,000 bytes, captured were $carried"; ok
+# Killed after a second and a half, it had written all but the last tenth of a second.
+span=$(tshark -r "$work/killed.pcapng" -T fields -e frame.time_relative 2>>"$work/tshark" | tail -1)
+awk -v span="$span" 'BEGIN { exit !(span > 0.5) }' || fail "killed: the capture has $span s"; ok
 finish

@@ -48,7 +48,7 @@ pub(crate) struct RunArgs {
     /// Conditions of the link, as "delay 40ms 5ms loss 1% rate 20mbit"
     #[arg(long, value_name = "CONDITIONS", long_help = LINK_HELP)]
     pub(crate) link: Option<NetemConfig>,
-    /// Record the host's packets in a pcapng file
+    /// Record the host's packets, also those to itself, in a pcapng file
     #[arg(long, value_name = "FILE")]
     pub(crate) pcap: Option<PathBuf>,
     /// Seed of every random choice (loss, jitter, ports) [default: fresh]

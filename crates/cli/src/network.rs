@@ -1,6 +1,6 @@
 //! From command line and lab file to a private network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use indexmap::IndexMap;
@@ -51,6 +51,14 @@ pub(crate) fn for_lab(file: &LabFile) -> Result<(Network, IndexMap<String, HostI
     let hosts = file.host.keys().map(|name| network.host(name).map(|host| (name.clone(), host.id())));
     let hosts = hosts.collect::<Result<_, Error>>().map_err(|error| CliError::failed(error.to_string()))?;
     Ok((network, hosts))
+}
+
+/// Writes out the capture, and says so when not all of it could be written. That is no reason to hide how the
+/// programs ended.
+pub(crate) fn finish_capture(network: &Network, pcap: Option<&Path>) {
+    if let (Some(path), Err(error)) = (pcap, network.flush_captures()) {
+        eprintln!("sockeye: the capture {} is not complete: {error}", path.display());
+    }
 }
 
 fn host_config(section: &HostSection) -> HostConfig {

@@ -28,7 +28,8 @@ pub struct HostConfig {
     pub link: LinkConfig,
     /// The settings of its stack.
     pub stack: Config,
-    /// A file for what the host sends and receives, in pcapng.
+    /// A file for what the host sends and receives, in pcapng; what it sends to itself is there too, once,
+    /// under the interface name `NAME:lo`.
     pub capture: Option<PathBuf>,
 }
 
@@ -118,8 +119,8 @@ impl NetworkBuilder {
         self
     }
 
-    /// Captures every packet once, as its host sends it, to a file in pcapng. What single hosts see is
-    /// captured with [`HostConfig::capture`].
+    /// Captures every packet once, as its host sends it, to a file in pcapng; packets to the host itself under
+    /// the interface name `NAME:lo`. What single hosts see is captured with [`HostConfig::capture`].
     pub fn capture(mut self, path: impl AsRef<Path>) -> NetworkBuilder {
         self.capture = Some(Capture::File(path.as_ref().to_owned()));
         self

@@ -13,7 +13,7 @@
 use crate::clock::Clock;
 use crate::host::{HostCore, HostState, Token};
 use crate::wire::Wire;
-use sockeye_packet::{Batch, Instant};
+use sockeye_packet::{Batch, Instant, Packet};
 use sockeye_stack::Stack;
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -68,6 +68,8 @@ struct Scratch {
     queue: VecDeque<u32>,
     batch: Batch,
     wakers: Vec<Waker>,
+    /// Packets a host sent to itself, for captures.
+    tapped: Vec<Packet>,
 }
 
 thread_local! {
@@ -111,8 +113,17 @@ impl Core {
         let now = self.clock.now();
         let mut scratch = Scratch::take();
         if self.clock.is_manual() {
-            let result = call(&mut host.lock(), now, &mut scratch.wakers);
+            let mut state = host.lock();
+            let result = call(&mut state, now, &mut scratch.wakers);
+            // Many calls may be made before the next turn: what a capture wants doesn't wait for it. Who
+            // has the token takes it otherwise.
+            let token = if host.is_captured { host.try_token() } else { None };
+            match &token {
+                Some(token) => self.capture_loopback(host, token, state, &mut scratch.tapped),
+                None => drop(state),
+            }
             self.mark_dirty(host);
+            drop(token);
             scratch.finish();
             return result;
         }
@@ -275,7 +286,7 @@ impl Core {
         has_more |= deadline <= now || stack.wants_transmit(host.nic);
         host.deadline.store(deadline.as_nanos(), Ordering::SeqCst);
         state.collect_events(self.clock.is_manual(), &mut scratch.wakers);
-        drop(state);
+        self.capture_loopback(host, &token, state, &mut scratch.tapped);
         if !scratch.batch.is_empty() {
             self.wire.send(now, host.index, &mut scratch.batch, &mut scratch.queue);
             self.thread.wake_by(self.wire.next_deadline());
@@ -287,6 +298,24 @@ impl Core {
         drop(token);
         if has_more || host.work.load(Ordering::SeqCst) {
             scratch.queue.push_back(host.index);
+        }
+    }
+
+    /// Unlocks a host, and captures what it sent to itself, in order: the caller has the token.
+    fn capture_loopback(
+        &self,
+        host: &HostCore,
+        _token: &Token<'_>,
+        mut state: MutexGuard<'_, HostState>,
+        tapped: &mut Vec<Packet>,
+    ) {
+        if host.is_captured {
+            tapped.extend(std::iter::from_fn(|| state.stack.poll_tap()));
+        }
+        drop(state);
+        if !tapped.is_empty() {
+            self.wire.capture_loopback(host.index, &host.name, tapped);
+            self.thread.wake_by(self.wire.next_deadline());
         }
     }
 

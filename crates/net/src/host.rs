@@ -43,6 +43,8 @@ pub(crate) struct HostCore {
     pub(crate) v6: Ipv6Addr,
     /// Its interface to the network.
     pub(crate) nic: NicId,
+    /// A capture wants what it sends to itself.
+    pub(crate) is_captured: bool,
     state: Mutex<HostState>,
     /// A thread moves this host's packets now.
     busy: AtomicBool,
@@ -83,14 +85,17 @@ impl HostCore {
         name: &str,
         (v4, v6): (Ipv4Addr, Ipv6Addr),
         nic: NicId,
-        stack: Stack,
+        is_captured: bool,
+        mut stack: Stack,
     ) -> HostCore {
+        stack.set_loopback_tap(is_captured);
         HostCore {
             index,
             name: name.to_owned(),
             v4,
             v6,
             nic,
+            is_captured,
             state: Mutex::new(HostState { stack, waiters: Waiters::default(), unclaimed: BTreeSet::new() }),
             busy: AtomicBool::new(false),
             work: AtomicBool::new(false),

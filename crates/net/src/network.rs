@@ -140,7 +140,8 @@ impl Network {
         core.wire.attach(name, &both, [link.outgoing, link.incoming], sink)?;
         let mut hosts = core.hosts.write().unwrap_or_else(PoisonError::into_inner);
         let index = hosts.len() as u32;
-        let host = Arc::new(HostCore::new(index, name, addresses, nic, stack));
+        let is_captured = core.wire.wants_loopback(index);
+        let host = Arc::new(HostCore::new(index, name, addresses, nic, is_captured, stack));
         hosts.push(Arc::clone(&host));
         registry.names.insert(name.to_ascii_lowercase(), index);
         Ok(Host { shared: Arc::clone(&self.shared), core: host })

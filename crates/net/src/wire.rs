@@ -7,7 +7,7 @@ use crate::Error;
 use sockeye_link::fabric::{Direction, Fabric, FabricConfig, PortCounters, PortId};
 use sockeye_link::netem::{NetemConfig, NetemCounters};
 use sockeye_link::pcapng::{InterfaceId, PacketDirection, PcapngConfig, PcapngWriter};
-use sockeye_packet::{Batch, Instant};
+use sockeye_packet::{Batch, Instant, Packet};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write;
@@ -39,10 +39,18 @@ struct Inner {
 #[derive(Debug)]
 struct WirePort {
     id: PortId,
-    /// The host's interface in the network's capture.
-    interface: Option<InterfaceId>,
+    /// The host's interfaces in the network's capture.
+    interfaces: Option<Interfaces>,
     /// What this host sends and receives.
-    capture: Option<(Capture, InterfaceId)>,
+    capture: Option<(Capture, Interfaces)>,
+}
+
+/// A host in a capture.
+#[derive(Clone, Copy, Debug)]
+struct Interfaces {
+    link: InterfaceId,
+    /// There once something passed it.
+    loopback: Option<InterfaceId>,
 }
 
 /// One capture file.
@@ -68,6 +76,19 @@ impl Capture {
         from: usize,
     ) {
         batch.iter().skip(from).for_each(|packet| self.0.write(now, interface, way, packet));
+    }
+
+    fn add_host(&mut self, name: &str) -> Interfaces {
+        Interfaces { link: self.0.add_interface(name), loopback: None }
+    }
+
+    /// Records packets that a host sent to itself, each once, with the time it passed.
+    fn record_loopback(&mut self, name: &str, interfaces: &mut Interfaces, packets: &[Packet]) {
+        let new = || self.0.add_interface(&format!("{name}:lo"));
+        let interface = *interfaces.loopback.get_or_insert_with(new);
+        for packet in packets {
+            self.0.write(packet.meta.received_at, interface, PacketDirection::Outbound, packet);
+        }
     }
 }
 
@@ -95,15 +116,15 @@ impl Wire {
         let refused = |error| Error::Fabric { name: name.to_owned(), error };
         let id = inner.fabric.add_port(addresses, up).map_err(refused)?;
         inner.fabric.set_link(id, Direction::Down, down).map_err(refused)?;
-        let interface = inner.capture.as_mut().map(|capture| capture.0.add_interface(name));
+        let interfaces = inner.capture.as_mut().map(|capture| capture.add_host(name));
         let capture = capture.map(|(sink, config)| {
             let mut capture = Capture::new(sink, config);
-            let interface = capture.0.add_interface(name);
-            (capture, interface)
+            let interfaces = capture.add_host(name);
+            (capture, interfaces)
         });
         inner.has_captures |= capture.is_some();
         debug_assert_eq!(id.index(), inner.ports.len());
-        inner.ports.push(WirePort { id, interface, capture });
+        inner.ports.push(WirePort { id, interfaces, capture });
         Ok(())
     }
 
@@ -123,9 +144,32 @@ impl Wire {
         let Inner { fabric, ports, .. } = &mut *inner;
         let WirePort { id, capture, .. } = &mut ports[host as usize];
         fabric.receive(*id, batch);
-        if let Some((capture, interface)) = capture {
-            capture.record(now, *interface, PacketDirection::Inbound, batch, before);
+        if let Some((capture, interfaces)) = capture {
+            capture.record(now, interfaces.link, PacketDirection::Inbound, batch, before);
         }
+    }
+
+    /// Whether a capture wants what a host sends to itself.
+    pub(crate) fn wants_loopback(&self, host: u32) -> bool {
+        let inner = self.lock();
+        inner.capture.is_some() || inner.ports[host as usize].capture.is_some()
+    }
+
+    /// Captures packets that a host of this name sent to itself, and drops them.
+    pub(crate) fn capture_loopback(&self, host: u32, name: &str, packets: &mut Vec<Packet>) {
+        let mut inner = self.lock();
+        let Inner { ports, capture, .. } = &mut *inner;
+        let port = &mut ports[host as usize];
+        if let (Some(capture), Some(interfaces)) = (capture, &mut port.interfaces) {
+            capture.record_loopback(name, interfaces, packets);
+        }
+        if let Some((capture, interfaces)) = &mut port.capture {
+            capture.record_loopback(name, interfaces, packets);
+        }
+        self.update_deadline(&mut inner);
+        drop(inner);
+        packets.clear();
+        packets.shrink_to(Batch::CAPACITY);
     }
 
     /// Moves on what is due, and puts the hosts that can receive something in `arrived`.
@@ -207,6 +251,10 @@ impl Wire {
         while let Some(id) = inner.fabric.poll_ready() {
             arrived.push_back(id.index() as u32);
         }
+        self.update_deadline(inner);
+    }
+
+    fn update_deadline(&self, inner: &mut Inner) {
         let mut deadline = inner.fabric.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
         if inner.has_captures {
             deadline =
@@ -226,11 +274,11 @@ impl Inner {
             return;
         }
         let port = &mut self.ports[host as usize];
-        if let (Some(capture), Some(interface)) = (&mut self.capture, port.interface) {
-            capture.record(now, interface, PacketDirection::Outbound, batch, 0);
+        if let (Some(capture), Some(interfaces)) = (&mut self.capture, port.interfaces) {
+            capture.record(now, interfaces.link, PacketDirection::Outbound, batch, 0);
         }
-        if let Some((capture, interface)) = &mut port.capture {
-            capture.record(now, *interface, PacketDirection::Outbound, batch, 0);
+        if let Some((capture, interfaces)) = &mut port.capture {
+            capture.record(now, interfaces.link, PacketDirection::Outbound, batch, 0);
         }
     }
 

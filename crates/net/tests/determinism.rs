@@ -2,27 +2,10 @@
 
 mod common;
 
-use common::{exchange, random_bytes};
+use common::{Memory, exchange, random_bytes};
 use sockeye::Network;
 use sockeye::packet::Chunk;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// A capture kept in memory.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Memory {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(data);
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 fn captured(seed: u64) -> Vec<u8> {
     let memory = Memory::default();
@@ -31,7 +14,7 @@ fn captured(seed: u64) -> Vec<u8> {
     let builder = Network::builder().seed(seed).capture_to(memory.clone());
     let outcome = exchange(builder, link, [&data, &data], Duration::from_mins(10)).unwrap();
     outcome.simulation.network().flush_captures().unwrap();
-    memory.0.lock().unwrap().clone()
+    memory.bytes()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! A program waits until what it names in `after` holds, runs, and ends or is ended. The lab is over when
 //! every program with an `expect` has ended (every program, when none has one).
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &LabArgs) -> Result<ExitCode, CliError> {
     let mut lab = Lab::new(file, args.quiet)?;
     let interrupted = lab.run_to_end()?;
     lab.end_others()?;
+    network::finish_capture(lab.supervisor.network(), lab.pcap.as_deref());
     summary::print(&lab.programs);
     let held = !interrupted && lab.programs.iter().all(Program::held);
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -49,6 +51,7 @@ struct Lab {
     supervisor: Supervisor,
     programs: Vec<Program>,
     printer: Printer,
+    pcap: Option<PathBuf>,
 }
 
 impl Lab {
@@ -58,7 +61,7 @@ impl Lab {
         supervisor.reap_orphans();
         let printer = Printer::new(hosts.keys().map(String::as_str), quiet);
         let programs = file.programs.into_iter().map(|section| Program::new(&hosts, section)).collect();
-        Ok(Lab { supervisor, programs, printer })
+        Ok(Lab { supervisor, programs, printer, pcap: file.network.pcap.map(PathBuf::from) })
     }
 
     /// Runs until every program that is expected to end has ended; true when a signal cut it short.

@@ -8,6 +8,8 @@ use sockeye::stack::{
 };
 use sockeye::{Host, HostConfig, Instant, NetemConfig, NetworkBuilder, Simulation};
 use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Size of the pieces that programs write.
@@ -22,6 +24,28 @@ pub fn random_bytes(seed: u64, len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+/// A capture kept in memory.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Memory {
+    /// All that was written.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Write for Memory {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A program with one connection: it sends all of `data`, ends its direction, and receives until the
