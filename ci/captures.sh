@@ -47,7 +47,8 @@ status=0; "$sockeye" run --pcap /dev/full -- sh -c "exit 7" 2>"$work/full" || st
 checked="-o tcp.check_checksum:TRUE -o ip.check_checksum:TRUE -o udp.check_checksum:TRUE"
 count() { tshark -r "$1" $checked -Y "$2" 2>>"$work/tshark" | wc -l; }
 for capture in "$work/lab.pcapng" "$work/run.pcapng" "$work/killed.pcapng"; do
-  for bad in _ws.malformed tcp.checksum.status==0 ip.checksum.status==0 udp.checksum.status==0; do
+  # What tshark takes random data for, by a port that happens to be some protocol's, counts for nothing.
+  for bad in '_ws.malformed && !(frame.protocols matches "tcp:[a-z]")' tcp.checksum.status==0 ip.checksum.status==0 udp.checksum.status==0; do
     [ "$(count "$capture" "$bad")" = 0 ] || fail "$capture: packets with $bad"; ok
   done
 done
