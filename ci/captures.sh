@@ -39,7 +39,7 @@ listener = socket.create_server(('127.0.0.1', 0))
 while True:
     client = socket.create_connection(listener.getsockname())
     server, _ = listener.accept()
-    client.sendall(b'x' * 1000); client.close(); server.recv(1000); server.close()" &
+    client.sendall(b'x' * 1000); client.close(); server.recv(1000); server.close()" 2>>"$work/log" &
 sleep 1.5; kill -KILL $!; wait $! 2>>"$work/log" || true
 status=0; "$sockeye" run --pcap /dev/full -- sh -c "exit 7" 2>"$work/full" || status=$?
 [ $status = 7 ] && grep -q "/dev/full is not complete" "$work/full" || fail "a full disk: $status $(cat "$work/full")"; ok
