@@ -4,6 +4,7 @@ mod cost;
 mod datagrams;
 mod hostile;
 mod passive;
+mod simulation;
 mod streams;
 mod tap;
 mod trains;

@@ -358,6 +358,8 @@ impl Stack {
 
 /// The least that `SO_RCVBUF` and `SO_SNDBUF` of a datagram socket can be, as Linux has it.
 const LEAST_BUFFER: usize = 2304;
+/// The least window that `TCP_WINDOW_CLAMP` can set (tcp(7)): half of that.
+const LEAST_WINDOW_CLAMP: u32 = LEAST_BUFFER as u32 / 2;
 
 impl TcpSettings {
     fn set(
@@ -403,7 +405,8 @@ impl TcpSettings {
                     time => time,
                 };
             }
-            SocketOption::WindowClamp(bytes) => self.window_clamp = bytes,
+            SocketOption::WindowClamp(0) => self.window_clamp = 0,
+            SocketOption::WindowClamp(bytes) => self.window_clamp = bytes.max(LEAST_WINDOW_CLAMP),
             SocketOption::NotSentLowWater(bytes) => {
                 self.not_sent_low_water = if bytes == 0 { u32::MAX } else { bytes };
             }

@@ -413,7 +413,7 @@ impl Connection {
     /// The reset that ends this connection (RFC 9293 §3.10.5).
     pub(super) fn reset_header(&self) -> TcpHeader {
         TcpHeader {
-            seq: self.snd_nxt.0,
+            seq: self.ack_seq().0,
             ack: self.rcv_nxt.0,
             flags: TcpFlags::RST | TcpFlags::ACK,
             ..TcpHeader::default()
@@ -442,6 +442,16 @@ impl Connection {
     pub(super) fn send_end(&self) -> SeqNumber {
         let syn = u32::from(matches!(self.state, State::SynSent | State::SynReceived));
         self.snd_una + syn + self.send.len() as u32
+    }
+
+    /// The sequence number of a segment without data: SND.NXT, unless a probe or a window that shrank has
+    /// put that beyond the peer's window, where the peer would not look at it.
+    pub(super) fn ack_seq(&self) -> SeqNumber {
+        if self.state.is_synchronized() {
+            self.snd_nxt.min(self.snd_una + self.snd_wnd)
+        } else {
+            self.snd_nxt
+        }
     }
 
     /// Bytes in the send buffer that were never sent.
@@ -491,13 +501,14 @@ impl Connection {
         let ended = self.state == State::Closed;
         let read_closed = self.flags.read_shut || !self.state.can_receive();
         let write_closed = !self.state.can_send();
-        let enough = (settings.recv_low_water as usize).clamp(1, self.recv_limit as usize / 2);
+        let most = (self.recv_limit as usize / 2).max(1);
+        let enough = (settings.recv_low_water as usize).clamp(1, most);
         ready.insert_if(Readiness::READABLE, read_closed || self.recv.len() >= enough);
         ready.insert_if(Readiness::READ_CLOSED, read_closed);
         ready.insert_if(Readiness::WRITE_CLOSED, write_closed);
         // As the kernel: writable from a third of the buffer on, so that writers work in large pieces.
         let writable = write_closed
-            || (self.send_space() >= self.send_limit as usize / 3
+            || (self.send_space() >= (self.send_limit as usize / 3).max(1)
                 && self.unsent() < settings.not_sent_low_water);
         ready.insert_if(Readiness::WRITABLE, ended || writable);
         ready.insert_if(Readiness::ERROR, self.error.is_some());

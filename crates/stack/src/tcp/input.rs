@@ -11,6 +11,7 @@ use super::state::{State, Transition};
 use super::timers::Timer;
 use crate::Error;
 use core::ops::ControlFlow::{self, Break, Continue};
+use core::time::Duration;
 use sockeye_packet::{Instant, Payload};
 use sockeye_wire::{SackBlock, TcpFlags, TcpHeader};
 
@@ -282,7 +283,13 @@ impl Connection {
         // MUST-18, Karn: only what was sent once is measured, or what a timestamp identifies. When a second
         // copy is reported, the acknowledgment of the first was lost: the time is that of our timer.
         let measured = acked.sent_at.map(|sent_at| now.saturating_since(sent_at)).or_else(|| {
-            header.options.timestamps.and_then(|timestamps| self.options.echoed_rtt(now, timestamps))
+            let echoed = header.options.timestamps.and_then(|stamps| self.options.echoed_rtt(now, stamps))?;
+            // Without DSACK: an echo from before the last copy was sent, that comes when an answer to that
+            // copy may come, is either late or answers a copy that the peer already had. Nobody can say.
+            let since_resent = now.saturating_since(acked.resent_at?);
+            let may_answer_copy = self.rtt.min_rtt().is_some_and(|least| since_resent >= least);
+            let before_copy = echoed > since_resent + Duration::from_millis(1);
+            (!may_answer_copy || !before_copy).then_some(echoed)
         });
         let second_copy = reports_duplicate(ack, &header.options.sack);
         let rtt = measured.filter(|_| !second_copy);

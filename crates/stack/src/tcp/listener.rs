@@ -217,17 +217,17 @@ impl Stack {
         let tos = socket.settings.tos;
         let Kind::Listener(listener) = &mut socket.kind else { return };
         let (irs, iss) = (segment.seq() - 1, SeqNumber(segment.header.ack) - 1);
-        let mss = (now < listener.cookies_until)
-            .then(|| cookie::check(io.secrets.cookies, now, &tuple, irs, iss))
-            .flatten();
-        let Some(mss) = mss else {
-            io.counters.cookies_bad += u64::from(now < listener.cookies_until);
-            return self.refuse(ingress, &tuple, &segment);
-        };
-        if listener.is_full() {
+        let expected = now < listener.cookies_until;
+        if expected && listener.is_full() {
+            // Also what doesn't match: of a connection whose first ACK was dropped here, a later segment.
             io.counters.overflow += 1;
             return;
         }
+        let mss = expected.then(|| cookie::check(io.secrets.cookies, now, &tuple, irs, iss)).flatten();
+        let Some(mss) = mss else {
+            io.counters.cookies_bad += u64::from(expected);
+            return self.refuse(ingress, &tuple, &segment);
+        };
         let Ok(path) = io.path(&tuple.remote, Some(tuple.local), socket.settings.nic) else { return };
         let window =
             listener.settings.recv_buffer.map_or(io.config.tcp.recv_buffer.default, |set| set as usize);

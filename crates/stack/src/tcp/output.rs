@@ -49,7 +49,7 @@ impl Connection {
             return Some(segment);
         }
         if self.acks.now {
-            return Some(self.pure_ack(now, self.snd_nxt));
+            return Some(self.pure_ack(now, self.ack_seq()));
         }
         self.arm_persist(now, resources);
         None
@@ -66,7 +66,7 @@ impl Connection {
             self.sent.on_retransmit(self.iss, now);
             self.total_retransmits += u32::from(self.retransmits > 0);
         } else if self.acks.now {
-            return Some(self.pure_ack(now, self.snd_nxt));
+            return Some(self.pure_ack(now, self.ack_seq()));
         } else {
             return self.acks.next_duplicate().map(|duplicate| self.duplicate_ack(now, duplicate));
         }
@@ -105,7 +105,7 @@ impl Connection {
         }
         let end = self.snd_una + 1;
         if !self.sent.is_empty() {
-            self.sent.on_probe();
+            self.sent.on_probe(now);
         } else if self.is_waiting() {
             self.sent.push(self.snd_una, end, now);
             self.snd_nxt = end;
@@ -286,13 +286,13 @@ impl Connection {
                     timestamps: self.options.timestamp(now),
                     ..TcpOptions::default()
                 },
-                ..self.header(now, self.snd_nxt, TcpFlags::NONE)
+                ..self.header(now, self.ack_seq(), TcpFlags::NONE)
             }
         } else {
             // Older than what has arrived since: nothing that is owed is settled by it.
             let window = (self.rcv_adv - ack).max(0) as u32 >> self.options.rcv_wscale;
             TcpHeader {
-                seq: self.snd_nxt.0,
+                seq: self.ack_seq().0,
                 ack: ack.0,
                 flags: TcpFlags::ACK,
                 window: window.min(u32::from(u16::MAX)) as u16,
@@ -343,7 +343,10 @@ impl Connection {
         let step = (self.recv_limit / 2).min(u32::from(self.rcv_mss)).max(1);
         let wnd = if space >= current.saturating_add(step) { space } else { current };
         let (down, up) = (wnd / unit, wnd.div_ceil(unit));
-        let field = if down * unit < current && up * unit < space.saturating_add(unit) { up } else { down };
+        // Nor may a window that is open be rounded to a closed one: nothing would ever open it.
+        let rounds_up =
+            down * unit < current && up * unit < space.saturating_add(unit) || down == 0 && space > 0;
+        let field = if rounds_up { up } else { down };
         let field = field.min(u32::from(u16::MAX));
         self.rcv_adv = self.rcv_adv.max(self.rcv_nxt + field * unit);
         field as u16

@@ -39,6 +39,8 @@ pub(super) struct Acked {
     /// When the first of them was sent, if each of them was sent only once: what waited for a
     /// retransmission before it measures that wait (RFC 6298 §3, Karn).
     pub(super) sent_at: Option<Instant>,
+    /// When the first of those that were sent more than once was sent last.
+    pub(super) resent_at: Option<Instant>,
 }
 
 /// The records in flight.
@@ -102,6 +104,9 @@ impl SentQueue {
                 self.records.pop_front();
             }
             retransmitted |= record.retransmitted;
+            if record.retransmitted {
+                acked.resent_at = acked.resent_at.or(Some(record.sent_at));
+            }
             if record.sacked {
                 self.sacked -= covered;
                 continue;
@@ -222,8 +227,9 @@ impl SentQueue {
     }
 
     /// The first octet was just sent again, to probe a closed window.
-    pub(super) fn on_probe(&mut self) {
+    pub(super) fn on_probe(&mut self, now: Instant) {
         if let Some(first) = self.records.front_mut() {
+            first.sent_at = now;
             first.retransmitted = true;
         }
     }

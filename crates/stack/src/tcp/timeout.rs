@@ -60,7 +60,9 @@ impl Connection {
             self.flags.send_small = self.is_waiting();
             return;
         }
-        if self.is_hopeless(now, self.window_probes, resources) {
+        // Who has no user any more is not kept for ever by a peer that answers with a closed window.
+        let forsaken = self.flags.orphaned && self.window_backoff >= resources.config.retries2;
+        if forsaken || self.is_hopeless(now, self.window_probes, resources) {
             self.give_up(resources);
             return;
         }

@@ -197,6 +197,7 @@ impl Connection {
             return self.abort(resources.budget);
         }
         self.flags.orphaned = true;
+        self.window_backoff = 0;
         self.close_sending(resources.budget);
         if self.state == State::FinWait2 {
             match resources.settings.fin_timeout {

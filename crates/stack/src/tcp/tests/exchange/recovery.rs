@@ -194,6 +194,42 @@ fn the_answer_to_a_second_copy_measures_nothing() {
 }
 
 #[test]
+fn an_echo_from_before_the_second_copy_measures_nothing() {
+    // As above, of a peer that can't report a second copy.
+    let mut t = Test::connect_with(TcpConfig::default(), |_| {});
+    t.sleep(10);
+    assert!(t.poll().is_some());
+    t.sleep(10);
+    t.inject("S. 0:0(0) ack 1 win 60000 <mss 1012,TS val 500 ecr 1010>");
+    t.expect(". 1:1(0) ack 1 <nop,nop,TS val 1020 ecr 500>");
+    t.write(1000);
+    t.expect("P. 1:1001(1000) ack 1 <nop,nop,TS val 1020 ecr 500>");
+    let srtt = t.connection.info().srtt;
+    t.fire(210);
+    t.expect("P. 1:1001(1000) ack 1 <nop,nop,TS val 1230 ecr 500>");
+    t.sleep(10);
+    let doubled = t.connection.info().rto;
+    t.inject(". 1:1(0) ack 1001 <nop,nop,TS val 700 ecr 1020>");
+    assert_eq!((t.connection.info().srtt, t.connection.info().rto), (srtt, doubled));
+}
+
+#[test]
+fn an_echo_that_comes_too_soon_for_the_second_copy_measures_a_long_path() {
+    let mut t = Test::connect_with(TcpConfig::default(), |_| {});
+    assert!(t.poll().is_some());
+    t.sleep(10);
+    t.inject("S. 0:0(0) ack 1 win 60000 <mss 1012,TS val 500 ecr 1000>");
+    t.expect(". 1:1(0) ack 1 <nop,nop,TS val 1010 ecr 500>");
+    t.write(1000);
+    t.expect("P. 1:1001(1000) ack 1 <nop,nop,TS val 1010 ecr 500>");
+    t.fire(210);
+    t.expect("P. 1:1001(1000) ack 1 <nop,nop,TS val 1220 ecr 500>");
+    t.sleep(1);
+    t.inject(". 1:1(0) ack 1001 <nop,nop,TS val 700 ecr 1010>");
+    assert!(t.connection.info().srtt > Some(Duration::from_millis(30)));
+}
+
+#[test]
 fn sack_blocks_of_what_was_never_sent_are_ignored() {
     let mut t = in_flight(Test::established());
     for blocks in ["50001:60001", "1:1", "5001:4001", "4294960000:4294967000", "9001:20001"] {

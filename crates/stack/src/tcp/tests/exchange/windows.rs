@@ -275,3 +275,58 @@ fn a_window_that_closes_and_opens_without_a_probe_repeats_nothing() {
     t.fire(200);
     t.expect(". 1:1001(1000) ack 1");
 }
+
+#[test]
+fn a_window_smaller_than_its_unit_is_not_rounded_to_a_closed_one() {
+    // A shift of 7, and a buffer of 100 bytes.
+    let mut t = Test::connect_with(Test::config(), |settings| settings.recv_buffer = Some(100));
+    assert!(t.poll().is_some());
+    t.inject("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,wscale 7>");
+    t.expect(". 1:1(0) ack 1 win 1");
+    t.inject("P. 1:101(100) ack 1");
+    t.expect(". 1:1(0) ack 101 win 0");
+    t.read(100);
+    t.expect(". 1:1(0) ack 101 win 1");
+}
+
+#[test]
+fn acknowledgments_stay_within_the_peers_window() {
+    // The peer has closed its window and been probed. What lies behind its window it would not look at, so
+    // its own data would seem unacknowledged (RFC 9293 §3.10.7.4).
+    let mut t = Test::established();
+    t.write(10);
+    t.expect("P. 1:11(10) ack 1");
+    t.inject(". 1:1(0) ack 11 win 0");
+    t.write(100);
+    t.expect_nothing();
+    t.fire(200);
+    t.expect(". 11:12(1) ack 1");
+    t.inject("P. 1:2001(2000) ack 11 win 0");
+    t.expect(". 11:11(0) ack 2001");
+    t.inject("P. 1:2001(2000) ack 11 win 0");
+    t.expect(". 11:11(0) ack 2001 <nop,nop,sack 1:2001>");
+    // Likewise when the window has shrunk (MUST-34).
+    let mut t = Test::established();
+    t.write(3000);
+    while t.poll().is_some() {}
+    t.inject("P. 1:2001(2000) ack 1001 win 500");
+    t.expect(". 1501:1501(0) ack 2001");
+}
+
+#[test]
+fn an_orphan_does_not_probe_a_closed_window_for_ever() {
+    // MUST-37 is for who has a user: a peer could hold the memory of closed sockets as long as it likes.
+    let mut t = Test::established();
+    t.inject(". 1:1(0) ack 1 win 0");
+    t.write(100);
+    t.expect_nothing();
+    t.close();
+    for _ in 0..100 {
+        let Some((at, _)) = t.connection.poll_timeout() else { break };
+        t.now = at;
+        t.call(Connection::on_timeout);
+        while t.poll().is_some() {}
+        t.inject(". 1:1(0) ack 1 win 0");
+    }
+    assert_eq!((t.state(), t.budget.used()), (State::Closed, 0));
+}
