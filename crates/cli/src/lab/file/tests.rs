@@ -77,3 +77,35 @@ fn every_mistake_is_one_line_that_names_it() {
         assert_eq!(error.lines().count(), 1, "{error}");
     }
 }
+
+mod any_text {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Words of lab files in any order, with anything between them.
+    fn scraps() -> impl Strategy<Value = String> {
+        let word = prop_oneof![
+            Just("[network]\n".to_string()),
+            Just("[host.web]\n".to_string()),
+            Just("[[program]]\n".to_string()),
+            Just("host = \"web\"\n".to_string()),
+            Just("run = ".to_string()),
+            Just("after = [\"web:80\", {host = \"web\", output = \"(\"}]\n".to_string()),
+            Just("link = \"delay ".to_string()),
+            Just("timeout = 1e400\n".to_string()),
+            Just("expect.sha256 = { \"a\" = \"b\" }\n".to_string()),
+            "[ -~\\n]{0,12}",
+            "\\PC{0,4}",
+        ];
+        proptest::collection::vec(word, 0..12).prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn is_a_lab_or_one_line_of_error(text in scraps()) {
+            if let Err(error) = parse(&text) {
+                prop_assert_eq!(error.lines().count(), 1, "{}", error);
+            }
+        }
+    }
+}
