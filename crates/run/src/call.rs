@@ -28,6 +28,8 @@ pub(crate) struct Call {
     pub(crate) syscall: Syscall,
     /// Its arguments as the registers held them.
     pub(crate) args: [u64; 6],
+    /// The socket it has waited for, if it has. Its descriptor may name another one by now.
+    pub(crate) waited_for: Option<SocketKey>,
 }
 
 /// What becomes of a call.

@@ -184,31 +184,38 @@ impl Core {
         self.tree(id).map(|tree| &tree.listener)
     }
 
-    /// The descriptor that a call's first argument names.
-    pub(crate) fn named(&mut self, call: &Call) -> Named {
-        let Some(fd) = self.fetch(call.tid, call.int(0)) else { return Named::Other };
+    /// The descriptor that a call's first argument names. Fails when this process has no room for a
+    /// duplicate: the kernel must not do to a plug what was meant for a socket.
+    pub(crate) fn named(&mut self, call: &Call) -> Result<Named, Errno> {
+        let fd = match self.fetch(call.tid, call.int(0)) {
+            Ok(fd) => fd,
+            Err(SysErrno::MFILE | SysErrno::NFILE | SysErrno::NOMEM) => return Err(Errno(libc::ENFILE)),
+            Err(_) => return Ok(Named::Other),
+        };
         let key =
             rustix::net::sockopt::socket_cookie(&fd).ok().and_then(|cookie| self.sockets.by_cookie(cookie));
-        key.map_or(Named::Other, |key| Named::Ours(key, fd))
+        Ok(key.map_or(Named::Other, |key| Named::Ours(key, fd)))
     }
 
     /// A duplicate of a task's descriptor.
-    pub(crate) fn fetch(&mut self, tid: u32, fd: i32) -> Option<OwnedFd> {
+    pub(crate) fn fetch(&mut self, tid: u32, fd: i32) -> Result<OwnedFd, SysErrno> {
         for _ in 0..2 {
             if !self.tasks.contains_key(&tid) {
                 if self.tasks.len() >= TASKS_KEPT {
                     self.tasks.clear();
                 }
-                self.tasks.insert(tid, sys::open_task(tid).ok()?);
+                let task = sys::open_task(tid);
+                let task = task.map_err(|error| SysErrno::from_io_error(&error).unwrap_or(SysErrno::SRCH))?;
+                self.tasks.insert(tid, task);
             }
-            match pidfd_getfd(self.tasks.get(&tid)?, fd, PidfdGetfdFlags::empty()) {
-                Ok(fd) => return Some(fd),
+            let task = self.tasks.get(&tid).ok_or(SysErrno::SRCH)?;
+            match pidfd_getfd(task, fd, PidfdGetfdFlags::empty()) {
                 // The number was another task's, which has ended.
                 Err(SysErrno::SRCH) => drop(self.tasks.remove(&tid)),
-                Err(_) => return None,
+                result => return result,
             }
         }
-        None
+        Err(SysErrno::SRCH)
     }
 
     /// Does with a call what its handler said.
@@ -222,7 +229,7 @@ impl Core {
         }
     }
 
-    fn park(&mut self, call: Call, key: SocketKey, deadline: Option<Instant>, expired: Errno) {
+    fn park(&mut self, mut call: Call, key: SocketKey, deadline: Option<Instant>, expired: Errno) {
         let Some(record) = self.sockets.get_mut(key) else {
             self.answer(&call, Response::Error(Errno::EBADF.0));
             return;
@@ -233,6 +240,7 @@ impl Core {
         if let Some(deadline) = deadline {
             self.deadlines.insert((deadline, call.tid));
         }
+        call.waited_for = Some(key);
         self.parked.insert(call.tid, Parked { call, deadline, expired });
     }
 
@@ -245,16 +253,17 @@ impl Core {
         Some(parked.call)
     }
 
+    /// As [`Core::unpark`], if the task's call waits for this socket.
+    pub(crate) fn unpark_from(&mut self, tid: u32, key: SocketKey) -> Option<Call> {
+        self.parked.get(&tid).filter(|parked| parked.call.waited_for == Some(key))?;
+        self.unpark(tid)
+    }
+
     /// Handles again the calls that wait for this socket.
     pub(crate) fn wake(&mut self, key: SocketKey) {
         let waiters = self.sockets.get_mut(key).map(|record| std::mem::take(&mut record.waiters));
-        self.wake_tasks(waiters.unwrap_or_default());
-    }
-
-    /// Handles again the calls these tasks wait in.
-    pub(crate) fn wake_tasks(&mut self, tids: VecDeque<u32>) {
-        for tid in tids {
-            if let Some(call) = self.unpark(tid) {
+        for tid in waiters.unwrap_or_default() {
+            if let Some(call) = self.unpark_from(tid, key) {
                 self.awake.push_back(call);
             }
         }

@@ -44,6 +44,9 @@ const PROGRAM_SEND_BUFFER: usize = 32770;
 /// How many datagrams move in each direction before others have their turn.
 const SHARE: usize = 64;
 
+/// The same for a socket that was closed: more than a plug holds.
+const LAST_SHARE: usize = 1024;
+
 /// The supervisor's side of a datagram socket.
 #[derive(Debug)]
 pub(crate) struct Datagram {
@@ -60,6 +63,8 @@ pub(crate) struct Datagram {
     writable: bool,
     /// The program may have written.
     readable: bool,
+    /// The program shut down sending: behind what it wrote before there is only the end.
+    write_shut: bool,
     /// All descriptors of the program's end are closed.
     closed: bool,
     /// What the next intercepted call fails with.
@@ -112,6 +117,7 @@ pub(crate) fn on_plug(core: &mut Core, key: SocketKey, events: EventFlags) {
     if let Some(datagram) = of(core, key) {
         datagram.readable |= events.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP);
         datagram.writable |= events.contains(EventFlags::OUT);
+        datagram.write_shut |= events.contains(EventFlags::RDHUP);
         datagram.closed |= events.contains(EventFlags::HUP);
     }
     pump(core, key);
@@ -216,6 +222,7 @@ impl Datagram {
             outgoing: None,
             writable: true,
             readable: true,
+            write_shut: false,
             closed: false,
             error: None,
             unfinished: false,
@@ -248,14 +255,16 @@ impl Datagram {
     #[allow(clippy::large_stack_arrays, reason = "64 KiB of a stack of megabytes, never cleared")]
     fn move_outward(&mut self, stack: &mut Stack, pool: &mut Pool, now: Instant, id: SocketId) -> Progress {
         let mut buffer = [MaybeUninit::uninit(); MESSAGE_MAX];
-        for _ in 0..SHARE {
+        // What a closed socket left is bounded by its queue, and its port is wanted back.
+        for _ in 0..if self.closed { LAST_SHARE } else { SHARE } {
             if !self.flush(stack, now, id) || !self.readable {
                 return Progress::Idle;
             }
             match recv(&self.plug, &mut buffer, RecvFlags::DONTWAIT) {
                 // At the end each read is empty; an empty datagram before others is told apart by those.
-                Ok((_, 0)) if self.closed && rustix::io::ioctl_fionread(&self.plug).unwrap_or(0) == 0 => {
-                    return Progress::Ended;
+                Ok((_, 0)) if self.is_at_end() => {
+                    self.readable = false;
+                    return if self.closed { Progress::Ended } else { Progress::Idle };
                 }
                 Ok(((bytes, _), _)) => {
                     let mut payload = Payload::EMPTY;
@@ -271,6 +280,11 @@ impl Datagram {
             }
         }
         Progress::More
+    }
+
+    /// Whether an empty read is the end rather than an empty datagram.
+    fn is_at_end(&self) -> bool {
+        (self.write_shut || self.closed) && rustix::io::ioctl_fionread(&self.plug).unwrap_or(0) == 0
     }
 
     /// Hands the stack what was read; says whether it is gone.

@@ -224,14 +224,19 @@ impl Supervisor {
         };
         self.core.now = self.now();
         self.core.world.network().set_now(self.core.now);
+        // Calls come last, so that each finds closed what was closed before it.
         for event in events {
-            let flags = event.flags;
             match Token::from_bits(event.data.u64()) {
-                Token::Calls(tree) => self.on_calls(tree, flags),
-                Token::Plug(key) => stream::on_plug(&mut self.core, key, flags),
+                Token::Calls(_) => {}
+                Token::Plug(key) => stream::on_plug(&mut self.core, key, event.flags),
                 Token::Exit(program) => self.on_exit(program),
-                Token::Output(program, stream) => self.on_output(program, stream.into()),
+                Token::Output(program, stream) => drop(self.on_output(program, stream.into())),
                 Token::Signals => self.on_signals(),
+            }
+        }
+        for event in events {
+            if let Token::Calls(tree) = Token::from_bits(event.data.u64()) {
+                self.on_calls(tree, event.flags);
             }
         }
         self.due = self.core.settle();
@@ -259,8 +264,19 @@ impl Supervisor {
                 sys::send_response(listener.as_fd(), id, Response::Continue).ok();
                 continue;
             };
-            let call = Call { tree, host, id, tid: notification.tid, syscall, args: notification.args };
+            let call = Call {
+                tree,
+                host,
+                id,
+                tid: notification.tid,
+                syscall,
+                args: notification.args,
+                waited_for: None,
+            };
             self.core.unpark(call.tid);
+            if matches!(syscall, Syscall::Bind | Syscall::Listen | Syscall::Connect) {
+                self.hear_plugs();
+            }
             let reply = calls::handle(&mut self.core, &call);
             tracing::trace!(tid = call.tid, ?syscall, args = ?call.args, ?reply, "call");
             self.core.finish(&call, &reply);
@@ -270,12 +286,31 @@ impl Supervisor {
         }
     }
 
-    fn on_output(&mut self, index: usize, stream: usize) {
+    /// Handles what plugs have told so far: a call on an address must find closed what the program closed
+    /// before it made that call, and did so after this turn's events were fetched. Other events stay for the next turn.
+    fn hear_plugs(&mut self) {
+        for _ in 0..ROUNDS {
+            let mut buffer = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
+            let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let Ok((events, rest)) = epoll::wait(self.core.epoll(), &mut buffer, Some(&none)) else { return };
+            for event in &*events {
+                if let Token::Plug(key) = Token::from_bits(event.data.u64()) {
+                    stream::on_plug(&mut self.core, key, event.flags);
+                }
+            }
+            if !rest.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Reads what a program printed, once; says how many bytes.
+    fn on_output(&mut self, index: usize, stream: usize) -> usize {
         let Some(pipe) = self.programs.get_mut(index).and_then(|program| program.output.get_mut(stream))
         else {
-            return;
+            return 0;
         };
-        let Some(file) = pipe else { return };
+        let Some(file) = pipe else { return 0 };
         let mut data = vec![0; OUTPUT];
         match file.read(&mut data) {
             Ok(0) => *pipe = None,
@@ -284,10 +319,12 @@ impl Supervisor {
                 data.shrink_to_fit();
                 let stream = if stream == 0 { StdStream::Stdout } else { StdStream::Stderr };
                 self.events.push_back(SupervisorEvent::Output { program: ProgramId(index), stream, data });
+                return read;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => *pipe = None,
         }
+        0
     }
 
     fn on_exit(&mut self, index: usize) {
@@ -300,13 +337,15 @@ impl Supervisor {
             program.status = Some(ExitStatus::from_raw(raw));
             epoll::delete(self.core.epoll(), &program.pidfd).ok();
         }
-        // What it printed before comes first; a descendant may hold the pipe open, which isn't waited for.
+        // What it printed before comes first; a descendant may hold the pipe open, which isn't waited for, and
+        // may print without end.
         for stream in 0..2 {
-            loop {
-                let before = self.events.len();
-                self.on_output(index, stream);
-                if self.events.len() == before {
-                    break;
+            let pipe = self.programs[index].output[stream].as_ref();
+            let mut left = pipe.and_then(|pipe| rustix::io::ioctl_fionread(pipe).ok()).unwrap_or(0);
+            while left > 0 {
+                match self.on_output(index, stream) {
+                    0 => break,
+                    read => left = left.saturating_sub(read as u64),
                 }
             }
         }

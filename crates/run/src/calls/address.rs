@@ -15,6 +15,9 @@ pub(crate) fn bind(core: &mut Core, call: &Call, key: SocketKey) -> Reply {
         let addr = reader(core, key)?.bind(&bytes)?;
         let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
         let (host, id) = (record.host, record.id);
+        if let Socket::Dead(_) = record.socket {
+            return Err(Errno::EINVAL);
+        }
         core.world.with(host, |stack| stack.bind(id, addr)).map_err(Errno::from)
     });
     Reply::from_result(result)

@@ -11,6 +11,7 @@ use crate::core::{Core, Named};
 use crate::filter::Syscall;
 use crate::sockets::{Socket, SocketKey};
 use crate::{datagram, stream};
+use rustix::net::Shutdown as SysShutdown;
 use sockeye_posix::Errno;
 use sockeye_stack::SocketType;
 use std::os::fd::OwnedFd;
@@ -29,16 +30,28 @@ pub(crate) fn handle(core: &mut Core, call: &Call) -> Reply {
     if call.syscall == Syscall::Socket {
         return socket::socket(core, call);
     }
-    match core.named(call) {
-        Named::Ours(key, theirs) => on_ours(core, call, &theirs, key),
-        Named::Other if call.syscall == Syscall::Connect => connect_elsewhere(call),
-        Named::Other => Reply::Continue,
+    let named = match core.named(call) {
+        Ok(named) => named,
+        Err(errno) => return Reply::Error(errno),
+    };
+    match (named, call.waited_for) {
+        // Another thread closed what this one waits for; the number may be another socket's now.
+        (Named::Other, Some(_)) => Reply::Error(Errno::EBADF),
+        (Named::Ours(key, _), Some(waited_for)) if key != waited_for => Reply::Error(Errno::EBADF),
+        (Named::Ours(key, theirs), _) => on_ours(core, call, &theirs, key),
+        (Named::Other, None) if call.syscall == Syscall::Connect => connect_elsewhere(call),
+        (Named::Other, None) => Reply::Continue,
     }
 }
 
 fn on_ours(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
     let Some(record) = core.sockets.get(key) else { return Reply::Continue };
     let is_stream = record.kind() == SocketType::Stream;
+    let is_fresh = match &record.socket {
+        Socket::Stream(stream) => stream.phase == stream::Phase::Fresh,
+        Socket::Listener(_) => true,
+        Socket::Datagram(_) | Socket::Dead(_) => false,
+    };
     match call.syscall {
         Syscall::Bind => address::bind(core, call, key),
         Syscall::Listen => stream::listen(core, call, theirs, key),
@@ -50,8 +63,11 @@ fn on_ours(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Re
         Syscall::Shutdown => datagram::shutdown(core, call, theirs, key),
         Syscall::SetSockOpt => options::set(core, call, key),
         Syscall::GetSockOpt => options::get(core, call, theirs, key),
-        Syscall::SendTo if is_stream => socket::send_with_address(call, theirs),
-        Syscall::SendMsg if is_stream => socket::send_message(call, theirs),
+        // On a plug these would work or wait, though there is no peer.
+        Syscall::SendTo | Syscall::SendMsg if is_fresh => socket::broken_pipe(call),
+        Syscall::RecvFrom | Syscall::RecvMsg if is_fresh => Reply::Error(Errno::ENOTCONN),
+        Syscall::SendTo if is_stream => socket::send_with_address(core, call, theirs, key),
+        Syscall::SendMsg if is_stream => socket::send_message(core, call, theirs, key),
         // A plug gives no address, as TCP; control messages there are none.
         Syscall::RecvFrom | Syscall::RecvMsg | Syscall::RecvMMsg | Syscall::SendMMsg if is_stream => {
             Reply::Continue
@@ -67,7 +83,7 @@ fn on_ours(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Re
     }
 }
 
-/// `shutdown` of a stream socket. The kernel does it on the plug, whose other end then tells the pump.
+/// `shutdown` of a stream socket: of the plug, whose other end then tells the pump.
 fn shutdown(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
     let Some(record) = core.sockets.get_mut(key) else { return Reply::Continue };
     let how = call.int(1);
@@ -81,10 +97,12 @@ fn shutdown(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> R
             Reply::Value(0)
         }
         Socket::Stream(stream) if matches!(stream.phase, stream::Phase::Connected { .. }) => {
-            if how != libc::SHUT_RD {
-                stream.before_shutdown(theirs, how == libc::SHUT_RDWR);
-            }
-            Reply::Continue
+            let how = match how {
+                libc::SHUT_RD => return Reply::Continue,
+                libc::SHUT_WR => SysShutdown::Write,
+                _ => SysShutdown::Both,
+            };
+            Reply::from_result(stream.shut(theirs, how))
         }
         Socket::Stream(_) | Socket::Dead(_) | Socket::Datagram(_) => Reply::Error(Errno::ENOTCONN),
     }

@@ -6,7 +6,7 @@ use crate::sockets::{Record, Socket, SocketKey};
 use sockeye_packet::NicId;
 use sockeye_posix::options::{self, Get, OptionValue, Set};
 use sockeye_posix::{Errno, SocketKind};
-use sockeye_stack::{Error, SocketOption};
+use sockeye_stack::{Error, Owner, SocketOption, SocketType};
 use std::os::fd::OwnedFd;
 
 /// Longest value read from a program; longer ones are cut, as no option is that long.
@@ -36,6 +36,10 @@ fn apply(core: &mut Core, key: SocketKey, level: i32, name: i32, value: &[u8]) -
     let record = core.sockets.get_mut(key).ok_or(Errno::EBADF)?;
     let (host, id, kind) = (record.host, record.id, kind(record));
     let set = options::set(kind, &mut record.stored, level, name, value)?;
+    if let Socket::Dead(_) = record.socket {
+        // As on a connection that was reset: it succeeds, and changes nothing any more.
+        return Ok(());
+    }
     core.world.with(host, |stack| {
         let option = match set {
             Set::Done => return Ok(()),
@@ -70,6 +74,16 @@ fn value(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Resu
         Get::Ready(value) => Ok(value),
         Get::Error => Ok(OptionValue::int(take_error(core, theirs, key).map_or(0, |errno| errno.0))),
         Get::Cookie => Ok(OptionValue::cookie(cookie)),
+        Get::Stack(option) if matches!(record.socket, Socket::Dead(_)) => {
+            let (domain, now) = (record.domain, core.now);
+            let option = core.world.with(host, |stack| {
+                let fresh = stack.socket(domain, SocketType::Stream, Owner::default())?;
+                let option = stack.get_option(fresh, option);
+                stack.close(now, fresh).ok();
+                option
+            })?;
+            Ok(options::answer(level, option))
+        }
         Get::Stack(option) => {
             let option = core.world.with(host, |stack| stack.get_option(id, option))?;
             Ok(options::answer(level, option))

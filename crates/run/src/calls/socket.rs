@@ -2,10 +2,12 @@
 
 use crate::call::{Call, Reply};
 use crate::core::{Core, Token};
-use crate::sockets::{Record, Socket};
-use crate::stream::{self, Phase, Stream, errno_of};
+use crate::filter::Syscall;
+use crate::sockets::{Record, Socket, SocketKey};
+use crate::stream::{self, Phase, Stream, deadline, errno_of, is_nonblocking};
 use crate::{datagram, sys};
 use rustix::net::SendFlags;
+use rustix::net::sockopt::Timeout;
 use sockeye_posix::message::{IOV_MAX, IoVec, MessageHeader};
 use sockeye_posix::{Errno, Stored};
 use sockeye_stack::{Domain, Owner, SocketType};
@@ -95,13 +97,13 @@ fn kind_of(domain: i32, kind: i32, protocol: i32) -> Result<(Domain, SocketType)
 
 /// `sendto` with an address on a stream socket, which TCP reads over and a plug would refuse: the bytes are
 /// sent from here.
-pub(crate) fn send_with_address(call: &Call, theirs: &OwnedFd) -> Reply {
+pub(crate) fn send_with_address(core: &Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
     let len = usize::try_from(call.word(2)).unwrap_or(usize::MAX).min(SEND_MAX);
-    send_ranges(call, theirs, &[(call.word(1), len)], len, call.int(3))
+    send_ranges(core, call, theirs, key, &[(call.word(1), len)], call.int(3))
 }
 
 /// `sendmsg` on a stream socket: as it is, unless it names an address.
-pub(crate) fn send_message(call: &Call, theirs: &OwnedFd) -> Reply {
+pub(crate) fn send_message(core: &Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
     let mut header = [0; MessageHeader::SIZE];
     let Ok(()) = call.read(call.word(1), &mut header) else { return Reply::Continue };
     match MessageHeader::parse(&header) {
@@ -120,26 +122,44 @@ pub(crate) fn send_message(call: &Call, theirs: &OwnedFd) -> Reply {
                 room -= len;
                 ranges.push((part.base, len));
             }
-            send_ranges(call, theirs, &ranges, SEND_MAX - room, call.int(2))
+            send_ranges(core, call, theirs, key, &ranges, call.int(2))
         }
         _ => Reply::Continue,
     }
 }
 
-fn send_ranges(call: &Call, theirs: &OwnedFd, ranges: &[(u64, usize)], len: usize, flags: i32) -> Reply {
-    let mut bytes = vec![0; len];
+fn send_ranges(
+    core: &Core,
+    call: &Call,
+    theirs: &OwnedFd,
+    key: SocketKey,
+    ranges: &[(u64, usize)],
+    flags: i32,
+) -> Reply {
+    let mut bytes = vec![0; ranges.iter().map(|&(_, len)| len).sum()];
     if let Err(errno) = call.read_ranges(ranges, &mut bytes) {
         return Reply::Error(errno);
     }
     let out_of_band = if flags & libc::MSG_OOB != 0 { SendFlags::OOB } else { SendFlags::empty() };
     match rustix::net::send(theirs, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL | out_of_band) {
         Ok(sent) => Reply::Value(sent as i64),
-        Err(rustix::io::Errno::PIPE) => {
-            if flags & libc::MSG_NOSIGNAL == 0 {
-                sys::send_signal(call.tid, libc::SIGPIPE);
-            }
-            Reply::Error(Errno::EPIPE)
+        Err(rustix::io::Errno::PIPE) => broken_pipe(call),
+        Err(rustix::io::Errno::AGAIN) if flags & libc::MSG_DONTWAIT == 0 && !is_nonblocking(theirs) => {
+            Reply::Park { key, deadline: deadline(core.now, theirs, Timeout::Send), expired: Errno::EAGAIN }
         }
         Err(error) => Reply::Error(Errno(error.raw_os_error())),
     }
+}
+
+/// A send on a stream socket that isn't connected.
+pub(crate) fn broken_pipe(call: &Call) -> Reply {
+    let flags = call.int(if call.syscall == Syscall::SendMsg { 2 } else { 3 });
+    if flags & libc::MSG_FASTOPEN != 0 {
+        // As where the sysctl doesn't allow it: programs connect first, then.
+        return Reply::Error(Errno::EOPNOTSUPP);
+    }
+    if flags & libc::MSG_NOSIGNAL == 0 {
+        sys::send_signal(call.tid, libc::SIGPIPE);
+    }
+    Reply::Error(Errno::EPIPE)
 }

@@ -54,6 +54,7 @@ pub(crate) fn connect(
 fn begin(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey, peer: SockAddr) -> Reply {
     let Some(record) = core.sockets.get(key) else { return Reply::Error(Errno::EBADF) };
     let (host, id, now) = (record.host, record.id, core.now);
+    let early = if let Socket::Stream(stream) = &record.socket { stream.unread() } else { 0 };
     match core.world.with(host, |stack| stack.connect(now, id, peer)) {
         Ok(()) | Err(Error::InProgress) => {}
         Err(error) => return Reply::Error(error.into()),
@@ -63,7 +64,8 @@ fn begin(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey, peer: S
         Err(error) => return Reply::Error(errno_of(&error)),
     };
     if let Some(Record { socket: Socket::Stream(stream), .. }) = core.sockets.get_mut(key) {
-        stream.junk = junk;
+        // What the program wrote before it connected, which TCP would have refused, lies before the junk.
+        stream.junk = junk + early;
         stream.phase = Phase::Connecting;
         stream.owner = Some((call.tid, call.int(0)));
     }
@@ -134,7 +136,8 @@ fn failed(core: &mut Core, key: SocketKey, error: Error, blocking_waits: bool) {
     let usable = unstuff(&stream.plug, stream.junk).is_ok();
     let mut seen = false;
     for tid in waiters {
-        if let Some(call) = core.unpark(tid) {
+        // An interrupted thread may wait for something else by now.
+        if let Some(call) = core.unpark_from(tid, key) {
             seen |= core.answer(&call, Response::Error(Errno::from(error).0));
         }
     }

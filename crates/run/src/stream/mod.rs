@@ -22,7 +22,10 @@ pub(crate) use pump::{on_plug as on_connected_plug, pump};
 use crate::core::{Core, Token};
 use crate::sockets::{Dead, Socket, SocketKey};
 use rustix::event::epoll::EventFlags;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType as SysType, send, socketpair};
+use rustix::net::{
+    AddressFamily, SendFlags, Shutdown as SysShutdown, SocketFlags, SocketType as SysType, send, shutdown,
+    socketpair,
+};
 use sockeye_packet::Chunk;
 use sockeye_posix::Errno;
 use sockeye_stack::Error;
@@ -126,14 +129,18 @@ impl Stream {
         queued.saturating_sub(usize::from(self.kept) + usize::from(self.tail))
     }
 
-    /// The program is about to shut down its end: for sending, and for both directions at once or not.
-    pub(crate) fn before_shutdown(&mut self, theirs: &OwnedFd, both: bool) {
-        self.shut_both |= both;
-        // All it wrote is in the queue. Where that is full, its last byte will be the sentinel.
-        self.program = self.program.max(End::WriteShut);
-        if !self.tail {
+    /// `shutdown` of the program's end, for sending or for both directions: done here, at once, so that another
+    /// thread has no time to write behind the tail.
+    pub(crate) fn shut(&mut self, theirs: &OwnedFd, how: SysShutdown) -> Result<(), Errno> {
+        // Where something is unread, its last byte will be the sentinel.
+        if !self.tail && !self.has_sentinel() {
             self.tail = send(theirs, &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok();
         }
+        shutdown(theirs, how).map_err(|error| Errno(error.raw_os_error()))?;
+        self.shut_both |= how == SysShutdown::Both;
+        // All it wrote is in the queue.
+        self.program = self.program.max(End::WriteShut);
+        Ok(())
     }
 
     /// Whether closing the plug now shows as a reset.
@@ -256,7 +263,7 @@ fn bury(core: &mut Core, key: SocketKey, error: Option<Error>) {
         while matches!(rustix::io::read(&stream.plug, &mut [0_u8; 16 * 1024]), Ok(1..)) {}
     } else if !stream.has_sentinel()
         && let Some((tid, fd)) = stream.owner
-        && let Some(theirs) = core.fetch(tid, fd)
+        && let Ok(theirs) = core.fetch(tid, fd)
         && rustix::net::sockopt::socket_cookie(&theirs).ok() == cookie
     {
         send(&theirs, &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).ok();

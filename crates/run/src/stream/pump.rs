@@ -90,8 +90,12 @@ pub(crate) fn pump(core: &mut Core, key: SocketKey) {
     {
         return bury(core, key, Some(error));
     }
+    let wake = !record.waiters.is_empty();
     if more && !std::mem::replace(&mut stream.queued, true) {
         core.unfinished.push_back(key);
+    }
+    if wake {
+        core.wake(key);
     }
 }
 
