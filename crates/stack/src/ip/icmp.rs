@@ -196,8 +196,13 @@ impl Stack {
 
     /// Remembers a path's MTU.
     pub(crate) fn note_mtu(&mut self, now: Instant, remote: [u8; 16], told: Unreachable) {
-        if let Some(mtu) = told.mtu {
-            self.io.pmtu.set(now, remote, mtu);
+        let Some(mtu) = told.mtu else { return };
+        let known = self.io.path(&remote, None, None).map_or(u32::MAX, |path| path.mtu);
+        if mtu > known {
+            return; // RFC 8201 §4: such a message never increases the estimate.
+        }
+        self.io.pmtu.set(now, remote, mtu);
+        if mtu < known {
             self.io.routes.generation = self.io.routes.generation.wrapping_add(1);
         }
     }

@@ -316,8 +316,10 @@ impl Stack {
         let Some(tcb) = connections.get_mut(key) else { return false };
         if tcb.routes != io.routes.generation {
             tcb.routes = io.routes.generation;
+            let scope = tcb.bound_scope.max(tcb.tuple.scope);
+            let bound_nic = scope.checked_sub(1).map(NicId);
             // Without a route it stays as it is and times out, unless the route comes back.
-            if let Ok(path) = io.path(&tcb.tuple.remote, Some(tcb.tuple.local), None) {
+            if let Ok(path) = io.path(&tcb.tuple.remote, Some(tcb.tuple.local), bound_nic) {
                 let sizes = Sizes::new(is_v4(&tcb.tuple.local), &path, path.mtu, &tcb.settings);
                 tcb.nic = path.nic;
                 tcb.connection.on_path_mss(sizes.path, &tcb.settings);

@@ -228,6 +228,10 @@ impl Stack {
         let tcb = connections.get_mut(key).ok_or(Error::BadSocket)?;
         let sent = tcb.connection.send(now, chunks, flags, &mut resources!(io, tcb));
         self.after(key, Readiness::EMPTY);
+        if sent == Err(Error::WouldBlock) {
+            // Where memory is short a socket blocks that was called writable: it is to be called so again.
+            self.socket_mut(id)?.announced.remove(Readiness::WRITABLE);
+        }
         sent
     }
 

@@ -398,15 +398,15 @@ impl Connection {
         self.settle_charge(budget);
     }
 
-    /// Brings the charge in line with what the buffers hold. A growth that the budget refuses (callers
-    /// check for room first; only rounding can be left) is charged later.
+    /// Brings the charge in line with what the buffers hold. What the budget can't cover is charged later.
     pub(super) fn settle_charge(&mut self, budget: &mut Budget) {
         let held = self.send.charged() + self.recv.charged();
         if held < self.charged {
             budget.release(self.charged - held);
             self.charged = held;
-        } else if held > self.charged && budget.try_charge(held - self.charged) {
-            self.charged = held;
+        } else if held > self.charged {
+            let more = (held - self.charged).min(budget.available());
+            self.charged += if budget.try_charge(more) { more } else { 0 };
         }
     }
 

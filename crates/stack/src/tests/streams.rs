@@ -309,3 +309,58 @@ fn a_smaller_path_is_learnt_from_those_who_quote_what_is_in_flight() {
     pair.pass(Duration::from_secs(2));
     assert_eq!(pair.a.tcp_info(client).unwrap().snd_mss, 552 - 52);
 }
+
+#[test]
+fn who_blocks_for_want_of_memory_is_told_when_there_is_some() {
+    let config = Config { memory: 120_000, ..Config::default() };
+    let mut pair = Pair::with(&config, &NicConfig::memory("eth0", 1500));
+    let listener = pair.listener("10.0.0.2:80", 5);
+    let clients: Vec<SocketId> = (0..2).map(|_| stream(&mut pair.a, addr("10.0.0.2:80"))).collect();
+    for id in &clients {
+        assert_eq!(pair.a.connect(pair.now, *id, addr("10.0.0.2:80")), Err(Error::InProgress));
+    }
+    pair.cable();
+    let servers: Vec<SocketId> = (0..2).map(|_| pair.b.accept(pair.now, listener).unwrap().0).collect();
+    send(&mut pair.a, pair.now, clients[0], &[0; 80_000]).unwrap();
+    let (mut sent, mut tries) = (0, 0);
+    while let Ok(len) = send(&mut pair.a, pair.now, clients[1], &[0; 5_000]) {
+        (sent, tries) = (sent + len, tries + 1);
+        assert!(tries < 100);
+    }
+    assert!(pair.a.send_space(clients[1]) > 40_000, "there is room in its own buffer");
+    events(&mut pair.a);
+    pair.cable();
+    assert!(events(&mut pair.a).contains(&clients[1]), "{sent} bytes were sent");
+    let _ = servers;
+}
+
+#[test]
+fn a_connection_stays_with_its_link_when_routes_change() {
+    // Link-local addresses are the same on every link.
+    let mut pair = Pair::new();
+    for host in [&mut pair.a, &mut pair.b] {
+        host.add_nic(NicConfig::memory("eth1", 1500)).unwrap();
+    }
+    let second = NicId(2);
+    for (nic, prefix) in [(LINK, 64), (second, 64)] {
+        pair.a.add_address(nic, "fe80::1".parse().unwrap(), prefix).unwrap();
+        pair.b.add_address(nic, "fe80::2".parse().unwrap(), prefix).unwrap();
+    }
+    let to = SockAddr { scope: Some(second), ..addr("[fe80::2]:80") };
+    let client = stream(&mut pair.a, to);
+    assert_eq!(pair.a.connect(pair.now, client, to), Err(Error::InProgress));
+    pair.a
+        .add_route(crate::Route {
+            dest: "2001:db8::".parse().unwrap(),
+            prefix: 32,
+            gateway: None,
+            nic: LINK,
+            metric: 0,
+        })
+        .unwrap();
+    let mut batch = Batch::new();
+    pair.a.poll_transmit(pair.now, LINK, &mut batch);
+    assert_eq!(batch.len(), 0);
+    pair.a.poll_transmit(pair.now, second, &mut batch);
+    assert_eq!(batch.len(), 1);
+}
