@@ -304,9 +304,16 @@ impl Stack {
             return Err(Error::NoBufs);
         }
         io.budget.release(2 * Udp::packet_cost(&packet));
+        let before = udp.send.len();
         for packet in io.fragment(packet, path.mtu as usize) {
             let cost = Udp::packet_cost(&packet);
             if !io.budget.try_charge(cost) {
+                // All fragments or none.
+                for queued in udp.send.drain(before..) {
+                    let cost = Udp::packet_cost(&queued);
+                    udp.send_charged -= cost;
+                    io.budget.release(cost);
+                }
                 return Err(Error::NoBufs);
             }
             udp.send_charged += cost;

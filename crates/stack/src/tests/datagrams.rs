@@ -381,3 +381,14 @@ fn a_port_that_connect_picked_goes_with_its_peer() {
         assert_eq!(pair.a.local_addr(id), Ok(SockAddr::UNSPECIFIED_V4));
     }
 }
+
+#[test]
+fn a_datagram_whose_fragments_find_no_memory_leaves_nothing_behind() {
+    let config = Config { memory: 200_000, ..Config::default() };
+    let mut pair = Pair::with(&config, &NicConfig::memory("eth0", 68));
+    let id = datagram(&mut pair.a, "10.0.0.1:1000");
+    let payload = || sockeye_packet::Payload::from(Chunk::from(alloc::vec![7; 60_000]));
+    let to = Some(addr("10.0.0.2:53"));
+    assert_eq!(pair.a.send_to(pair.now, id, payload(), to, SendFlags::default()), Err(Error::NoBufs));
+    assert_eq!((pair.a.memory_used(), pair.a.send_queued(id)), (0, 0));
+}

@@ -410,7 +410,7 @@ impl World {
                     assert_eq!(program.error, None, "seed {seed}, flow {flow}: {program:#?} {:?}", self.link);
                     assert!(
                         program.at_end && program.received == program.expected,
-                        "seed {seed}, flow {flow}: {program:#?} {:?} {:?}",
+                        "seed {seed}, flow {flow}: {ends:#?} {:?} {:?}",
                         program.id.map(|id| self.hosts[program.host].tcp_info(id)),
                         self.link
                     );
@@ -487,6 +487,8 @@ fn step(
         match send(host, now, id, &data) {
             Ok(sent) => program.sent += sent,
             Err(Error::WouldBlock) => program.write_blocked = true,
+            // Nothing of its own holds memory, so nothing would tell.
+            Err(Error::NoBufs) => program.asleep_until = now + Duration::from_millis(100),
             Err(error) => return give_up(host, now, program, id, error),
         }
     } else if program.sent == program.to_send && !program.shut && program.ending == Ending::Orderly {

@@ -321,7 +321,7 @@ fn who_blocks_for_want_of_memory_is_told_when_there_is_some() {
     }
     pair.cable();
     let servers: Vec<SocketId> = (0..2).map(|_| pair.b.accept(pair.now, listener).unwrap().0).collect();
-    send(&mut pair.a, pair.now, clients[0], &[0; 80_000]).unwrap();
+    send(&mut pair.a, pair.now, clients[0], &alloc::vec![0; 80_000]).unwrap();
     let (mut sent, mut tries) = (0, 0);
     while let Ok(len) = send(&mut pair.a, pair.now, clients[1], &[0; 5_000]) {
         (sent, tries) = (sent + len, tries + 1);
