@@ -158,7 +158,8 @@ pub(crate) fn shutdown(core: &mut Core, call: &Call, theirs: &OwnedFd, key: Sock
     let (native, how) = match call.int(1) {
         libc::SHUT_RD => (SysShutdown::Read, None),
         libc::SHUT_WR => (SysShutdown::Write, Some(Shutdown::Write)),
-        libc::SHUT_RDWR => (SysShutdown::Both, Some(Shutdown::Write)),
+        // Both at once would look like a close, and the socket keeps its port. The stack sends no more.
+        libc::SHUT_RDWR => (SysShutdown::Read, Some(Shutdown::Write)),
         _ => return Reply::Error(Errno::EINVAL),
     };
     pump(core, key);
@@ -170,7 +171,9 @@ pub(crate) fn shutdown(core: &mut Core, call: &Call, theirs: &OwnedFd, key: Sock
         how.map(|how| stack.shutdown(now, id, how).ok());
         connected
     });
-    match sys_shutdown(theirs, native) {
+    let done = sys_shutdown(theirs, native);
+    core.wake(key);
+    match done {
         Err(error) => Reply::Error(Errno(error.raw_os_error())),
         Ok(()) if connected => Reply::Value(0),
         Ok(()) => Reply::Error(Errno::ENOTCONN),

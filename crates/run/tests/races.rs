@@ -40,7 +40,7 @@ fn a_datagram_socket_that_sends_no_more_keeps_nobody_busy() {
 import socket, sys
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(('', 7)); u.connect(('10.77.0.3', 7))
 u.shutdown(socket.SHUT_WR)
-print('shut'); print(u.recv(10))
+print('shut', end='', flush=True); print(u.recv(10))
 ",
     );
     lab.until_printed(program, "shut");
@@ -59,7 +59,7 @@ u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(('', 7)); u.sendto(
 ",
     );
     lab.output(peer);
-    assert_eq!(lab.output(program), "shut\nb'end'\n");
+    assert_eq!(lab.output(program), "shutb'end'\n");
 }
 
 #[test]
@@ -182,4 +182,41 @@ fn an_end_is_told_though_a_descendant_prints_for_ever() {
     let mut lab = Lab::new();
     let program = lab.start("a", &["sh", "-c", "yes & exit 3"]);
     assert_eq!(lab.finish(program).status.unwrap().code(), Some(3));
+}
+
+#[test]
+fn an_answer_before_a_close_with_bytes_unread_arrives_before_the_reset() {
+    let mut lab = Lab::new();
+    let program = lab.python(
+        "a",
+        "
+import socket, select
+l = socket.create_server(('127.0.0.1', 7))
+s = socket.create_connection(('127.0.0.1', 7)); c, _ = l.accept()
+s.sendall(b'a long request'); select.select([c], [], [])
+c.sendall(b'refused'); c.close()
+print(s.recv(100))
+try: s.recv(100)
+except ConnectionResetError: print('reset')
+",
+    );
+    assert_eq!(lab.output(program), "b'refused'\nreset\n");
+}
+
+#[test]
+fn shutdown_wakes_a_reader_of_datagrams_and_keeps_the_port() {
+    let mut lab = Lab::new();
+    let program = lab.python(
+        "a",
+        "
+import socket, threading, errno
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(('127.0.0.1', 7))
+read = []
+t = threading.Thread(target=lambda: read.append(u.recvfrom(10)[0])); t.start()
+try: u.shutdown(socket.SHUT_RDWR)
+except OSError as e: print(errno.errorcode[e.errno])
+t.join(); print(read, u.getsockname())
+",
+    );
+    assert_eq!(lab.output(program), "ENOTCONN\n[b''] ('127.0.0.1', 7)\n");
 }

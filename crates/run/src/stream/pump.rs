@@ -67,11 +67,14 @@ pub(crate) fn pump(core: &mut Core, key: SocketKey) {
     let Some(record) = core.sockets.get_mut(key) else { return };
     let (host, id) = (record.host, record.id);
     let Socket::Stream(stream) = &mut record.socket else { return };
+    let pool = &mut core.pool;
     if stream.program == End::Reset {
+        // What the program wrote before it closed has left a TCP by then, as far as the window lets it.
+        core.world.with(host, |stack| stream.move_outward(stack, pool, now, id));
+        core.world.turn(now);
         core.world.with(host, |stack| stack.abort(now, id)).ok();
         return close(core, key);
     }
-    let pool = &mut core.pool;
     let (outward, inward) = core
         .world
         .with(host, |stack| (stream.move_outward(stack, pool, now, id), stream.move_inward(stack, now, id)));
