@@ -19,6 +19,7 @@ use crate::core::Core;
 use crate::sockets::{Record, Socket, SocketKey};
 use crate::sys;
 use rustix::event::epoll::EventFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno as SysErrno;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{
@@ -285,9 +286,14 @@ impl Datagram {
         Progress::More
     }
 
-    /// Whether an empty read is the end rather than an empty datagram.
+    /// Whether an empty read is the end rather than an empty datagram. The event that tells of the end may
+    /// not have been fetched yet, so the plug itself is asked.
     fn is_at_end(&self) -> bool {
-        (self.write_shut || self.closed) && rustix::io::ioctl_fionread(&self.plug).unwrap_or(0) == 0
+        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut ends = [PollFd::new(&self.plug, PollFlags::RDHUP)];
+        let ended =
+            self.write_shut || self.closed || poll(&mut ends, Some(&none)).is_ok_and(|ready| ready > 0);
+        ended && rustix::io::ioctl_fionread(&self.plug).unwrap_or(0) == 0
     }
 
     /// Hands the stack what was read; says whether it is gone.

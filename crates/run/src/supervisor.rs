@@ -29,6 +29,8 @@ use std::time::Duration;
 const EVENTS: usize = 256;
 /// Calls taken from one listener in a row.
 const CALLS: usize = 32;
+/// Changes of sockets handled in one round: a socket that changes by being handled must not hold up the loop.
+const CHANGES: usize = 4096;
 /// Rounds of network and plugs before the loop looks at its descriptors again.
 const ROUNDS: usize = 8;
 /// Most bytes taken from a program's output at once.
@@ -411,7 +413,8 @@ impl Core {
             }
             due = self.world.turn(self.now);
             let mut moved = !self.queries.is_empty();
-            while let Some((host, Event::Ready(id))) = self.world.poll_event() {
+            for _ in 0..CHANGES {
+                let Some((host, Event::Ready(id))) = self.world.poll_event() else { break };
                 moved = true;
                 match self.sockets.by_id(host, id) {
                     Some(key) => stream::on_stack(self, key),

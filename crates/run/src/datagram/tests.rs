@@ -159,3 +159,13 @@ fn too_long_messages_are_refused_natively() {
     assert_eq!(send(&bench.theirs, &vec![0; 65_509], SendFlags::DONTWAIT), Err(SysErrno::MSGSIZE));
     assert_eq!(send(&bench.theirs, &vec![0; 65_507], SendFlags::DONTWAIT), Ok(65_507));
 }
+
+#[test]
+fn the_end_is_told_from_an_empty_datagram_before_its_event_is_fetched() {
+    let (datagram, theirs) = open(true).unwrap();
+    send(&theirs, &[], SendFlags::DONTWAIT).unwrap();
+    assert!(!datagram.is_at_end(), "an empty datagram waits");
+    recv(&datagram.plug, &mut [0_u8; 1], RecvFlags::DONTWAIT).unwrap();
+    drop(theirs);
+    assert!(datagram.is_at_end(), "closed");
+}
