@@ -52,5 +52,14 @@ END
 within 10 test -e "$work/up" || fail "the connection never came up"
 kill -KILL "$supervisor"; wait "$supervisor" 2>/dev/null || true
 within 5 gone kill-mark || fail "programs outlived sockeye: $(pgrep -af kill-mark)"; ok
+
+# What a program leaves running ends with it, also what left its session and heeds no SIGTERM.
+status=0
+"$sockeye" run -- sh -c '
+  python3 -m http.server 8000 >/dev/null 2>&1 &
+  setsid sh -c "trap \"\" TERM; while :; do sleep 1; done; # kill-mark-daemon" &
+  sleep 0.3; exit 5' || status=$?
+[ "$status" = 5 ] || fail "exit status $status with descendants left, expected 5"; ok
+within 1 gone kill-mark || fail "descendants outlived their network: $(pgrep -af kill-mark)"; ok
 [ "$(files)" = "$before" ] || fail "files stayed: $(files)"; ok
 finish

@@ -26,6 +26,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
         .spawn(&spec)
         .map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))?;
     let status = wait(&mut supervisor, program)?;
+    supervisor.end_descendants().map_err(|error| CliError::failed(error.to_string()))?;
     network::finish_capture(supervisor.network(), args.pcap.as_deref());
     drop(supervisor);
     Ok(sockeye_run::end_as(status))

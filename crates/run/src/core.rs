@@ -174,6 +174,11 @@ impl Core {
         self.parked.retain(|_, parked| parked.call.tree != id);
     }
 
+    /// Whether a program or a descendant of one still runs.
+    pub(crate) fn has_trees(&self) -> bool {
+        self.trees.iter().any(Option::is_some)
+    }
+
     /// A program's tree.
     pub(crate) fn tree(&self, id: TreeId) -> Option<&Tree> {
         self.trees.get(id.0).and_then(Option::as_ref)

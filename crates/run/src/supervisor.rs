@@ -1,5 +1,7 @@
 //! The loop: programs' calls, plugs, the network and its timers, all in one thread and one epoll.
 
+mod descendants;
+
 use crate::call::Call;
 use crate::core::{Core, Token, Tree, TreeId};
 use crate::dns::service::Service;

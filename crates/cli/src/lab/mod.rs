@@ -172,6 +172,6 @@ impl Lab {
                 self.turn()?;
             }
         }
-        Ok(())
+        self.supervisor.end_descendants().map_err(|error| CliError::failed(error.to_string()))
     }
 }
