@@ -11,7 +11,7 @@ use crate::error::CliError;
 
 const EXAMPLES: &str = "\
 Examples:
-  sockeye run -- ping-pong.sh                          a program on a network of its own
+  sockeye run -- ./ping-pong.sh                        a program on a network of its own
   sockeye run --pcap out.pcapng -- ./server-test       … recorded for Wireshark
   sockeye lab examples/web.toml                        several hosts and their programs";
 
@@ -40,7 +40,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The exit status is the program's: 127 when it is missing, 126 when it can't be \
-executed, 125 when sockeye itself failed.\nSOCKEYE_LOG=debug prints what sockeye does.")]
+executed, 125 when sockeye itself failed.\nSOCKEYE_LOG=trace prints the calls that sockeye answers.")]
 pub(crate) struct RunArgs {
     /// Address of the host [default: 10.77.0.2]
     #[arg(long, value_name = "ADDR")]
@@ -75,14 +75,29 @@ pub(crate) struct LabArgs {
 impl Args {
     /// Parses the process's arguments. Help and version are printed here and end the process.
     pub(crate) fn from_command_line() -> Result<Args, CliError> {
-        Args::try_parse().map_err(|error| {
+        let args = Args::try_parse().map_err(|error| {
             if error.use_stderr()
                 && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
             {
                 return CliError::usage(one_line(&error));
             }
             error.exit()
-        })
+        })?;
+        args.check()?;
+        Ok(args)
+    }
+
+    /// What looks like an option in the program's place is a misspelt one.
+    fn check(&self) -> Result<(), CliError> {
+        if let Command::Run(RunArgs { program, .. }) = &self.command
+            && let Some(name) = program.first().map(|name| name.to_string_lossy())
+            && name.starts_with('-')
+        {
+            return Err(CliError::usage(format!(
+                "there is no option {name} (try --help); the program comes after --"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -111,6 +126,15 @@ mod tests {
         let Command::Run(run) = args.command else { panic!("not run") };
         assert_eq!((run.seed, run.ip), (Some(3), None));
         assert_eq!(run.program, ["curl", "--ip", "x"]);
+    }
+
+    #[test]
+    fn a_misspelt_option_is_no_program() {
+        for line in [["sockeye", "run", "--bogus", "true"], ["sockeye", "run", "-p", "80:80"]] {
+            let error = Args::try_parse_from(line).unwrap().check().unwrap_err();
+            assert!(error.to_string().contains(line[2]), "{error}");
+        }
+        assert!(Args::try_parse_from(["sockeye", "run", "true", "--bogus"]).unwrap().check().is_ok());
     }
 
     #[test]

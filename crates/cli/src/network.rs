@@ -32,14 +32,11 @@ pub(crate) fn for_run(args: &RunArgs) -> Result<(Network, HostId), CliError> {
 }
 
 /// A lab's network, and its hosts by name in the order of the file.
-pub(crate) fn for_lab(file: &LabFile) -> Result<(Network, IndexMap<String, HostId>), CliError> {
-    let mut builder = Network::builder().wall_offset(since_epoch());
+pub(crate) fn for_lab(file: &LabFile, seed: u64) -> Result<(Network, IndexMap<String, HostId>), CliError> {
+    let mut builder = Network::builder().wall_offset(since_epoch()).seed(seed);
     if let Some(subnet) = &file.network.subnet {
         builder =
             builder.subnet(subnet.parse::<Subnet>().map_err(|error| CliError::usage(error.to_string()))?);
-    }
-    if let Some(seed) = file.network.seed {
-        builder = builder.seed(seed);
     }
     if let Some(pcap) = &file.network.pcap {
         builder = builder.capture(PathBuf::from(pcap));
@@ -85,4 +82,10 @@ fn build(builder: NetworkBuilder) -> Result<Network, CliError> {
 /// What the clock of the machine says, for captures and time stamps.
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A seed that nobody has used before, for who names none. Small enough to be typed again.
+pub(crate) fn fresh_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(since_epoch()) % 1_000_000_000
 }

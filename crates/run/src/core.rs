@@ -174,9 +174,9 @@ impl Core {
         self.parked.retain(|_, parked| parked.call.tree != id);
     }
 
-    /// Whether a program or a descendant of one still runs.
-    pub(crate) fn has_trees(&self) -> bool {
-        self.trees.iter().any(Option::is_some)
+    /// Programs of which some process still runs.
+    pub(crate) fn trees(&self) -> impl Iterator<Item = &Tree> {
+        self.trees.iter().flatten()
     }
 
     /// A program's tree.

@@ -199,6 +199,11 @@ impl Supervisor {
         })
     }
 
+    /// Whether a program, or a descendant of one, still runs on this host.
+    pub fn is_busy(&self, host: HostId) -> bool {
+        self.core.trees().any(|tree| tree.host == host)
+    }
+
     /// How many sockets the programs have.
     pub fn socket_count(&self) -> usize {
         self.core.sockets.live()

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod kernel;
 mod peers;
 mod report;
 mod row;
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let _control = kernel::CongestionControl::comparable();
     let mut results = Vec::new();
     let sockeye = args.sockeye.clone().unwrap_or_else(built_command);
     for mut row in rows::all(&sockeye) {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::kernel::CongestionControl;
 use crate::row::{Measured, median};
 
 /// One row as a line of text.
@@ -28,11 +29,12 @@ pub(crate) fn markdown(rows: &[Measured], runs: u32) -> String {
         "# Benchmarks\n\n\
          Ratios to a peer in the same run: over 1 is ahead. Both sides are measured in turns, {runs} times each, and \
          the\nmedians compared. Absolute figures of a shared machine say little. To measure again:\n\n\
-         ```sh\ncargo build --release && cargo bench -p sockeye-bench -- --runs {runs} --markdown BENCHMARKS.md\n```\n\n\
-         Measured at commit {} on {}.\n\n\
+         ```sh\ncargo build --release && cargo run --release -p sockeye-bench -- --runs {runs} --markdown BENCHMARKS.md\n```\n\n\
+         Measured at commit {} on {}; the kernel's congestion control was {}.\n\n\
          | row | peer | ratio | goal | ours (median) | peer (median) |\n|---|---|---|---|---|---|\n",
         output_of("git", &["rev-parse", "--short", "HEAD"]),
         machine(),
+        CongestionControl::name(),
     );
     for row in rows {
         let (ours, theirs) = (figure(median(&row.ours), row.unit), figure(median(&row.theirs), row.unit));

@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::file::Expect;
 
+/// Characters of an output that are shown when it is not what was expected.
+const SHOWN: usize = 80;
+
 /// The exit status as a shell reports it: 128 + the signal's number for a death by signal.
 pub(super) fn exit_number(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
@@ -27,10 +30,12 @@ pub(super) fn shortfalls(expect: &Expect, status: ExitStatus, stdout: &[u8], fol
     if got != *exit {
         shortfalls.push(format!("exit status {got}, expected {exit}"));
     }
-    if let Some(pattern) = pattern
-        && !pattern.is_match(&String::from_utf8_lossy(stdout))
-    {
-        shortfalls.push(format!("its output doesn't match {pattern}"));
+    if let Some(pattern) = pattern {
+        let text = String::from_utf8_lossy(stdout);
+        if !pattern.is_match(&text) {
+            let start: String = text.chars().take(SHOWN).collect();
+            shortfalls.push(format!("its output doesn't match {pattern}; it begins with {start:?}"));
+        }
     }
     for (file, expected) in sha256 {
         match sha256_of(&folder.join(file)) {

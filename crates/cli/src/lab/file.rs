@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer, de};
 use sockeye_link::NetemConfig;
 
@@ -268,8 +268,9 @@ fn regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D:
     compile(&String::deserialize(deserializer)?).map(Some).map_err(de::Error::custom)
 }
 
+/// A regular expression in which ^ and $ are the ends of lines.
 fn compile(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|error| {
+    RegexBuilder::new(pattern).multi_line(true).build().map_err(|error| {
         let why = error.to_string();
         format!("{pattern:?} is no regular expression: {}", why.lines().last().unwrap_or_default().trim())
     })

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &LabArgs) -> Result<ExitCode, CliError> {
     let interrupted = lab.run_to_end()?;
     lab.end_others()?;
     network::finish_capture(lab.supervisor.network(), lab.pcap.as_deref());
-    summary::print(&lab.programs);
+    summary::print(&lab.programs, lab.seed);
     let held = !interrupted && lab.programs.iter().all(Program::held);
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -52,16 +52,18 @@ struct Lab {
     programs: Vec<Program>,
     printer: Printer,
     pcap: Option<PathBuf>,
+    seed: u64,
 }
 
 impl Lab {
     fn new(file: LabFile, quiet: bool) -> Result<Lab, CliError> {
-        let (network, hosts) = network::for_lab(&file)?;
+        let seed = file.network.seed.unwrap_or_else(network::fresh_seed);
+        let (network, hosts) = network::for_lab(&file, seed)?;
         let mut supervisor = Supervisor::new(network).map_err(|error| CliError::failed(error.to_string()))?;
         supervisor.reap_orphans();
         let printer = Printer::new(hosts.keys().map(String::as_str), quiet);
         let programs = file.programs.into_iter().map(|section| Program::new(&hosts, section)).collect();
-        Ok(Lab { supervisor, programs, printer, pcap: file.network.pcap.map(PathBuf::from) })
+        Ok(Lab { supervisor, programs, printer, pcap: file.network.pcap.map(PathBuf::from), seed })
     }
 
     /// Runs until every program that is expected to end has ended; true when a signal cut it short.
@@ -146,11 +148,15 @@ impl Lab {
     /// Whether a program of the host that `after` names is there to make it come true.
     fn can_still_hold(&self, waiting: usize, after: &After) -> bool {
         let (After::Listens { host, .. } | After::Printed { host, .. }) = after;
-        self.programs.iter().enumerate().any(|(index, program)| {
-            index != waiting
-                && program.section.host == *host
-                && matches!(program.phase, Phase::Waiting { .. } | Phase::Running { .. })
-        })
+        // A daemon has outlived the program that started it, and may yet listen.
+        let daemon = matches!(after, After::Listens { .. })
+            && self.programs.iter().any(|p| p.section.host == *host && self.supervisor.is_busy(p.host));
+        daemon
+            || self.programs.iter().enumerate().any(|(index, program)| {
+                index != waiting
+                    && program.section.host == *host
+                    && matches!(program.phase, Phase::Waiting { .. } | Phase::Running { .. })
+            })
     }
 
     fn end_those_overdue(&mut self) {

@@ -33,7 +33,7 @@ pub(super) enum Phase {
     Running {
         id: ProgramId,
         since: Instant,
-        overdue: bool,
+        overdue: Option<Instant>,
     },
     /// It has ended; with what it fell short of.
     Ended {
@@ -69,7 +69,7 @@ impl Program {
             stderr: Stdio::Pipe,
         };
         self.phase = match supervisor.spawn(&spec) {
-            Ok(id) => Phase::Running { id, since: Instant::now(), overdue: false },
+            Ok(id) => Phase::Running { id, since: Instant::now(), overdue: None },
             Err(error) => Phase::Failed(error.to_string()),
         };
     }
@@ -96,8 +96,8 @@ impl Program {
             }
         }
         let mut shortfalls = Vec::new();
-        if overdue {
-            shortfalls.push(format!("not done after {:.0} s", self.section.timeout.as_secs_f64()));
+        if overdue.is_some() {
+            shortfalls.push(format!("not done after {} s", self.section.timeout.as_secs_f64()));
         } else if let Some(expect) = &self.section.expect {
             let folder = self.section.cwd.clone().unwrap_or_default();
             shortfalls = expect::shortfalls(expect, status, &self.stdout, &folder);
@@ -105,14 +105,17 @@ impl Program {
         self.phase = Phase::Ended { id, status, took: since.elapsed(), shortfalls };
     }
 
-    /// Kills the program when its time is up.
+    /// Ends the program when its time is up: SIGTERM, and SIGKILL if it doesn't heed that.
     pub(super) fn end_if_overdue(&mut self, supervisor: &mut Supervisor) {
-        if let Phase::Running { id, since, overdue } = &mut self.phase
-            && self.section.expect.is_some()
-            && !*overdue
-            && since.elapsed() > self.section.timeout
-        {
-            *overdue = true;
+        let Phase::Running { id, since, overdue } = &mut self.phase else { return };
+        if self.section.expect.is_none() || since.elapsed() < self.section.timeout {
+            return;
+        }
+        let asked = overdue.get_or_insert_with(|| {
+            supervisor.kill(*id, libc::SIGTERM);
+            Instant::now()
+        });
+        if asked.elapsed() > super::GRACE {
             supervisor.kill(*id, libc::SIGKILL);
         }
     }

@@ -1,17 +1,25 @@
 //! The table at the end of a lab.
 
+use std::io::Write;
+
 use super::expect::exit_number;
 use super::program::{Phase, Program};
 
 /// Characters of a command line that are shown.
 const COMMAND_WIDTH: usize = 48;
 
-pub(super) fn print(programs: &[Program]) {
+/// Prints the table and the seed. A closed standard output ends the printing, not the lab.
+pub(super) fn print(programs: &[Program], seed: u64) {
+    let _ = write(&mut std::io::stdout().lock(), programs, seed);
+}
+
+fn write(out: &mut impl Write, programs: &[Program], seed: u64) -> std::io::Result<()> {
     let width = programs.iter().map(|program| program.section.host.len()).max().unwrap_or(0).max(4);
-    println!(
+    writeln!(
+        out,
         "\n{:<8} {:<width$} {:<COMMAND_WIDTH$} {:>6} {:>8}",
         "result", "host", "program", "exit", "time"
-    );
+    )?;
     for program in programs {
         let (exit, took, shortfalls) = match &program.phase {
             Phase::Ended { status, took, shortfalls, .. } => {
@@ -21,15 +29,17 @@ pub(super) fn print(programs: &[Program]) {
             Phase::Waiting { .. } | Phase::Running { .. } => ("-".into(), "-".into(), Vec::new()),
         };
         let command = command_line(&program.section.run.0);
-        println!(
+        writeln!(
+            out,
             "{:<8} {:<width$} {command:<COMMAND_WIDTH$} {exit:>6} {took:>8}",
             result(program),
             program.section.host
-        );
+        )?;
         for shortfall in shortfalls {
-            println!("{:<8} {:<width$} {shortfall}", "", "");
+            writeln!(out, "{:<8} {:<width$} {shortfall}", "", "")?;
         }
     }
+    writeln!(out, "seed {seed}")
 }
 
 fn result(program: &Program) -> &'static str {
