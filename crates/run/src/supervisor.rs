@@ -369,11 +369,32 @@ impl Supervisor {
     fn on_signals(&mut self) {
         while let Some(info) = self.signals.read() {
             if info.signal == libc::SIGCHLD {
+                self.stop_along();
                 self.reap();
                 continue;
             }
             self.events
                 .push_back(SupervisorEvent::Signal { signal: info.signal, from_process: info.from_process });
+        }
+    }
+
+    /// Stops this process when a program of its process group has stopped (itself, as editors do), so that the
+    /// shell gets its prompt back; the shell's SIGCONT goes to both.
+    fn stop_along(&self) {
+        let group =
+            || self.programs.iter().filter(|program| !program.leads_group && program.status.is_none());
+        let stopped = |options| {
+            let options = options | WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+            group().any(|program| {
+                waitid(WaitId::PidFd(program.pidfd.as_fd()), options).is_ok_and(|s| s.is_some())
+            })
+        };
+        if stopped(WaitIdOptions::NOWAIT) {
+            // The SIGCONT that ends a stop of the whole group may have reached this process first.
+            std::thread::sleep(Duration::from_millis(1));
+            if stopped(WaitIdOptions::empty()) {
+                rustix::process::kill_process(rustix::process::getpid(), Signal::STOP).ok();
+            }
         }
     }
 

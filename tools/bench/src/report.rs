@@ -54,11 +54,9 @@ fn machine() -> String {
     let model =
         cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!(
-        "{cores} cores of {}, Linux {}",
-        model.unwrap_or("an unknown processor"),
-        output_of("uname", &["-r"])
-    )
+    let kernel = output_of("uname", &["-r"]);
+    let version = kernel.split('-').next().unwrap_or_default();
+    format!("{cores} cores of {}, Linux {version}", model.unwrap_or("an unknown processor"))
 }
 
 fn output_of(program: &str, arguments: &[&str]) -> String {
