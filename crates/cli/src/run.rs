@@ -27,7 +27,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
         .map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))?;
     let status = wait(&mut supervisor, program)?;
     supervisor.end_descendants().map_err(|error| CliError::failed(error.to_string()))?;
-    network::finish_capture(supervisor.network(), args.pcap.as_deref());
+    supervisor.network().inspect(|network| network::finish_capture(network, args.pcap.as_deref()));
     drop(supervisor);
     Ok(sockeye_run::end_as(status))
 }

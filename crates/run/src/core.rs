@@ -1,89 +1,28 @@
-//! What every handler works on: the network, the sockets, the programs' listeners, parked calls and epoll.
+//! What every handler of the network works on: the stacks, the sockets, the plugs, the names.
 
-use crate::call::{Call, Reply};
 use crate::dns::Zone;
 use crate::dns::service::Service;
-use crate::sockets::{SocketKey, Sockets};
-use crate::sys::{self, Response};
+use crate::names::Names;
+use crate::poller::{Poller, Token};
+use crate::proto::{Class, Identity, MemberId, Notice, Outcome, Reply, Request, Seen, Ticket};
+use crate::sockets::{Record, Socket, SocketKey, Sockets};
+use crate::stream::Offer;
 use crate::world::World;
-use rustix::event::epoll;
-use rustix::io::Errno as SysErrno;
-use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+use crate::{calls, stream};
+use rustix::event::epoll::EventFlags;
 use sockeye::HostId;
 use sockeye_packet::{Instant, Pool};
-use sockeye_posix::Errno;
-use sockeye_stack::SocketId;
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sockeye_stack::{Event, SocketId};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-/// How many tasks' descriptors are kept for the next call.
-const TASKS_KEPT: usize = 256;
+/// Changes of sockets handled in one round: a socket that changes by being handled must not hold up the loop.
+const CHANGES: usize = 4096;
+/// Rounds of network and plugs before the loop looks at its descriptors again.
+const ROUNDS: usize = 8;
 
-/// A program with all its descendants: one filter, one listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct TreeId(pub(crate) usize);
-
-/// One filter's listener.
-#[derive(Debug)]
-pub(crate) struct Tree {
-    /// Where its calls arrive.
-    pub(crate) listener: OwnedFd,
-    /// The host it runs on.
-    pub(crate) host: HostId,
-}
-
-/// What an epoll event is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Token {
-    /// A filter's listener has a call.
-    Calls(TreeId),
-    /// The supervisor's end of a plug.
-    Plug(SocketKey),
-    /// A direct child ended.
-    Exit(usize),
-    /// A direct child printed something: program, and 1 or 2.
-    Output(usize, u8),
-    /// A signal arrived.
-    Signals,
-}
-
-impl Token {
-    const KIND_SHIFT: u32 = 56;
-
-    fn to_bits(self) -> u64 {
-        let (kind, value) = match self {
-            Token::Calls(tree) => (0, tree.0 as u64),
-            Token::Plug(key) => (1, key.to_bits()),
-            Token::Exit(program) => (2, program as u64),
-            Token::Output(program, stream) => (3, (program as u64) << 8 | u64::from(stream)),
-            Token::Signals => (4, 0),
-        };
-        kind << Self::KIND_SHIFT | value
-    }
-
-    /// The token of an event.
-    pub(crate) fn from_bits(bits: u64) -> Token {
-        let value = bits & ((1 << Self::KIND_SHIFT) - 1);
-        match bits >> Self::KIND_SHIFT {
-            0 => Token::Calls(TreeId(value as usize)),
-            1 => Token::Plug(SocketKey::from_bits(value)),
-            2 => Token::Exit(value as usize),
-            3 => Token::Output((value >> 8) as usize, value as u8),
-            _ => Token::Signals,
-        }
-    }
-}
-
-/// A call that waits for its socket.
-#[derive(Debug)]
-struct Parked {
-    call: Call,
-    deadline: Option<Instant>,
-    expired: Errno,
-}
-
-/// The shared state.
+/// The network's side of everything.
 #[derive(Debug)]
 pub(crate) struct Core {
     /// The time of this turn.
@@ -98,198 +37,208 @@ pub(crate) struct Core {
     pub(crate) zone: Zone,
     /// The name servers, by host.
     pub(crate) services: HashMap<HostId, Service>,
-    /// Sockets of name servers with work left over.
-    pub(crate) queries: Vec<(HostId, SocketId)>,
     /// Plugs with work left over after their share of a turn.
     pub(crate) unfinished: VecDeque<SocketKey>,
-    epoll: OwnedFd,
-    trees: Vec<Option<Tree>>,
-    /// A task waits in at most one call, so its number is the key.
-    parked: HashMap<u32, Parked>,
-    deadlines: BTreeSet<(Instant, u32)>,
-    /// Calls to be handled again.
-    awake: VecDeque<Call>,
-    tasks: HashMap<u32, OwnedFd>,
-}
-
-/// A descriptor that a call names.
-#[derive(Debug)]
-pub(crate) enum Named {
-    /// A socket of ours, and a duplicate of the program's end of its plug. While the duplicate is open,
-    /// the program's close can't be seen: drop it with the call.
-    Ours(SocketKey, OwnedFd),
-    /// Anything else, which is the kernel's business.
-    Other,
+    /// Where plugs are watched.
+    pub(crate) poller: Poller,
+    /// Sockets of name servers with work left over.
+    queries: Vec<(HostId, SocketId)>,
+    notices: VecDeque<(MemberId, Notice)>,
+    /// Plugs of reset connections that wait for [`Core::spoiled`].
+    spoiling: HashMap<SocketKey, OwnedFd>,
+    /// Connections handed over by accept calls whose end is not known yet.
+    offers: HashMap<u32, Offer>,
+    next_offer: u32,
+    /// Members whose calls can't bring the program's end of a plug along.
+    keepers: HashSet<MemberId>,
 }
 
 impl Core {
     /// A core over `world`, without programs.
-    pub(crate) fn new(world: World, zone: Zone, services: HashMap<HostId, Service>) -> io::Result<Core> {
-        Ok(Core {
+    pub(crate) fn new(world: World, poller: Poller, names: Names) -> Core {
+        let Names { zone, services } = names;
+        Core {
             now: Instant::default(),
             world,
             sockets: Sockets::default(),
             pool: Pool::default(),
             zone,
             services,
-            queries: Vec::new(),
             unfinished: VecDeque::new(),
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            trees: Vec::new(),
-            parked: HashMap::new(),
-            deadlines: BTreeSet::new(),
-            awake: VecDeque::new(),
-            tasks: HashMap::new(),
-        })
-    }
-
-    /// The epoll descriptor of the loop.
-    pub(crate) fn epoll(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
-    }
-
-    /// Watches a descriptor.
-    pub(crate) fn watch(&self, fd: impl AsFd, token: Token, events: epoll::EventFlags) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token.to_bits()), events)?)
-    }
-
-    /// Watches a descriptor, which is watched already, for other events; reports anew what holds now.
-    pub(crate) fn rewatch(&self, fd: impl AsFd, token: Token, events: epoll::EventFlags) -> io::Result<()> {
-        Ok(epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(token.to_bits()), events)?)
-    }
-
-    /// Adds a program's listener.
-    pub(crate) fn add_tree(&mut self, tree: Tree) -> io::Result<TreeId> {
-        let id = TreeId(self.trees.len());
-        self.watch(&tree.listener, Token::Calls(id), epoll::EventFlags::IN)?;
-        self.trees.push(Some(tree));
-        Ok(id)
-    }
-
-    /// Forgets a program of which no process is left.
-    pub(crate) fn remove_tree(&mut self, id: TreeId) {
-        if let Some(tree) = self.trees.get_mut(id.0) {
-            *tree = None;
+            poller,
+            queries: Vec::new(),
+            notices: VecDeque::new(),
+            spoiling: HashMap::new(),
+            offers: HashMap::new(),
+            next_offer: 0,
+            keepers: HashSet::new(),
         }
-        self.parked.retain(|_, parked| parked.call.tree != id);
     }
 
-    /// Programs of which some process still runs.
-    pub(crate) fn trees(&self) -> impl Iterator<Item = &Tree> {
-        self.trees.iter().flatten()
+    /// What kind of socket this is.
+    pub(crate) fn classify(&self, identity: Identity) -> Class {
+        let record = self.sockets.by_identity(identity).and_then(|key| self.sockets.get(key));
+        record.map_or(Class::Other, Record::class)
     }
 
-    /// A program's tree.
-    pub(crate) fn tree(&self, id: TreeId) -> Option<&Tree> {
-        self.trees.get(id.0).and_then(Option::as_ref)
+    /// Answers a call of a member's program on `host`. `theirs` is a duplicate of the program's end of the
+    /// plug: while it is open the program's close can't be seen, so it goes with this call.
+    pub(crate) fn handle(
+        &mut self,
+        member: MemberId,
+        host: HostId,
+        request: &Request,
+        theirs: Option<OwnedFd>,
+    ) -> Reply {
+        let reply = calls::handle(self, member, host, request, theirs);
+        if let Outcome::Wait { key, .. } = reply.outcome
+            && let Some(record) = self.sockets.get_mut(key)
+            && !record.waiters.contains(&(member, request.tid))
+        {
+            record.waiters.push_back((member, request.tid));
+        }
+        reply
     }
 
-    /// The listener of a program.
-    pub(crate) fn listener(&self, id: TreeId) -> Option<&OwnedFd> {
-        self.tree(id).map(|tree| &tree.listener)
-    }
-
-    /// The descriptor that a call's first argument names. Fails when this process has no room for a
-    /// duplicate: the kernel must not do to a plug what was meant for a socket.
-    pub(crate) fn named(&mut self, call: &Call) -> Result<Named, Errno> {
-        let fd = match self.fetch(call.tid, call.int(0)) {
-            Ok(fd) => fd,
-            Err(SysErrno::MFILE | SysErrno::NFILE | SysErrno::NOMEM) => return Err(Errno(libc::ENFILE)),
-            Err(_) => return Ok(Named::Other),
-        };
-        let key =
-            rustix::net::sockopt::socket_cookie(&fd).ok().and_then(|cookie| self.sockets.by_cookie(cookie));
-        Ok(key.map_or(Named::Other, |key| Named::Ours(key, fd)))
-    }
-
-    /// A duplicate of a task's descriptor.
-    pub(crate) fn fetch(&mut self, tid: u32, fd: i32) -> Result<OwnedFd, SysErrno> {
-        for _ in 0..2 {
-            if !self.tasks.contains_key(&tid) {
-                if self.tasks.len() >= TASKS_KEPT {
-                    self.tasks.clear();
+    /// Hears how a call ended.
+    pub(crate) fn seen(&mut self, member: MemberId, seen: Seen) {
+        match seen.ticket {
+            Ticket::Connected(key) => stream::connect_seen(self, key, seen.value.is_some()),
+            Ticket::Failed(key) => stream::failure_seen(self, key, seen.value.is_some()),
+            Ticket::Accepted(number) => {
+                if self.offers.get(&number).is_some_and(|offer| offer.member == member)
+                    && let Some(offer) = self.offers.remove(&number)
+                {
+                    stream::accept_seen(self, offer, seen);
                 }
-                let task = sys::open_task(tid);
-                let task = task.map_err(|error| SysErrno::from_io_error(&error).unwrap_or(SysErrno::SRCH))?;
-                self.tasks.insert(tid, task);
-            }
-            let task = self.tasks.get(&tid).ok_or(SysErrno::SRCH)?;
-            match pidfd_getfd(task, fd, PidfdGetfdFlags::empty()) {
-                // The number was another task's, which has ended.
-                Err(SysErrno::SRCH) => drop(self.tasks.remove(&tid)),
-                result => return result,
             }
         }
-        Err(SysErrno::SRCH)
     }
 
-    /// Does with a call what its handler said.
-    pub(crate) fn finish(&mut self, call: &Call, reply: &Reply) {
-        match *reply {
-            Reply::Value(value) => drop(self.answer(call, Response::Value(value))),
-            Reply::Error(errno) => drop(self.answer(call, Response::Error(errno.0))),
-            Reply::Continue => drop(self.answer(call, Response::Continue)),
-            Reply::Park { key, deadline, expired } => self.park(*call, key, deadline, expired),
-            Reply::Done => {}
-        }
+    /// Remembers a connection until [`Core::seen`] tells whether the program has got it.
+    pub(crate) fn add_offer(&mut self, offer: Offer) -> u32 {
+        self.next_offer = self.next_offer.wrapping_add(1);
+        self.offers.insert(self.next_offer, offer);
+        self.next_offer
     }
 
-    fn park(&mut self, mut call: Call, key: SocketKey, deadline: Option<Instant>, expired: Errno) {
-        let Some(record) = self.sockets.get_mut(key) else {
-            self.answer(&call, Response::Error(Errno::EBADF.0));
-            return;
-        };
-        if !record.waiters.contains(&call.tid) {
-            record.waiters.push_back(call.tid);
-        }
-        if let Some(deadline) = deadline {
-            self.deadlines.insert((deadline, call.tid));
-        }
-        call.waited_for = Some(key);
-        self.parked.insert(call.tid, Parked { call, deadline, expired });
+    /// Says that a member's calls can't bring the program's end of a plug along.
+    pub(crate) fn keep_ends(&mut self, member: MemberId) {
+        self.keepers.insert(member);
     }
 
-    /// Forgets the call that this task waited in: it has made another one.
-    pub(crate) fn unpark(&mut self, tid: u32) -> Option<Call> {
-        let parked = self.parked.remove(&tid)?;
-        if let Some(deadline) = parked.deadline {
-            self.deadlines.remove(&(deadline, tid));
-        }
-        Some(parked.call)
+    /// Whether the program's ends of a member's new plugs are kept.
+    pub(crate) fn keeps_ends(&self, member: MemberId) -> bool {
+        self.keepers.contains(&member)
     }
 
-    /// As [`Core::unpark`], if the task's call waits for this socket.
-    pub(crate) fn unpark_from(&mut self, tid: u32, key: SocketKey) -> Option<Call> {
-        self.parked.get(&tid).filter(|parked| parked.call.waited_for == Some(key))?;
-        self.unpark(tid)
+    /// A thread that was woken for this socket waits for it no more.
+    pub(crate) fn missed(&mut self, key: SocketKey) {
+        stream::failure_seen(self, key, false);
     }
 
-    /// Handles again the calls that wait for this socket.
+    /// Has the calls that wait for this socket made again.
     pub(crate) fn wake(&mut self, key: SocketKey) {
-        let waiters = self.sockets.get_mut(key).map(|record| std::mem::take(&mut record.waiters));
-        for tid in waiters.unwrap_or_default() {
-            if let Some(call) = self.unpark_from(tid, key) {
-                self.awake.push_back(call);
+        let Some(record) = self.sockets.get_mut(key) else { return };
+        for (member, tid) in std::mem::take(&mut record.waiters) {
+            self.notices.push_back((member, Notice::Wake { tid, key }));
+        }
+    }
+
+    /// Tells a member something.
+    pub(crate) fn notify(&mut self, member: MemberId, notice: Notice) {
+        self.notices.push_back((member, notice));
+    }
+
+    /// The next thing for a member to hear.
+    pub(crate) fn poll_notice(&mut self) -> Option<(MemberId, Notice)> {
+        self.notices.pop_front()
+    }
+
+    /// Keeps the plug of a connection that was reset until the member has put a byte in it, which makes
+    /// its end a reset.
+    pub(crate) fn spoil(&mut self, key: SocketKey, plug: OwnedFd, member: MemberId, notice: Notice) {
+        self.spoiling.insert(key, plug);
+        self.notify(member, notice);
+    }
+
+    /// The byte is in the plug, or can't be had there.
+    pub(crate) fn spoiled(&mut self, key: SocketKey) {
+        self.spoiling.remove(&key);
+    }
+
+    /// Handles what plugs have told so far: a call on an address must find closed what the program closed
+    /// before it made that call. Other events stay for the next turn.
+    pub(crate) fn hear_plugs(&mut self) {
+        for _ in 0..ROUNDS {
+            let Ok(events) = self.poller.wait(Some(Duration::ZERO)) else { return };
+            for event in &events {
+                if let Token::Plug(key) = event.token {
+                    stream::on_plug(self, key, event.flags);
+                }
+            }
+            if !Poller::is_full(&events) {
+                return;
             }
         }
     }
 
-    /// The next call to be handled again.
-    pub(crate) fn next_awake(&mut self) -> Option<Call> {
-        self.awake.pop_front()
+    /// Whether there is something to do at once.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.unfinished.is_empty() || !self.queries.is_empty() || !self.notices.is_empty()
     }
 
-    /// Answers the calls whose deadline has passed; returns the next deadline.
-    pub(crate) fn expire(&mut self) -> Option<Instant> {
-        while let Some(&(deadline, tid)) = self.deadlines.first() {
-            if deadline > self.now {
-                return Some(deadline);
+    /// Lets network and plugs work until they are at rest or have had their share; returns when to come back.
+    pub(crate) fn settle(&mut self) -> Option<Instant> {
+        let mut due = None;
+        for _ in 0..ROUNDS {
+            for _ in 0..self.unfinished.len() {
+                let Some(key) = self.unfinished.pop_front() else { break };
+                if let Some(Record { socket: Socket::Stream(stream), .. }) = self.sockets.get_mut(key) {
+                    stream.dequeue();
+                }
+                stream::on_stack(self, key);
             }
-            self.deadlines.pop_first();
-            if let Some(parked) = self.parked.remove(&tid) {
-                self.answer(&parked.call, Response::Error(parked.expired.0));
+            for (host, id) in std::mem::take(&mut self.queries) {
+                self.serve_names(host, id);
+            }
+            due = self.world.turn(self.now);
+            let mut moved = !self.queries.is_empty();
+            for _ in 0..CHANGES {
+                let Some((host, event)) = self.world.poll_event() else { break };
+                moved = true;
+                self.on_stack_event(host, event);
+            }
+            if !moved {
+                break;
+            }
+            due = Some(self.now);
+        }
+        due
+    }
+
+    /// An event of the loop that is about the network's descriptors.
+    pub(crate) fn on_event(&mut self, token: Token, flags: EventFlags) {
+        if let Token::Plug(key) = token {
+            stream::on_plug(self, key, flags);
+        }
+    }
+
+    fn on_stack_event(&mut self, host: HostId, event: Event) {
+        if let Event::Ready(id) = event {
+            match self.sockets.by_id(host, id) {
+                Some(key) => stream::on_stack(self, key),
+                None => self.serve_names(host, id),
             }
         }
-        None
+    }
+
+    /// A socket of no program became ready: a name server's.
+    fn serve_names(&mut self, host: HostId, id: SocketId) {
+        let Some(service) = self.services.get_mut(&host).filter(|service| service.owns(id)) else { return };
+        let (now, zone) = (self.now, &self.zone);
+        if self.world.with(host, |stack| service.on_ready(stack, now, id, zone)) {
+            self.queries.push((host, id));
+        }
     }
 }

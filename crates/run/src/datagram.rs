@@ -12,10 +12,12 @@
 
 mod calls;
 
-pub(crate) use calls::{recv_from, recv_message, recv_messages, send_message, send_messages, send_to};
+pub(crate) use calls::{Outgoing, SEND_MAX, receive, send as send_one};
 
-use crate::call::{Call, Reply};
+use crate::calls::{Answer, done};
 use crate::core::Core;
+use crate::end::ProgramEnd;
+use crate::proto::Outcome;
 use crate::sockets::{Record, Socket, SocketKey};
 use crate::sys;
 use rustix::event::epoll::EventFlags;
@@ -134,37 +136,30 @@ pub(crate) fn on_stack(core: &mut Core, key: SocketKey) {
 }
 
 /// `connect`; no peer dissolves the association.
-pub(crate) fn connect(
-    core: &mut Core,
-    _: &Call,
-    _: &OwnedFd,
-    key: SocketKey,
-    peer: Option<SockAddr>,
-) -> Reply {
+pub(crate) fn connect(core: &mut Core, key: SocketKey, peer: Option<SockAddr>) -> Answer {
     // What the program wrote before goes to where it was connected before.
     pump(core, key);
-    let Some(record) = core.sockets.get(key) else { return Reply::Error(Errno::EBADF) };
+    let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     let (host, id, now) = (record.host, record.id, core.now);
-    let result = core.world.with(host, |stack| match peer {
+    done(core.world.with(host, |stack| match peer {
         Some(peer) => stack.connect(now, id, peer),
         None => stack.disconnect(now, id),
-    });
-    Reply::from_result(result.map_err(Errno::from))
+    }))
 }
 
 /// `shutdown`: of the plug, which ends what the program does natively, and of the stack's socket for
 /// intercepted sends. An unconnected socket is told ENOTCONN and shut down all the same, as by Linux: so
 /// programs wake their readers.
-pub(crate) fn shutdown(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let (native, how) = match call.int(1) {
+pub(crate) fn shutdown(core: &mut Core, end: &ProgramEnd, key: SocketKey, how: i32) -> Answer {
+    let (native, how) = match how {
         libc::SHUT_RD => (SysShutdown::Read, None),
         libc::SHUT_WR => (SysShutdown::Write, Some(Shutdown::Write)),
         // Both at once would look like a close, and the socket keeps its port. The stack sends no more.
         libc::SHUT_RDWR => (SysShutdown::Read, Some(Shutdown::Write)),
-        _ => return Reply::Error(Errno::EINVAL),
+        _ => return Err(Errno::EINVAL),
     };
     pump(core, key);
-    let Some(record) = core.sockets.get(key) else { return Reply::Error(Errno::EBADF) };
+    let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     let (host, id, now) = (record.host, record.id, core.now);
     let connected = core.world.with(host, |stack| {
         let connected = stack.peer_addr(id).is_ok();
@@ -172,13 +167,11 @@ pub(crate) fn shutdown(core: &mut Core, call: &Call, theirs: &OwnedFd, key: Sock
         how.map(|how| stack.shutdown(now, id, how).ok());
         connected
     });
-    let done = sys_shutdown(theirs, native);
+    let theirs = end.fd().ok_or(Errno::EBADF)?;
+    let shut = sys_shutdown(theirs, native);
     core.wake(key);
-    match done {
-        Err(error) => Reply::Error(Errno(error.raw_os_error())),
-        Ok(()) if connected => Reply::Value(0),
-        Ok(()) => Reply::Error(Errno::ENOTCONN),
-    }
+    shut.map_err(|error| Errno(error.raw_os_error()))?;
+    if connected { Ok(Outcome::Value(0)) } else { Err(Errno::ENOTCONN) }
 }
 
 /// The datagram socket of a record.
@@ -239,9 +232,11 @@ impl Datagram {
     }
 
     /// Takes the pending error (`SO_ERROR`), and from the program's queue the message that woke it for that.
-    pub(crate) fn take_error(&mut self, theirs: &OwnedFd) -> Option<Error> {
+    pub(crate) fn take_error(&mut self, end: &ProgramEnd) -> Option<Error> {
         self.forget_read();
-        self.drop_wake_ups(theirs);
+        if let Some(theirs) = end.fd() {
+            self.drop_wake_ups(theirs);
+        }
         self.error.take()
     }
 

@@ -7,13 +7,18 @@
 
 #![deny(unsafe_code)]
 
-mod call;
+mod agent;
 mod calls;
+mod control;
 mod core;
 mod datagram;
 mod dns;
+mod end;
 mod filter;
 mod launch;
+mod names;
+mod poller;
+mod proto;
 mod sockets;
 mod status;
 mod stream;

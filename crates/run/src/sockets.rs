@@ -6,17 +6,22 @@
 //! what is left to tell is kept as [`Socket::Dead`], for the last few thousand such sockets only.
 
 use crate::datagram::Datagram;
+use crate::proto::{Class, Identity, MemberId};
 use crate::stream::{Listener, Stream};
+use serde::{Deserialize, Serialize};
 use sockeye::HostId;
 use sockeye_posix::Stored;
 use sockeye_stack::{Domain, Error, SockAddr, SocketId, SocketType};
 use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// How many dead sockets are remembered.
 const DEAD_KEPT: usize = 4096;
 
 /// Names a record; a stale one finds nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct SocketKey {
     index: u32,
     generation: u32,
@@ -40,8 +45,10 @@ impl SocketKey {
 /// What is known of a program's socket.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// The kernel's cookie of the program's end of the plug.
-    pub(crate) cookie: u64,
+    /// The supervisor whose program made it.
+    pub(crate) member: MemberId,
+    /// How the program's end of the plug is recognized.
+    pub(crate) names: PlugNames,
     /// The host whose stack the socket belongs to.
     pub(crate) host: HostId,
     /// The socket in that stack. A dead record's is closed.
@@ -53,7 +60,9 @@ pub(crate) struct Record {
     /// The plug and what it is used for.
     pub(crate) socket: Socket,
     /// Threads that wait in a call on this socket, oldest first.
-    pub(crate) waiters: VecDeque<u32>,
+    pub(crate) waiters: VecDeque<(MemberId, u32)>,
+    /// The program's end, while it is kept because calls can't bring it along.
+    pub(crate) kept: Option<Arc<OwnedFd>>,
 }
 
 impl Record {
@@ -63,6 +72,31 @@ impl Record {
             Socket::Stream(_) | Socket::Listener(_) | Socket::Dead(_) => SocketType::Stream,
             Socket::Datagram(_) => SocketType::Datagram,
         }
+    }
+
+    /// Its type, for those who have sockets of other makers too.
+    pub(crate) fn class(&self) -> Class {
+        match self.kind() {
+            SocketType::Stream => Class::Stream,
+            SocketType::Datagram => Class::Datagram,
+        }
+    }
+}
+
+/// What tells the program's end of a plug from all other sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlugNames {
+    /// The kernel's cookie.
+    pub(crate) cookie: u64,
+    /// The number in `/proc/PID/fd`.
+    pub(crate) inode: u64,
+}
+
+impl PlugNames {
+    /// Those of this socket.
+    pub(crate) fn of(theirs: &OwnedFd) -> io::Result<PlugNames> {
+        let cookie = rustix::net::sockopt::socket_cookie(theirs)?;
+        Ok(PlugNames { cookie, inode: rustix::fs::fstat(theirs)?.st_ino })
     }
 }
 
@@ -94,6 +128,7 @@ pub(crate) struct Sockets {
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_cookie: HashMap<u64, SocketKey>,
+    by_inode: HashMap<u64, SocketKey>,
     by_id: HashMap<(HostId, SocketId), SocketKey>,
     dead: VecDeque<SocketKey>,
 }
@@ -113,10 +148,24 @@ impl Sockets {
         });
         let slot = &mut self.slots[index as usize];
         let key = SocketKey { index, generation: slot.generation };
-        self.by_cookie.insert(record.cookie, key);
         self.by_id.insert((record.host, record.id), key);
+        let names = record.names;
         slot.record = Some(record);
+        self.index(key, names);
         key
+    }
+
+    fn index(&mut self, key: SocketKey, names: PlugNames) {
+        self.by_cookie.insert(names.cookie, key);
+        self.by_inode.insert(names.inode, key);
+    }
+
+    fn unindex(&mut self, key: SocketKey, names: PlugNames) {
+        self.by_cookie.remove(&names.cookie);
+        // A dead socket's inode may be another socket's by now.
+        if self.by_inode.get(&names.inode) == Some(&key) {
+            self.by_inode.remove(&names.inode);
+        }
     }
 
     /// Takes a record out.
@@ -125,7 +174,7 @@ impl Sockets {
         let record = slot.record.take()?;
         slot.generation = (slot.generation + 1) & ((1 << SocketKey::GENERATION_BITS) - 1);
         self.free.push(key.index);
-        self.by_cookie.remove(&record.cookie);
+        self.unindex(key, record.names);
         if self.by_id.get(&(record.host, record.id)) == Some(&key) {
             self.by_id.remove(&(record.host, record.id));
         }
@@ -144,9 +193,12 @@ impl Sockets {
         slot.record.as_mut().filter(|_| slot.generation == key.generation)
     }
 
-    /// The record whose plug's program end has this cookie.
-    pub(crate) fn by_cookie(&self, cookie: u64) -> Option<SocketKey> {
-        self.by_cookie.get(&cookie).copied()
+    /// The record of the socket that a descriptor is.
+    pub(crate) fn by_identity(&self, identity: Identity) -> Option<SocketKey> {
+        match identity {
+            Identity::Cookie(cookie) => self.by_cookie.get(&cookie).copied(),
+            Identity::Inode(inode) => self.by_inode.get(&inode).copied(),
+        }
     }
 
     /// The record of a stack's socket.
@@ -154,17 +206,15 @@ impl Sockets {
         self.by_id.get(&(host, id)).copied()
     }
 
-    /// Gives a record's socket another cookie and stack id: after a plug was replaced.
-    pub(crate) fn rename(&mut self, key: SocketKey, cookie: u64, id: SocketId) {
-        let Some(record) = self.slots.get_mut(key.index as usize).and_then(|slot| slot.record.as_mut())
-        else {
-            return;
-        };
-        self.by_cookie.remove(&record.cookie);
-        self.by_id.remove(&(record.host, record.id));
-        (record.cookie, record.id) = (cookie, id);
-        self.by_cookie.insert(cookie, key);
-        self.by_id.insert((record.host, id), key);
+    /// Gives a record's socket another plug and stack id.
+    pub(crate) fn rename(&mut self, key: SocketKey, names: PlugNames, id: SocketId) {
+        let Some(record) = self.get_mut(key) else { return };
+        let (host, old_id, old_names) = (record.host, record.id, record.names);
+        (record.names, record.id) = (names, id);
+        self.unindex(key, old_names);
+        self.by_id.remove(&(host, old_id));
+        self.index(key, names);
+        self.by_id.insert((host, id), key);
     }
 
     /// Marks a stream as dead, and forgets the oldest dead one when there are too many. The stack's
@@ -172,6 +222,7 @@ impl Sockets {
     pub(crate) fn bury(&mut self, key: SocketKey, dead: Dead) -> Option<Socket> {
         let record = self.get_mut(key)?;
         let (host, id) = (record.host, record.id);
+        record.kept = None;
         let socket = std::mem::replace(&mut record.socket, Socket::Dead(dead));
         self.by_id.remove(&(host, id));
         self.dead.push_back(key);
@@ -196,5 +247,14 @@ impl Sockets {
     /// All records.
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
         self.slots.iter().filter_map(|slot| slot.record.as_ref())
+    }
+
+    /// The keys of all records for which `wanted` holds.
+    pub(crate) fn keys(&self, wanted: impl Fn(&Record) -> bool) -> Vec<SocketKey> {
+        let key = |(index, slot): (usize, &Slot)| {
+            let key = SocketKey { index: index as u32, generation: slot.generation };
+            slot.record.as_ref().is_some_and(&wanted).then_some(key)
+        };
+        self.slots.iter().enumerate().filter_map(key).collect()
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &LabArgs) -> Result<ExitCode, CliError> {
     let mut lab = Lab::new(file, args.quiet)?;
     let interrupted = lab.run_to_end()?;
     lab.end_others()?;
-    network::finish_capture(lab.supervisor.network(), lab.pcap.as_deref());
+    lab.supervisor.network().inspect(|network| network::finish_capture(network, lab.pcap.as_deref()));
     summary::print(&lab.programs, lab.seed);
     let held = !interrupted && lab.programs.iter().all(Program::held);
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })

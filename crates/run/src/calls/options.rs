@@ -1,34 +1,25 @@
 //! `setsockopt`, `getsockopt`, and the few requests of `ioctl` that concern sockets.
 
-use crate::call::{Call, Reply};
+use super::{Answer, done};
 use crate::core::Core;
+use crate::end::ProgramEnd;
+use crate::proto::Outcome;
 use crate::sockets::{Record, Socket, SocketKey};
 use sockeye_packet::NicId;
 use sockeye_posix::options::{self, Get, OptionValue, Set};
 use sockeye_posix::{Errno, SocketKind};
 use sockeye_stack::{Error, Owner, SocketOption, SocketType};
-use std::os::fd::OwnedFd;
-
-/// Longest value read from a program; longer ones are cut, as no option is that long.
-const VALUE_MAX: usize = 4096;
 
 fn kind(record: &Record) -> SocketKind {
     SocketKind { domain: record.domain, kind: record.kind() }
 }
 
-/// `setsockopt`.
-pub(crate) fn set(core: &mut Core, call: &Call, key: SocketKey) -> Reply {
-    let (level, name) = (call.int(1), call.int(2));
-    let value = match usize::try_from(call.int(4)) {
-        Ok(len) => call.read_vec(call.word(3), len.min(VALUE_MAX)),
-        Err(_) => Err(Errno::EINVAL),
-    };
-    let result = value.and_then(|value| apply(core, key, level, name, &value));
-    match result {
-        // The plug needs it as well: the kernel sets it there.
-        Ok(()) if options::is_native_too(level, name) => Reply::Continue,
-        result => Reply::from_result(result),
-    }
+/// `setsockopt` of an option, by level and name.
+pub(crate) fn set(core: &mut Core, key: SocketKey, (level, name): (i32, i32), value: &[u8]) -> Answer {
+    let result = apply(core, key, level, name, value);
+    // The plug needs it as well, then: the kernel sets it there.
+    let native = result.is_ok() && options::is_native_too(level, name);
+    if native { Ok(Outcome::Continue) } else { done(result) }
 }
 
 fn apply(core: &mut Core, key: SocketKey, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
@@ -56,23 +47,29 @@ fn apply(core: &mut Core, key: SocketKey, level: i32, name: i32, value: &[u8]) -
     })
 }
 
-/// `getsockopt`.
-pub(crate) fn get(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    Reply::from_result(value(core, call, theirs, key).and_then(|value| {
-        let room = usize::try_from(call.read_int(call.word(4))?).map_err(|_| Errno::EINVAL)?;
-        let bytes = value.cut_to(room);
-        core.write(call, call.word(3), bytes)?;
-        core.write(call, call.word(4), &(bytes.len() as i32).to_ne_bytes())
-    }))
+/// `getsockopt` of an option, by level and name, into `room` bytes.
+pub(crate) fn get(
+    core: &mut Core,
+    end: &ProgramEnd,
+    key: SocketKey,
+    option: (i32, i32),
+    room: usize,
+) -> Answer {
+    let value = value(core, end, key, option)?;
+    Ok(Outcome::Bytes(value.cut_to(room).to_vec()))
 }
 
-fn value(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Result<OptionValue, Errno> {
-    let (level, name) = (call.int(1), call.int(2));
+fn value(
+    core: &mut Core,
+    end: &ProgramEnd,
+    key: SocketKey,
+    (level, name): (i32, i32),
+) -> Result<OptionValue, Errno> {
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
-    let (host, id, cookie) = (record.host, record.id, record.cookie);
+    let (host, id, cookie) = (record.host, record.id, record.names.cookie);
     match options::get(kind(record), &record.stored, level, name)? {
         Get::Ready(value) => Ok(value),
-        Get::Error => Ok(OptionValue::int(take_error(core, theirs, key).map_or(0, |errno| errno.0))),
+        Get::Error => Ok(OptionValue::int(take_error(core, end, key).map_or(0, |errno| errno.0))),
         Get::Cookie => Ok(OptionValue::cookie(cookie)),
         Get::Stack(option) if matches!(record.socket, Socket::Dead(_)) => {
             let (domain, now) = (record.domain, core.now);
@@ -112,38 +109,34 @@ fn value(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Resu
 }
 
 /// Takes a socket's pending error, on the plug and in our books.
-pub(crate) fn take_error(core: &mut Core, theirs: &OwnedFd, key: SocketKey) -> Option<Errno> {
-    let now_native = rustix::net::sockopt::socket_error(theirs).ok().and_then(Result::err);
+fn take_error(core: &mut Core, end: &ProgramEnd, key: SocketKey) -> Option<Errno> {
+    let native = end.fd().and_then(|theirs| rustix::net::sockopt::socket_error(theirs).ok());
+    let now_native = native.and_then(Result::err);
     let record = core.sockets.get_mut(key)?;
     let (host, id) = (record.host, record.id);
     let ours: Option<Error> = match &mut record.socket {
         // A read may have met the error already: then the plug has none left.
-        Socket::Dead(dead) => dead.error.take().filter(|_| now_native.is_some()),
+        Socket::Dead(dead) => dead.error.take().filter(|_| now_native.is_some() || end.fd().is_none()),
         Socket::Stream(_) => None,
         Socket::Listener(_) => core.world.with(host, |stack| stack.take_error(id)),
         Socket::Datagram(datagram) => {
-            datagram.take_error(theirs).or_else(|| core.world.with(host, |stack| stack.take_error(id)))
+            datagram.take_error(end).or_else(|| core.world.with(host, |stack| stack.take_error(id)))
         }
     };
     ours.map(Errno::from).or_else(|| now_native.map(|errno| Errno(errno.raw_os_error())))
 }
 
-/// `ioctl` on a socket of ours.
-pub(crate) fn request(core: &mut Core, call: &Call, key: SocketKey) -> Reply {
-    let Some(record) = core.sockets.get(key) else { return Reply::Continue };
-    if call.word(1) as u32 != libc::TIOCOUTQ as u32 {
-        // The machine's interfaces are not the host's.
-        return Reply::Error(Errno::ENODEV);
+/// `ioctl`: how much is queued. The machine's interfaces are not the host's.
+pub(crate) fn request(core: &mut Core, key: SocketKey, request: u32) -> Answer {
+    let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
+    if request != libc::TIOCOUTQ as u32 {
+        return Err(Errno::ENODEV);
     }
-    match &record.socket {
+    let count = match &record.socket {
         // What the pump has not taken yet; the first unread byte is its own.
-        Socket::Stream(stream) => {
-            let count = i32::try_from(stream.unread()).unwrap_or(i32::MAX);
-            Reply::from_result(core.write(call, call.word(2), &count.to_ne_bytes()))
-        }
-        Socket::Listener(_) => Reply::Error(Errno::EINVAL),
-        Socket::Datagram(_) | Socket::Dead(_) => {
-            Reply::from_result(core.write(call, call.word(2), &0_i32.to_ne_bytes()))
-        }
-    }
+        Socket::Stream(stream) => i32::try_from(stream.unread()).unwrap_or(i32::MAX),
+        Socket::Listener(_) => return Err(Errno::EINVAL),
+        Socket::Datagram(_) | Socket::Dead(_) => 0,
+    };
+    Ok(Outcome::Bytes(count.to_ne_bytes().to_vec()))
 }

@@ -1,33 +1,39 @@
 //! `socket`, and the calls on stream sockets that name an address for nothing.
 
-use crate::call::{Call, Reply};
-use crate::core::{Core, Token};
-use crate::filter::Syscall;
-use crate::sockets::{Record, Socket, SocketKey};
-use crate::stream::{self, Phase, Stream, deadline, errno_of, is_nonblocking};
-use crate::{datagram, sys};
+use super::{Answer, Caller};
+use crate::core::Core;
+use crate::datagram;
+use crate::end::ProgramEnd;
+use crate::poller::Token;
+use crate::proto::{MemberId, Outcome, Reply};
+use crate::sockets::{PlugNames, Record, Socket, SocketKey};
+use crate::stream::{self, Phase, Stream, errno_of};
 use rustix::net::SendFlags;
 use rustix::net::sockopt::Timeout;
-use sockeye_posix::message::{IOV_MAX, IoVec, MessageHeader};
 use sockeye_posix::{Errno, Stored};
 use sockeye_stack::{Domain, Owner, SocketType};
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-/// Most bytes taken from a program's memory for one such send.
-const SEND_MAX: usize = 64 * 1024;
-
-/// `socket`.
-pub(crate) fn socket(core: &mut Core, call: &Call) -> Reply {
-    open(core, call).map_or_else(Reply::Error, |()| Reply::Done)
+/// `socket` of a domain, type and protocol.
+pub(crate) fn socket(core: &mut Core, caller: Caller, what: [i32; 3]) -> Reply {
+    let close_on_exec = what[1] & libc::SOCK_CLOEXEC != 0;
+    match open(core, caller, what) {
+        Ok(theirs) => Reply {
+            outcome: Outcome::Descriptor { close_on_exec, address: Vec::new() },
+            ticket: None,
+            fd: Some(theirs),
+        },
+        Err(errno) => Err(errno).into(),
+    }
 }
 
-fn open(core: &mut Core, call: &Call) -> Result<(), Errno> {
-    let (domain, kind) = kind_of(call.int(0), call.int(1), call.int(2))?;
-    let nonblocking = call.int(1) & libc::SOCK_NONBLOCK != 0;
-    let owner = Owner { uid: rustix::process::getuid().as_raw(), pid: call.tid, ..Owner::default() };
-    let id = core.world.with(call.host, |stack| stack.socket(domain, kind, owner))?;
+/// Makes a socket and its plug; returns the program's end. If that gets nowhere, its hang-up ends the socket.
+fn open(core: &mut Core, caller: Caller, [domain, kind, protocol]: [i32; 3]) -> Result<OwnedFd, Errno> {
+    let nonblocking = kind & libc::SOCK_NONBLOCK != 0;
+    let (domain, kind) = kind_of(domain, kind, protocol)?;
+    let (host, id) = (caller.host, core.stack_socket(caller, domain, kind)?);
     let opened = match kind {
         SocketType::Stream => stream::new_plug(nonblocking)
             .map(|plug| (Socket::Stream(Stream::new(plug.ours, Phase::Fresh, None)), plug.theirs)),
@@ -35,43 +41,57 @@ fn open(core: &mut Core, call: &Call) -> Result<(), Errno> {
             datagram::open(nonblocking).map(|(datagram, theirs)| (Socket::Datagram(datagram), theirs))
         }
     };
-    let given = opened.and_then(|(socket, theirs)| give(core, call, &theirs).map(|cookie| (socket, cookie)));
-    match given {
-        Ok((socket, cookie)) => {
-            let record = Record {
-                cookie,
-                host: call.host,
-                id,
-                domain,
-                stored: Stored::default(),
-                socket,
-                waiters: VecDeque::new(),
-            };
-            let key = core.sockets.insert(record);
-            let watched = match core.sockets.get(key).map(|record| &record.socket) {
-                Some(Socket::Stream(stream)) => core.watch(&stream.plug, Token::Plug(key), stream::idle()),
-                Some(Socket::Datagram(datagram)) => {
-                    core.watch(datagram.plug(), Token::Plug(key), stream::carrying())
-                }
-                _ => Ok(()),
-            };
-            // Only for want of memory: the socket works, but its close is not seen before the program's end.
-            watched.map_err(|error| tracing::warn!(%error, "can't watch a socket")).ok();
-            Ok(())
+    let named = opened.and_then(|(socket, theirs)| Ok((socket, PlugNames::of(&theirs)?, theirs)));
+    let (socket, names, theirs) = named.map_err(|error| {
+        let now = core.now;
+        core.world.with(host, |stack| stack.close(now, id)).ok();
+        errno_of(&error)
+    })?;
+    let kept = core.keeping(caller.member, &theirs)?;
+    let key = core.sockets.insert(Record {
+        member: caller.member,
+        names,
+        host,
+        id,
+        domain,
+        stored: Stored::default(),
+        socket,
+        waiters: VecDeque::new(),
+        kept,
+    });
+    let watched = match core.sockets.get(key).map(|record| &record.socket) {
+        Some(Socket::Stream(stream)) => core.poller.watch(&stream.plug, Token::Plug(key), stream::idle()),
+        Some(Socket::Datagram(datagram)) => {
+            core.poller.watch(datagram.plug(), Token::Plug(key), stream::carrying())
         }
-        Err(error) => {
-            let now = core.now;
-            core.world.with(call.host, |stack| stack.close(now, id)).ok();
-            Err(errno_of(&error))
-        }
-    }
+        _ => Ok(()),
+    };
+    // Only for want of memory: the socket works, but its close is not seen before the program's end.
+    watched.map_err(|error| tracing::warn!(%error, "can't watch a socket")).ok();
+    Ok(theirs)
 }
 
-/// Answers with the program's end of a plug; returns its cookie.
-fn give(core: &Core, call: &Call, theirs: &OwnedFd) -> io::Result<u64> {
-    let cookie = rustix::net::sockopt::socket_cookie(theirs)?;
-    core.answer_descriptor(call, theirs, call.int(1) & libc::SOCK_CLOEXEC != 0)?;
-    Ok(cookie)
+impl Core {
+    /// A new socket of a host's stack, for a program of this caller.
+    pub(crate) fn stack_socket(
+        &mut self,
+        caller: Caller,
+        domain: Domain,
+        kind: SocketType,
+    ) -> Result<sockeye_stack::SocketId, Errno> {
+        let uid = rustix::process::getuid().as_raw();
+        let owner = Owner { uid, pid: caller.tid, ..Owner::default() };
+        Ok(self.world.with(caller.host, |stack| stack.socket(domain, kind, owner))?)
+    }
+
+    /// A duplicate of a new plug's program end, if this member's calls can't bring one along.
+    pub(crate) fn keeping(&self, member: MemberId, theirs: &OwnedFd) -> Result<Option<Arc<OwnedFd>>, Errno> {
+        if !self.keeps_ends(member) {
+            return Ok(None);
+        }
+        let kept = rustix::io::fcntl_dupfd_cloexec(theirs, 0).map_err(|error| Errno(error.raw_os_error()))?;
+        Ok(Some(Arc::new(kept)))
+    }
 }
 
 /// Family and type, or the errno for what there is none of.
@@ -95,71 +115,54 @@ fn kind_of(domain: i32, kind: i32, protocol: i32) -> Result<(Domain, SocketType)
     }
 }
 
-/// `sendto` with an address on a stream socket, which TCP reads over and a plug would refuse: the bytes are
-/// sent from here.
-pub(crate) fn send_with_address(core: &Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let len = usize::try_from(call.word(2)).unwrap_or(usize::MAX).min(SEND_MAX);
-    send_ranges(core, call, theirs, key, &[(call.word(1), len)], call.int(3))
-}
-
-/// `sendmsg` on a stream socket: as it is, unless it names an address.
-pub(crate) fn send_message(core: &Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let mut header = [0; MessageHeader::SIZE];
-    let Ok(()) = call.read(call.word(1), &mut header) else { return Reply::Continue };
-    match MessageHeader::parse(&header) {
-        Ok(header) if header.name != 0 && header.iov_len <= IOV_MAX => {
-            let parts = call
-                .read_vec(header.iov, header.iov_len * IoVec::SIZE)
-                .and_then(|bytes| IoVec::parse_all(&bytes));
-            let parts = match parts {
-                Ok(parts) => parts,
-                Err(errno) => return Reply::Error(errno),
-            };
-            let mut room = SEND_MAX;
-            let mut ranges = Vec::with_capacity(parts.len());
-            for part in parts {
-                let len = part.len.min(room);
-                room -= len;
-                ranges.push((part.base, len));
-            }
-            send_ranges(core, call, theirs, key, &ranges, call.int(2))
-        }
-        _ => Reply::Continue,
-    }
-}
-
-fn send_ranges(
-    core: &Core,
-    call: &Call,
-    theirs: &OwnedFd,
+/// A send on a stream socket that names an address, which TCP reads over and a plug would refuse: the bytes
+/// go in from here.
+pub(crate) fn send_piece(
+    core: &mut Core,
+    end: &ProgramEnd,
     key: SocketKey,
-    ranges: &[(u64, usize)],
     flags: i32,
-) -> Reply {
-    let mut bytes = vec![0; ranges.iter().map(|&(_, len)| len).sum()];
-    if let Err(errno) = call.read_ranges(ranges, &mut bytes) {
-        return Reply::Error(errno);
+    data: &[u8],
+) -> Answer {
+    if is_fresh(core, key) {
+        return broken_pipe(flags);
     }
+    // Without the program's end at hand the bytes can't keep their place behind those in the plug.
+    let theirs = end.fd().ok_or(Errno::EISCONN)?;
     let out_of_band = if flags & libc::MSG_OOB != 0 { SendFlags::OOB } else { SendFlags::empty() };
-    match rustix::net::send(theirs, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL | out_of_band) {
-        Ok(sent) => Reply::Value(sent as i64),
-        Err(rustix::io::Errno::PIPE) => broken_pipe(call),
-        Err(rustix::io::Errno::AGAIN) if flags & libc::MSG_DONTWAIT == 0 && !is_nonblocking(theirs) => {
-            Reply::Park { key, deadline: deadline(core.now, theirs, Timeout::Send), expired: Errno::EAGAIN }
+    match rustix::net::send(theirs, data, SendFlags::DONTWAIT | SendFlags::NOSIGNAL | out_of_band) {
+        Ok(sent) => Ok(Outcome::Value(sent as i64)),
+        Err(rustix::io::Errno::PIPE) => broken_pipe(flags),
+        Err(rustix::io::Errno::AGAIN) if flags & libc::MSG_DONTWAIT == 0 && !end.is_nonblocking() => {
+            Ok(Outcome::Wait { key, limit: end.timeout(Timeout::Send), expired: libc::EAGAIN })
         }
-        Err(error) => Reply::Error(Errno(error.raw_os_error())),
+        Err(error) => Err(Errno(error.raw_os_error())),
+    }
+}
+
+/// A send (with its flags) or receive that the kernel may do on the plug. On one without a peer it would
+/// work or wait; datagram sockets have handlers of their own.
+pub(crate) fn pass(core: &mut Core, key: SocketKey, send: Option<i32>) -> Answer {
+    match (is_fresh(core, key), send) {
+        (false, _) => Ok(Outcome::Continue),
+        (true, Some(flags)) => broken_pipe(flags),
+        (true, None) => Err(Errno::ENOTCONN),
+    }
+}
+
+fn is_fresh(core: &Core, key: SocketKey) -> bool {
+    match core.sockets.get(key).map(|record| &record.socket) {
+        Some(Socket::Stream(stream)) => stream.phase == Phase::Fresh,
+        Some(Socket::Listener(_)) => true,
+        Some(Socket::Datagram(_) | Socket::Dead(_)) | None => false,
     }
 }
 
 /// A send on a stream socket that isn't connected.
-pub(crate) fn broken_pipe(call: &Call) -> Reply {
-    let flags = call.int(if call.syscall == Syscall::SendMsg { 2 } else { 3 });
+fn broken_pipe(flags: i32) -> Answer {
     if flags & libc::MSG_FASTOPEN != 0 {
         // As where the sysctl doesn't allow it: programs connect first, then.
-        return Reply::Error(Errno::EOPNOTSUPP);
+        return Err(Errno::EOPNOTSUPP);
     }
-    if flags & libc::MSG_NOSIGNAL == 0 {
-        sys::send_signal(call.tid, libc::SIGPIPE);
-    }
-    Reply::Error(Errno::EPIPE)
+    Ok(Outcome::BrokenPipe { signal: flags & libc::MSG_NOSIGNAL == 0 })
 }

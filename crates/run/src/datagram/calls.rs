@@ -1,239 +1,119 @@
-//! The intercepted calls on datagram sockets: those that carry an address or a `msghdr`.
+//! The calls on datagram sockets that carry an address or a `msghdr`.
 //!
 //! A receive takes the message from the program's own queue, through a duplicate of its end, so that native
 //! and intercepted reads see one order. A send goes to the stack, after what the program wrote natively.
 
 use super::{MESSAGE_MAX, Source, of, pump};
-use crate::call::{Call, Reply};
-use crate::calls::address_reader;
+use crate::calls::{Answer, address_reader};
 use crate::core::Core;
+use crate::end::ProgramEnd;
+use crate::proto::{Outcome, Received};
 use crate::sockets::SocketKey;
-use crate::stream::{deadline, is_nonblocking};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno as SysErrno;
 use rustix::net::sockopt::Timeout;
 use rustix::net::{RecvFlags as SysRecvFlags, recv};
 use sockeye_packet::{Instant, Payload};
 use sockeye_posix::address::AddressBytes;
-use sockeye_posix::cmsg::{self, ControlWriter, Received, SendControls};
+use sockeye_posix::cmsg::{self, ControlWriter, Received as Arrival, SendControls};
 use sockeye_posix::flags::{MessageFlags, RecvFlags, SendFlags};
-use sockeye_posix::message::{CONTROL_MAX, IoVec, MMSG_MAX, MessageHeader};
 use sockeye_posix::{Errno, SocketKind};
 use sockeye_stack::{Message, SocketType};
-use std::os::fd::OwnedFd;
 
 /// The longest datagram of which a program may ask the stack to send; longer ones are EMSGSIZE at once.
-const SEND_MAX: usize = 65535;
+pub(crate) const SEND_MAX: usize = 65535;
 
-/// `sendto` with an address.
-pub(crate) fn send_to(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let flags = call.int(3);
-    let len = usize::try_from(call.word(2)).unwrap_or(usize::MAX);
-    let sent = call.read_address(call.word(4), call.int(5)).and_then(|name| {
-        let message = Outgoing { name, ranges: vec![(call.word(1), len)], controls: SendControls::default() };
-        message.send(core, call, theirs, key, flags)
-    });
-    outcome(core, theirs, key, flags, sent)
+/// A datagram that a program wants to send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing<'a> {
+    /// Its destination as a socket address; empty for the peer.
+    pub(crate) name: &'a [u8],
+    /// Its control messages.
+    pub(crate) control: &'a [u8],
+    /// What it carries.
+    pub(crate) data: &'a [u8],
 }
 
-/// `sendmsg`.
-pub(crate) fn send_message(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let flags = call.int(2);
-    let sent = Outgoing::read(core, call, key, call.word(1))
-        .and_then(|message| message.send(core, call, theirs, key, flags));
-    outcome(core, theirs, key, flags, sent)
-}
-
-/// `sendmmsg`: as many as go, until the first that fails.
-pub(crate) fn send_messages(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let flags = call.int(3);
-    let count = (call.word(2) as u32 as usize).min(MMSG_MAX);
-    for index in 0..count {
-        let header = call.word(1).wrapping_add((index * MessageHeader::MULTIPLE_SIZE) as u64);
-        let sent = Outgoing::read(core, call, key, header)
-            .and_then(|message| message.send(core, call, theirs, key, flags))
-            .and_then(|sent| {
-                let address = header.wrapping_add(MessageHeader::MESSAGE_LEN_OFFSET as u64);
-                core.write(call, address, &(sent as u32).to_ne_bytes())
-            });
-        match sent {
-            Ok(()) => {}
-            Err(errno) if index == 0 => return outcome(core, theirs, key, flags, Err(errno)),
-            Err(_) => return Reply::Value(index as i64),
-        }
-    }
-    Reply::Value(count as i64)
-}
-
-/// The answer to a send, or a place among those who wait for room.
-fn outcome(core: &Core, theirs: &OwnedFd, key: SocketKey, flags: i32, sent: Result<usize, Errno>) -> Reply {
-    match sent {
-        Ok(sent) => Reply::Value(sent as i64),
-        Err(Errno::EAGAIN) => wait(core, theirs, key, flags & libc::MSG_DONTWAIT != 0, Timeout::Send),
-        Err(errno) => Reply::Error(errno),
+/// `sendto`, `sendmsg` or one message of `sendmmsg`.
+pub(crate) fn send(
+    core: &mut Core,
+    end: &ProgramEnd,
+    key: SocketKey,
+    flags: i32,
+    outgoing: &Outgoing<'_>,
+) -> Answer {
+    match outgoing.send(core, end, key, flags) {
+        Ok(sent) => Ok(Outcome::Value(sent as i64)),
+        Err(Errno::EAGAIN) => wait(end, key, flags & libc::MSG_DONTWAIT != 0, Timeout::Send),
+        Err(errno) => Err(errno),
     }
 }
 
 /// EAGAIN for who doesn't wait; the others are handled again when the socket changes.
-fn wait(core: &Core, theirs: &OwnedFd, key: SocketKey, dont_wait: bool, which: Timeout) -> Reply {
-    if dont_wait || is_nonblocking(theirs) {
-        return Reply::Error(Errno::EAGAIN);
+fn wait(end: &ProgramEnd, key: SocketKey, dont_wait: bool, which: Timeout) -> Answer {
+    if dont_wait || end.is_nonblocking() {
+        return Err(Errno::EAGAIN);
     }
-    Reply::Park { key, deadline: deadline(core.now, theirs, which), expired: Errno::EAGAIN }
+    Ok(Outcome::Wait { key, limit: end.timeout(which), expired: libc::EAGAIN })
 }
 
-/// A datagram that a program wants to send.
-struct Outgoing {
-    name: Vec<u8>,
-    ranges: Vec<(u64, usize)>,
-    controls: SendControls,
-}
-
-impl Outgoing {
-    /// Reads a `struct msghdr` and what it points to, but not the data.
-    fn read(core: &Core, call: &Call, key: SocketKey, address: u64) -> Result<Outgoing, Errno> {
-        let header = read_header(call, address)?;
-        let domain = core.sockets.get(key).ok_or(Errno::EBADF)?.domain;
-        if header.control_len > CONTROL_MAX {
-            return Err(Errno::ENOBUFS);
-        }
-        let control = call.read_vec(header.control, header.control_len)?;
-        Ok(Outgoing {
-            name: call.read_vec(header.name, header.name_len)?,
-            ranges: read_ranges(call, &header)?,
-            controls: cmsg::parse_send(&control, domain)?,
-        })
-    }
-
+impl Outgoing<'_> {
     /// Sends it; returns its length. EAGAIN when the stack has no room.
-    fn send(
-        &self,
-        core: &mut Core,
-        call: &Call,
-        theirs: &OwnedFd,
-        key: SocketKey,
-        flags: i32,
-    ) -> Result<usize, Errno> {
-        let len = self.ranges.iter().map(|&(_, len)| len).fold(0_usize, usize::saturating_add);
-        if len > SEND_MAX {
+    fn send(&self, core: &mut Core, end: &ProgramEnd, key: SocketKey, flags: i32) -> Result<usize, Errno> {
+        if self.data.len() > SEND_MAX {
             return Err(Errno::EMSGSIZE);
         }
         // `MSG_DONTROUTE` and `MSG_MORE` change nothing that a program could see.
         SendFlags::parse(flags, SocketType::Datagram)?;
-        let to = match self.name.as_slice() {
+        let domain = core.sockets.get(key).ok_or(Errno::EBADF)?.domain;
+        let controls = cmsg::parse_send(self.control, domain)?;
+        let to = match self.name {
             [] => None,
             name => address_reader(core, key)?.destination(name)?,
         };
-        let mut bytes = vec![0; len];
-        call.read_ranges(&self.ranges, &mut bytes)?;
         // What the program wrote natively goes first.
         pump(core, key);
         let datagram = of(core, key).ok_or(Errno::EBADF)?;
-        if let Some(error) = datagram.take_error(theirs) {
+        if let Some(error) = datagram.take_error(end) {
             return Err(error.into());
         }
         if datagram.outgoing.is_some() {
             return Err(Errno::EAGAIN);
         }
         let mut payload = Payload::EMPTY;
-        core.pool.copy(&bytes, |chunk| payload.push(chunk));
+        core.pool.copy(self.data, |chunk| payload.push(chunk));
         let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
         let (id, now) = (record.id, core.now);
         // The interface needs no choice: a host has one link.
-        let SendControls { source, nic: _, ttl, tos } = self.controls;
+        let SendControls { source, nic: _, ttl, tos } = controls;
         let message = Message { to, source, ttl, tos };
         core.world.with(record.host, |stack| stack.send_msg(now, id, payload, &message))?;
-        Ok(len)
+        Ok(self.data.len())
     }
 }
 
-/// `recvfrom` that wants the address.
-pub(crate) fn recv_from(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let flags = RecvFlags::parse(call.int(3));
-    let room = usize::try_from(call.word(2)).unwrap_or(usize::MAX);
-    let taken = take(core, call, theirs, key, room, flags);
-    let result = taken.and_then(|taken| {
-        core.write(call, call.word(1), &taken.bytes)?;
-        if let Some(name) = name_of(core, key, taken.source) {
-            core.write_address(call, call.word(4), call.word(5), name.as_slice())?;
-        } else {
-            core.write(call, call.word(5), &0_i32.to_ne_bytes())?;
-        }
-        Ok(taken.result(flags))
-    });
-    received(core, theirs, key, flags, result)
-}
-
-/// `recvmsg`.
-pub(crate) fn recv_message(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let flags = RecvFlags::parse(call.int(2));
-    let result = receive_into(core, call, theirs, key, call.word(1), flags);
-    received(core, theirs, key, flags, result)
-}
-
-/// `recvmmsg`: what is there, at least one. It doesn't wait for the vector to be full, which a program must
-/// expect anyway.
-pub(crate) fn recv_messages(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let flags = RecvFlags::parse(call.int(3));
-    let count = (call.word(2) as u32 as usize).min(MMSG_MAX);
-    for index in 0..count {
-        let header = call.word(1).wrapping_add((index * MessageHeader::MULTIPLE_SIZE) as u64);
-        let result = receive_into(core, call, theirs, key, header, flags).and_then(|len| {
-            let address = header.wrapping_add(MessageHeader::MESSAGE_LEN_OFFSET as u64);
-            core.write(call, address, &(len as u32).to_ne_bytes())
-        });
-        match result {
-            Ok(()) => {}
-            Err(errno) if index == 0 => return received(core, theirs, key, flags, Err(errno)),
-            Err(_) => return Reply::Value(index as i64),
-        }
-    }
-    Reply::Value(count as i64)
-}
-
-/// The answer to a receive, or a place among those who wait.
-fn received(
-    core: &Core,
-    theirs: &OwnedFd,
-    key: SocketKey,
-    flags: RecvFlags,
-    result: Result<usize, Errno>,
-) -> Reply {
-    match result {
-        Ok(len) => Reply::Value(len as i64),
-        Err(Errno::EAGAIN) => wait(core, theirs, key, flags.dont_wait || flags.error_queue, Timeout::Recv),
-        Err(errno) => Reply::Error(errno),
-    }
-}
-
-/// Receives one message into the buffers of a `struct msghdr`, with address, control messages and flags.
-fn receive_into(
+/// `recvfrom`, `recvmsg` or one message of `recvmmsg`, with room for so many bytes of data and of control
+/// messages.
+pub(crate) fn receive(
     core: &mut Core,
-    call: &Call,
-    theirs: &OwnedFd,
+    end: &ProgramEnd,
     key: SocketKey,
-    address: u64,
-    flags: RecvFlags,
-) -> Result<usize, Errno> {
-    let header = read_header(call, address)?;
-    let ranges = read_ranges(call, &header)?;
-    let room = ranges.iter().map(|&(_, len)| len).sum();
-    let taken = take(core, call, theirs, key, room, flags)?;
-    core.write_ranges(call, &ranges, &taken.bytes)?;
-    let at = |offset: usize| address.wrapping_add(offset as u64);
-    if header.name != 0 {
-        let name = name_of(core, key, taken.source);
-        let name = name.as_ref();
-        core.write(call, header.name, name.map_or(&[], |name| name.cut_to(header.name_len)))?;
-        let len = name.map_or(0, |name| name.as_slice().len()) as i32;
-        core.write(call, at(MessageHeader::NAME_LEN_OFFSET), &len.to_ne_bytes())?;
-    }
+    flags: i32,
+    [room, control_room]: [usize; 2],
+) -> Answer {
+    let flags = RecvFlags::parse(flags);
+    let taken = match take(core, end, key, room, flags) {
+        Ok(taken) => taken,
+        Err(Errno::EAGAIN) => {
+            return wait(end, key, flags.dont_wait || flags.error_queue, Timeout::Recv);
+        }
+        Err(errno) => return Err(errno),
+    };
+    let result = if flags.truncate { taken.len } else { taken.bytes.len() } as u32;
     let mut out = MessageFlags { truncated: taken.len > taken.bytes.len(), ..MessageFlags::default() };
-    let control = control_of(core, key, taken.source, header.control_len, &mut out);
-    core.write(call, header.control, &control)?;
-    core.write(call, at(MessageHeader::CONTROL_LEN_OFFSET), &(control.len() as u64).to_ne_bytes())?;
-    core.write(call, at(MessageHeader::FLAGS_OFFSET), &out.bits().to_ne_bytes())?;
-    Ok(taken.result(flags))
+    let control = control_of(core, key, taken.source, control_room, &mut out);
+    let name = name_of(core, key, taken.source).map(|name| name.as_slice().to_vec());
+    Ok(Outcome::Received(Received { data: taken.bytes, name, control, flags: out.bits(), result }))
 }
 
 /// A message out of the program's queue.
@@ -245,18 +125,10 @@ struct Taken {
     source: Option<Source>,
 }
 
-impl Taken {
-    /// What the call returns.
-    fn result(&self, flags: RecvFlags) -> usize {
-        if flags.truncate { self.len } else { self.bytes.len() }
-    }
-}
-
 /// Takes the oldest message, or EAGAIN.
 fn take(
     core: &mut Core,
-    call: &Call,
-    theirs: &OwnedFd,
+    end: &ProgramEnd,
     key: SocketKey,
     room: usize,
     flags: RecvFlags,
@@ -264,15 +136,12 @@ fn take(
     if flags.error_queue {
         return Err(Errno::EAGAIN);
     }
-    // Nothing is taken for a thread that has been interrupted meanwhile.
-    if !core.is_waiting(call) {
-        return Err(Errno::EINTR);
-    }
     pump(core, key);
     let datagram = of(core, key).ok_or(Errno::EBADF)?;
-    if let Some(error) = datagram.take_error(theirs) {
+    if let Some(error) = datagram.take_error(end) {
         return Err(error.into());
     }
+    let theirs = end.fd().ok_or(Errno::EBADF)?;
     let room = room.min(MESSAGE_MAX);
     let mut bytes = Vec::with_capacity(room.max(1));
     let peek = if flags.peek { SysRecvFlags::PEEK } else { SysRecvFlags::empty() };
@@ -312,17 +181,6 @@ fn control_of(
     let wall = core.world.with(record.host, |stack| stack.config().wall_offset);
     let at = wall + received_at.saturating_since(Instant::ZERO);
     let kind = SocketKind { domain: record.domain, kind: SocketType::Datagram };
-    cmsg::write_received(&mut writer, &record.stored, kind, &Received { to, nic, ttl, tos, at });
+    cmsg::write_received(&mut writer, &record.stored, kind, &Arrival { to, nic, ttl, tos, at });
     writer.finish(flags)
-}
-
-fn read_header(call: &Call, address: u64) -> Result<MessageHeader, Errno> {
-    let mut bytes = [0; MessageHeader::SIZE];
-    call.read(address, &mut bytes)?;
-    MessageHeader::parse(&bytes)
-}
-
-fn read_ranges(call: &Call, header: &MessageHeader) -> Result<Vec<(u64, usize)>, Errno> {
-    let bytes = call.read_vec(header.iov, header.iov_len * IoVec::SIZE)?;
-    Ok(IoVec::parse_all(&bytes)?.into_iter().map(|part| (part.base, part.len)).collect())
 }

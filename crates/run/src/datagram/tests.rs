@@ -1,4 +1,5 @@
 use super::*;
+use crate::end::ProgramEnd;
 use sockeye_stack::{Config, Domain, Owner, SocketType};
 
 /// A host that talks to itself, with a server's socket, and a plug whose socket is connected to it or not.
@@ -132,8 +133,11 @@ fn a_refusal_wakes_the_program_and_is_told_once() {
     bench.turn();
     let mut buffer = [0_u8; 1];
     assert_eq!(recv(&bench.theirs, &mut buffer, RecvFlags::DONTWAIT | RecvFlags::PEEK), Ok((0, 0)));
-    assert_eq!(bench.datagram.take_error(&bench.theirs), Some(Error::ConnectionRefused));
-    assert_eq!(bench.datagram.take_error(&bench.theirs), None);
+    assert_eq!(
+        bench.datagram.take_error(&ProgramEnd::new(bench.theirs.try_clone().ok(), None)),
+        Some(Error::ConnectionRefused)
+    );
+    assert_eq!(bench.datagram.take_error(&ProgramEnd::new(bench.theirs.try_clone().ok(), None)), None);
     assert_eq!(bench.program_reads(), Err(SysErrno::AGAIN));
 }
 

@@ -1,185 +1,178 @@
 //! `connect` on a stream socket, and what becomes of it: established, refused, timed out.
 
 use super::{Phase, Stream, bury, carry, close, errno_of, new_plug, stuff, unstuff};
-use crate::call::{Call, Reply};
-use crate::core::{Core, Token};
-use crate::sockets::{Record, Socket, SocketKey};
+use crate::calls::{Answer, Caller, done};
+use crate::core::Core;
+use crate::end::ProgramEnd;
+use crate::poller::Token;
+use crate::proto::{Outcome, Reply, Ticket};
+use crate::sockets::{PlugNames, Record, Socket, SocketKey};
 use crate::stream::idle;
-use crate::sys::{self, Response};
 use rustix::event::epoll::EventFlags;
-use rustix::net::sockopt::{Timeout, socket_timeout};
-use sockeye_packet::Instant;
+use rustix::net::sockopt::Timeout;
 use sockeye_posix::Errno;
-use sockeye_stack::{Error, Owner, Readiness, SockAddr, SocketType};
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use sockeye_stack::{Error, Readiness, SockAddr, SocketType};
+use std::os::fd::OwnedFd;
 
 /// `connect` to `peer`, or the dissolution of a connection. Handles a restarted call the same way.
 pub(crate) fn connect(
     core: &mut Core,
-    call: &Call,
-    theirs: &OwnedFd,
+    caller: Caller,
+    end: &ProgramEnd,
     key: SocketKey,
     peer: Option<SockAddr>,
 ) -> Reply {
-    let Some(record) = core.sockets.get_mut(key) else { return Reply::Error(Errno::EBADF) };
-    let Some(peer) = peer else { return Reply::from_result(dissolve(core, key)) };
+    let Some(record) = core.sockets.get_mut(key) else { return Err(Errno::EBADF).into() };
+    let Some(peer) = peer else { return done(dissolve(core, key)).into() };
     match &mut record.socket {
-        Socket::Listener(_) => Reply::Error(Errno::EISCONN),
+        Socket::Listener(_) => Err(Errno::EISCONN).into(),
         Socket::Dead(dead) => match dead.error.take() {
             // The attempt before failed; like SO_ERROR, this call tells so, once.
-            Some(error) => Reply::Error(error.into()),
-            None => match revive(core, call, theirs, key) {
-                Ok(theirs) => begin(core, call, &theirs, key, peer),
-                Err(error) => Reply::Error(errno_of(&error)),
+            Some(error) => Err(error.into()).into(),
+            None => match revive(core, caller, end, key) {
+                Ok(theirs) => Reply { outcome: Outcome::Replace, ticket: None, fd: Some(theirs) },
+                Err(errno) => Err(errno).into(),
             },
         },
         Socket::Stream(stream) => match stream.phase {
-            Phase::Fresh => begin(core, call, theirs, key, peer),
-            Phase::Connecting if is_nonblocking(theirs) => Reply::Error(Errno::EALREADY),
-            Phase::Connecting => wait(core, theirs, key),
-            Phase::Connected { told: true } => Reply::Error(Errno::EISCONN),
-            Phase::Connected { told: false } => {
-                // Only an answer that was seen counts: an interrupted call comes again.
-                let told = core.answer(call, Response::Value(0));
-                set_phase(core, key, Phase::Connected { told });
-                Reply::Done
+            Phase::Fresh => begin(core, caller, end, key, peer),
+            Phase::Connecting if end.is_nonblocking() => Err(Errno::EALREADY).into(),
+            Phase::Connecting => wait(end, key).into(),
+            // Only an answer that was seen counts: an interrupted call comes again.
+            Phase::Failed(error) => {
+                Reply { ticket: Some(Ticket::Failed(key)), ..Outcome::from(Errno::from(error)).into() }
             }
+            Phase::Connected { told: false } => {
+                Reply { ticket: Some(Ticket::Connected(key)), ..Outcome::Value(0).into() }
+            }
+            Phase::Connected { told: true } => Err(Errno::EISCONN).into(),
         },
-        Socket::Datagram(_) => Reply::Error(Errno::EINVAL),
+        Socket::Datagram(_) => Err(Errno::EINVAL).into(),
+    }
+}
+
+/// A connect call was told that the connection is open, or was gone by then.
+pub(crate) fn connect_seen(core: &mut Core, key: SocketKey, told: bool) {
+    if let Some(stream) = stream_of(core, key)
+        && stream.phase == (Phase::Connected { told: false })
+    {
+        stream.phase = Phase::Connected { told };
+    }
+}
+
+/// A connect call was told that the connection failed: the socket can try again. If it was gone by then
+/// (interrupted), the restarted call must learn of it, or whoever polls the socket.
+pub(crate) fn failure_seen(core: &mut Core, key: SocketKey, told: bool) {
+    let Some(stream) = stream_of(core, key) else { return };
+    let Phase::Failed(error) = stream.phase else { return };
+    if told && unstuff(&stream.plug, stream.junk).is_ok() {
+        stream.phase = Phase::Fresh;
+    } else {
+        bury(core, key, (!told).then_some(error));
+    }
+}
+
+fn stream_of(core: &mut Core, key: SocketKey) -> Option<&mut Stream> {
+    match core.sockets.get_mut(key) {
+        Some(Record { socket: Socket::Stream(stream), .. }) => Some(stream),
+        _ => None,
     }
 }
 
 /// Starts the handshake.
-fn begin(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey, peer: SockAddr) -> Reply {
-    let Some(record) = core.sockets.get(key) else { return Reply::Error(Errno::EBADF) };
+fn begin(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey, peer: SockAddr) -> Reply {
+    let blocking = !end.is_nonblocking();
+    if let Err(errno) = start(core, caller, end, key, peer) {
+        return Err(errno).into();
+    }
+    progress(core, key, blocking);
+    match stream_of(core, key).map(|stream| stream.phase) {
+        Some(Phase::Connecting) if blocking => wait(end, key).into(),
+        Some(Phase::Connecting) => Err(Errno::EINPROGRESS).into(),
+        _ => connect(core, caller, end, key, Some(peer)),
+    }
+}
+
+fn start(
+    core: &mut Core,
+    caller: Caller,
+    end: &ProgramEnd,
+    key: SocketKey,
+    peer: SockAddr,
+) -> Result<(), Errno> {
+    let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     let (host, id, now) = (record.host, record.id, core.now);
     let early = if let Socket::Stream(stream) = &record.socket { stream.unread() } else { 0 };
     match core.world.with(host, |stack| stack.connect(now, id, peer)) {
         Ok(()) | Err(Error::InProgress) => {}
-        Err(error) => return Reply::Error(error.into()),
+        Err(error) => return Err(error.into()),
     }
-    let junk = match stuff(theirs) {
-        Ok(junk) => junk,
-        Err(error) => return Reply::Error(errno_of(&error)),
-    };
-    if let Some(Record { socket: Socket::Stream(stream), .. }) = core.sockets.get_mut(key) {
+    let theirs = end.fd().ok_or(Errno::EBADF)?;
+    let junk = stuff(theirs).map_err(|error| errno_of(&error))?;
+    if let Some(stream) = stream_of(core, key) {
         // What the program wrote before it connected, which TCP would have refused, lies before the junk.
         stream.junk = junk + early;
         stream.phase = Phase::Connecting;
-        stream.owner = Some((call.tid, call.int(0)));
+        stream.owner = Some(caller);
     }
-    progress(core, key);
-    match core.sockets.get(key).map(|record| &record.socket) {
-        Some(Socket::Stream(Stream { phase: Phase::Connecting, .. })) if is_nonblocking(theirs) => {
-            Reply::Error(Errno::EINPROGRESS)
-        }
-        Some(Socket::Stream(Stream { phase: Phase::Connecting, .. })) => wait(core, theirs, key),
-        _ => connect(core, call, theirs, key, Some(peer)),
-    }
+    Ok(())
 }
 
-/// Parks a blocking call until the handshake is done; `SO_SNDTIMEO` bounds it.
-fn wait(core: &Core, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let deadline = deadline(core.now, theirs, Timeout::Send);
-    Reply::Park { key, deadline, expired: Errno::EINPROGRESS }
+/// Has a blocking call wait until the handshake is done; `SO_SNDTIMEO` bounds it.
+fn wait(end: &ProgramEnd, key: SocketKey) -> Answer {
+    Ok(Outcome::Wait { key, limit: end.timeout(Timeout::Send), expired: libc::EINPROGRESS })
 }
 
-/// When a blocking call on a socket gives up.
-pub(crate) fn deadline(now: Instant, theirs: &OwnedFd, which: Timeout) -> Option<Instant> {
-    socket_timeout(theirs, which).ok().flatten().map(|timeout| now + timeout)
-}
-
-/// Whether the descriptor's description is non-blocking.
-pub(crate) fn is_nonblocking(fd: impl AsFd) -> bool {
-    rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.contains(rustix::fs::OFlags::NONBLOCK))
-}
-
-fn set_phase(core: &mut Core, key: SocketKey, phase: Phase) {
-    if let Some(Record { socket: Socket::Stream(stream), .. }) = core.sockets.get_mut(key) {
-        stream.phase = phase;
-    }
-}
-
-/// Looks whether a handshake has ended, well or not.
-pub(crate) fn progress(core: &mut Core, key: SocketKey) {
-    let Some(record) = core.sockets.get(key) else { return };
+/// Looks whether a handshake has ended, well or not; `blocking` if a blocking call will hear of it.
+pub(crate) fn progress(core: &mut Core, key: SocketKey, blocking: bool) {
+    let Some(record) = core.sockets.get_mut(key) else { return };
     let (host, id, now) = (record.host, record.id, core.now);
-    let blocking_waits = !record.waiters.is_empty();
-    let Socket::Stream(Stream { phase: Phase::Connecting, plug, junk, .. }) = &record.socket else { return };
+    let blocking = blocking || !record.waiters.is_empty();
+    let Socket::Stream(Stream { phase: phase @ Phase::Connecting, plug, junk, .. }) = &mut record.socket
+    else {
+        return;
+    };
     let readiness = core.world.with(host, |stack| stack.readiness(id));
     if readiness.contains(Readiness::ERROR) {
         // Connecting again tells what became of the attempt, and leaves a socket that can try anew.
         let result = core.world.with(host, |stack| stack.connect(now, id, SockAddr::UNSPECIFIED_V4));
         let error = result.err().unwrap_or(Error::ConnectionRefused);
-        failed(core, key, error, blocking_waits);
+        if blocking {
+            *phase = Phase::Failed(error);
+            core.wake(key);
+        } else {
+            // The plug is closed with its junk unread, which a poll shows as TCP would: IN, OUT, ERR, HUP
+            // and RDHUP.
+            bury(core, key, Some(error));
+        }
     } else if readiness.intersects(Readiness::WRITABLE | Readiness::READ_CLOSED) {
-        if unstuff(plug, *junk).is_err() || carry(core, key, plug).is_err() {
+        if unstuff(plug, *junk).is_err() || carry(&core.poller, key, plug).is_err() {
             return bury(core, key, Some(Error::NoBufs));
         }
-        set_phase(core, key, Phase::Connected { told: false });
+        *phase = Phase::Connected { told: false };
+        record.kept = None;
         core.wake(key);
         super::pump(core, key);
     }
 }
 
-/// A failed attempt. A blocking call tells it and leaves a socket that can be connected again; otherwise
-/// the plug is closed with its junk unread, which a poll shows as TCP would: IN, OUT, ERR, HUP and RDHUP.
-fn failed(core: &mut Core, key: SocketKey, error: Error, blocking_waits: bool) {
-    if !blocking_waits {
-        return bury(core, key, Some(error));
-    }
-    let Some(record) = core.sockets.get_mut(key) else { return };
-    let waiters = std::mem::take(&mut record.waiters);
-    let Socket::Stream(stream) = &mut record.socket else { return };
-    stream.phase = Phase::Fresh;
-    let usable = unstuff(&stream.plug, stream.junk).is_ok();
-    let mut seen = false;
-    for tid in waiters {
-        // An interrupted thread may wait for something else by now.
-        if let Some(call) = core.unpark_from(tid, key) {
-            seen |= core.answer(&call, Response::Error(Errno::from(error).0));
-        }
-    }
-    // Nobody saw it (an interrupted call): the restarted call must.
-    if !seen || !usable {
-        bury(core, key, (!seen).then_some(error));
-    }
-}
-
-/// Gives a dead socket a new plug, under the same number in the calling process.
-fn revive(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> io::Result<OwnedFd> {
-    let plug = new_plug(is_nonblocking(theirs))?;
-    let record = core.sockets.get(key).ok_or(io::ErrorKind::NotFound)?;
-    let owner = Owner { pid: call.tid, ..Owner::default() };
-    let (host, domain) = (record.host, record.domain);
-    let id = core
-        .world
-        .with(host, |stack| stack.socket(domain, SocketType::Stream, owner))
-        .map_err(|error| io::Error::from_raw_os_error(Errno::from(error).0))?;
-    let listener = core.listener(call.tree).ok_or(io::ErrorKind::NotFound)?;
-    let add = sys::AddFd {
-        fd: plug.theirs.as_fd(),
-        replace: Some(call.int(0)),
-        close_on_exec: closes_on_exec(call.tid, call.int(0)),
-        answer: false,
-    };
-    sys::add_fd(listener.as_fd(), call.id, &add)?;
-    let cookie = rustix::net::sockopt::socket_cookie(&plug.theirs)?;
-    core.watch(&plug.ours, Token::Plug(key), idle())?;
-    core.sockets.rename(key, cookie, id);
+/// Gives a dead socket a new plug; the supervisor puts the program's end, which this returns, in the place
+/// of the old one.
+fn revive(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey) -> Result<OwnedFd, Errno> {
+    let failed = |error: std::io::Error| errno_of(&error);
+    let plug = new_plug(end.is_nonblocking()).map_err(failed)?;
+    let names = PlugNames::of(&plug.theirs).map_err(failed)?;
+    let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
+    let (host, domain, member) = (record.host, record.domain, record.member);
+    let kept = core.keeping(member, &plug.theirs)?;
+    let id = core.stack_socket(Caller { host, ..caller }, domain, SocketType::Stream)?;
+    core.poller.watch(&plug.ours, Token::Plug(key), idle()).map_err(failed)?;
+    core.sockets.rename(key, names, id);
     if let Some(record) = core.sockets.get_mut(key) {
         record.socket = Socket::Stream(Stream::new(plug.ours, Phase::Fresh, None));
+        record.kept = kept;
     }
     Ok(plug.theirs)
-}
-
-fn closes_on_exec(tid: u32, fd: i32) -> bool {
-    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).unwrap_or_default();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    flags
-        .and_then(|value| i32::from_str_radix(value.trim(), 8).ok())
-        .is_some_and(|bits| bits & libc::O_CLOEXEC != 0)
 }
 
 /// `connect` to `AF_UNSPEC`.

@@ -4,12 +4,13 @@
 //! writes one byte when connections arrive and takes them back, through the program's own descriptor, when
 //! accept has emptied the queue. So poll, select and epoll work in any number of processes.
 
-use super::connect::{deadline, is_nonblocking};
 use super::{Phase, Plug, Stream, carrying, close, errno_of, new_plug, stuff};
-use crate::call::{Call, Reply};
-use crate::core::{Core, Token};
-use crate::filter::Syscall;
-use crate::sockets::{Dead, Record, Socket, SocketKey};
+use crate::calls::{Answer, Caller};
+use crate::core::Core;
+use crate::end::ProgramEnd;
+use crate::poller::Token;
+use crate::proto::{MemberId, Outcome, Reply, Seen, Ticket};
+use crate::sockets::{Dead, PlugNames, Record, Socket, SocketKey};
 use rustix::event::epoll::EventFlags;
 use rustix::net::sockopt::Timeout;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -38,8 +39,10 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Takes all bytes back: nothing waits.
-    fn quiet(&mut self, theirs: &OwnedFd) {
-        if self.tokens > 0 {
+    fn quiet(&mut self, end: &ProgramEnd) {
+        if self.tokens > 0
+            && let Some(theirs) = end.fd()
+        {
             let mut bytes = [0_u8; TOKENS_MAX];
             recv(theirs, &mut bytes[..], RecvFlags::DONTWAIT).ok();
             self.tokens = 0;
@@ -47,8 +50,10 @@ impl Listener {
     }
 
     /// Takes one byte back, as long as another one says that more waits.
-    fn consume(&mut self, theirs: &OwnedFd) {
-        if self.tokens > 1 {
+    fn consume(&mut self, end: &ProgramEnd) {
+        if self.tokens > 1
+            && let Some(theirs) = end.fd()
+        {
             let mut byte = [0_u8; 1];
             recv(theirs, &mut byte[..], RecvFlags::DONTWAIT).ok();
             self.tokens -= 1;
@@ -66,39 +71,57 @@ impl Listener {
 }
 
 /// `listen`.
-pub(crate) fn listen(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    let backlog = usize::try_from(call.int(1)).unwrap_or(usize::MAX);
-    let Some(record) = core.sockets.get_mut(key) else { return Reply::Error(Errno::EBADF) };
+pub(crate) fn listen(core: &mut Core, end: &ProgramEnd, key: SocketKey, backlog: i32) -> Answer {
+    let backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
+    let record = core.sockets.get_mut(key).ok_or(Errno::EBADF)?;
     match &record.socket {
         Socket::Stream(Stream { phase: Phase::Fresh, .. }) | Socket::Listener(_) => {}
-        Socket::Stream(_) | Socket::Dead(_) => return Reply::Error(Errno::EINVAL),
-        Socket::Datagram(_) => return Reply::Error(Errno::EOPNOTSUPP),
+        Socket::Stream(_) | Socket::Dead(_) => return Err(Errno::EINVAL),
+        Socket::Datagram(_) => return Err(Errno::EOPNOTSUPP),
     }
     let (host, id, now) = (record.host, record.id, core.now);
-    if let Err(error) = core.world.with(host, |stack| stack.listen(now, id, backlog)) {
-        return Reply::Error(error.into());
-    }
-    let Some(Record { socket, .. }) = core.sockets.get_mut(key) else { return Reply::Error(Errno::EBADF) };
+    core.world.with(host, |stack| stack.listen(now, id, backlog))?;
+    let Some(Record { socket, .. }) = core.sockets.get_mut(key) else { return Err(Errno::EBADF) };
     if matches!(socket, Socket::Stream(_)) {
         // A listening TCP socket is never writable.
-        if let Err(error) = stuff(theirs) {
-            return Reply::Error(errno_of(&error));
-        }
+        stuff(end.fd().ok_or(Errno::EBADF)?).map_err(|error| errno_of(&error))?;
         let old = std::mem::replace(socket, Socket::Dead(Dead { error: None, local: None }));
         if let Socket::Stream(Stream { plug, .. }) = old {
             *socket = Socket::Listener(Listener { plug, tokens: 0, returned: VecDeque::new(), shut: false });
         }
     }
-    Reply::Value(0)
+    Ok(Outcome::Value(0))
+}
+
+/// A connection that was handed over and that the program may not have got.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    /// Whose program it was handed to.
+    pub(crate) member: MemberId,
+    listener: SocketKey,
+    host: HostId,
+    domain: Domain,
+    connection: SocketId,
+    peer: SockAddr,
+    plug: OwnedFd,
+    names: PlugNames,
 }
 
 /// `accept` and `accept4`.
-pub(crate) fn accept(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Reply {
-    accept_one(core, call, theirs, key).into()
+pub(crate) fn accept(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey, flags: i32) -> Reply {
+    match accept_one(core, caller, end, key, flags) {
+        Ok(reply) => reply,
+        Err(errno) => Err(errno).into(),
+    }
 }
 
-fn accept_one(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Result<Reply, Errno> {
-    let flags = if call.syscall == Syscall::Accept4 { call.int(3) } else { 0 };
+fn accept_one(
+    core: &mut Core,
+    caller: Caller,
+    end: &ProgramEnd,
+    key: SocketKey,
+    flags: i32,
+) -> Result<Reply, Errno> {
     if flags & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -115,28 +138,29 @@ fn accept_one(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) ->
     };
     match next {
         Ok((connection, peer)) => {
-            if let Err(errno) = hand_over(core, call, host, domain, connection, peer, flags) {
+            let reply = offer(core, caller, key, (host, domain), (connection, peer), flags);
+            if reply.is_err() {
                 // The program keeps what it was not given.
                 with_listener(core, key, |listener| listener.returned.push_front((connection, peer)));
-                return Err(errno);
+                return reply;
             }
             let more = core.world.with(host, |stack| stack.readiness(id)).contains(Readiness::ACCEPT);
             with_listener(core, key, |listener| {
                 if more || !listener.returned.is_empty() {
-                    listener.consume(theirs);
+                    listener.consume(end);
                 } else {
-                    listener.quiet(theirs);
+                    listener.quiet(end);
                 }
             });
-            Ok(Reply::Done)
+            reply
         }
         Err(Error::WouldBlock) => {
-            with_listener(core, key, |listener| listener.quiet(theirs));
-            if is_nonblocking(theirs) {
+            with_listener(core, key, |listener| listener.quiet(end));
+            if end.is_nonblocking() {
                 return Err(Errno::EAGAIN);
             }
-            let deadline = deadline(now, theirs, Timeout::Recv);
-            Ok(Reply::Park { key, deadline, expired: Errno::EAGAIN })
+            let limit = end.timeout(Timeout::Recv);
+            Ok(Outcome::Wait { key, limit, expired: libc::EAGAIN }.into())
         }
         Err(error) => Err(error.into()),
     }
@@ -148,41 +172,64 @@ fn with_listener(core: &mut Core, key: SocketKey, change: impl FnOnce(&mut Liste
     }
 }
 
-/// Gives the calling process a connected plug, and begins to pump it.
-fn hand_over(
+/// Makes a plug for a connection, for the supervisor to hand over.
+fn offer(
     core: &mut Core,
-    call: &Call,
-    host: HostId,
-    domain: Domain,
-    connection: SocketId,
-    peer: SockAddr,
+    caller: Caller,
+    listener: SocketKey,
+    (host, domain): (HostId, Domain),
+    (connection, peer): (SocketId, SockAddr),
     flags: i32,
-) -> Result<(), Errno> {
+) -> Result<Reply, Errno> {
     let failed = |error: std::io::Error| errno_of(&error);
     let Plug { ours, theirs } = new_plug(flags & libc::SOCK_NONBLOCK != 0).map_err(failed)?;
-    let cookie = rustix::net::sockopt::socket_cookie(&theirs).map_err(|e| Errno(e.raw_os_error()))?;
-    if call.word(1) != 0 {
-        core.write_address(call, call.word(1), call.word(2), AddressBytes::new(peer, domain).as_slice())?;
-    }
-    let fd = core.answer_descriptor(call, &theirs, flags & libc::SOCK_CLOEXEC != 0).map_err(failed)?;
-    drop(theirs);
-    let stream = Stream::new(ours, Phase::Connected { told: true }, Some((call.tid, fd)));
+    let names = PlugNames::of(&theirs).map_err(failed)?;
+    let member = caller.member;
+    let offer = Offer { member, listener, host, domain, connection, peer, plug: ours, names };
+    let number = core.add_offer(offer);
+    let address = AddressBytes::new(peer, domain).as_slice().to_vec();
+    Ok(Reply {
+        outcome: Outcome::Descriptor { close_on_exec: flags & libc::SOCK_CLOEXEC != 0, address },
+        ticket: Some(Ticket::Accepted(number)),
+        fd: Some(theirs),
+    })
+}
+
+/// The program has got its connection, which is pumped from now on; or not, then it waits again.
+pub(crate) fn accept_seen(core: &mut Core, offer: Offer, seen: Seen) {
+    let Offer { member, listener, host, domain, connection, peer, plug, names } = offer;
+    let Some(fd) = seen.value else { return take_back(core, listener, host, connection, peer) };
+    let owner = Caller { member, host, tid: seen.tid, fd };
+    let stream = Stream::new(plug, Phase::Connected { told: true }, Some(owner));
     let key = core.sockets.insert(Record {
-        cookie,
+        member,
+        names,
         host,
         id: connection,
         domain,
         stored: sockeye_posix::Stored::default(),
         socket: Socket::Stream(stream),
         waiters: VecDeque::new(),
+        kept: None,
     });
     if let Some(Record { socket: Socket::Stream(stream), .. }) = core.sockets.get(key)
-        && core.watch(&stream.plug, Token::Plug(key), carrying()).is_err()
+        && core.poller.watch(&stream.plug, Token::Plug(key), carrying()).is_err()
     {
         super::bury(core, key, Some(Error::NoBufs));
     }
     super::pump(core, key);
-    Ok(())
+}
+
+/// Puts a connection back to the head of its listener's queue, or ends it when that is gone.
+fn take_back(core: &mut Core, key: SocketKey, host: HostId, connection: SocketId, peer: SockAddr) {
+    if let Some(Record { socket: Socket::Listener(listener), .. }) = core.sockets.get_mut(key) {
+        listener.returned.push_front((connection, peer));
+        listener.signal();
+        core.wake(key);
+    } else {
+        let now = core.now;
+        core.world.with(host, |stack| stack.abort(now, connection)).ok();
+    }
 }
 
 /// Connections arrived, or the listener failed.

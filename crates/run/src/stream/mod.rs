@@ -13,13 +13,18 @@ mod connect;
 mod listen;
 mod pump;
 
-pub(crate) use connect::{connect, deadline, is_nonblocking, on_plug as on_connecting_plug, progress};
+pub(crate) use connect::{connect, connect_seen, failure_seen, on_plug as on_connecting_plug, progress};
 pub(crate) use listen::{
-    Listener, accept, announce, listen, on_plug as on_listener_plug, shut as shut_listener,
+    Listener, Offer, accept, accept_seen, announce, listen, on_plug as on_listener_plug,
+    shut as shut_listener,
 };
 pub(crate) use pump::{on_plug as on_connected_plug, pump};
 
-use crate::core::{Core, Token};
+use crate::calls::Caller;
+use crate::core::Core;
+use crate::end::ProgramEnd;
+use crate::poller::{Poller, Token};
+use crate::proto::Notice;
 use crate::sockets::{Dead, Socket, SocketKey};
 use rustix::event::epoll::EventFlags;
 use rustix::net::{
@@ -40,6 +45,8 @@ pub(crate) enum Phase {
     Fresh,
     /// The handshake runs; the program's end is stuffed with junk, so it isn't writable.
     Connecting,
+    /// The handshake failed, and a blocking call is to be told; the program's end is still stuffed.
+    Failed(Error),
     /// Connected; bytes are pumped.
     Connected {
         /// Whether a connect call has told so: the next one fails with EISCONN.
@@ -61,7 +68,7 @@ pub(crate) struct Stream {
     /// Whether the last unread byte is junk, put there when the program shut down sending.
     tail: bool,
     /// A thread and its descriptor of this socket, when it was connected: a way to the program's end.
-    owner: Option<(u32, i32)>,
+    owner: Option<Caller>,
     /// Bytes read since nothing was left to read.
     burst: usize,
     /// Whether there may be bytes to read; cleared when there were none.
@@ -101,7 +108,7 @@ enum End {
 
 impl Stream {
     /// A plug's supervisor end.
-    pub(crate) fn new(plug: OwnedFd, phase: Phase, owner: Option<(u32, i32)>) -> Stream {
+    pub(crate) fn new(plug: OwnedFd, phase: Phase, owner: Option<Caller>) -> Stream {
         Stream {
             plug,
             phase,
@@ -131,12 +138,19 @@ impl Stream {
 
     /// `shutdown` of the program's end, for sending or for both directions: done here, at once, so that another
     /// thread has no time to write behind the tail.
-    pub(crate) fn shut(&mut self, theirs: &OwnedFd, how: SysShutdown) -> Result<(), Errno> {
-        // Where something is unread, its last byte will be the sentinel.
-        if !self.tail && !self.has_sentinel() {
-            self.tail = send(theirs, &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok();
-        }
-        shutdown(theirs, how).map_err(|error| Errno(error.raw_os_error()))?;
+    pub(crate) fn shut(&mut self, end: &ProgramEnd, how: SysShutdown) -> Result<(), Errno> {
+        let done = if let Some(theirs) = end.fd() {
+            // Where something is unread, its last byte will be the sentinel.
+            if !self.tail && !self.has_sentinel() {
+                self.tail = send(theirs, &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok();
+            }
+            shutdown(theirs, how)
+        } else {
+            // The kernel mirrors a local socket's shutdown at its peer.
+            let mirrored = if how == SysShutdown::Write { SysShutdown::Read } else { how };
+            shutdown(&self.plug, mirrored)
+        };
+        done.map_err(|error| Errno(error.raw_os_error()))?;
         self.shut_both |= how == SysShutdown::Both;
         // All it wrote is in the queue.
         self.program = self.program.max(End::WriteShut);
@@ -215,7 +229,7 @@ pub(crate) fn on_plug(core: &mut Core, key: SocketKey, events: EventFlags) {
     match core.sockets.get(key).map(|record| &record.socket) {
         Some(Socket::Stream(stream)) => match stream.phase {
             Phase::Connected { .. } => on_connected_plug(core, key, events),
-            Phase::Fresh | Phase::Connecting => on_connecting_plug(core, key, events),
+            Phase::Fresh | Phase::Connecting | Phase::Failed(_) => on_connecting_plug(core, key, events),
         },
         Some(Socket::Listener(_)) => on_listener_plug(core, key, events),
         Some(Socket::Datagram(_)) => crate::datagram::on_plug(core, key, events),
@@ -228,8 +242,8 @@ pub(crate) fn on_stack(core: &mut Core, key: SocketKey) {
     match core.sockets.get(key).map(|record| &record.socket) {
         Some(Socket::Stream(stream)) => match stream.phase {
             Phase::Connected { .. } => pump(core, key),
-            Phase::Connecting => progress(core, key),
-            Phase::Fresh => {}
+            Phase::Connecting => progress(core, key, false),
+            Phase::Fresh | Phase::Failed(_) => {}
         },
         Some(Socket::Listener(_)) => announce(core, key),
         Some(Socket::Datagram(_)) => crate::datagram::on_stack(core, key),
@@ -256,23 +270,21 @@ fn bury(core: &mut Core, key: SocketKey, error: Option<Error>) {
         local
     });
     core.wake(key);
-    let cookie = core.sockets.get(key).map(|record| record.cookie);
+    let names = core.sockets.get(key).map(|record| record.names);
     let Some(Socket::Stream(stream)) = core.sockets.bury(key, Dead { error, local }) else { return };
     if stream.shut_both {
         // The program asked for the end of both directions: for it, this is no reset.
         while matches!(rustix::io::read(&stream.plug, &mut [0_u8; 16 * 1024]), Ok(1..)) {}
     } else if !stream.has_sentinel()
-        && let Some((tid, fd)) = stream.owner
-        && let Ok(theirs) = core.fetch(tid, fd)
-        && rustix::net::sockopt::socket_cookie(&theirs).ok() == cookie
+        && let (Some(Caller { member, tid, fd, .. }), Some(names)) = (stream.owner, names)
     {
-        send(&theirs, &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).ok();
+        core.spoil(key, stream.plug, member, Notice::Spoil { tid, fd, cookie: names.cookie, key });
     }
 }
 
 /// Watches a plug that begins to carry bytes.
-fn carry(core: &Core, key: SocketKey, plug: &OwnedFd) -> Result<(), Errno> {
-    core.rewatch(plug, Token::Plug(key), carrying()).map_err(|error| errno_of(&error))
+fn carry(poller: &Poller, key: SocketKey, plug: &OwnedFd) -> Result<(), Errno> {
+    poller.rewatch(plug, Token::Plug(key), carrying()).map_err(|error| errno_of(&error))
 }
 
 /// The errno of a failed system call of ours, for the program whose call needed it.

@@ -25,7 +25,7 @@ impl Supervisor {
     pub fn end_descendants(&mut self) -> io::Result<()> {
         let mut asked = Vec::new();
         let start = Instant::now();
-        while self.core.trees().next().is_some() && start.elapsed() < UNASKED + HEEDING + KILLING {
+        while self.has_programs() && start.elapsed() < UNASKED + HEEDING + KILLING {
             if start.elapsed() > UNASKED {
                 let kill = start.elapsed() > UNASKED + HEEDING;
                 // The children of who ends become ours and have their turn then.

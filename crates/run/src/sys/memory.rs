@@ -3,17 +3,9 @@
 use super::check;
 use std::io;
 
-/// Reads up to `buffer.len()` bytes at `address`; fewer where the mapping ends. EFAULT when there is nothing.
-pub(crate) fn read_memory(tid: u32, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-    read_memory_vectored(tid, &[(address, buffer.len())], buffer)
-}
-
-/// Reads the given (address, length) ranges, one behind the other, into `buffer`.
-pub(crate) fn read_memory_vectored(
-    tid: u32,
-    ranges: &[(u64, usize)],
-    buffer: &mut [u8],
-) -> io::Result<usize> {
+/// Reads the given (address, length) ranges, one behind the other, into `buffer`; fewer bytes where a mapping
+/// ends. EFAULT when there is nothing.
+pub(crate) fn read_memory(tid: u32, ranges: &[(u64, usize)], buffer: &mut [u8]) -> io::Result<usize> {
     let remote = remote_ranges(ranges);
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: `local` describes `buffer`, borrowed mutably for the call; the kernel checks every remote address
@@ -32,7 +24,7 @@ pub(crate) fn read_memory_vectored(
 }
 
 /// Writes `bytes` over the given (address, length) ranges, one behind the other.
-pub(crate) fn write_memory_vectored(tid: u32, ranges: &[(u64, usize)], bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn write_memory(tid: u32, ranges: &[(u64, usize)], bytes: &[u8]) -> io::Result<usize> {
     let remote = remote_ranges(ranges);
     let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: the kernel only reads from `local`, which describes `bytes`, and checks every remote address.

@@ -38,7 +38,7 @@ impl Lab {
 
     pub(crate) fn try_start(&mut self, host: &str, argv: &[&str]) -> Result<ProgramId, LaunchError> {
         let spec = ProgramSpec {
-            host: self.supervisor.network().host(host).unwrap().id(),
+            host: self.supervisor.network().unwrap().host(host).unwrap().id(),
             argv: argv.iter().map(Into::into).collect(),
             env: vec![("PYTHONUNBUFFERED".into(), "1".into())],
             cwd: None,
@@ -84,7 +84,7 @@ impl Lab {
     }
 
     pub(crate) fn until_listening(&mut self, host: &str, port: u16) {
-        let host = self.supervisor.network().host(host).unwrap().id();
+        let host = self.supervisor.network().unwrap().host(host).unwrap().id();
         self.until("listening", |lab| lab.supervisor.is_listening(host, port));
     }
 

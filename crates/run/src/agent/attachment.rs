@@ -1,0 +1,206 @@
+//! The supervisor's way to its network: in this process, or behind the control socket.
+
+use crate::control::{Channel, FromNetwork, ToNetwork};
+use crate::core::Core;
+use crate::proto::{Class, Identity, MemberId, Notice, Reply, Request, Seen};
+use crate::sockets::SocketKey;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+
+/// How many sockets are known by their identity.
+const KNOWN_MAX: usize = 16 * 1024;
+
+/// Where the network is.
+#[derive(Debug)]
+pub(crate) enum Attachment {
+    /// Here.
+    Local(Box<Core>),
+    /// In another process.
+    Joined(Box<Joined>),
+}
+
+/// A network in another process.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    channel: Channel,
+    /// What was learnt of sockets that programs used: whose they are never changes.
+    known: HashMap<Identity, Known>,
+    gone: bool,
+    ending: bool,
+    drained: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    class: Class,
+    /// A connected stream's sends and receives are the kernel's.
+    connected: bool,
+}
+
+/// What a network said.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// The answer to a question about a call.
+    Reply(u32, Reply),
+    /// The answer to a question about a socket.
+    Class(u32, Class),
+    /// Something unasked.
+    Notice(Notice),
+    /// The network has ended.
+    Gone,
+}
+
+impl Joined {
+    /// Speaks through a channel on which the network has said welcome.
+    pub(crate) fn new(channel: Channel) -> Joined {
+        Joined { channel, known: HashMap::new(), gone: false, ending: false, drained: false }
+    }
+
+    /// The channel.
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Whether the network has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Whether the network wants its programs to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    /// Whether all connections that the programs closed have carried their last bytes.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained || self.gone
+    }
+
+    /// Sends a message; a network that doesn't take it is gone, which its end of file tells.
+    pub(crate) fn tell(&mut self, message: &ToNetwork, fd: Option<OwnedFd>) {
+        if let Err(error) = self.channel.send(message, fd) {
+            tracing::debug!(%error, "the network doesn't listen");
+        }
+    }
+
+    fn know(&mut self, identity: Identity, class: Class) -> &mut Known {
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        self.known.entry(identity).or_insert(Known { class, connected: false })
+    }
+
+    fn hear(&mut self) -> Option<Said> {
+        loop {
+            let (message, fd) = match self.channel.receive::<FromNetwork>() {
+                Ok(Some(said)) => said,
+                Ok(None) => return None,
+                Err(error) => {
+                    tracing::debug!(%error, "the network is gone");
+                    let news = !std::mem::replace(&mut self.gone, true);
+                    return news.then_some(Said::Gone);
+                }
+            };
+            match message {
+                FromNetwork::Reply { number, outcome, ticket } => {
+                    return Some(Said::Reply(number, Reply { outcome, ticket, fd }));
+                }
+                FromNetwork::Class { number, class } => return Some(Said::Class(number, class)),
+                FromNetwork::Notice(notice) => return Some(Said::Notice(notice)),
+                FromNetwork::Drained => self.drained = true,
+                FromNetwork::Refused(text) => return Some(Said::Notice(Notice::Warning(text))),
+                FromNetwork::Joined(_) | FromNetwork::Status(_) | FromNetwork::Done(_) => {}
+            }
+        }
+    }
+}
+
+impl Attachment {
+    /// What kind of socket this is; none while that isn't known here.
+    pub(super) fn class_of(&self, identity: Identity) -> Option<Class> {
+        match self {
+            Attachment::Local(core) => Some(core.classify(identity)),
+            Attachment::Joined(joined) => joined.known.get(&identity).map(|known| known.class),
+        }
+    }
+
+    /// Whether sends and receives on this stream are known to be the kernel's.
+    pub(super) fn is_known_connected(&self, identity: Identity) -> bool {
+        match self {
+            Attachment::Local(_) => false,
+            Attachment::Joined(joined) => joined.known.get(&identity).is_some_and(|known| known.connected),
+        }
+    }
+
+    /// Remembers what kind of socket this is.
+    pub(super) fn learn(&mut self, identity: Identity, class: Class) {
+        if let Attachment::Joined(joined) = self {
+            joined.know(identity, class);
+        }
+    }
+
+    /// Remembers that a stream is connected: the kernel was left to do what only works then.
+    pub(super) fn learn_connected(&mut self, identity: Identity) {
+        if let Attachment::Joined(joined) = self {
+            joined.know(identity, Class::Stream).connected = true;
+        }
+    }
+
+    /// Asks a network in another process what becomes of a call.
+    pub(super) fn ask(&mut self, number: u32, request: Request, theirs: Option<OwnedFd>) {
+        if let Attachment::Joined(joined) = self {
+            joined.tell(&ToNetwork::Ask { number, request }, theirs);
+        }
+    }
+
+    /// Asks a network in another process what a socket is.
+    pub(super) fn identify(&mut self, number: u32, identity: Identity) {
+        if let Attachment::Joined(joined) = self {
+            joined.tell(&ToNetwork::Identify { number, identity }, None);
+        }
+    }
+
+    /// Tells how a call ended.
+    pub(super) fn seen(&mut self, seen: Seen) {
+        match self {
+            Attachment::Local(core) => core.seen(MemberId::LOCAL, seen),
+            Attachment::Joined(joined) => joined.tell(&ToNetwork::Seen(seen), None),
+        }
+    }
+
+    /// Tells that a thread waits no more for a socket.
+    pub(super) fn missed(&mut self, key: SocketKey) {
+        match self {
+            Attachment::Local(core) => core.missed(key),
+            Attachment::Joined(joined) => joined.tell(&ToNetwork::Missed(key), None),
+        }
+    }
+
+    /// Tells that a plug ends as a reset does.
+    pub(super) fn spoiled(&mut self, key: SocketKey) {
+        match self {
+            Attachment::Local(core) => core.spoiled(key),
+            Attachment::Joined(joined) => joined.tell(&ToNetwork::Spoiled(key), None),
+        }
+    }
+
+    /// Notes that programs are to end.
+    pub(super) fn set_ending(&mut self) {
+        if let Attachment::Joined(joined) = self {
+            joined.ending = true;
+        }
+    }
+
+    /// What a network in another process said next.
+    pub(super) fn hear(&mut self) -> Option<Said> {
+        match self {
+            Attachment::Local(_) => None,
+            Attachment::Joined(joined) => joined.hear(),
+        }
+    }
+
+    /// Whether the network has ended.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Attachment::Joined(joined) if joined.is_gone())
+    }
+}

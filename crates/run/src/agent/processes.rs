@@ -1,0 +1,138 @@
+//! The descriptors of other processes: which sockets they are, and duplicates of them.
+
+use crate::proto::Identity;
+use crate::sys;
+use rustix::io::Errno as SysErrno;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use sockeye_posix::Errno;
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// How many tasks' descriptors are kept for the next call.
+const TASKS_KEPT: usize = 256;
+/// How many programs that can't be reached are told of.
+const TOLD_MAX: usize = 64;
+
+/// A descriptor of another process.
+#[derive(Debug)]
+pub(crate) enum Named {
+    /// A socket, and a duplicate of it where there can be one. While the duplicate of a plug is open the
+    /// program's close can't be seen: drop it with the call.
+    Socket(Identity, Option<OwnedFd>),
+    /// Anything else, or nothing.
+    Other,
+}
+
+/// The way to other processes' descriptors.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    /// Whether descriptors can be duplicated: a container's filter may refuse that.
+    can_duplicate: bool,
+    tasks: HashMap<u32, OwnedFd>,
+    /// Processes that can't be reached, of which the user was told.
+    told: HashSet<u32>,
+}
+
+impl Processes {
+    /// Finds out what this machine allows.
+    pub(crate) fn new() -> Processes {
+        let own = pidfd_open(getpid(), PidfdFlags::empty());
+        let can_duplicate = own.is_ok_and(|own| {
+            !matches!(
+                pidfd_getfd(&own, i32::MAX, PidfdGetfdFlags::empty()),
+                Err(SysErrno::PERM | SysErrno::NOSYS | SysErrno::ACCESS)
+            )
+        });
+        Processes { can_duplicate, tasks: HashMap::new(), told: HashSet::new() }
+    }
+
+    /// Whether descriptors can be duplicated.
+    pub(crate) fn can_duplicate(&self) -> bool {
+        self.can_duplicate
+    }
+
+    /// What a task's descriptor is. Fails when this process has no room for a duplicate, or may not look:
+    /// the kernel must not do to a plug what was meant for a socket.
+    pub(crate) fn named(&mut self, tid: u32, fd: i32) -> Result<Named, Errno> {
+        if !self.can_duplicate {
+            return self.by_inode(tid, fd);
+        }
+        match self.fetch(tid, fd) {
+            Ok(duplicate) => Ok(match rustix::net::sockopt::socket_cookie(&duplicate) {
+                Ok(cookie) => Named::Socket(Identity::Cookie(cookie), Some(duplicate)),
+                Err(_) => Named::Other,
+            }),
+            Err(SysErrno::MFILE | SysErrno::NFILE | SysErrno::NOMEM) => {
+                self.tell_once(0, || {
+                    "no descriptors are left, so sockets fail: raise the limit (ulimit -Hn)".to_owned()
+                });
+                Err(Errno::ENFILE)
+            }
+            Err(SysErrno::PERM) => Err(self.unreachable(tid)),
+            Err(_) => Ok(Named::Other),
+        }
+    }
+
+    fn by_inode(&mut self, tid: u32, fd: i32) -> Result<Named, Errno> {
+        let link = match std::fs::read_link(format!("/proc/{tid}/fd/{fd}")) {
+            Ok(link) => link,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(self.unreachable(tid));
+            }
+            Err(_) => return Ok(Named::Other),
+        };
+        let inode =
+            link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        Ok(inode.map_or(Named::Other, |inode| Named::Socket(Identity::Inode(inode), None)))
+    }
+
+    /// A duplicate of a task's descriptor.
+    pub(crate) fn fetch(&mut self, tid: u32, fd: i32) -> Result<OwnedFd, SysErrno> {
+        for _ in 0..2 {
+            if !self.tasks.contains_key(&tid) {
+                if self.tasks.len() >= TASKS_KEPT {
+                    self.tasks.clear();
+                }
+                let task = sys::open_task(tid);
+                let task = task.map_err(|error| SysErrno::from_io_error(&error).unwrap_or(SysErrno::SRCH))?;
+                self.tasks.insert(tid, task);
+            }
+            let task = self.tasks.get(&tid).ok_or(SysErrno::SRCH)?;
+            match pidfd_getfd(task, fd, PidfdGetfdFlags::empty()) {
+                // The number was another task's, which has ended.
+                Err(SysErrno::SRCH) => drop(self.tasks.remove(&tid)),
+                result => return result,
+            }
+        }
+        Err(SysErrno::SRCH)
+    }
+
+    /// A program whose memory and descriptors are closed to everybody (PR_SET_DUMPABLE in prctl(2)).
+    fn unreachable(&mut self, tid: u32) -> Errno {
+        let name = std::fs::read_to_string(format!("/proc/{tid}/comm")).unwrap_or_default();
+        self.tell_once(tid, || {
+            format!(
+                "{} (process {tid}) can't be looked into, so its socket calls fail: \
+                 its file must be readable, and ptrace allowed",
+                name.trim()
+            )
+        });
+        Errno::EPERM
+    }
+
+    fn tell_once(&mut self, about: u32, message: impl FnOnce() -> String) {
+        if self.told.len() < TOLD_MAX && self.told.insert(about) {
+            eprintln!("sockeye: {}", message());
+        }
+    }
+}
+
+/// Whether a descriptor of a task closes on exec.
+pub(crate) fn closes_on_exec(tid: u32, fd: i32) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags
+        .and_then(|value| i32::from_str_radix(value.trim(), 8).ok())
+        .is_some_and(|bits| bits & libc::O_CLOEXEC != 0)
+}

@@ -1,0 +1,1 @@
+//! Where control sockets are, and who may have them.
