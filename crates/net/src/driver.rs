@@ -117,7 +117,7 @@ impl Core {
             let result = call(&mut state, now, &mut scratch.wakers);
             // Many calls may be made before the next turn: what a capture wants doesn't wait for it. Who
             // has the token takes it otherwise.
-            let token = if host.is_captured { host.try_token() } else { None };
+            let token = if host.is_captured() { host.try_token() } else { None };
             match &token {
                 Some(token) => self.capture_loopback(host, token, state, &mut scratch.tapped),
                 None => drop(state),
@@ -309,7 +309,7 @@ impl Core {
         mut state: MutexGuard<'_, HostState>,
         tapped: &mut Vec<Packet>,
     ) {
-        if host.is_captured {
+        if host.is_captured() {
             tapped.extend(std::iter::from_fn(|| state.stack.poll_tap()));
         }
         drop(state);

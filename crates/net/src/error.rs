@@ -85,6 +85,11 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// A host's packets are captured to another file.
+    CapturedAlready {
+        /// The host.
+        name: String,
+    },
     /// The driver's thread could not be started.
     Thread {
         /// What the system said.
@@ -131,6 +136,9 @@ impl fmt::Display for Error {
                 write!(f, "can't write the capture {}: {error}", path.display())
             }
             Error::Capture { path: None, error } => write!(f, "can't write the capture: {error}"),
+            Error::CapturedAlready { name } => {
+                write!(f, "host {name:?} is captured to another file already: leave the capture out")
+            }
             Error::Thread { error } => write!(f, "can't start the network's thread: {error}"),
             Error::NotManual => f.write_str(
                 "a simulation needs a network without a driver: make it with NetworkBuilder::build_manual",

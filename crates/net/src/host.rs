@@ -44,7 +44,7 @@ pub(crate) struct HostCore {
     /// Its interface to the network.
     pub(crate) nic: NicId,
     /// A capture wants what it sends to itself.
-    pub(crate) is_captured: bool,
+    pub(crate) is_captured: AtomicBool,
     state: Mutex<HostState>,
     /// A thread moves this host's packets now.
     busy: AtomicBool,
@@ -95,7 +95,7 @@ impl HostCore {
             v4,
             v6,
             nic,
-            is_captured,
+            is_captured: AtomicBool::new(is_captured),
             state: Mutex::new(HostState { stack, waiters: Waiters::default(), unclaimed: BTreeSet::new() }),
             busy: AtomicBool::new(false),
             work: AtomicBool::new(false),
@@ -104,6 +104,11 @@ impl HostCore {
             deadline: AtomicU64::new(u64::MAX),
             armed: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// Whether a capture wants what it sends to itself.
+    pub(crate) fn is_captured(&self) -> bool {
+        self.is_captured.load(Ordering::Relaxed)
     }
 
     /// The state, even if a user's closure panicked with it: the stack keeps its own invariants.

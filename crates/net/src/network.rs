@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A set of hosts on one switch in memory: a cheap handle, for any thread.
@@ -280,6 +282,17 @@ impl Network {
     /// Has packets to addresses outside the subnet go to a host; with none, they are unreachable.
     pub fn set_gateway(&self, host: Option<&Host>) {
         self.shared.core.wire.set_gateway(host.map(|host| host.core.index));
+    }
+
+    /// Captures what a host sends and receives from now on, to a file in pcapng, as
+    /// [`HostConfig::capture`](crate::HostConfig::capture) does from the start.
+    pub fn capture_host(&self, host: &Host, path: impl AsRef<Path>) -> Result<(), Error> {
+        let offset = host.with_stack(|stack, _| stack.config().wall_offset);
+        let sink = Capture::File(path.as_ref().to_owned()).open(offset)?;
+        self.shared.core.wire.capture_host(host.core.index, host.name(), sink)?;
+        host.core.is_captured.store(true, Ordering::Relaxed);
+        host.with_stack(|stack, _| stack.set_loopback_tap(true));
+        Ok(())
     }
 
     /// Writes out what captures hold back, and reports the first error they met.

@@ -128,6 +128,26 @@ impl Wire {
         Ok(())
     }
 
+    /// Captures what a host sends and receives from now on.
+    pub(crate) fn capture_host(
+        &self,
+        host: u32,
+        name: &str,
+        (sink, config): (Sink, PcapngConfig),
+    ) -> Result<(), Error> {
+        let mut inner = self.lock();
+        let port = &mut inner.ports[host as usize];
+        if port.capture.is_some() {
+            return Err(Error::CapturedAlready { name: name.to_owned() });
+        }
+        let mut capture = Capture::new(sink, config);
+        let interfaces = capture.add_host(name);
+        port.capture = Some((capture, interfaces));
+        inner.has_captures = true;
+        self.update_deadline(&mut inner);
+        Ok(())
+    }
+
     /// Takes the packets that a host sends, and puts the hosts that can receive something in `arrived`.
     pub(crate) fn send(&self, now: Instant, host: u32, batch: &mut Batch, arrived: &mut VecDeque<u32>) {
         let mut inner = self.lock();

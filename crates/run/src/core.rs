@@ -1,7 +1,5 @@
 //! What every handler of the network works on: the stacks, the sockets, the plugs, the names.
 
-use crate::dns::Zone;
-use crate::dns::service::Service;
 use crate::names::Names;
 use crate::poller::{Poller, Token};
 use crate::proto::{Class, Identity, MemberId, Notice, Outcome, Reply, Request, Seen, Ticket};
@@ -10,15 +8,17 @@ use crate::stream::Offer;
 use crate::world::World;
 use crate::{calls, stream};
 use rustix::event::epoll::EventFlags;
-use sockeye::HostId;
+use sockeye::{HostConfig, HostId};
 use sockeye_packet::{Instant, Pool};
-use sockeye_stack::{Event, SocketId};
+use sockeye_stack::{Event, Orphan, SocketId};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Changes of sockets handled in one round: a socket that changes by being handled must not hold up the loop.
 const CHANGES: usize = 4096;
+/// From so many lingering connections on, those that have ended are looked for.
+const LINGERING_LOOK: usize = 64;
 /// Rounds of network and plugs before the loop looks at its descriptors again.
 const ROUNDS: usize = 8;
 
@@ -33,10 +33,8 @@ pub(crate) struct Core {
     pub(crate) sockets: Sockets,
     /// Memory for what programs send.
     pub(crate) pool: Pool,
-    /// What the network's name server answers from.
-    pub(crate) zone: Zone,
-    /// The name servers, by host.
-    pub(crate) services: HashMap<HostId, Service>,
+    /// The names of the hosts, and who tells them.
+    pub(crate) names: Names,
     /// Plugs with work left over after their share of a turn.
     pub(crate) unfinished: VecDeque<SocketKey>,
     /// Where plugs are watched.
@@ -49,6 +47,8 @@ pub(crate) struct Core {
     /// Connections handed over by accept calls whose end is not known yet.
     offers: HashMap<u32, Offer>,
     next_offer: u32,
+    /// Connections that went on when their sockets were closed.
+    lingering: HashMap<MemberId, Vec<(HostId, Orphan)>>,
     /// Members whose calls can't bring the program's end of a plug along.
     keepers: HashSet<MemberId>,
 }
@@ -56,14 +56,12 @@ pub(crate) struct Core {
 impl Core {
     /// A core over `world`, without programs.
     pub(crate) fn new(world: World, poller: Poller, names: Names) -> Core {
-        let Names { zone, services } = names;
         Core {
             now: Instant::default(),
             world,
             sockets: Sockets::default(),
             pool: Pool::default(),
-            zone,
-            services,
+            names,
             unfinished: VecDeque::new(),
             poller,
             queries: Vec::new(),
@@ -71,6 +69,7 @@ impl Core {
             spoiling: HashMap::new(),
             offers: HashMap::new(),
             next_offer: 0,
+            lingering: HashMap::new(),
             keepers: HashSet::new(),
         }
     }
@@ -79,6 +78,69 @@ impl Core {
     pub(crate) fn classify(&self, identity: Identity) -> Class {
         let record = self.sockets.by_identity(identity).and_then(|key| self.sockets.get(key));
         record.map_or(Class::Other, Record::class)
+    }
+
+    /// Adds a host to the network, with its name and its name server.
+    pub(crate) fn add_host(&mut self, name: &str, config: HostConfig) -> Result<HostId, sockeye::Error> {
+        let host = self.world.network().add_host(name, config)?;
+        self.world.add(host.clone());
+        // Without a name server it still has its addresses.
+        self.names.add_host(&self.world, &host).map_err(|error| tracing::warn!(%error, name)).ok();
+        Ok(host.id())
+    }
+
+    /// A member is gone. Unless it `left` in good order, when its programs had ended, its sockets are
+    /// reset: nobody answers for them any more.
+    pub(crate) fn remove_member(&mut self, member: MemberId, left: bool) {
+        self.keepers.remove(&member);
+        let now = self.now;
+        let gone: Vec<_> = self.offers.extract_if(|_, offer| offer.member == member).collect();
+        for (_, offer) in gone {
+            stream::withdraw(self, offer);
+        }
+        if left {
+            return;
+        }
+        for key in self.sockets.keys(|record| record.member == member) {
+            self.wake(key);
+            if let Some(record) = self.sockets.remove(key) {
+                self.world.with(record.host, |stack| stack.abort(now, record.id)).ok();
+            }
+        }
+        self.lingering.remove(&member);
+    }
+
+    /// Closes the socket of a record whose program has closed it.
+    pub(crate) fn close_socket(&mut self, record: &Record) {
+        let now = self.now;
+        let closed = self.world.with(record.host, |stack| stack.close_to_orphan(now, record.id));
+        if let Ok(Some(orphan)) = closed {
+            let list = self.lingering.entry(record.member).or_default();
+            if list.len() >= LINGERING_LOOK && list.len().is_power_of_two() {
+                let world = &self.world;
+                list.retain(|&(host, orphan)| world.with(host, |stack| stack.is_draining(orphan)));
+            }
+            list.push((record.host, orphan));
+        }
+    }
+
+    /// Whether connections that a member's programs have closed still carry bytes.
+    pub(crate) fn is_draining(&mut self, member: MemberId) -> bool {
+        let Some(list) = self.lingering.get_mut(&member) else { return false };
+        let world = &self.world;
+        list.retain(|&(host, orphan)| world.with(host, |stack| stack.is_draining(orphan)));
+        let drained = list.is_empty();
+        if drained {
+            self.lingering.remove(&member);
+        }
+        // What a program left in its plug comes first.
+        !drained || self.sockets.records().any(|record| record.member == member && record.is_alive())
+    }
+
+    /// Whether any connection without a program still carries bytes.
+    pub(crate) fn is_any_draining(&mut self) -> bool {
+        let members: Vec<_> = self.lingering.keys().copied().collect();
+        members.into_iter().any(|member| self.is_draining(member))
     }
 
     /// Answers a call of a member's program on `host`. `theirs` is a duplicate of the program's end of the
@@ -235,8 +297,9 @@ impl Core {
 
     /// A socket of no program became ready: a name server's.
     fn serve_names(&mut self, host: HostId, id: SocketId) {
-        let Some(service) = self.services.get_mut(&host).filter(|service| service.owns(id)) else { return };
-        let (now, zone) = (self.now, &self.zone);
+        let Names { zone, services, .. } = &mut self.names;
+        let Some(service) = services.get_mut(&host).filter(|service| service.owns(id)) else { return };
+        let now = self.now;
         if self.world.with(host, |stack| service.on_ready(stack, now, id, zone)) {
             self.queries.push((host, id));
         }

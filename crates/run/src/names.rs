@@ -3,7 +3,7 @@
 use crate::dns::service::Service;
 use crate::dns::{ResolvConf, Zone};
 use crate::world::World;
-use sockeye::HostId;
+use sockeye::{Host, HostId};
 use sockeye_packet::Instant;
 use std::collections::HashMap;
 use std::io;
@@ -14,46 +14,45 @@ use std::net::IpAddr;
 pub(crate) struct Names {
     pub(crate) zone: Zone,
     pub(crate) services: HashMap<HostId, Service>,
+    /// Where each host's own resolver is asked: the machine's servers at loopback addresses.
+    local: Vec<IpAddr>,
 }
 
-/// Opens the name servers of a network.
-pub(crate) fn open(world: &World) -> io::Result<Names> {
-    let machine = ResolvConf::of_this_machine();
-    let zone = zone_of(world, &machine.search);
-    Ok(Names { zone, services: open_services(world, &machine.servers)? })
-}
-
-/// The names of a network's hosts.
-fn zone_of(world: &World, search: &[String]) -> Zone {
-    let mut zone = Zone::new(search);
-    for host in world.hosts() {
-        zone.add(host.name(), &[IpAddr::from(host.ipv4()), host.ipv6().into()]);
-    }
-    zone
-}
-
-/// Opens the name servers: on the gateway at its own addresses and at those that the machine's
-/// resolv.conf names, on each host at those of them that are loopback addresses.
-fn open_services(world: &World, servers: &[IpAddr]) -> io::Result<HashMap<HostId, Service>> {
-    let failed = |error: sockeye_stack::Error| {
-        io::Error::other(format!("can't open the network's name server: {error}"))
-    };
-    let now = Instant::default();
-    let (local, outside): (Vec<IpAddr>, Vec<IpAddr>) =
-        servers.iter().partition(|address| address.is_loopback());
-    let gateway = world.network().gateway();
-    let mut addresses = vec![IpAddr::from(gateway.ipv4()), gateway.ipv6().into()];
-    for address in outside {
-        // One that a host of the network has is that host's.
-        if world.network().add_address(&gateway, address).is_ok() {
-            addresses.push(address);
+impl Names {
+    /// Opens the name servers of a network: on the gateway at its own addresses and at those that the
+    /// machine's resolv.conf names, on each host at those of them that are loopback addresses.
+    pub(crate) fn open(world: &World) -> io::Result<Names> {
+        let ResolvConf { servers, search } = ResolvConf::of_this_machine();
+        let (local, outside): (Vec<IpAddr>, Vec<IpAddr>) =
+            servers.iter().partition(|address| address.is_loopback());
+        let gateway = world.network().gateway();
+        let mut addresses = vec![IpAddr::from(gateway.ipv4()), gateway.ipv6().into()];
+        for address in outside {
+            // One that a host of the network has is that host's.
+            if world.network().add_address(&gateway, address).is_ok() {
+                addresses.push(address);
+            }
         }
+        let mut names = Names { zone: Zone::new(&search), services: HashMap::new(), local };
+        names.serve(world, &gateway, &addresses)?;
+        for host in world.network().hosts() {
+            names.add_host(world, &host)?;
+        }
+        Ok(names)
     }
-    let mut services = HashMap::new();
-    for host in world.hosts() {
-        let own = if host.id() == gateway.id() { &addresses } else { &local };
-        let service = world.with(host.id(), |stack| Service::open(stack, now, own)).map_err(failed)?;
-        services.insert(host.id(), service);
+
+    /// Gives a host its name, and a name server at the addresses where it asks itself.
+    pub(crate) fn add_host(&mut self, world: &World, host: &Host) -> io::Result<()> {
+        let local = self.local.clone();
+        self.serve(world, host, &local)
     }
-    Ok(services)
+
+    fn serve(&mut self, world: &World, host: &Host, addresses: &[IpAddr]) -> io::Result<()> {
+        self.zone.add(host.name(), &host.addresses());
+        let opened = world.with(host.id(), |stack| Service::open(stack, Instant::default(), addresses));
+        let service = opened
+            .map_err(|error| io::Error::other(format!("can't open the network's name server: {error}")))?;
+        self.services.insert(host.id(), service);
+        Ok(())
+    }
 }

@@ -74,6 +74,11 @@ impl Record {
         }
     }
 
+    /// Whether its plug is still there.
+    pub(crate) fn is_alive(&self) -> bool {
+        !matches!(self.socket, Socket::Dead(_))
+    }
+
     /// Its type, for those who have sockets of other makers too.
     pub(crate) fn class(&self) -> Class {
         match self.kind() {
@@ -241,7 +246,7 @@ impl Sockets {
 
     /// How many sockets are alive.
     pub(crate) fn live(&self) -> usize {
-        self.records().filter(|record| !matches!(record.socket, Socket::Dead(_))).count()
+        self.records().filter(|record| record.is_alive()).count()
     }
 
     /// All records.

@@ -3,17 +3,20 @@
 mod descendants;
 mod programs;
 
-use crate::agent::{Agent, Attachment, Tree};
+use crate::agent::{Agent, Attachment, Joined, Tree};
+use crate::control::ToNetwork;
+use crate::control::client::Membership;
 use crate::core::Core;
 use crate::launch::{LaunchError, Launched, ProgramSpec, Surroundings, launch};
-use crate::names;
+use crate::names::Names;
 use crate::poller::{PollEvent, Poller, Token};
+use crate::proto::MemberId;
 use crate::sockets::Socket;
-use crate::sys::SignalFd;
+use crate::sys::{self, SignalFd};
 use crate::world::World;
 use programs::Program;
 use rustix::event::epoll::EventFlags;
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 use sockeye::{HostId, Network};
 use sockeye_packet::Instant;
 use std::collections::VecDeque;
@@ -21,6 +24,8 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+/// How often the end of connections is looked for.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// Rounds of network, plugs and calls before the loop looks at its descriptors again.
 const ROUNDS: usize = 8;
 /// The signals that are reported instead of ending the supervisor, and the one that tells of children.
@@ -67,6 +72,10 @@ pub enum SupervisorEvent {
         /// programs that share it have got it already.
         from_process: bool,
     },
+    /// The network in another process is about to end: the programs are to end.
+    NetworkEnding,
+    /// The network in another process has ended: socket calls fail from now on.
+    NetworkGone,
 }
 
 /// Runs programs on the hosts of a network.
@@ -84,6 +93,10 @@ pub struct Supervisor {
     open_files: Option<u64>,
     due: Option<Instant>,
     reaps_orphans: bool,
+    /// The process that the shell waits for, if it isn't this one.
+    front: Option<Pid>,
+    /// Whether the loop waits for room to send to a network in another process.
+    awaits_room: bool,
 }
 
 impl Supervisor {
@@ -94,9 +107,26 @@ impl Supervisor {
     pub fn new(network: Network) -> io::Result<Supervisor> {
         let poller = Poller::new()?;
         let world = World::new(network);
-        let names = names::open(&world)?;
+        let names = Names::open(&world)?;
         let core = Core::new(world, poller.share()?, names);
         Supervisor::attached(poller, Attachment::Local(Box::new(core)))
+    }
+
+    /// A supervisor of programs on a host of a network in another process.
+    ///
+    /// What [`Supervisor::new`] says of signals, orphans and open files holds here too.
+    pub fn join(membership: Membership) -> io::Result<Supervisor> {
+        let poller = Poller::new()?;
+        let joined = Joined::new(membership.channel);
+        poller.watch(joined.channel(), Token::Network, EventFlags::IN)?;
+        Supervisor::attached(poller, Attachment::Joined(Box::new(joined)))
+    }
+
+    /// From now on, this process isn't stopped when the program stops: the process in front is, and this
+    /// one answers on. A terminal's stop doesn't stop it either.
+    pub fn set_front(&mut self, front: Pid) {
+        self.front = Some(front);
+        sys::block_signals(&[libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
     }
 
     fn attached(poller: Poller, attachment: Attachment) -> io::Result<Supervisor> {
@@ -116,6 +146,8 @@ impl Supervisor {
             open_files: limit.current,
             due: None,
             reaps_orphans: false,
+            front: None,
+            awaits_room: false,
         })
     }
 
@@ -154,7 +186,40 @@ impl Supervisor {
         }
         self.agent.add_tree(Tree { listener, host: spec.host })?;
         self.programs.push(Program { pid, pidfd, output, leads_group, status: None, reported: false });
+        self.tell_network(&ToNetwork::Started { pid: pid.as_raw_nonzero().get() as u32 });
         Ok(ProgramId(index))
+    }
+
+    fn tell_network(&mut self, message: &ToNetwork) {
+        if let Attachment::Joined(joined) = &mut self.agent.attachment {
+            joined.tell(message, None);
+        }
+    }
+
+    /// Waits until the connections that the programs closed have carried their last bytes, at most for
+    /// `linger`, or until a signal comes. To be called when no program runs any more, if for the last time.
+    pub fn drain(&mut self, linger: Duration) -> io::Result<()> {
+        self.tell_network(&ToNetwork::Leaving);
+        let deadline = std::time::Instant::now() + linger;
+        while !self.is_drained() && std::time::Instant::now() < deadline {
+            self.turn(Some(DRAIN_LOOK))?;
+            if self.events.iter().any(|event| matches!(event, SupervisorEvent::Signal { .. })) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_drained(&mut self) -> bool {
+        match &mut self.agent.attachment {
+            Attachment::Local(core) => !core.is_draining(MemberId::LOCAL),
+            Attachment::Joined(joined) => joined.is_drained(),
+        }
+    }
+
+    /// Tells the network that the program has ended and that descendants of it go on.
+    pub fn program_ended(&mut self) {
+        self.tell_network(&ToNetwork::Ended);
     }
 
     /// Sends a signal to a program that still runs, and to its process group if it leads one.
@@ -228,6 +293,7 @@ impl Supervisor {
             }
         }
         self.due = self.settle();
+        self.update_interest();
         Ok(())
     }
 
@@ -237,12 +303,40 @@ impl Supervisor {
             Token::Exit(program) => self.on_exit(program),
             Token::Output(program, stream) => drop(self.on_output(program, stream.into())),
             Token::Signals => self.on_signals(),
-            Token::Network => drop(self.agent.hear_network()),
+            Token::Network => self.on_network(flags),
             token => {
                 if let Attachment::Local(core) = &mut self.agent.attachment {
                     core.on_event(token, flags);
                 }
             }
+        }
+    }
+
+    /// A network in another process said something, or takes more.
+    fn on_network(&mut self, flags: EventFlags) {
+        if let Attachment::Joined(joined) = &mut self.agent.attachment
+            && flags.contains(EventFlags::OUT)
+        {
+            joined.flush();
+        }
+        let was_ending = self.agent.attachment.is_ending();
+        if !self.agent.hear_network() {
+            if let Attachment::Joined(joined) = &self.agent.attachment {
+                self.poller.forget(joined.channel());
+            }
+            self.events.push_back(SupervisorEvent::NetworkGone);
+        } else if !was_ending && self.agent.attachment.is_ending() {
+            self.events.push_back(SupervisorEvent::NetworkEnding);
+        }
+    }
+
+    /// Waits for room to send to the network exactly while something waits to be sent.
+    fn update_interest(&mut self) {
+        let Attachment::Joined(joined) = &self.agent.attachment else { return };
+        if joined.channel().is_blocked() != self.awaits_room && !joined.is_gone() {
+            self.awaits_room = joined.channel().is_blocked();
+            let room = if self.awaits_room { EventFlags::OUT } else { EventFlags::empty() };
+            self.poller.rewatch(joined.channel(), Token::Network, EventFlags::IN | room).ok();
         }
     }
 

@@ -26,6 +26,12 @@ impl World {
         &self.hosts
     }
 
+    /// Takes note of a host that was added to the network.
+    pub(crate) fn add(&mut self, host: Host) {
+        debug_assert_eq!(host.id().index(), self.hosts.len());
+        self.hosts.push(host);
+    }
+
     /// Whether there is such a host.
     pub(crate) fn has(&self, host: HostId) -> bool {
         host.index() < self.hosts.len()

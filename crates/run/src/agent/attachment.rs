@@ -66,11 +66,6 @@ impl Joined {
         self.gone
     }
 
-    /// Whether the network wants its programs to end.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending
-    }
-
     /// Whether all connections that the programs closed have carried their last bytes.
     pub(crate) fn is_drained(&self) -> bool {
         self.drained || self.gone
@@ -81,6 +76,11 @@ impl Joined {
         if let Err(error) = self.channel.send(message, fd) {
             tracing::debug!(%error, "the network doesn't listen");
         }
+    }
+
+    /// Sends what waits for room.
+    pub(crate) fn flush(&mut self) {
+        self.channel.flush().ok();
     }
 
     fn know(&mut self, identity: Identity, class: Class) -> &mut Known {
@@ -202,5 +202,10 @@ impl Attachment {
     /// Whether the network has ended.
     pub(super) fn is_gone(&self) -> bool {
         matches!(self, Attachment::Joined(joined) if joined.is_gone())
+    }
+
+    /// Whether the network is about to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self, Attachment::Joined(joined) if joined.ending)
     }
 }

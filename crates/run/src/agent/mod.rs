@@ -10,12 +10,12 @@ mod gather;
 mod landing;
 mod processes;
 
-pub(crate) use attachment::Attachment;
+pub(crate) use attachment::{Attachment, Joined};
 pub(crate) use call::Call;
 
 use crate::filter::Syscall;
 use crate::poller::{Poller, Token};
-use crate::proto::{Identity, MemberId, Notice, Op, Outcome, Reply, Seen, Ticket};
+use crate::proto::{Identity, MemberId, Notice, Op, Outcome, Reply, Request, Seen, Ticket};
 use crate::sockets::SocketKey;
 use crate::sys::{self, Notification, Response};
 use gather::{Landing, Step};
@@ -154,6 +154,7 @@ impl Agent {
     /// Takes a call from its arguments to the network, from the message `index` on.
     fn begin(&mut self, call: &Call, index: usize) {
         let step = self.gather(call, index).unwrap_or_else(|errno| Step::Conclude(Outcome::from(errno)));
+        let step = if self.attachment.is_gone() { without_network(step) } else { step };
         match step {
             Step::Ask { request, theirs, landing } => {
                 if let Attachment::Local(core) = &mut self.attachment {
@@ -338,4 +339,20 @@ impl Agent {
         }
         call.write_ranges(ranges, bytes)
     }
+}
+
+/// What becomes of a call when the network has ended: the kernel does what it can on the plugs that are left.
+fn without_network(step: Step) -> Step {
+    match step {
+        Step::Ask { request: Request { op: Op::Pass { .. }, .. }, .. } | Step::Identify(_) => {
+            Step::Conclude(Outcome::Continue)
+        }
+        Step::Ask { .. } => Step::Conclude(Outcome::Error(libc::ENETDOWN)),
+        Step::Conclude(outcome) => Step::Conclude(outcome),
+    }
+}
+
+/// Whether this machine lets descriptors of other processes be duplicated.
+pub(crate) fn can_duplicate() -> bool {
+    Processes::new().can_duplicate()
 }

@@ -5,6 +5,7 @@
 //! ends the conversation, and lengths inside it can't exceed what was received.
 
 mod channel;
+pub(crate) mod client;
 pub(crate) mod place;
 
 pub(crate) use channel::Channel;
@@ -58,6 +59,8 @@ pub(crate) enum ToNetwork {
     Spoiled(SocketKey),
     /// The supervisor's program runs, as this process.
     Started { pid: u32 },
+    /// That program has ended; descendants of it still run.
+    Ended,
     /// All programs of the supervisor have ended: it wants to hear when their connections have, too.
     Leaving,
     /// What is there?

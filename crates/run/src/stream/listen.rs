@@ -220,6 +220,12 @@ pub(crate) fn accept_seen(core: &mut Core, offer: Offer, seen: Seen) {
     super::pump(core, key);
 }
 
+/// Whoever was to get the connection is gone: it waits again.
+pub(crate) fn withdraw(core: &mut Core, offer: Offer) {
+    let Offer { listener, host, connection, peer, .. } = offer;
+    take_back(core, listener, host, connection, peer);
+}
+
 /// Puts a connection back to the head of its listener's queue, or ends it when that is gone.
 fn take_back(core: &mut Core, key: SocketKey, host: HostId, connection: SocketId, peer: SockAddr) {
     if let Some(Record { socket: Socket::Listener(listener), .. }) = core.sockets.get_mut(key) {

@@ -16,7 +16,7 @@ mod pump;
 pub(crate) use connect::{connect, connect_seen, failure_seen, on_plug as on_connecting_plug, progress};
 pub(crate) use listen::{
     Listener, Offer, accept, accept_seen, announce, listen, on_plug as on_listener_plug,
-    shut as shut_listener,
+    shut as shut_listener, withdraw,
 };
 pub(crate) use pump::{on_plug as on_connected_plug, pump};
 
@@ -255,8 +255,7 @@ pub(crate) fn on_stack(core: &mut Core, key: SocketKey) {
 fn close(core: &mut Core, key: SocketKey) {
     core.wake(key);
     if let Some(record) = core.sockets.remove(key) {
-        let now = core.now;
-        core.world.with(record.host, |stack| stack.close(now, record.id)).ok();
+        core.close_socket(&record);
     }
 }
 

@@ -111,6 +111,14 @@ pub(crate) fn spawn_child(plan: &ChildPlan<'_>) -> io::Result<i32> {
     check(pid.into()).map(|pid| pid as i32)
 }
 
+/// Makes a child of this process, which must have one thread; answers the child's id in the parent and none
+/// in the child.
+pub(crate) fn fork() -> io::Result<Option<rustix::process::Pid>> {
+    // SAFETY: with one thread, the child is in the state in which this process is.
+    let pid = unsafe { libc::fork() };
+    check(pid.into()).map(|pid| rustix::process::Pid::from_raw(pid as i32))
+}
+
 /// Pointers to the strings, with the null that ends the array.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()

@@ -96,6 +96,19 @@ impl Drop for SignalFd {
     }
 }
 
+/// Blocks signals in this thread.
+pub(crate) fn block_signals(signals: &[i32]) {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset fills the set before it is used.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for &signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+    }
+}
+
 /// Sends a signal to a thread, as the kernel does for a failed write.
 pub(crate) fn send_signal(tid: u32, signal: i32) {
     // SAFETY: kill has no memory conditions.

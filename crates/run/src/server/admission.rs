@@ -1,0 +1,68 @@
+//! Who may speak to a network: processes of the same user that aren't supervised themselves.
+
+use super::{NetworkServer, Peer, Stage};
+use crate::control::{Channel, FromNetwork};
+use crate::poller::Token;
+use crate::proto::MemberId;
+use rustix::event::epoll::EventFlags;
+use rustix::net::{SocketFlags, accept_with};
+use std::time::Duration;
+
+/// How long a peer may take to say what it wants.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Most peers at once.
+const PEERS_MAX: usize = 8192;
+/// Peers let in before others have their turn.
+const TURN_MAX: usize = 64;
+
+impl NetworkServer {
+    /// Lets in who waits at the control socket.
+    pub(super) fn admit(&mut self) {
+        for _ in 0..TURN_MAX {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let Ok(socket) = accept_with(&self.ownership.listener, flags) else { return };
+            let Ok(mut channel) = Channel::new(socket) else { continue };
+            match self.check(&channel) {
+                Ok(pid) => self.welcome(channel, pid),
+                // Whoever doesn't read it misses nothing.
+                Err(why) => drop(channel.send(&FromNetwork::Refused(why), None)),
+            }
+        }
+    }
+
+    fn check(&self, channel: &Channel) -> Result<u32, String> {
+        let unknown = |error: std::io::Error| format!("the peer can't be made out: {error}");
+        let (pid, uid) = channel.peer().map_err(unknown)?;
+        let own = rustix::process::geteuid().as_raw();
+        if uid != own {
+            return Err(format!("this network belongs to user {own}, not to user {uid}"));
+        }
+        let theirs = filters_of(&pid.to_string()).map_err(unknown)?;
+        let ours = filters_of("self").map_err(unknown)?;
+        if theirs > ours {
+            return Err("a program under sockeye, or in another sandbox, may not speak to a network: \
+                        run this outside"
+                .to_owned());
+        }
+        if self.peers.len() >= PEERS_MAX {
+            return Err(format!("{PEERS_MAX} peers are here already"));
+        }
+        Ok(pid)
+    }
+
+    fn welcome(&mut self, channel: Channel, pid: u32) {
+        self.next_peer += 1;
+        let id = MemberId(self.next_peer);
+        if self.poller.watch(&channel, Token::Member(id), EventFlags::IN).is_ok() {
+            let since = self.core.now;
+            self.peers.insert(id, Peer { channel, pid, since, stage: Stage::Fresh, waits_for_room: false });
+        }
+    }
+}
+
+/// How many seccomp filters a process has (Linux 5.9): a supervised program has one more than its supervisor.
+fn filters_of(process: &str) -> std::io::Result<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"));
+    Ok(line.and_then(|count| count.trim().parse().ok()).unwrap_or_default())
+}

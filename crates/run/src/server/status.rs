@@ -1,0 +1,111 @@
+//! A network at one moment, for `sockeye ps`.
+
+use super::{NetworkServer, Stage};
+use crate::control::{HostStatus, ProgramStatus, SocketStatus, Status};
+use crate::sockets::{Record, Socket};
+use sockeye::{Direction, Host, HostId};
+use sockeye_stack::TcpState;
+
+/// Most sockets in one answer, which has to fit in a message.
+const SOCKETS_MAX: usize = 800;
+/// Most programs in one answer.
+const PROGRAMS_MAX: usize = 200;
+/// Most hosts in one answer.
+const HOSTS_MAX: usize = 200;
+/// Longest word of a command line there.
+const WORD_MAX: usize = 100;
+
+impl NetworkServer {
+    /// What is there now.
+    pub(super) fn status(&self) -> Status {
+        let mut status = Status {
+            name: self.ownership.place().name().to_owned(),
+            offline: self.options.offline,
+            pid: std::process::id(),
+            ..Status::default()
+        };
+        let (mut programs_left, mut sockets_left) = (PROGRAMS_MAX, SOCKETS_MAX);
+        for (index, host) in self.core.world.network().hosts().iter().enumerate() {
+            if index >= HOSTS_MAX {
+                status.left_out += 1;
+                continue;
+            }
+            let mut programs = self.programs_of(host.id());
+            let mut sockets = self.sockets_of(host.id());
+            status.left_out += programs.len().saturating_sub(programs_left);
+            status.left_out += sockets.len().saturating_sub(sockets_left);
+            programs.truncate(programs_left);
+            sockets.truncate(sockets_left);
+            programs_left -= programs.len();
+            sockets_left -= sockets.len();
+            status.hosts.push(HostStatus {
+                name: host.name().to_owned(),
+                addresses: host.addresses(),
+                link: self.link_of(host),
+                published: Vec::new(),
+                programs,
+                sockets,
+            });
+        }
+        status
+    }
+
+    fn link_of(&self, host: &Host) -> String {
+        let (link, _) = self.core.world.network().link(host, Direction::Up);
+        link.to_string()
+    }
+
+    fn programs_of(&self, host: HostId) -> Vec<ProgramStatus> {
+        let members = self.peers.values().filter_map(|peer| match &peer.stage {
+            Stage::Member(membership) if membership.host == host => Some(membership),
+            _ => None,
+        });
+        let cut = |word: &String| word.chars().take(WORD_MAX).collect::<String>();
+        members
+            .map(|membership| ProgramStatus {
+                pid: membership.program,
+                command: membership.command.iter().take(8).map(cut).collect(),
+            })
+            .collect()
+    }
+
+    fn sockets_of(&self, host: HostId) -> Vec<SocketStatus> {
+        let of_host = self.core.sockets.records().filter(|record| record.host == host && record.is_alive());
+        of_host.map(|record| self.describe(record)).collect()
+    }
+
+    fn describe(&self, record: &Record) -> SocketStatus {
+        self.core.world.with(record.host, |stack| {
+            let state = match &record.socket {
+                Socket::Datagram(_) if stack.peer_addr(record.id).is_ok() => "ESTAB",
+                Socket::Datagram(_) | Socket::Dead(_) => "UNCONN",
+                Socket::Listener(_) => "LISTEN",
+                Socket::Stream(_) => stack.tcp_state(record.id).map_or("UNCONN", state_name),
+            };
+            let protocol = if matches!(record.socket, Socket::Datagram(_)) { "udp" } else { "tcp" };
+            SocketStatus {
+                protocol: protocol.to_owned(),
+                state: state.to_owned(),
+                local: stack.local_addr(record.id).map(|addr| addr.to_string()).unwrap_or_default(),
+                peer: stack.peer_addr(record.id).map(|addr| addr.to_string()).unwrap_or_default(),
+                pid: stack.owner(record.id).map(|owner| owner.pid).unwrap_or_default(),
+            }
+        })
+    }
+}
+
+/// The names of `ss`.
+fn state_name(state: TcpState) -> &'static str {
+    match state {
+        TcpState::Closed => "UNCONN",
+        TcpState::SynSent => "SYN-SENT",
+        TcpState::SynReceived => "SYN-RECV",
+        TcpState::Established => "ESTAB",
+        TcpState::FinWait1 => "FIN-WAIT-1",
+        TcpState::FinWait2 => "FIN-WAIT-2",
+        TcpState::CloseWait => "CLOSE-WAIT",
+        TcpState::Closing => "CLOSING",
+        TcpState::LastAck => "LAST-ACK",
+        TcpState::TimeWait => "TIME-WAIT",
+    }
+}
