@@ -1,16 +1,18 @@
-//! Starting a program: where it is found, how it is forked, and what went wrong if it did.
+//! Starting a program: where it is found, what it is given, and what went wrong if it did.
+
+mod start;
 
 use crate::filter::{self, Machine};
-use crate::sys::{self, ChildPlan, ChildReport, SignalMask, Stage};
+use crate::sys::{self, ChildPlan, Confinement, SignalMask};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions, pidfd_getfd, pidfd_open, waitid,
-};
+use rustix::process::Pid;
+use rustix::thread::{CapabilitySet, capabilities};
 use sockeye::HostId;
+use start::{Started, start};
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
@@ -180,8 +182,11 @@ pub(crate) fn launch(spec: &ProgramSpec, surroundings: Surroundings) -> Result<L
     let (stderr, stderr_end) = output(spec.stderr)?;
     let filter = filter::build(Machine::CURRENT);
     let landlock = sys::landlock_scope();
-    let (report, report_end) = pipe_with(PipeFlags::CLOEXEC)?;
-    let (go, go_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    let confinement = Confinement {
+        filter: &filter,
+        no_new_privs: !has_capability(CapabilitySet::SYS_ADMIN),
+        landlock: landlock.as_ref().map(AsFd::as_fd),
+    };
     let leads_group = spec.stdin != Stdio::Inherit;
     let plan = ChildPlan {
         path: &path,
@@ -202,83 +207,20 @@ pub(crate) fn launch(spec: &ProgramSpec, surroundings: Surroundings) -> Result<L
                 stderr_end.as_ref().map(AsFd::as_fd)
             },
         ],
-        filter: &filter,
-        no_new_privs: !rustix::process::geteuid().is_root(),
-        landlock: landlock.as_ref().map(AsFd::as_fd),
         new_group: leads_group,
         death_signal: libc::SIGKILL,
         signal_mask: surroundings.signal_mask,
         open_files: surroundings.open_files,
-        report: report_end.as_fd(),
-        go: go.as_fd(),
     };
-    let pid =
-        Pid::from_raw(sys::spawn_child(&plan)?).ok_or_else(|| io::Error::other("fork gave no process"))?;
-    drop((report_end, go));
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    match take_over(&pidfd, report, go_end) {
-        Ok(listener) => {
-            sys::set_sync_wake_up(listener.as_fd());
-            Ok(Launched { pid, pidfd, listener, output: [stdout, stderr], leads_group })
-        }
-        Err(failure) => {
-            // It has ended or is about to; nothing of it stays.
-            rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).ok();
-            waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).ok();
-            Err(failure.explain(spec))
-        }
-    }
+    let Started { pid, pidfd, listener } =
+        start(&plan, &confinement).map_err(|failure| failure.explain(name.clone(), spec.cwd.clone()))?;
+    sys::set_sync_wake_up(listener.as_fd());
+    Ok(Launched { pid, pidfd, listener, output: [stdout, stderr], leads_group })
 }
 
-/// The handshake with the child up to its exec; returns the listener.
-fn take_over(pidfd: &OwnedFd, report: OwnedFd, go: OwnedFd) -> Result<OwnedFd, Failure> {
-    let mut reports = File::from(report);
-    let mut message = [0; ChildReport::SIZE];
-    reports.read_exact(&mut message).map_err(Failure::system)?;
-    let first = ChildReport::parse(message);
-    if first.stage != Stage::Listener {
-        return Err(Failure { stage: Some(first.stage), error: io::Error::from_raw_os_error(first.value) });
-    }
-    let listener = pidfd_getfd(pidfd, first.value, PidfdGetfdFlags::empty())
-        .map_err(|error| Failure { stage: Some(Stage::Listener), error: error.into() })?;
-    File::from(go).write_all(&[1]).map_err(Failure::system)?;
-    // The pipe closes on exec: its end is the good news.
-    match reports.read_exact(&mut message) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(listener),
-        Err(error) => Err(Failure::system(error)),
-        Ok(()) => {
-            let last = ChildReport::parse(message);
-            Err(Failure { stage: Some(last.stage), error: io::Error::from_raw_os_error(last.value) })
-        }
-    }
-}
-
-/// What the child could not do.
-#[derive(Debug)]
-struct Failure {
-    stage: Option<Stage>,
-    error: io::Error,
-}
-
-impl Failure {
-    fn system(error: io::Error) -> Failure {
-        Failure { stage: None, error }
-    }
-
-    fn explain(self, spec: &ProgramSpec) -> LaunchError {
-        let name = || spec.argv.first().cloned().unwrap_or_default();
-        match (self.stage, self.error.raw_os_error()) {
-            (Some(Stage::Directory), _) => {
-                LaunchError::Directory(spec.cwd.clone().unwrap_or_default(), self.error)
-            }
-            (Some(Stage::Filter), Some(libc::EBUSY)) => LaunchError::Nested,
-            (Some(Stage::Filter), _) => LaunchError::Filter(self.error),
-            (Some(Stage::Listener), _) => LaunchError::NotPermitted(self.error),
-            (Some(Stage::Execute), Some(libc::ENOENT)) => LaunchError::NotFound(name()),
-            (Some(Stage::Execute), _) => LaunchError::NotExecutable(name(), self.error),
-            (Some(Stage::Setup) | None, _) => LaunchError::System(self.error),
-        }
-    }
+/// Whether this thread has a capability. Root in a container often lacks some, so its name says little.
+fn has_capability(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
 /// The file that a name stands for, as a shell finds it: the first in PATH that can be executed.

@@ -9,11 +9,11 @@ mod seccomp;
 mod signals;
 mod socket;
 
-pub(crate) use child::{ChildPlan, ChildReport, Stage, spawn_child};
+pub(crate) use child::{ChildEnds, ChildPlan, ChildReport, Stage, spawn_child};
 pub(crate) use memory::{read_memory, read_memory_vectored, write_memory_vectored};
 pub(crate) use seccomp::{
-    AddFd, Response, add_fd, notification_is_valid, receive_notification, send_response, set_sync_wake_up,
-    user_notification_is_available,
+    AddFd, Confinement, Response, add_fd, confine_this_thread, notification_is_valid, receive_notification,
+    send_response, set_sync_wake_up, user_notification_is_available,
 };
 pub(crate) use signals::{SignalFd, SignalMask, die_of, ended_child, send_signal};
 pub(crate) use socket::{landlock_scope, open_task, unread_by_peer};
