@@ -3,10 +3,11 @@
 mod start;
 
 use crate::filter::{self, Machine};
+use crate::reach;
 use crate::sys::{self, ChildPlan, Confinement, SignalMask};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::thread::CapabilitySet;
 use sockeye::HostId;
 use start::{Started, start};
 use std::ffi::{CString, OsStr, OsString};
@@ -71,8 +72,13 @@ pub enum LaunchError {
     Nested,
     /// The kernel refused the filter.
     Filter(io::Error),
-    /// The supervisor may not reach into the program.
-    NotPermitted(io::Error),
+    /// The supervisor may not read the program's memory, where its calls' arguments lie.
+    NotPermitted {
+        /// What the kernel said.
+        error: io::Error,
+        /// The setting of Yama, the security module that is the usual cause; none on a kernel without it.
+        ptrace_scope: Option<u8>,
+    },
     /// Something else failed.
     System(io::Error),
 }
@@ -110,10 +116,11 @@ impl fmt::Display for LaunchError {
                 "this process runs inside `sockeye run` already, and one supervisor can't hold another; start it outside",
             ),
             LaunchError::Filter(error) => write!(f, "the kernel refused the seccomp filter: {}", plain(error)),
-            LaunchError::NotPermitted(error) => write!(
+            LaunchError::NotPermitted { error, ptrace_scope } => write!(
                 f,
-                "may not reach into the program started ({}); a container must allow ptrace and pidfd_getfd",
-                plain(error)
+                "may not read the memory of the program it started ({}): {}",
+                plain(error),
+                reach::why_not(*ptrace_scope)
             ),
             LaunchError::System(error) => write!(f, "can't start the program: {}", plain(error)),
         }
@@ -184,7 +191,7 @@ pub(crate) fn launch(spec: &ProgramSpec, surroundings: Surroundings) -> Result<L
     let landlock = sys::landlock_scope();
     let confinement = Confinement {
         filter: &filter,
-        no_new_privs: !has_capability(CapabilitySet::SYS_ADMIN),
+        no_new_privs: !reach::has_capability(CapabilitySet::SYS_ADMIN),
         landlock: landlock.as_ref().map(AsFd::as_fd),
     };
     let leads_group = spec.stdin != Stdio::Inherit;
@@ -216,11 +223,6 @@ pub(crate) fn launch(spec: &ProgramSpec, surroundings: Surroundings) -> Result<L
         start(&plan, &confinement).map_err(|failure| failure.explain(name.clone(), spec.cwd.clone()))?;
     sys::set_sync_wake_up(listener.as_fd());
     Ok(Launched { pid, pidfd, listener, output: [stdout, stderr], leads_group })
-}
-
-/// Whether this thread has a capability. Root in a container often lacks some, so its name says little.
-fn has_capability(capability: CapabilitySet) -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
 /// The file that a name stands for, as a shell finds it: the first in PATH that can be executed.

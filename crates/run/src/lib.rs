@@ -14,6 +14,7 @@ mod datagram;
 mod dns;
 mod filter;
 mod launch;
+mod reach;
 mod sockets;
 mod status;
 mod stream;

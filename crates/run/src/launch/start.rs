@@ -7,6 +7,7 @@
 //! must end: while it lives the listener never tells that the program's last process is gone.
 
 use super::LaunchError;
+use crate::reach;
 use crate::sys::{self, ChildEnds, ChildPlan, ChildReport, Confinement, Stage};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
@@ -35,6 +36,7 @@ pub(super) fn start(plan: &ChildPlan<'_>, confinement: &Confinement<'_>) -> Resu
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the thread that starts programs failed").into()))
     })?;
+    reach::read_child(child.pid).map_err(Failure::Unreadable)?;
     let pidfd = pidfd_open(child.pid, PidfdFlags::empty())?;
     File::from(go).write_all(&[1])?;
     // The pipe closes on exec: its end is the good news.
@@ -106,6 +108,8 @@ impl Drop for Child {
 pub(super) enum Failure {
     /// The thread could not confine itself.
     Filter(io::Error),
+    /// The child's memory can't be read.
+    Unreadable(io::Error),
     /// The child says so.
     Child(ChildReport),
     /// Anything else.
@@ -132,6 +136,9 @@ impl Failure {
                 return LaunchError::Nested;
             }
             Failure::Filter(error) => return LaunchError::Filter(error),
+            Failure::Unreadable(error) => {
+                return LaunchError::NotPermitted { error, ptrace_scope: reach::ptrace_scope() };
+            }
             Failure::System(error) => return LaunchError::System(error),
             Failure::Child(report) => report,
         };

@@ -1,0 +1,68 @@
+//! Whether the supervisor may reach into a program: read its memory, fetch its descriptors. The kernel asks for
+//! the rights of a debugger, which an ancestor has unless somebody took them away.
+
+use crate::sys;
+use rustix::process::Pid;
+use rustix::thread::{CapabilitySet, capabilities};
+use std::io;
+
+/// Where Yama, a security module, says who may debug whom.
+const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
+
+/// What is read to find out: it has the same address in the child of a fork.
+static LANDMARK: u8 = 42;
+
+/// Reads a byte of a child that has forked and not executed anything yet.
+pub(crate) fn read_child(pid: Pid) -> io::Result<()> {
+    let mut byte = [0];
+    let address = std::ptr::from_ref(&LANDMARK).addr() as u64;
+    sys::read_memory(pid.as_raw_nonzero().get().cast_unsigned(), address, &mut byte)?;
+    if byte[0] == LANDMARK { Ok(()) } else { Err(io::Error::other("another process was read")) }
+}
+
+/// Yama's setting; none on a kernel without Yama.
+pub(crate) fn ptrace_scope() -> Option<u8> {
+    std::fs::read_to_string(PTRACE_SCOPE).ok()?.trim().parse().ok()
+}
+
+/// Why a child's memory can't be read under this setting of Yama's, and what to do about it.
+pub(crate) fn why_not(ptrace_scope: Option<u8>) -> &'static str {
+    match ptrace_scope {
+        Some(2) => {
+            "kernel.yama.ptrace_scope is 2, which leaves that to root; \
+             set it to 1 (sysctl kernel.yama.ptrace_scope=1), or run sockeye as root"
+        }
+        Some(3) => {
+            "kernel.yama.ptrace_scope is 3, which forbids it to everybody until the next boot; \
+             set it to 1 in /etc/sysctl.d and boot again"
+        }
+        _ => {
+            "a container's filter or a security module forbids process_vm_readv; \
+             allow it (docker run --cap-add SYS_PTRACE)"
+        }
+    }
+}
+
+/// Whether this thread has a capability. Root in a container often lacks some, so its name says little.
+pub(crate) fn has_capability(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_has_a_remedy() {
+        for (scope, word) in
+            [(Some(2), "root"), (Some(3), "boot"), (Some(1), "container"), (None, "container")]
+        {
+            assert!(why_not(scope).contains(word), "{scope:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_reads_itself() {
+        read_child(rustix::process::getpid()).unwrap();
+    }
+}
