@@ -3,6 +3,7 @@
 use crate::call::{Call, Reply};
 use crate::dns::Zone;
 use crate::dns::service::Service;
+use crate::reach::Unreached;
 use crate::sockets::{SocketKey, Sockets};
 use crate::sys::{self, Response};
 use crate::world::World;
@@ -110,6 +111,7 @@ pub(crate) struct Core {
     /// Calls to be handled again.
     awake: VecDeque<Call>,
     tasks: HashMap<u32, OwnedFd>,
+    unreached: Unreached,
 }
 
 /// A descriptor that a call names.
@@ -140,6 +142,7 @@ impl Core {
             deadlines: BTreeSet::new(),
             awake: VecDeque::new(),
             tasks: HashMap::new(),
+            unreached: Unreached::default(),
         })
     }
 
@@ -189,12 +192,16 @@ impl Core {
         self.tree(id).map(|tree| &tree.listener)
     }
 
-    /// The descriptor that a call's first argument names. Fails when this process has no room for a
-    /// duplicate: the kernel must not do to a plug what was meant for a socket.
+    /// The descriptor that a call's first argument names. Fails when this process has no room for a duplicate,
+    /// or may not reach into the program: the kernel must not do to a plug what was meant for a socket.
     pub(crate) fn named(&mut self, call: &Call) -> Result<Named, Errno> {
         let fd = match self.fetch(call.tid, call.int(0)) {
             Ok(fd) => fd,
             Err(SysErrno::MFILE | SysErrno::NFILE | SysErrno::NOMEM) => return Err(Errno(libc::ENFILE)),
+            Err(SysErrno::PERM) => {
+                self.unreached.tell(call.tid);
+                return Err(Errno(libc::EPERM));
+            }
             Err(_) => return Ok(Named::Other),
         };
         let key =

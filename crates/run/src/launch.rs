@@ -2,7 +2,7 @@
 
 mod start;
 
-use crate::filter::{self, Machine};
+use crate::filter::{self, Machine, Reach};
 use crate::reach;
 use crate::sys::{self, ChildPlan, Confinement, SignalMask};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -187,7 +187,9 @@ pub(crate) fn launch(spec: &ProgramSpec, surroundings: Surroundings) -> Result<L
     let null = File::options().read(true).write(true).open("/dev/null")?;
     let (stdout, stdout_end) = output(spec.stdout)?;
     let (stderr, stderr_end) = output(spec.stderr)?;
-    let filter = filter::build(Machine::CURRENT);
+    let reaches_all = reach::has_capability(CapabilitySet::SYS_PTRACE);
+    let reach = if reaches_all { Reach::Everything } else { Reach::Dumpable };
+    let filter = filter::build(Machine::CURRENT, reach);
     let landlock = sys::landlock_scope();
     let confinement = Confinement {
         filter: &filter,

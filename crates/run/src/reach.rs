@@ -4,6 +4,7 @@
 use crate::sys;
 use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, capabilities};
+use std::collections::BTreeSet;
 use std::io;
 
 /// Where Yama, a security module, says who may debug whom.
@@ -48,6 +49,33 @@ pub(crate) fn has_capability(capability: CapabilitySet) -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
+/// The programs of which was said that they can't be reached, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Unreached(BTreeSet<String>);
+
+impl Unreached {
+    /// Of how many programs this is said: they choose their names, so one could say it without end.
+    const TOLD_MAX: usize = 32;
+
+    /// Says on standard error, once for a program, that the calls of this thread's program fail.
+    pub(crate) fn tell(&mut self, tid: u32) {
+        let name = std::fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
+        if let Some(line) = self.line(&name) {
+            eprintln!("{line}");
+        }
+    }
+
+    fn line(&mut self, name: &[u8]) -> Option<String> {
+        let name = name.trim_ascii_end().escape_ascii().to_string();
+        (self.0.len() < Self::TOLD_MAX && self.0.insert(name.clone())).then(|| {
+            format!(
+                "sockeye: may not reach into {name}, whose executable nobody may read or which a container guards: \
+                 its socket calls fail (EPERM)"
+            )
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +92,15 @@ mod tests {
     #[test]
     fn a_process_reads_itself() {
         read_child(rustix::process::getpid()).unwrap();
+    }
+
+    #[test]
+    fn a_program_is_told_of_once_and_its_name_is_only_text() {
+        let mut unreached = Unreached::default();
+        let line = unreached.line(b"evil\x1b[2J\n").unwrap();
+        assert!(line.contains(r"into evil\x1b[2J, whose"), "{line}");
+        assert_eq!(unreached.line(b"evil\x1b[2J\n"), None);
+        let told = (0..1000).filter(|n| unreached.line(format!("p{n}").as_bytes()).is_some()).count();
+        assert_eq!(told, Unreached::TOLD_MAX - 1);
     }
 }

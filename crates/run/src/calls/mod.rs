@@ -79,7 +79,7 @@ fn on_ours(core: &mut Core, call: &Call, theirs: &OwnedFd, key: SocketKey) -> Re
         Syscall::SendMMsg => datagram::send_messages(core, call, theirs, key),
         Syscall::RecvMMsg => datagram::recv_messages(core, call, theirs, key),
         Syscall::Ioctl => options::request(core, call, key),
-        Syscall::Socket | Syscall::IoUringSetup => Reply::Continue,
+        Syscall::Socket | Syscall::IoUringSetup | Syscall::Prctl => Reply::Continue,
     }
 }
 
