@@ -9,6 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use rustix::thread::CapabilitySet;
 use sockeye::HostId;
+pub(crate) use start::Child;
 use start::{Started, start};
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
@@ -109,8 +110,8 @@ impl fmt::Display for LaunchError {
             }
             LaunchError::BadArgument => f.write_str("no program is named, or an argument holds a NUL byte"),
             LaunchError::NoUserNotification => f.write_str(
-                "this kernel has no seccomp user notification, by which a program's socket calls are answered; \
-                 use Linux 5.9 or later with CONFIG_SECCOMP_FILTER",
+                "there is no seccomp user notification here, by which a program's socket calls are answered; \
+                 use Linux 5.14 or later with CONFIG_SECCOMP_FILTER, and a container that allows seccomp",
             ),
             LaunchError::Nested => f.write_str(
                 "this process runs inside `sockeye run` already, and one supervisor can't hold another; start it outside",
@@ -142,7 +143,7 @@ impl From<rustix::io::Errno> for LaunchError {
 }
 
 /// The error's words without its number.
-fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
@@ -223,7 +224,7 @@ pub(crate) fn launch(spec: &ProgramSpec, surroundings: Surroundings) -> Result<L
     };
     let Started { pid, pidfd, listener } =
         start(&plan, &confinement).map_err(|failure| failure.explain(name.clone(), spec.cwd.clone()))?;
-    sys::set_sync_wake_up(listener.as_fd());
+    sys::set_sync_wake_up(listener.as_fd()).ok();
     Ok(Launched { pid, pidfd, listener, output: [stdout, stderr], leads_group })
 }
 

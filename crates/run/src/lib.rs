@@ -12,6 +12,7 @@ mod calls;
 mod core;
 mod datagram;
 mod dns;
+pub mod doctor;
 mod filter;
 mod launch;
 mod reach;

@@ -65,7 +65,7 @@ fn fork_confined(plan: &ChildPlan<'_>, confinement: &Confinement<'_>) -> Result<
     let listener = sys::confine_this_thread(confinement).map_err(Failure::Filter)?;
     let pid = sys::spawn_child(plan, ChildEnds { report: report_end.as_fd(), go: go_end.as_fd() })?;
     drop((report_end, go_end));
-    let child = Child { pid: Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork gave no process"))? };
+    let child = Child::new(Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork gave no process"))?);
     let mut reports = File::from(report);
     // This thread has to outlive the child's preparations: its end is their last step.
     match read_report(&mut reports)? {
@@ -82,11 +82,21 @@ fn read_report(reports: &mut File) -> io::Result<ChildReport> {
 
 /// A child that has not become a program yet: killed and reaped unless it does.
 #[derive(Debug)]
-struct Child {
+pub(crate) struct Child {
     pid: Pid,
 }
 
 impl Child {
+    /// A child that nobody has reaped.
+    pub(crate) fn new(pid: Pid) -> Child {
+        Child { pid }
+    }
+
+    /// Its number.
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// From now on it is somebody else's to end.
     fn release(self) -> Pid {
         let pid = self.pid;

@@ -114,6 +114,25 @@ pub(crate) fn spawn_child(plan: &ChildPlan<'_>, ends: ChildEnds<'_>) -> io::Resu
     check(pid.into()).map(|pid| pid as i32)
 }
 
+/// Forks a child that does nothing until it is killed, or the calling thread ends.
+pub(crate) fn spawn_idle_child() -> io::Result<i32> {
+    // SAFETY: getpid has no conditions.
+    let parent = unsafe { libc::getpid() };
+    // SAFETY: the child only makes system calls, and ends in _exit or by a signal.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: system calls without memory.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            while libc::getppid() == parent {
+                libc::pause();
+            }
+            libc::_exit(0)
+        }
+    }
+    check(pid.into()).map(|pid| pid as i32)
+}
+
 /// Pointers to the strings, with the null that ends the array.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()

@@ -143,8 +143,9 @@ pub(crate) fn notification_is_valid(listener: BorrowedFd<'_>, id: u64) -> bool {
 }
 
 /// Makes each answer hand the CPU to the thread that waits for it. Older kernels refuse, and are only slower.
-pub(crate) fn set_sync_wake_up(listener: BorrowedFd<'_>) {
+pub(crate) fn set_sync_wake_up(listener: BorrowedFd<'_>) -> io::Result<()> {
     let request = libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS;
     // SAFETY: this request takes its flags by value.
-    let _ = unsafe { libc::ioctl(listener.as_raw_fd(), request, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) };
+    let set = unsafe { libc::ioctl(listener.as_raw_fd(), request, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) };
+    check(set.into()).map(drop)
 }
