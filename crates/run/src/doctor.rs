@@ -7,7 +7,7 @@ use crate::launch::Child;
 use crate::reach;
 use crate::sys::{self, Confinement};
 use crate::{filter, launch};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
 use rustix::thread::CapabilitySet;
 use std::fmt::Write;
 use std::io;
@@ -60,6 +60,7 @@ pub fn examine() -> Vec<Finding> {
         notification(&listener),
         supervised(&listener),
         memory(&child_is_readable(), reach::ptrace_scope()),
+        other_users(geteuid().is_root(), reach::has_capability(CapabilitySet::SYS_PTRACE)),
     ];
     if let Ok(listener) = &listener {
         findings.push(wake_up(&sys::set_sync_wake_up(listener.as_fd())));
@@ -146,6 +147,20 @@ fn memory(read: &io::Result<()>, ptrace_scope: Option<u8>) -> Finding {
         Finding::ok(WHAT, found)
     } else {
         Finding::missing(WHAT, found, format!("no program can be run: {}", reach::why_not(ptrace_scope)))
+    }
+}
+
+fn other_users(root: bool, debugs_all: bool) -> Finding {
+    const WHAT: &str = "programs' users";
+    match (root, debugs_all) {
+        (_, true) => Finding::ok(WHAT, "programs of any user can be answered"),
+        (true, false) => Finding::limited(
+            WHAT,
+            "root without CAP_SYS_PTRACE",
+            "programs that change their user, as many servers do, get EPERM from their socket calls; run sockeye \
+             with that capability (docker run --cap-add SYS_PTRACE)",
+        ),
+        (false, false) => Finding::ok(WHAT, "programs are this user's"),
     }
 }
 

@@ -69,8 +69,8 @@ impl Unreached {
         let name = name.trim_ascii_end().escape_ascii().to_string();
         (self.0.len() < Self::TOLD_MAX && self.0.insert(name.clone())).then(|| {
             format!(
-                "sockeye: may not reach into {name}, whose executable nobody may read or which a container guards: \
-                 its socket calls fail (EPERM)"
+                "sockeye: may not reach into {name}, so its socket calls fail (EPERM): it runs as another user, its \
+                 executable can't be read, or a container forbids it; CAP_SYS_PTRACE helps"
             )
         })
     }
@@ -98,7 +98,7 @@ mod tests {
     fn a_program_is_told_of_once_and_its_name_is_only_text() {
         let mut unreached = Unreached::default();
         let line = unreached.line(b"evil\x1b[2J\n").unwrap();
-        assert!(line.contains(r"into evil\x1b[2J, whose"), "{line}");
+        assert!(line.contains(r"into evil\x1b[2J, so"), "{line}");
         assert_eq!(unreached.line(b"evil\x1b[2J\n"), None);
         let told = (0..1000).filter(|n| unreached.line(format!("p{n}").as_bytes()).is_some()).count();
         assert_eq!(told, Unreached::TOLD_MAX - 1);

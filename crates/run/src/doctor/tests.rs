@@ -39,6 +39,8 @@ fn what_programs_can_do_without_is_limited() {
     assert_eq!(descriptors(&Err(refused(libc::EPERM))).mark, Mark::Limited);
     assert_eq!(threads(false).mark, Mark::Limited);
     assert_eq!(privileges(false).mark, Mark::Limited);
+    assert_eq!(other_users(true, false).mark, Mark::Limited);
+    assert_eq!(other_users(false, false).mark, Mark::Ok);
     let marks = [None, Some(1), Some(5), Some(6), Some(7)].map(|abi| landlock(abi).mark);
     assert_eq!(marks, [Mark::Limited, Mark::Limited, Mark::Limited, Mark::Ok, Mark::Ok]);
 }
