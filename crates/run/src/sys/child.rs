@@ -149,7 +149,7 @@ unsafe fn run_child(
     let report = ends.report.as_raw_fd();
     // SAFETY: system calls on the plan's memory, which outlives them; no lock is taken, nothing allocated.
     unsafe {
-        let prepared = prepare(plan).and_then(|()| {
+        let prepared = prepare(plan, parent).and_then(|()| {
             tell(report, ChildReport { stage: Stage::Prepared, value: 0 });
             leave_thread(plan, parent)
         });
@@ -183,6 +183,20 @@ fn ensure(ok: bool, stage: Stage) -> Result<(), ChildReport> {
     if ok { Ok(()) } else { Err(ChildReport { stage, value: errno() }) }
 }
 
+/// Asks for a signal when the parent thread ends; fails when the parent process has ended already.
+///
+/// # Safety
+/// Only for the child of a fork.
+unsafe fn die_with(parent: i32, signal: i32) -> Result<(), ChildReport> {
+    // SAFETY: system calls without memory.
+    unsafe {
+        ensure(libc::prctl(libc::PR_SET_PDEATHSIG, signal) == 0, Stage::Setup)?;
+        // A parent that died before the line above sends nothing any more.
+        let orphan = libc::getppid() != parent;
+        if orphan { Err(ChildReport { stage: Stage::Setup, value: libc::ESRCH }) } else { Ok(()) }
+    }
+}
+
 /// The set that holds [`ORPHANED`].
 fn orphaned() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
@@ -198,12 +212,12 @@ fn orphaned() -> libc::sigset_t {
 ///
 /// # Safety
 /// Only for the child of a fork.
-unsafe fn prepare(plan: &ChildPlan<'_>) -> Result<(), ChildReport> {
+unsafe fn prepare(plan: &ChildPlan<'_>, parent: i32) -> Result<(), ChildReport> {
     // SAFETY: as in `run_child`.
     unsafe {
         let set = orphaned();
         libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-        ensure(libc::prctl(libc::PR_SET_PDEATHSIG, ORPHANED) == 0, Stage::Setup)?;
+        die_with(parent, ORPHANED)?;
         if plan.new_group {
             ensure(libc::setpgid(0, 0) == 0, Stage::Setup)?;
         }
@@ -241,11 +255,7 @@ unsafe fn leave_thread(plan: &ChildPlan<'_>, parent: i32) -> Result<(), ChildRep
         while libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const patience) < 0 {
             ensure(errno() == libc::EINTR, Stage::Setup)?;
         }
-        ensure(libc::prctl(libc::PR_SET_PDEATHSIG, plan.death_signal) == 0, Stage::Setup)?;
-        // A parent that died before the line above sends nothing any more.
-        if libc::getppid() != parent {
-            return Err(ChildReport { stage: Stage::Setup, value: libc::ESRCH });
-        }
+        die_with(parent, plan.death_signal)?;
         libc::sigprocmask(libc::SIG_SETMASK, &raw const plan.signal_mask.0, std::ptr::null_mut());
         Ok(())
     }
