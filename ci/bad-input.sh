@@ -40,9 +40,10 @@ lab '[host.web]
 host = "db"
 run = "true"'
 expect 2 db "$sockeye" lab "$work/lab.toml"
-# A kernel without user notification, played by a filter that refuses seccomp(2).
-python3 ci/without-seccomp.py true || fail "the filter of ci/without-seccomp.py doesn't work"
-expect 125 notification python3 ci/without-seccomp.py "$sockeye" run -- true
+# Kernels and containers that refuse what programs can't run without, played by a filter around sockeye.
+python3 ci/without.py seccomp=EINVAL true || fail "the filter of ci/without.py doesn't work"
+expect 125 notification python3 ci/without.py seccomp=EINVAL "$sockeye" run -- true
+expect 125 process_vm_readv python3 ci/without.py process_vm_readv "$sockeye" run -- true
 
 # The program's exit status and death by signal pass through.
 for status in 0 1 42 255; do

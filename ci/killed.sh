@@ -53,6 +53,16 @@ within 10 test -e "$work/up" || fail "the connection never came up"
 kill -KILL "$supervisor"; wait "$supervisor" 2>/dev/null || true
 within 5 gone kill-mark || fail "programs outlived sockeye: $(pgrep -af kill-mark)"; ok
 
+# sockeye is killed while it starts its program, at many moments: no child of it stays.
+python3 -c '
+import subprocess, sys, time
+for moment in range(400):
+    supervisor = subprocess.Popen([sys.argv[1], "run", "--", "sleep", "98765"])
+    time.sleep(moment * 25e-6)
+    supervisor.kill(); supervisor.wait()
+' "$sockeye"
+within 2 gone "sleep 98765" || fail "children outlived sockeye: $(pgrep -af 98765)"; ok
+
 # What a program leaves running ends with it, also what left its session and heeds no SIGTERM.
 status=0
 "$sockeye" run -- sh -c '

@@ -1,7 +1,7 @@
 # Shared by the checks of this folder: the command under test, and how to say what went wrong.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-sockeye=$PWD/target/release/sockeye
+sockeye=${SOCKEYE:-$PWD/target/release/sockeye}
 work=$(mktemp -d); chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
 passed=0

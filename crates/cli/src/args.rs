@@ -36,6 +36,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run the hosts and programs of a lab file on a private network
     Lab(LabArgs),
+    /// Look at what this machine offers for running programs, and what it lacks
+    #[command(
+        after_help = "Marks: ok, limited (something works less well), missing (no program can be run).\n\
+The exit status is 0 when nothing is missing, 1 otherwise."
+    )]
+    Doctor,
 }
 
 #[derive(Debug, clap::Args)]

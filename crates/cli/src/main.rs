@@ -8,6 +8,7 @@ use args::{Args, Command};
 use error::CliError;
 
 mod args;
+mod doctor;
 mod error;
 mod lab;
 mod network;
@@ -28,6 +29,7 @@ fn dispatch(args: &Args) -> Result<ExitCode, CliError> {
     match &args.command {
         Command::Run(args) => run::run(args),
         Command::Lab(args) => lab::run(args),
+        Command::Doctor => Ok(doctor::run()),
     }
 }
 

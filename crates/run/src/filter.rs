@@ -29,6 +29,7 @@ pub(crate) enum Syscall {
     RecvMMsg,
     Ioctl,
     IoUringSetup,
+    Prctl,
 }
 
 /// When a call is intercepted.
@@ -46,6 +47,8 @@ enum Rule {
     Request,
     /// Never: it fails with this errno.
     Refused(i32),
+    /// Never, but `PR_SET_DUMPABLE` with zero is not done and said to be done.
+    StaysDumpable,
 }
 
 /// Options of `SOL_SOCKET` that work on a plug as they are: the timeouts of reading and writing.
@@ -54,7 +57,7 @@ const NATIVE_OPTIONS: &[u32] = &[20, 21, 66, 67];
 const INTERFACE_REQUESTS: std::ops::RangeInclusive<u32> = 0x8910..=0x894f;
 
 /// Call, number on x86-64, number on aarch64, rule.
-const CALLS: [(Syscall, i32, i32, Rule); 19] = [
+const CALLS: [(Syscall, i32, i32, Rule); 20] = [
     (Syscall::RecvMsg, 47, 212, Rule::Always),
     (Syscall::SendMsg, 46, 211, Rule::Always),
     (Syscall::RecvFrom, 45, 207, Rule::Pointer(4)),
@@ -75,6 +78,7 @@ const CALLS: [(Syscall, i32, i32, Rule); 19] = [
     (Syscall::Ioctl, 16, 29, Rule::Request),
     // A ring would make calls that nobody can intercept; programs fall back to epoll.
     (Syscall::IoUringSetup, 425, 425, Rule::Refused(libc::ENOSYS)),
+    (Syscall::Prctl, 157, 167, Rule::StaysDumpable),
 ];
 
 /// The machine a filter is for.
@@ -121,8 +125,18 @@ impl Syscall {
     }
 }
 
+/// Whether a supervisor can reach into programs that have asked not to be debugged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It has `CAP_SYS_PTRACE`.
+    Everything,
+    /// It can't. ssh-agent and its like make that wish to keep their secrets from the user's other processes,
+    /// and could not be answered any more: so they are told that it was granted, and it isn't.
+    Dumpable,
+}
+
 /// The program for a machine.
-pub(crate) fn build(machine: Machine) -> Vec<sock_filter> {
+pub(crate) fn build(machine: Machine, reach: Reach) -> Vec<sock_filter> {
     let mut program = vec![
         load(ARCHITECTURE),
         // Calls of i386 on x86-64, or of any foreign machine: no such call.
@@ -134,6 +148,9 @@ pub(crate) fn build(machine: Machine) -> Vec<sock_filter> {
         program.extend([jump_at_least(X32_BIT, 0, 1), give(errno(libc::ENOSYS))]);
     }
     for (_, x86_64, aarch64, rule) in CALLS {
+        if matches!(rule, Rule::StaysDumpable) && reach == Reach::Everything {
+            continue;
+        }
         let number = if machine == Machine::X86_64 { x86_64 } else { aarch64 };
         let block = block(rule);
         program.push(jump_equal(number as u32, 0, block.len() as u8));
@@ -141,6 +158,11 @@ pub(crate) fn build(machine: Machine) -> Vec<sock_filter> {
     }
     program.push(give(libc::SECCOMP_RET_ALLOW));
     program
+}
+
+/// A program that takes no call.
+pub(crate) fn allow_all() -> [sock_filter; 1] {
+    [give(libc::SECCOMP_RET_ALLOW)]
 }
 
 /// What follows the comparison with a call's number. Always ends in a return.
@@ -177,6 +199,16 @@ fn block(rule: Rule) -> Vec<sock_filter> {
             block.extend([notify, allow]);
             block
         }
+        Rule::StaysDumpable => vec![
+            load(low(0)),
+            jump_equal(libc::PR_SET_DUMPABLE as u32, 0, 5),
+            load(low(1)),
+            jump_equal(0, 0, 3),
+            load(low(1) + 4),
+            jump_equal(0, 0, 1),
+            give(errno(0)),
+            allow,
+        ],
         Rule::Request => vec![
             load(low(1)),
             jump_equal(libc::TIOCOUTQ as u32, 2, 0),

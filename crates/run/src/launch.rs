@@ -1,16 +1,20 @@
-//! Starting a program: where it is found, how it is forked, and what went wrong if it did.
+//! Starting a program: where it is found, what it is given, and what went wrong if it did.
 
-use crate::filter::{self, Machine};
-use crate::sys::{self, ChildPlan, ChildReport, SignalMask, Stage};
+mod start;
+
+use crate::filter::{self, Machine, Reach};
+use crate::reach;
+use crate::sys::{self, ChildPlan, Confinement, SignalMask};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions, pidfd_getfd, pidfd_open, waitid,
-};
+use rustix::process::Pid;
+use rustix::thread::CapabilitySet;
 use sockeye::HostId;
+pub(crate) use start::Child;
+use start::{Started, start};
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
@@ -69,8 +73,13 @@ pub enum LaunchError {
     Nested,
     /// The kernel refused the filter.
     Filter(io::Error),
-    /// The supervisor may not reach into the program.
-    NotPermitted(io::Error),
+    /// The supervisor may not read the program's memory, where its calls' arguments lie.
+    NotPermitted {
+        /// What the kernel said.
+        error: io::Error,
+        /// The setting of Yama, the security module that is the usual cause; none on a kernel without it.
+        ptrace_scope: Option<u8>,
+    },
     /// Something else failed.
     System(io::Error),
 }
@@ -101,17 +110,18 @@ impl fmt::Display for LaunchError {
             }
             LaunchError::BadArgument => f.write_str("no program is named, or an argument holds a NUL byte"),
             LaunchError::NoUserNotification => f.write_str(
-                "this kernel has no seccomp user notification, by which a program's socket calls are answered; \
-                 use Linux 5.9 or later with CONFIG_SECCOMP_FILTER",
+                "there is no seccomp user notification here, by which a program's socket calls are answered; \
+                 use Linux 5.14 or later with CONFIG_SECCOMP_FILTER, and a container that allows seccomp",
             ),
             LaunchError::Nested => f.write_str(
                 "this process runs inside `sockeye run` already, and one supervisor can't hold another; start it outside",
             ),
             LaunchError::Filter(error) => write!(f, "the kernel refused the seccomp filter: {}", plain(error)),
-            LaunchError::NotPermitted(error) => write!(
+            LaunchError::NotPermitted { error, ptrace_scope } => write!(
                 f,
-                "may not reach into the program started ({}); a container must allow ptrace and pidfd_getfd",
-                plain(error)
+                "may not read the memory of the program it started ({}): {}",
+                plain(error),
+                reach::why_not(*ptrace_scope)
             ),
             LaunchError::System(error) => write!(f, "can't start the program: {}", plain(error)),
         }
@@ -133,7 +143,7 @@ impl From<rustix::io::Errno> for LaunchError {
 }
 
 /// The error's words without its number.
-fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
@@ -178,10 +188,15 @@ pub(crate) fn launch(spec: &ProgramSpec, surroundings: Surroundings) -> Result<L
     let null = File::options().read(true).write(true).open("/dev/null")?;
     let (stdout, stdout_end) = output(spec.stdout)?;
     let (stderr, stderr_end) = output(spec.stderr)?;
-    let filter = filter::build(Machine::CURRENT);
+    let reaches_all = reach::has_capability(CapabilitySet::SYS_PTRACE);
+    let reach = if reaches_all { Reach::Everything } else { Reach::Dumpable };
+    let filter = filter::build(Machine::CURRENT, reach);
     let landlock = sys::landlock_scope();
-    let (report, report_end) = pipe_with(PipeFlags::CLOEXEC)?;
-    let (go, go_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    let confinement = Confinement {
+        filter: &filter,
+        no_new_privs: !reach::has_capability(CapabilitySet::SYS_ADMIN),
+        landlock: landlock.as_ref().map(AsFd::as_fd),
+    };
     let leads_group = spec.stdin != Stdio::Inherit;
     let plan = ChildPlan {
         path: &path,
@@ -202,83 +217,15 @@ pub(crate) fn launch(spec: &ProgramSpec, surroundings: Surroundings) -> Result<L
                 stderr_end.as_ref().map(AsFd::as_fd)
             },
         ],
-        filter: &filter,
-        no_new_privs: !rustix::process::geteuid().is_root(),
-        landlock: landlock.as_ref().map(AsFd::as_fd),
         new_group: leads_group,
         death_signal: libc::SIGKILL,
         signal_mask: surroundings.signal_mask,
         open_files: surroundings.open_files,
-        report: report_end.as_fd(),
-        go: go.as_fd(),
     };
-    let pid =
-        Pid::from_raw(sys::spawn_child(&plan)?).ok_or_else(|| io::Error::other("fork gave no process"))?;
-    drop((report_end, go));
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    match take_over(&pidfd, report, go_end) {
-        Ok(listener) => {
-            sys::set_sync_wake_up(listener.as_fd());
-            Ok(Launched { pid, pidfd, listener, output: [stdout, stderr], leads_group })
-        }
-        Err(failure) => {
-            // It has ended or is about to; nothing of it stays.
-            rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).ok();
-            waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).ok();
-            Err(failure.explain(spec))
-        }
-    }
-}
-
-/// The handshake with the child up to its exec; returns the listener.
-fn take_over(pidfd: &OwnedFd, report: OwnedFd, go: OwnedFd) -> Result<OwnedFd, Failure> {
-    let mut reports = File::from(report);
-    let mut message = [0; ChildReport::SIZE];
-    reports.read_exact(&mut message).map_err(Failure::system)?;
-    let first = ChildReport::parse(message);
-    if first.stage != Stage::Listener {
-        return Err(Failure { stage: Some(first.stage), error: io::Error::from_raw_os_error(first.value) });
-    }
-    let listener = pidfd_getfd(pidfd, first.value, PidfdGetfdFlags::empty())
-        .map_err(|error| Failure { stage: Some(Stage::Listener), error: error.into() })?;
-    File::from(go).write_all(&[1]).map_err(Failure::system)?;
-    // The pipe closes on exec: its end is the good news.
-    match reports.read_exact(&mut message) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(listener),
-        Err(error) => Err(Failure::system(error)),
-        Ok(()) => {
-            let last = ChildReport::parse(message);
-            Err(Failure { stage: Some(last.stage), error: io::Error::from_raw_os_error(last.value) })
-        }
-    }
-}
-
-/// What the child could not do.
-#[derive(Debug)]
-struct Failure {
-    stage: Option<Stage>,
-    error: io::Error,
-}
-
-impl Failure {
-    fn system(error: io::Error) -> Failure {
-        Failure { stage: None, error }
-    }
-
-    fn explain(self, spec: &ProgramSpec) -> LaunchError {
-        let name = || spec.argv.first().cloned().unwrap_or_default();
-        match (self.stage, self.error.raw_os_error()) {
-            (Some(Stage::Directory), _) => {
-                LaunchError::Directory(spec.cwd.clone().unwrap_or_default(), self.error)
-            }
-            (Some(Stage::Filter), Some(libc::EBUSY)) => LaunchError::Nested,
-            (Some(Stage::Filter), _) => LaunchError::Filter(self.error),
-            (Some(Stage::Listener), _) => LaunchError::NotPermitted(self.error),
-            (Some(Stage::Execute), Some(libc::ENOENT)) => LaunchError::NotFound(name()),
-            (Some(Stage::Execute), _) => LaunchError::NotExecutable(name(), self.error),
-            (Some(Stage::Setup) | None, _) => LaunchError::System(self.error),
-        }
-    }
+    let Started { pid, pidfd, listener } =
+        start(&plan, &confinement).map_err(|failure| failure.explain(name.clone(), spec.cwd.clone()))?;
+    sys::set_sync_wake_up(listener.as_fd()).ok();
+    Ok(Launched { pid, pidfd, listener, output: [stdout, stderr], leads_group })
 }
 
 /// The file that a name stands for, as a shell finds it: the first in PATH that can be executed.

@@ -97,3 +97,40 @@ fn dropping_the_supervisor_ends_its_programs() {
     drop(lab);
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
 }
+
+#[test]
+fn programs_outlive_the_thread_that_starts_them() {
+    let mut lab = Lab::new();
+    // Each is told to die with its parent, and its first parent is a thread that is about to end.
+    let programs: Vec<_> = (0..50).map(|_| lab.start("a", &["sleep", "0.05"])).collect();
+    for program in programs {
+        lab.output(program);
+    }
+    let host = lab.supervisor.network().unwrap().host("a").unwrap().id();
+    lab.until("the end of the last process", |lab| !lab.supervisor.is_busy(host));
+}
+
+#[test]
+fn the_program_is_confined_and_its_supervisor_is_not() {
+    let status = || {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let lines =
+            status.lines().filter(|line| line.starts_with("Seccomp") || line.starts_with("NoNewPrivs"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = status();
+    let mut lab = Lab::new();
+    let program = lab.python(
+        "a",
+        "import os
+print([line.split()[1] for line in open('/proc/self/status') if line.startswith('Seccomp:')])
+for fd in os.listdir('/proc/self/fd'):
+    try:
+        target = os.readlink('/proc/self/fd/' + fd)
+    except OSError:
+        continue
+    assert 'seccomp' not in target and 'landlock' not in target, target",
+    );
+    assert_eq!(lab.output(program), "['2']\n");
+    assert_eq!(status(), before);
+}

@@ -1,18 +1,17 @@
 //! The descriptors of other processes: which sockets they are, and duplicates of them.
 
 use crate::proto::Identity;
+use crate::reach::Unreached;
 use crate::sys;
 use rustix::io::Errno as SysErrno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use sockeye_posix::Errno;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
 /// How many tasks' descriptors are kept for the next call.
 const TASKS_KEPT: usize = 256;
-/// How many programs that can't be reached are told of.
-const TOLD_MAX: usize = 64;
 
 /// A descriptor of another process.
 #[derive(Debug)]
@@ -30,8 +29,10 @@ pub(crate) struct Processes {
     /// Whether descriptors can be duplicated: a container's filter may refuse that.
     can_duplicate: bool,
     tasks: HashMap<u32, OwnedFd>,
-    /// Processes that can't be reached, of which the user was told.
-    told: HashSet<u32>,
+    /// Programs that can't be reached.
+    unreached: Unreached,
+    /// Whether the user was told that descriptors ran out.
+    told_of_room: bool,
 }
 
 impl Processes {
@@ -44,7 +45,12 @@ impl Processes {
                 Err(SysErrno::PERM | SysErrno::NOSYS | SysErrno::ACCESS)
             )
         });
-        Processes { can_duplicate, tasks: HashMap::new(), told: HashSet::new() }
+        Processes {
+            can_duplicate,
+            tasks: HashMap::new(),
+            unreached: Unreached::default(),
+            told_of_room: false,
+        }
     }
 
     /// Whether descriptors can be duplicated.
@@ -64,9 +70,11 @@ impl Processes {
                 Err(_) => Named::Other,
             }),
             Err(SysErrno::MFILE | SysErrno::NFILE | SysErrno::NOMEM) => {
-                self.tell_once(0, || {
-                    "no descriptors are left, so sockets fail: raise the limit (ulimit -Hn)".to_owned()
-                });
+                if !std::mem::replace(&mut self.told_of_room, true) {
+                    eprintln!(
+                        "sockeye: no descriptors are left, so sockets fail; raise the limit (ulimit -Hn)"
+                    );
+                }
                 Err(Errno::ENFILE)
             }
             Err(SysErrno::PERM) => Err(self.unreachable(tid)),
@@ -108,23 +116,10 @@ impl Processes {
         Err(SysErrno::SRCH)
     }
 
-    /// A program whose memory and descriptors are closed to everybody (PR_SET_DUMPABLE in prctl(2)).
+    /// The program's memory and descriptors are closed to this process.
     fn unreachable(&mut self, tid: u32) -> Errno {
-        let name = std::fs::read_to_string(format!("/proc/{tid}/comm")).unwrap_or_default();
-        self.tell_once(tid, || {
-            format!(
-                "{} (process {tid}) can't be looked into, so its socket calls fail: \
-                 its file must be readable, and ptrace allowed",
-                name.trim()
-            )
-        });
+        self.unreached.tell(tid);
         Errno::EPERM
-    }
-
-    fn tell_once(&mut self, about: u32, message: impl FnOnce() -> String) {
-        if self.told.len() < TOLD_MAX && self.told.insert(about) {
-            eprintln!("sockeye: {}", message());
-        }
     }
 }
 

@@ -31,7 +31,7 @@ fn run(program: &[sock_filter], arch: u32, number: i32, args: [u64; 6]) -> u32 {
 }
 
 fn on_x86_64(number: i64, args: [u64; 6]) -> u32 {
-    run(&build(Machine::X86_64), Machine::X86_64.audit_arch(), number as i32, args)
+    run(&build(Machine::X86_64, Reach::Dumpable), Machine::X86_64.audit_arch(), number as i32, args)
 }
 
 #[test]
@@ -56,6 +56,7 @@ fn the_table_has_this_machines_numbers() {
         (libc::SYS_recvmmsg, Syscall::RecvMMsg),
         (libc::SYS_ioctl, Syscall::Ioctl),
         (libc::SYS_io_uring_setup, Syscall::IoUringSetup),
+        (libc::SYS_prctl, Syscall::Prctl),
     ];
     assert_eq!(known.len(), CALLS.len());
     for (number, call) in known {
@@ -67,7 +68,7 @@ fn the_table_has_this_machines_numbers() {
 #[test]
 fn reading_and_writing_are_never_taken() {
     for machine in [Machine::X86_64, Machine::Aarch64] {
-        let program = build(machine);
+        let program = build(machine, Reach::Dumpable);
         assert!(program.len() < 4096);
         // read, write, readv, writev, close, poll or ppoll, epoll_wait or epoll_pwait.
         let numbers: &[i32] = if machine == Machine::X86_64 {
@@ -88,9 +89,9 @@ fn reading_and_writing_are_never_taken() {
 #[test]
 fn other_ways_of_calling_are_refused() {
     let refused = errno(libc::ENOSYS);
-    assert_eq!(run(&build(Machine::X86_64), 0x4000_0003, 102, [0; 6]), refused, "i386");
+    assert_eq!(run(&build(Machine::X86_64, Reach::Dumpable), 0x4000_0003, 102, [0; 6]), refused, "i386");
     assert_eq!(on_x86_64(0x4000_0000 + 41, [0; 6]), refused, "x32");
-    assert_eq!(run(&build(Machine::Aarch64), 0x4000_0028, 281, [0; 6]), refused, "arm");
+    assert_eq!(run(&build(Machine::Aarch64, Reach::Dumpable), 0x4000_0028, 281, [0; 6]), refused, "arm");
     assert_eq!(on_x86_64(425, [0; 6]), refused, "io_uring_setup");
 }
 
@@ -136,5 +137,24 @@ fn only_requests_about_sockets_are_taken() {
     }
     for native in [0x5401, 0x541b, 0x5421, 0x8905, 0x890f, 0x8950] {
         assert_eq!(request(native), ALLOW, "{native:#x}");
+    }
+}
+
+#[test]
+fn programs_stay_dumpable_where_the_supervisor_needs_it() {
+    let done = libc::SECCOMP_RET_ERRNO;
+    for (machine, number) in [(Machine::X86_64, 157), (Machine::Aarch64, 167)] {
+        let prctl = |reach, option: i32, value: u64| {
+            run(&build(machine, reach), machine.audit_arch(), number, [option as u64, value, 0, 0, 0, 0])
+        };
+        assert_eq!(prctl(Reach::Dumpable, libc::PR_SET_DUMPABLE, 0), done, "{machine:?}");
+        assert_eq!(prctl(Reach::Everything, libc::PR_SET_DUMPABLE, 0), ALLOW, "{machine:?}");
+        // One, and values that the kernel refuses, are the kernel's; so are other options.
+        for value in [1, 2, 0x1_0000_0000] {
+            assert_eq!(prctl(Reach::Dumpable, libc::PR_SET_DUMPABLE, value), ALLOW, "{machine:?} {value:#x}");
+        }
+        for option in [libc::PR_GET_DUMPABLE, libc::PR_SET_NAME, libc::PR_SET_NO_NEW_PRIVS] {
+            assert_eq!(prctl(Reach::Dumpable, option, 0), ALLOW, "{machine:?} {option}");
+        }
     }
 }

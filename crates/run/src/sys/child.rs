@@ -1,13 +1,14 @@
-//! Between fork and exec: the filter goes in, the listener is handed over, the program starts.
+//! Between fork and exec: streams, working directory, signals and limits, then the program.
 //!
 //! The child of a process with threads may call nothing that allocates or locks, so all it needs is laid
-//! ready in a [`ChildPlan`], and it makes system calls only. `write` and `read` are never intercepted: the
-//! child tells its listener's number through a pipe, the parent fetches it, and acknowledges before exec.
+//! ready in a [`ChildPlan`], and it makes system calls only: such that the filter doesn't take, as the child
+//! is born under it.
 
 use super::check;
 use super::signals::SignalMask;
 use std::ffi::{CStr, CString, c_char};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// All that the child needs.
@@ -25,47 +26,40 @@ pub(crate) struct ChildPlan<'a> {
     pub(crate) cwd: Option<&'a CStr>,
     /// What becomes of descriptors 0, 1 and 2; none keeps the parent's.
     pub(crate) stdio: [Option<BorrowedFd<'a>>; 3],
-    /// The seccomp filter.
-    pub(crate) filter: &'a [libc::sock_filter],
-    /// Whether to give up the right to gain privileges, without which only root may set a filter.
-    pub(crate) no_new_privs: bool,
-    /// A Landlock ruleset to enter.
-    pub(crate) landlock: Option<BorrowedFd<'a>>,
     /// Whether the program leads a process group of its own.
     pub(crate) new_group: bool,
-    /// The signal that the program gets when the thread that started it ends.
+    /// The signal that the program gets when its parent ends.
     pub(crate) death_signal: i32,
     /// The signals that the program starts with blocked.
     pub(crate) signal_mask: SignalMask,
     /// The soft limit on open files that the program starts with.
     pub(crate) open_files: Option<u64>,
-    /// Where reports go.
-    pub(crate) report: BorrowedFd<'a>,
-    /// Where the acknowledgement comes from.
-    pub(crate) go: BorrowedFd<'a>,
 }
+
+/// Tells the child that the thread which forked it has ended. Ignored by default, and blocked until then.
+const ORPHANED: i32 = libc::SIGURG;
+/// How long the child waits for that. It comes at once unless a security module keeps it back.
+const PATIENCE: libc::timespec = libc::timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// How far the child came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Going to the working directory.
     Directory = 1,
-    /// Setting the filter.
-    Filter,
-    /// The filter is in; the value is the listener's number.
-    Listener,
+    /// Nothing failed: the child waits for the end of the thread that forked it, and for the word to go on.
+    Prepared,
     /// Executing the program.
     Execute,
     /// Anything else.
     Setup,
 }
 
-/// What the child tells: a stage, and the errno it failed with (or the listener's number).
+/// What the child tells: a stage, and the errno it failed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChildReport {
     /// How far it came.
     pub(crate) stage: Stage,
-    /// See [`Stage`].
+    /// The errno, where it failed.
     pub(crate) value: i32,
 }
 
@@ -78,9 +72,8 @@ impl ChildReport {
         let word = |at: usize| bytes[at..].first_chunk().map_or(0, |word| i32::from_ne_bytes(*word));
         let stage = match word(0) {
             1 => Stage::Directory,
-            2 => Stage::Filter,
-            3 => Stage::Listener,
-            4 => Stage::Execute,
+            2 => Stage::Prepared,
+            3 => Stage::Execute,
             _ => Stage::Setup,
         };
         ChildReport { stage, value: word(4) }
@@ -94,8 +87,18 @@ impl ChildReport {
     }
 }
 
-/// Forks a child that follows `plan`; returns its process id.
-pub(crate) fn spawn_child(plan: &ChildPlan<'_>) -> io::Result<i32> {
+/// The child's ends of its pipes. The parent closes its own copies after the fork.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChildEnds<'a> {
+    /// Where the child writes its reports.
+    pub(crate) report: BorrowedFd<'a>,
+    /// Where it reads the word to go on from.
+    pub(crate) go: BorrowedFd<'a>,
+}
+
+/// Forks a child that follows `plan`; returns its process id. The calling thread must live on until the child's
+/// first report, and then end: the child waits for that.
+pub(crate) fn spawn_child(plan: &ChildPlan<'_>, ends: ChildEnds<'_>) -> io::Result<i32> {
     let argv = pointers(plan.argv);
     let shell_argv = pointers(plan.shell_argv);
     let env = pointers(plan.env);
@@ -106,7 +109,26 @@ pub(crate) fn spawn_child(plan: &ChildPlan<'_>) -> io::Result<i32> {
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: we are the only thread of the fresh child; the arrays end in null and outlive the call.
-        unsafe { run_child(plan, parent, &argv, &shell_argv, &env) }
+        unsafe { run_child(plan, ends, parent, [&argv, &shell_argv, &env]) }
+    }
+    check(pid.into()).map(|pid| pid as i32)
+}
+
+/// Forks a child that does nothing until it is killed, or the calling thread ends.
+pub(crate) fn spawn_idle_child() -> io::Result<i32> {
+    // SAFETY: getpid has no conditions.
+    let parent = unsafe { libc::getpid() };
+    // SAFETY: the child only makes system calls, and ends in _exit or by a signal.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: system calls without memory.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            while libc::getppid() == parent {
+                libc::pause();
+            }
+            libc::_exit(0)
+        }
     }
     check(pid.into()).map(|pid| pid as i32)
 }
@@ -128,44 +150,82 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 /// Only for the child of a fork; the arrays must be null-terminated.
 unsafe fn run_child(
     plan: &ChildPlan<'_>,
+    ends: ChildEnds<'_>,
     parent: i32,
-    argv: &[*const c_char],
-    shell_argv: &[*const c_char],
-    env: &[*const c_char],
+    arrays: [&[*const c_char]; 3],
 ) -> ! {
+    let report = ends.report.as_raw_fd();
     // SAFETY: system calls on the plan's memory, which outlives them; no lock is taken, nothing allocated.
     unsafe {
-        let failed = match prepare(plan, parent) {
-            Err(report) => report,
-            Ok(listener) => {
-                tell(plan.report.as_raw_fd(), ChildReport { stage: Stage::Listener, value: listener });
-                let mut acknowledged = 0_u8;
-                let read = libc::read(plan.go.as_raw_fd(), (&raw mut acknowledged).cast(), 1);
-                if read == 1 {
-                    libc::execve(plan.path.as_ptr(), argv.as_ptr(), env.as_ptr());
-                    if errno() == libc::ENOEXEC {
-                        libc::execve(c"/bin/sh".as_ptr(), shell_argv.as_ptr(), env.as_ptr());
-                    }
-                }
-                ChildReport { stage: Stage::Execute, value: errno() }
-            }
-        };
-        tell(plan.report.as_raw_fd(), failed);
+        let prepared = prepare(plan, parent).and_then(|()| {
+            tell(report, ChildReport { stage: Stage::Prepared, value: 0 });
+            leave_thread(plan, parent)
+        });
+        let failed = prepared.map_or_else(|failed| failed, |()| execute(plan, ends.go.as_raw_fd(), arrays));
+        tell(report, failed);
         libc::_exit(127)
     }
 }
 
-/// Everything before exec; returns the number of the seccomp listener.
+/// Becomes the program when told to; returns why not.
+///
+/// # Safety
+/// As for [`run_child`].
+unsafe fn execute(plan: &ChildPlan<'_>, go: RawFd, arrays: [&[*const c_char]; 3]) -> ChildReport {
+    let [argv, shell_argv, env] = arrays.map(<[_]>::as_ptr);
+    let mut word = 0_u8;
+    // SAFETY: as in `run_child`.
+    unsafe {
+        if libc::read(go, (&raw mut word).cast(), 1) == 1 {
+            libc::execve(plan.path.as_ptr(), argv, env);
+            if errno() == libc::ENOEXEC {
+                libc::execve(c"/bin/sh".as_ptr(), shell_argv, env);
+            }
+        }
+    }
+    ChildReport { stage: Stage::Execute, value: errno() }
+}
+
+/// What was done, or the report that it was not.
+fn ensure(ok: bool, stage: Stage) -> Result<(), ChildReport> {
+    if ok { Ok(()) } else { Err(ChildReport { stage, value: errno() }) }
+}
+
+/// Asks for a signal when the parent thread ends; fails when the parent process has ended already.
 ///
 /// # Safety
 /// Only for the child of a fork.
-unsafe fn prepare(plan: &ChildPlan<'_>, parent: i32) -> Result<RawFd, ChildReport> {
-    let ensure = |ok: bool, stage| if ok { Ok(()) } else { Err(ChildReport { stage, value: errno() }) };
+unsafe fn die_with(parent: i32, signal: i32) -> Result<(), ChildReport> {
+    // SAFETY: system calls without memory.
+    unsafe {
+        ensure(libc::prctl(libc::PR_SET_PDEATHSIG, signal) == 0, Stage::Setup)?;
+        // A parent that died before the line above sends nothing any more.
+        let orphan = libc::getppid() != parent;
+        if orphan { Err(ChildReport { stage: Stage::Setup, value: libc::ESRCH }) } else { Ok(()) }
+    }
+}
+
+/// The set that holds [`ORPHANED`].
+fn orphaned() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset fills the set before it is used.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), ORPHANED);
+        set.assume_init()
+    }
+}
+
+/// Everything before exec that doesn't depend on the parent thread's end, and the demand to be told of that.
+///
+/// # Safety
+/// Only for the child of a fork.
+unsafe fn prepare(plan: &ChildPlan<'_>, parent: i32) -> Result<(), ChildReport> {
     // SAFETY: as in `run_child`.
     unsafe {
-        ensure(libc::prctl(libc::PR_SET_PDEATHSIG, plan.death_signal) == 0, Stage::Setup)?;
-        // A parent that died before the line above sends nothing any more.
-        ensure(libc::getppid() == parent, Stage::Setup)?;
+        let set = orphaned();
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        die_with(parent, ORPHANED)?;
         if plan.new_group {
             ensure(libc::setpgid(0, 0) == 0, Stage::Setup)?;
         }
@@ -186,24 +246,26 @@ unsafe fn prepare(plan: &ChildPlan<'_>, parent: i32) -> Result<RawFd, ChildRepor
                 libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
             }
         }
-        if plan.no_new_privs {
-            ensure(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, Stage::Filter)?;
+        Ok(())
+    }
+}
+
+/// Waits for the end of the thread that forked this child, and ties the child's life to the thread that is its
+/// parent from then on. The kernel sends the death signal when the parent *thread* ends, and that thread may
+/// still be ending after it was joined: only its signal tells that another parent has been found.
+///
+/// # Safety
+/// Only for the child of a fork.
+unsafe fn leave_thread(plan: &ChildPlan<'_>, parent: i32) -> Result<(), ChildReport> {
+    // SAFETY: as in `run_child`.
+    unsafe {
+        let (set, patience) = (orphaned(), PATIENCE);
+        while libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const patience) < 0 {
+            ensure(errno() == libc::EINTR, Stage::Setup)?;
         }
-        if let Some(ruleset) = plan.landlock {
-            // Without it the program is only less confined: a refusal is no reason to stop.
-            libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0_u32);
-        }
-        let program =
-            libc::sock_fprog { len: plan.filter.len() as u16, filter: plan.filter.as_ptr().cast_mut() };
-        let listener = libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
-            &raw const program,
-        );
-        ensure(listener >= 0, Stage::Filter)?;
+        die_with(parent, plan.death_signal)?;
         libc::sigprocmask(libc::SIG_SETMASK, &raw const plan.signal_mask.0, std::ptr::null_mut());
-        Ok(listener as RawFd)
+        Ok(())
     }
 }
 

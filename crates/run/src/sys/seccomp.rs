@@ -2,7 +2,7 @@
 
 use super::check;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Wakes the other side on the waker's CPU (Linux 6.6); libc doesn't have it.
 const SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: libc::c_ulong = 1;
@@ -52,6 +52,42 @@ pub(crate) fn user_notification_is_available() -> bool {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, std::ptr::from_ref(&action))
     };
     result == 0
+}
+
+/// What a thread takes on for good, and its children inherit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Confinement<'a> {
+    /// The seccomp filter.
+    pub(crate) filter: &'a [libc::sock_filter],
+    /// Whether to give up the right to gain privileges, without which a filter takes `CAP_SYS_ADMIN`.
+    pub(crate) no_new_privs: bool,
+    /// A Landlock ruleset to enter.
+    pub(crate) landlock: Option<BorrowedFd<'a>>,
+}
+
+/// Puts this thread, and no other, under a confinement; returns the filter's listener, which closes on exec.
+pub(crate) fn confine_this_thread(confinement: &Confinement<'_>) -> io::Result<OwnedFd> {
+    let Confinement { filter, no_new_privs, landlock } = *confinement;
+    if no_new_privs {
+        rustix::thread::set_no_new_privs(true)?;
+    }
+    if let Some(ruleset) = landlock {
+        // Without it the program is only less confined: a refusal is no reason to stop.
+        // SAFETY: the call takes a descriptor, which is borrowed, and flags.
+        unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0_u32) };
+    }
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: the kernel reads `program` and the instructions it points to, which both outlive the call.
+    let listener = check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            &raw const program,
+        )
+    })?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(listener as RawFd) })
 }
 
 /// Takes the next call off a listener. Blocks when there is none: ask only after it polled readable.
@@ -107,8 +143,9 @@ pub(crate) fn notification_is_valid(listener: BorrowedFd<'_>, id: u64) -> bool {
 }
 
 /// Makes each answer hand the CPU to the thread that waits for it. Older kernels refuse, and are only slower.
-pub(crate) fn set_sync_wake_up(listener: BorrowedFd<'_>) {
+pub(crate) fn set_sync_wake_up(listener: BorrowedFd<'_>) -> io::Result<()> {
     let request = libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS;
     // SAFETY: this request takes its flags by value.
-    let _ = unsafe { libc::ioctl(listener.as_raw_fd(), request, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) };
+    let set = unsafe { libc::ioctl(listener.as_raw_fd(), request, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) };
+    check(set.into()).map(drop)
 }

@@ -10,6 +10,9 @@ const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
 /// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL` (Linux 6.12).
 const LANDLOCK_SCOPES: u64 = 1 | 2;
 
+/// `LANDLOCK_CREATE_RULESET_VERSION`: asks for the version instead.
+const LANDLOCK_VERSION: u32 = 1;
+
 /// A descriptor of a thread, through which its files can be reached.
 pub(crate) fn open_task(tid: u32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(tid as i32).ok_or(io::ErrorKind::NotFound)?;
@@ -21,6 +24,11 @@ pub(crate) fn open_task(tid: u32) -> io::Result<OwnedFd> {
         }
         result => Ok(result?),
     }
+}
+
+/// Whether a thread can have a descriptor of its own.
+pub(crate) fn threads_have_descriptors() -> bool {
+    pidfd_open(rustix::thread::gettid(), PidfdFlags::from_bits_retain(PIDFD_THREAD)).is_ok()
 }
 
 fn process_of_thread(tid: u32) -> io::Result<Pid> {
@@ -37,6 +45,14 @@ pub(crate) fn unread_by_peer(fd: impl AsFd) -> io::Result<usize> {
     // SAFETY: the kernel writes one int at `count`.
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) }.into())?;
     Ok(count.max(0) as usize)
+}
+
+/// The version of Landlock that the kernel has.
+pub(crate) fn landlock_abi() -> io::Result<u32> {
+    let none = std::ptr::null::<u64>();
+    // SAFETY: with this flag the kernel reads no ruleset and only answers its version.
+    check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, LANDLOCK_VERSION) })
+        .map(|abi| abi as u32)
 }
 
 /// A Landlock ruleset that keeps a program from abstract local sockets and signals outside its domain, or
