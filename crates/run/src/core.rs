@@ -1,7 +1,7 @@
 //! What every handler works on: the network, the sockets, the programs' listeners, parked calls and epoll.
 
 use crate::call::{Call, Reply};
-use crate::dns::Zone;
+use crate::dns::Names;
 use crate::dns::service::Service;
 use crate::sockets::{SocketKey, Sockets};
 use crate::sys::{self, Response};
@@ -46,6 +46,8 @@ pub(crate) enum Token {
     Output(usize, u8),
     /// A signal arrived.
     Signals,
+    /// Name servers outside have answered.
+    Names,
 }
 
 impl Token {
@@ -58,6 +60,7 @@ impl Token {
             Token::Exit(program) => (2, program as u64),
             Token::Output(program, stream) => (3, (program as u64) << 8 | u64::from(stream)),
             Token::Signals => (4, 0),
+            Token::Names => (5, 0),
         };
         kind << Self::KIND_SHIFT | value
     }
@@ -70,7 +73,8 @@ impl Token {
             1 => Token::Plug(SocketKey::from_bits(value)),
             2 => Token::Exit(value as usize),
             3 => Token::Output((value >> 8) as usize, value as u8),
-            _ => Token::Signals,
+            4 => Token::Signals,
+            _ => Token::Names,
         }
     }
 }
@@ -95,7 +99,7 @@ pub(crate) struct Core {
     /// Memory for what programs send.
     pub(crate) pool: Pool,
     /// What the network's name server answers from.
-    pub(crate) zone: Zone,
+    pub(crate) names: Names,
     /// The name servers, by host.
     pub(crate) services: HashMap<HostId, Service>,
     /// Sockets of name servers with work left over.
@@ -124,13 +128,13 @@ pub(crate) enum Named {
 
 impl Core {
     /// A core over `world`, without programs.
-    pub(crate) fn new(world: World, zone: Zone, services: HashMap<HostId, Service>) -> io::Result<Core> {
+    pub(crate) fn new(world: World, names: Names, services: HashMap<HostId, Service>) -> io::Result<Core> {
         Ok(Core {
             now: Instant::default(),
             world,
             sockets: Sockets::default(),
             pool: Pool::default(),
-            zone,
+            names,
             services,
             queries: Vec::new(),
             unfinished: VecDeque::new(),

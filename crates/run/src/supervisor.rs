@@ -5,7 +5,7 @@ mod descendants;
 use crate::call::Call;
 use crate::core::{Core, Token, Tree, TreeId};
 use crate::dns::service::Service;
-use crate::dns::{ResolvConf, Zone};
+use crate::dns::{Names, ResolvConf, Zone};
 use crate::filter::Syscall;
 use crate::launch::{LaunchError, Launched, ProgramSpec, Surroundings, launch};
 use crate::sockets::{Record, Socket};
@@ -21,7 +21,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -122,7 +122,7 @@ impl Supervisor {
         let machine = ResolvConf::of_this_machine();
         let zone = zone_of(&world, &machine.search);
         let services = open_services(&world, &machine.servers)?;
-        let core = Core::new(world, zone, services)?;
+        let core = Core::new(world, Names::new(zone), services)?;
         core.watch(&signals, Token::Signals, epoll::EventFlags::IN)?;
         rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
         let limit = getrlimit(Resource::Nofile);
@@ -144,6 +144,17 @@ impl Supervisor {
     /// child of this process counts: only for a process that starts none but through this supervisor.
     pub fn reap_orphans(&mut self) {
         self.reaps_orphans = true;
+    }
+
+    /// From now on, asks others for names that no host of the network has: these name servers, or by default
+    /// those of the machine's resolv.conf, also when that changes. Without this, such names don't exist.
+    pub fn forward_names(&mut self, servers: Option<&[SocketAddr]>) -> io::Result<()> {
+        let is_watched = self.core.names.fd().is_some();
+        self.core.names.forward(self.now(), servers)?;
+        match self.core.names.fd() {
+            Some(fd) if !is_watched => self.core.watch(fd, Token::Names, epoll::EventFlags::IN),
+            _ => Ok(()),
+        }
     }
 
     /// The network.
@@ -241,6 +252,7 @@ impl Supervisor {
                 Token::Exit(program) => self.on_exit(program),
                 Token::Output(program, stream) => drop(self.on_output(program, stream.into())),
                 Token::Signals => self.on_signals(),
+                Token::Names => self.core.names.on_ready(self.core.now),
             }
         }
         for event in events {
@@ -428,6 +440,7 @@ impl Core {
     /// Lets network and plugs work until they are at rest or have had their share; returns when to come back.
     fn settle(&mut self) -> Option<Instant> {
         let mut due = None;
+        let mut names_due = None;
         for _ in 0..ROUNDS {
             for _ in 0..self.unfinished.len() {
                 let Some(key) = self.unfinished.pop_front() else { break };
@@ -439,6 +452,7 @@ impl Core {
             for (host, id) in std::mem::take(&mut self.queries) {
                 self.serve_names(host, id);
             }
+            names_due = self.answer_late();
             due = self.world.turn(self.now);
             let mut moved = !self.queries.is_empty();
             for _ in 0..CHANGES {
@@ -459,7 +473,7 @@ impl Core {
             }
             due = Some(self.now);
         }
-        [due, self.expire()].into_iter().flatten().min()
+        [due, names_due, self.expire()].into_iter().flatten().min()
     }
 }
 
@@ -467,9 +481,22 @@ impl Core {
     /// A socket of no program became ready: a name server's.
     fn serve_names(&mut self, host: HostId, id: SocketId) {
         let Some(service) = self.services.get_mut(&host).filter(|service| service.owns(id)) else { return };
-        let (now, zone) = (self.now, &self.zone);
-        if self.world.with(host, |stack| service.on_ready(stack, now, id, zone)) {
+        let (now, names) = (self.now, &mut self.names);
+        if self.world.with(host, |stack| service.on_ready(stack, now, id, names)) {
             self.queries.push((host, id));
+        }
+    }
+
+    /// Delivers what name servers outside have answered, or not in time; returns when to come back.
+    fn answer_late(&mut self) -> Option<Instant> {
+        loop {
+            let due = self.names.on_timeout(self.now);
+            let Some((to, answer)) = self.names.poll_answer() else { return due };
+            let Some(service) = self.services.get_mut(&to.host) else { continue };
+            let (now, names) = (self.now, &mut self.names);
+            if self.world.with(to.host, |stack| service.deliver(stack, now, to, answer, names)) {
+                self.queries.push((to.host, to.socket));
+            }
         }
     }
 }
@@ -479,6 +506,9 @@ fn zone_of(world: &World, search: &[String]) -> Zone {
     let mut zone = Zone::new(search);
     for host in world.hosts() {
         zone.add(host.name(), &[IpAddr::from(host.ipv4()), host.ipv6().into()]);
+    }
+    for subnet in world.network().subnets() {
+        zone.add_subnet(subnet);
     }
     zone
 }
@@ -503,7 +533,8 @@ fn open_services(world: &World, servers: &[IpAddr]) -> io::Result<HashMap<HostId
     let mut services = HashMap::new();
     for host in world.hosts() {
         let own = if host.id() == gateway.id() { &addresses } else { &local };
-        let service = world.with(host.id(), |stack| Service::open(stack, now, own)).map_err(failed)?;
+        let service =
+            world.with(host.id(), |stack| Service::open(stack, now, host.id(), own)).map_err(failed)?;
         services.insert(host.id(), service);
     }
     Ok(services)
