@@ -121,7 +121,8 @@ impl ResolvFile {
         ResolvFile::open(Path::new(PATH), now)
     }
 
-    fn open(path: &Path, now: Instant) -> (ResolvFile, ResolvConf) {
+    /// This file, and what it says now.
+    pub(super) fn open(path: &Path, now: Instant) -> (ResolvFile, ResolvConf) {
         let stamp = stamp(path);
         (ResolvFile { path: path.to_owned(), stamp, looked: now }, ResolvConf::read(path))
     }

@@ -157,6 +157,26 @@ fn every_asker_gets_an_answer_from_a_machine_without_network() {
     assert_eq!(names.on_timeout(NOW), None);
 }
 
+#[test]
+fn a_changed_resolv_conf_counts_from_the_next_query_on() {
+    let path = std::env::temp_dir().join(format!("sockeye-names-{}", std::process::id()));
+    std::fs::write(&path, "nameserver 192.0.2.1\nsearch lan\n").unwrap();
+    let mut names = Names::new(zone());
+    names.forward(NOW, Some(&["255.255.255.255:53".parse().unwrap()])).unwrap();
+    names.file = Some(ResolvFile::open(&path, NOW).0);
+    std::fs::write(&path, "nameserver 255.255.255.255\nsearch other.example\n").unwrap();
+    let mut ask = |now, name| {
+        let query = query(name, RecordType::A).to_vec().unwrap();
+        let reply = names.answer(now, &query, Transport::Udp, reply_to(1));
+        while names.poll_answer().is_some() {}
+        matches!(reply, Reply::Now(_))
+    };
+    assert!(ask(Instant::from_millis(999), "web.lan."));
+    assert!(ask(Instant::from_millis(1000), "web.other.example."));
+    assert!(!ask(Instant::from_millis(1000), "web.lan."));
+    std::fs::remove_file(&path).unwrap();
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_answered_or_dropped_within_bounds(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

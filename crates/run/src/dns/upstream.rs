@@ -141,10 +141,11 @@ impl Resolver {
             match step {
                 Step::Close(flight) => drop(self.links.remove(&flight)),
                 Step::Ask { flight, server, transport, query } => {
-                    self.links.remove(&flight);
+                    // The former socket is open meanwhile: the new one has another port for certain.
                     match open(&self.epoll, flight, server, transport, &query) {
                         Ok(link) => drop(self.links.insert(flight, link)),
                         Err(error) => {
+                            self.links.remove(&flight);
                             tracing::debug!(%server, ?transport, %error, "can't ask a name server");
                             self.forwarder.on_failure(now, flight);
                         }
@@ -217,5 +218,111 @@ impl Stream {
     fn watch(&self, epoll: &OwnedFd, flight: FlightId) -> rustix::io::Result<()> {
         let events = if self.output.is_empty() { epoll::EventFlags::IN } else { epoll::EventFlags::OUT };
         epoll::modify(epoll, &self.socket, epoll::EventData::new_u64(flight.0), events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::forward::tests::reply_to;
+    use crate::dns::response::tests::{answer_to, asked};
+    use hickory_proto::op::{Message, ResponseCode};
+    use hickory_proto::serialize::binary::BinDecodable;
+    use rustix::event::{PollFd, PollFlags, poll};
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, UdpSocket};
+
+    const NOW: Instant = Instant::ZERO;
+
+    /// Turns the resolver until the answer is there, which time alone will not bring.
+    fn answer(resolver: &mut Resolver) -> Message {
+        loop {
+            if let Some((_, answer)) = resolver.poll_answer() {
+                return Message::from_bytes(&answer).unwrap();
+            }
+            poll(&mut [PollFd::new(&resolver.fd(), PollFlags::IN)], None).unwrap();
+            resolver.on_ready(NOW);
+        }
+    }
+
+    /// A server whose datagrams are always cut, and which treats each stream as told.
+    fn server(serve: impl Fn(std::net::TcpStream) + Send + 'static) -> SocketAddr {
+        let (udp, tcp) = std::iter::repeat_with(|| {
+            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+            TcpListener::bind(udp.local_addr().unwrap()).map(|tcp| (udp, tcp))
+        })
+        .find_map(Result::ok)
+        .unwrap();
+        let addr = udp.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut query = [0; 600];
+            while let Ok((len, from)) = udp.recv_from(&mut query) {
+                let cut = answer_to(&query[..len], 0, 0).truncate();
+                udp.send_to(&cut.to_vec().unwrap(), from).unwrap();
+                if let Ok((stream, _)) = tcp.accept() {
+                    serve(stream);
+                }
+            }
+        });
+        addr
+    }
+
+    fn read_query(stream: &mut std::net::TcpStream) -> Vec<u8> {
+        let mut len = [0; 2];
+        stream.read_exact(&mut len).unwrap();
+        let mut query = vec![0; u16::from_be_bytes(len).into()];
+        stream.read_exact(&mut query).unwrap();
+        query
+    }
+
+    #[test]
+    fn streams_that_end_early_are_failures_and_the_next_server_is_asked() {
+        let silent = server(drop);
+        let curt = server(|mut stream| {
+            read_query(&mut stream);
+            stream.write_all(&[0, 100, 1, 2, 3]).unwrap();
+        });
+        let good = server(|mut stream| {
+            let answer = answer_to(&read_query(&mut stream), 250, 60).to_vec().unwrap();
+            stream.write_all(&(answer.len() as u16).to_be_bytes()).unwrap();
+            stream.write_all(&answer).unwrap();
+        });
+        let mut resolver = Resolver::new(&[silent, curt]).unwrap();
+        assert_eq!(resolver.ask(NOW, reply_to(1), asked("example.")), None);
+        assert_eq!(answer(&mut resolver).metadata.response_code, ResponseCode::ServFail);
+        assert!(resolver.links.is_empty() && resolver.on_timeout(NOW).is_none());
+        resolver.set_servers(&[curt, good]);
+        assert_eq!(resolver.ask(NOW, reply_to(1), asked("example.")), None);
+        let answer = answer(&mut resolver);
+        assert_eq!(
+            (answer.metadata.response_code, answer.metadata.truncation),
+            (ResponseCode::NoError, true)
+        );
+        assert!(resolver.links.is_empty());
+    }
+
+    #[test]
+    fn nobody_at_the_port_is_known_at_once() {
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut resolver = Resolver::new(&[nobody]).unwrap();
+        assert_eq!(resolver.ask(NOW, reply_to(1), asked("example.")), None);
+        assert_eq!(answer(&mut resolver).metadata.response_code, ResponseCode::ServFail);
+    }
+
+    #[test]
+    fn a_silent_server_costs_its_time_and_no_more() {
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut resolver = Resolver::new(&[silent.local_addr().unwrap()]).unwrap();
+        resolver.ask(NOW, reply_to(1), asked("example."));
+        let mut sources = Vec::new();
+        let mut due = resolver.on_timeout(NOW);
+        while let Some(now) = due {
+            sources.push(silent.recv_from(&mut [0; 600]).unwrap().1);
+            due = resolver.on_timeout(now);
+        }
+        assert_eq!(sources.len(), 2);
+        assert_ne!(sources[0], sources[1], "a port for each try");
+        assert_eq!(answer(&mut resolver).metadata.response_code, ResponseCode::ServFail);
+        assert!(resolver.links.is_empty());
     }
 }
