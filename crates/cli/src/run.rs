@@ -13,6 +13,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     let (network, host) = network::for_run(args)?;
     let mut supervisor = Supervisor::new(network).map_err(|error| CliError::failed(error.to_string()))?;
     supervisor.reap_orphans();
+    supervisor
+        .forward_names(None)
+        .map_err(|error| CliError::failed(format!("can't ask the machine's name servers: {error}")))?;
     let spec = ProgramSpec {
         host,
         argv: args.program.clone(),
