@@ -3,22 +3,37 @@
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use sockeye_link::NetemConfig;
 
 use crate::error::CliError;
+use crate::network;
 
 const EXAMPLES: &str = "\
 Examples:
   sockeye run -- ./ping-pong.sh                        a program on a network of its own
   sockeye run --pcap out.pcapng -- ./server-test       … recorded for Wireshark
+  sockeye run --net demo --host web -p 8080:80 -- nginx -g 'daemon off;'
+  sockeye run --net demo -- curl http://web/           … from another terminal
   sockeye lab examples/web.toml                        several hosts and their programs";
 
 const LINK_HELP: &str = "\
 Conditions of the host's link, in each direction, in netem's words:
   delay TIME [JITTER]   loss N%   duplicate N%   reorder N%   corrupt N%   rate RATE   limit PACKETS
 as in --link \"delay 40ms 5ms loss 1% rate 20mbit\"";
+
+const PUBLISH_HELP: &str = "\
+Ports are written as [ADDR:]HOSTPORT[-HOSTPORT]:PORT[-PORT][/udp]: the machine's port (or range of them) at \
+ADDR (127.0.0.1 unless given; IPv6 in brackets) leads to the host's, as in 8080:80, 0.0.0.0:5300-5303:53-56/udp, \
+[::1]:8080:80";
+
+const RUN_HELP: &str = "\
+The program's flows leave the network through this machine's sockets, unless --offline; host.sockeye is this \
+machine's loopback.\n\
+The exit status is the program's: 127 when it is missing, 126 when it can't be executed, 125 when sockeye itself \
+failed.\nSOCKEYE_LOG=trace prints the calls that sockeye answers.";
 
 /// Run unmodified programs on sockets, TCP and a network in user space.
 ///
@@ -32,37 +47,101 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a program on a private network with one host
+    /// Run a program on a network of its own, or on a named one that others join
     Run(RunArgs),
     /// Run the hosts and programs of a lab file on a private network
     Lab(LabArgs),
-    /// Look at what this machine offers for running programs, and what it lacks
-    #[command(
-        after_help = "Marks: ok, limited (something works less well), missing (no program can be run).\n\
-The exit status is 0 when nothing is missing, 1 otherwise."
-    )]
+    /// List named networks, their hosts, programs and sockets
+    Ps(PsArgs),
+    /// End a named network and the programs on it
+    Down {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Have ports of the machine lead to a host of a named network
+    Publish(PublishArgs),
+    /// Have published ports lead nowhere again
+    Unpublish(PublishArgs),
+    /// Say what this machine lacks for running programs, and what to do about it
     Doctor,
+    /// The process of a named network, which `run --net` starts
+    #[command(hide = true)]
+    Network(NetworkArgs),
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The exit status is the program's: 127 when it is missing, 126 when it can't be \
-executed, 125 when sockeye itself failed.\nSOCKEYE_LOG=trace prints the calls that sockeye answers.")]
+#[command(after_help = RUN_HELP)]
 pub(crate) struct RunArgs {
-    /// Address of the host [default: 10.77.0.2]
+    /// Join the network of this name, or start it; without, the program has a network of its own
+    #[arg(long, value_name = "NAME")]
+    pub(crate) net: Option<String>,
+    /// The host to run on; it is made unless it is there, and shared by all that name it
+    #[arg(long, value_name = "NAME", requires = "net", default_value = network::ONLY_HOST)]
+    pub(crate) host: String,
+    /// Address of the host [default: the next free one from 10.77.0.2 on]
     #[arg(long, value_name = "ADDR")]
     pub(crate) ip: Option<IpAddr>,
+    /// Have ports of the machine lead to the host: [ADDR:]PORT:PORT, ranges too; /udp at the end for UDP
+    #[arg(short = 'p', long = "publish", value_name = "PORTS", long_help = PUBLISH_HELP)]
+    pub(crate) publish: Vec<String>,
     /// Conditions of the link, as "delay 40ms 5ms loss 1% rate 20mbit"
     #[arg(long, value_name = "CONDITIONS", long_help = LINK_HELP)]
     pub(crate) link: Option<NetemConfig>,
     /// Record the host's packets, also those to itself, in a pcapng file
     #[arg(long, value_name = "FILE")]
     pub(crate) pcap: Option<PathBuf>,
-    /// Seed of every random choice (loss, jitter, ports) [default: fresh]
+    /// Seed of every random choice (loss, jitter, ports) of a new network [default: fresh]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Close the network: nothing leaves it, no name of the outside is known
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// How long connections that the program has closed may take to deliver what it sent, in seconds
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    pub(crate) linger: Duration,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
     pub(crate) program: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PsArgs {
+    /// Only this network
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = PUBLISH_HELP)]
+pub(crate) struct PublishArgs {
+    /// The network
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Its host, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// The ports
+    #[arg(required = true, value_name = "PORTS")]
+    pub(crate) ports: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NetworkArgs {
+    /// Its name
+    pub(crate) name: String,
+    /// Nothing leaves it
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Seed of every random choice
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
+/// A time such as `500ms`; a bare number is seconds.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.map_or_else(|| humantime::parse_duration(text).map_err(|error| error.to_string()), Ok)
 }
 
 #[derive(Debug, clap::Args)]
@@ -136,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_option_is_no_program() {
-        for line in [["sockeye", "run", "--bogus", "true"], ["sockeye", "run", "-p", "80:80"]] {
+        for line in [["sockeye", "run", "--bogus", "true"], ["sockeye", "run", "-x", "80:80"]] {
             let error = Args::try_parse_from(line).unwrap().check().unwrap_err();
             assert!(error.to_string().contains(line[2]), "{error}");
         }

@@ -10,9 +10,12 @@ use error::CliError;
 mod args;
 mod doctor;
 mod error;
+mod joined;
 mod lab;
 mod network;
+mod networks;
 mod run;
+mod table;
 
 fn main() -> ExitCode {
     start_log();
@@ -29,7 +32,12 @@ fn dispatch(args: &Args) -> Result<ExitCode, CliError> {
     match &args.command {
         Command::Run(args) => run::run(args),
         Command::Lab(args) => lab::run(args),
+        Command::Ps(args) => networks::list(args.name.as_deref()),
+        Command::Down { name } => networks::down(name),
+        Command::Publish(args) => networks::publish(args, true),
+        Command::Unpublish(args) => networks::publish(args, false),
         Command::Doctor => Ok(doctor::run()),
+        Command::Network(args) => networks::serve(args),
     }
 }
 

@@ -11,8 +11,8 @@ use crate::args::RunArgs;
 use crate::error::CliError;
 use crate::lab::file::{HostSection, LabFile};
 
-/// The name of the only host of `sockeye run`.
-const ONLY_HOST: &str = "me";
+/// The name of the host of `sockeye run` when none is given.
+pub(crate) const ONLY_HOST: &str = "me";
 
 /// The private network with one host that `sockeye run` makes.
 pub(crate) fn for_run(args: &RunArgs) -> Result<(Network, HostId), CliError> {

@@ -6,30 +6,47 @@ use sockeye_run::{ProgramId, ProgramSpec, Stdio, Supervisor, SupervisorEvent};
 
 use crate::args::RunArgs;
 use crate::error::CliError;
-use crate::network;
+use crate::{joined, network};
 
 /// Runs the program and ends as it ended.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
+    if let Some(name) = &args.net {
+        return joined::run(name, args);
+    }
+    let failed = |error: std::io::Error| CliError::failed(error.to_string());
     let (network, host) = network::for_run(args)?;
-    let mut supervisor = Supervisor::new(network).map_err(|error| CliError::failed(error.to_string()))?;
+    let mut supervisor = Supervisor::new(network).map_err(failed)?;
     supervisor.reap_orphans();
-    let spec = ProgramSpec {
-        host,
+    if !args.offline {
+        supervisor
+            .forward_names(None)
+            .map_err(|error| CliError::failed(format!("can't ask the machine's name servers: {error}")))?;
+    }
+    let program = start(&mut supervisor, ProgramSpec { host: Some(host), ..spec(args) })?;
+    let status = wait(&mut supervisor, program)?;
+    supervisor.end_descendants().map_err(failed)?;
+    supervisor.drain(args.linger).map_err(failed)?;
+    supervisor.network().inspect(|network| network::finish_capture(network, args.pcap.as_deref()));
+    drop(supervisor);
+    Ok(sockeye_run::end_as(status))
+}
+
+/// The program as it was named, in the terminal as it is.
+pub(crate) fn spec(args: &RunArgs) -> ProgramSpec {
+    ProgramSpec {
+        host: None,
         argv: args.program.clone(),
         env: Vec::new(),
         cwd: None,
         stdin: Stdio::Inherit,
         stdout: Stdio::Inherit,
         stderr: Stdio::Inherit,
-    };
-    let program = supervisor
-        .spawn(&spec)
-        .map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))?;
-    let status = wait(&mut supervisor, program)?;
-    supervisor.end_descendants().map_err(|error| CliError::failed(error.to_string()))?;
-    supervisor.network().inspect(|network| network::finish_capture(network, args.pcap.as_deref()));
-    drop(supervisor);
-    Ok(sockeye_run::end_as(status))
+    }
+}
+
+/// Starts the program; the error has the exit status by which a shell tells it.
+pub(crate) fn start(supervisor: &mut Supervisor, spec: ProgramSpec) -> Result<ProgramId, CliError> {
+    supervisor.spawn(&spec).map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))
 }
 
 fn wait(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, CliError> {

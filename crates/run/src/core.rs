@@ -1,6 +1,6 @@
 //! What every handler of the network works on: the stacks, the sockets, the plugs, the names.
 
-use crate::names::Names;
+use crate::names::NameServers;
 use crate::poller::{Poller, Token};
 use crate::proto::{Class, Identity, MemberId, Notice, Outcome, Reply, Request, Seen, Ticket};
 use crate::sockets::{Record, Socket, SocketKey, Sockets};
@@ -10,8 +10,10 @@ use crate::{calls, stream};
 use rustix::event::epoll::EventFlags;
 use sockeye::{HostConfig, HostId};
 use sockeye_packet::{Instant, Pool};
-use sockeye_stack::{Event, Orphan, SocketId};
+use sockeye_stack::{Event, Orphan};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -34,13 +36,11 @@ pub(crate) struct Core {
     /// Memory for what programs send.
     pub(crate) pool: Pool,
     /// The names of the hosts, and who tells them.
-    pub(crate) names: Names,
+    pub(crate) names: NameServers,
     /// Plugs with work left over after their share of a turn.
     pub(crate) unfinished: VecDeque<SocketKey>,
     /// Where plugs are watched.
     pub(crate) poller: Poller,
-    /// Sockets of name servers with work left over.
-    queries: Vec<(HostId, SocketId)>,
     notices: VecDeque<(MemberId, Notice)>,
     /// Plugs of reset connections that wait for [`Core::spoiled`].
     spoiling: HashMap<SocketKey, OwnedFd>,
@@ -55,7 +55,7 @@ pub(crate) struct Core {
 
 impl Core {
     /// A core over `world`, without programs.
-    pub(crate) fn new(world: World, poller: Poller, names: Names) -> Core {
+    pub(crate) fn new(world: World, poller: Poller, names: NameServers) -> Core {
         Core {
             now: Instant::default(),
             world,
@@ -64,7 +64,6 @@ impl Core {
             names,
             unfinished: VecDeque::new(),
             poller,
-            queries: Vec::new(),
             notices: VecDeque::new(),
             spoiling: HashMap::new(),
             offers: HashMap::new(),
@@ -247,12 +246,12 @@ impl Core {
 
     /// Whether there is something to do at once.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.unfinished.is_empty() || !self.queries.is_empty() || !self.notices.is_empty()
+        !self.unfinished.is_empty() || self.names.is_busy() || !self.notices.is_empty()
     }
 
     /// Lets network and plugs work until they are at rest or have had their share; returns when to come back.
     pub(crate) fn settle(&mut self) -> Option<Instant> {
-        let mut due = None;
+        let (mut due, mut names_due) = (None, None);
         for _ in 0..ROUNDS {
             for _ in 0..self.unfinished.len() {
                 let Some(key) = self.unfinished.pop_front() else { break };
@@ -261,11 +260,9 @@ impl Core {
                 }
                 stream::on_stack(self, key);
             }
-            for (host, id) in std::mem::take(&mut self.queries) {
-                self.serve_names(host, id);
-            }
+            names_due = self.names.catch_up(&self.world, self.now);
             due = self.world.turn(self.now);
-            let mut moved = !self.queries.is_empty();
+            let mut moved = self.names.is_busy();
             for _ in 0..CHANGES {
                 let Some((host, event)) = self.world.poll_event() else { break };
                 moved = true;
@@ -276,13 +273,15 @@ impl Core {
             }
             due = Some(self.now);
         }
-        due
+        [due, names_due].into_iter().flatten().min()
     }
 
     /// An event of the loop that is about the network's descriptors.
     pub(crate) fn on_event(&mut self, token: Token, flags: EventFlags) {
-        if let Token::Plug(key) = token {
-            stream::on_plug(self, key, flags);
+        match token {
+            Token::Plug(key) => stream::on_plug(self, key, flags),
+            Token::Resolver => self.names.on_ready(self.now),
+            _ => {}
         }
     }
 
@@ -290,18 +289,18 @@ impl Core {
         if let Event::Ready(id) = event {
             match self.sockets.by_id(host, id) {
                 Some(key) => stream::on_stack(self, key),
-                None => self.serve_names(host, id),
+                None => drop(self.names.on_stack(&self.world, self.now, host, id)),
             }
         }
     }
 
-    /// A socket of no program became ready: a name server's.
-    fn serve_names(&mut self, host: HostId, id: SocketId) {
-        let Names { zone, services, .. } = &mut self.names;
-        let Some(service) = services.get_mut(&host).filter(|service| service.owns(id)) else { return };
-        let now = self.now;
-        if self.world.with(host, |stack| service.on_ready(stack, now, id, zone)) {
-            self.queries.push((host, id));
+    /// From now on, asks these servers (or the machine's) for names of the outside.
+    pub(crate) fn forward_names(&mut self, servers: Option<&[SocketAddr]>) -> io::Result<()> {
+        let is_watched = self.names.fd().is_some();
+        self.names.forward(self.now, servers)?;
+        match self.names.fd() {
+            Some(fd) if !is_watched => self.poller.watch(fd, Token::Resolver, EventFlags::IN),
+            _ => Ok(()),
         }
     }
 }

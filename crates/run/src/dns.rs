@@ -1,20 +1,35 @@
 //! The network's name server: a query's bytes in, the answer's bytes out (RFC 1035, 6891).
 //!
-//! [`answer`] knows the names of the network's own hosts and nothing else: other names don't exist
-//! (forwarding them will be the gateway's business, at the one place marked in [`resolve`]).
-//! [`service`] holds the sockets. Queries come from programs and may be any bytes; what can't be understood
-//! is answered with FORMERR or, where it isn't even a query, not at all.
+//! [`Names`] answers from the [`Zone`] what is the network's own, and has a resolver ask the machine's name servers
+//! for the rest, if that is wanted: [`forward`] says whom to ask when, [`upstream`] has the machine's sockets,
+//! [`cache`] what is known already. [`service`] holds the sockets on the network's hosts. Queries come from programs
+//! and may be any bytes; what can't be understood is answered with FORMERR or, where it isn't even a query, not at all.
 
+mod cache;
+mod forward;
+mod question;
+mod resolv_conf;
+mod response;
 pub(crate) mod service;
+mod upstream;
 mod zone;
 
-pub(crate) use zone::{ResolvConf, Zone};
+pub(crate) use forward::ReplyTo;
+pub(crate) use resolv_conf::ResolvConf;
+pub(crate) use zone::Zone;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
-use std::net::IpAddr;
+use question::Asked;
+use resolv_conf::ResolvFile;
+use sockeye_packet::Instant;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+use upstream::Resolver;
+use zone::Found;
 
 /// The port of name servers.
 pub(crate) const PORT: u16 = 53;
@@ -36,33 +51,139 @@ pub(crate) enum Transport {
     Tcp,
 }
 
-/// The answer to a query, or none where there is nothing to answer.
-pub(crate) fn answer(query: &[u8], zone: &Zone, transport: Transport) -> Option<Vec<u8>> {
-    let header = query.first_chunk::<HEADER_LEN>()?;
-    // QR: a response is not answered, or two servers could talk for ever.
-    if header[2] & 0x80 != 0 {
-        return None;
+/// What becomes of a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// This answer.
+    Now(Vec<u8>),
+    /// Another name server is asked; the answer comes out of [`Names::poll_answer`].
+    Later,
+    /// There is nothing to answer.
+    Nothing,
+}
+
+/// All names that can be asked for: the network's own, and through a resolver those of the world outside.
+#[derive(Debug)]
+pub(crate) struct Names {
+    /// The network's names.
+    pub(crate) zone: Zone,
+    /// Who asks outside; without one other names don't exist.
+    resolver: Option<Resolver>,
+    /// Where the resolver's servers stand, unless they were given.
+    file: Option<ResolvFile>,
+}
+
+impl Names {
+    /// The names of the network alone.
+    pub(crate) fn new(zone: Zone) -> Names {
+        Names { zone, resolver: None, file: None }
     }
-    let Ok(query) = Message::from_bytes(query) else {
-        let id = u16::from_be_bytes([header[0], header[1]]);
-        let op_code = OpCode::from_u8(header[2] >> 3 & 0xf);
-        return Message::error_msg(id, op_code, ResponseCode::FormErr).to_vec().ok();
-    };
-    let mut response = respond(&query, zone);
-    let limit = match transport {
-        Transport::Tcp => usize::from(u16::MAX),
-        Transport::Udp => {
-            let asked = query.edns.as_ref().map_or(UDP_DEFAULT, |edns| edns.max_payload().into());
-            asked.clamp(UDP_DEFAULT, UDP_MAX.into())
+
+    /// From now on, asks others for what the zone doesn't have: these servers, or those of the machine's
+    /// resolv.conf. Whoever turns this must watch [`Names::fd`].
+    pub(crate) fn forward(&mut self, now: Instant, servers: Option<&[SocketAddr]>) -> io::Result<()> {
+        let (servers, file) = if let Some(servers) = servers {
+            (servers.to_vec(), None)
+        } else {
+            let (file, conf) = ResolvFile::of_this_machine(now);
+            (conf.sockets(), Some(file))
+        };
+        self.file = file;
+        match &mut self.resolver {
+            Some(resolver) => resolver.set_servers(&servers),
+            None => self.resolver = Some(Resolver::new(&servers)?),
         }
-    };
+        Ok(())
+    }
+
+    /// While this is readable, [`Names::on_ready`] has something to do. It stays the same.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.resolver.as_ref().map(Resolver::fd)
+    }
+
+    /// Answers a query. `to` is where its answer would go later.
+    pub(crate) fn answer(&mut self, now: Instant, query: &[u8], transport: Transport, to: ReplyTo) -> Reply {
+        let Some(header) = query.first_chunk::<HEADER_LEN>() else { return Reply::Nothing };
+        // QR: a response is not answered, or two servers could talk for ever.
+        if header[2] & 0x80 != 0 {
+            return Reply::Nothing;
+        }
+        let answer = if let Ok(query) = Message::from_bytes(query) {
+            if let Some(reply) = self.ask_outside(now, &query, transport, to) {
+                return reply;
+            }
+            answer(&query, &self.zone, transport)
+        } else {
+            let id = u16::from_be_bytes([header[0], header[1]]);
+            let op_code = OpCode::from_u8(header[2] >> 3 & 0xf);
+            Message::error_msg(id, op_code, ResponseCode::FormErr).to_vec().ok()
+        };
+        answer.map_or(Reply::Nothing, Reply::Now)
+    }
+
+    /// Asks others, if the query is for them.
+    fn ask_outside(
+        &mut self,
+        now: Instant,
+        query: &Message,
+        transport: Transport,
+        to: ReplyTo,
+    ) -> Option<Reply> {
+        let resolver = self.resolver.as_mut()?;
+        if let Some(conf) = self.file.as_mut().and_then(|file| file.changed(now)) {
+            resolver.set_servers(&conf.sockets());
+            self.zone.set_search(&conf.search);
+        }
+        if query.edns.as_ref().is_some_and(|edns| edns.version() != 0) {
+            return None;
+        }
+        let asked = Asked::from_message(query, transport)?;
+        let name = query.queries.first()?.name();
+        if self.zone.find(name) != Found::Outside {
+            return None;
+        }
+        Some(resolver.ask(now, to, asked).map_or(Reply::Later, Reply::Now))
+    }
+
+    /// The resolver's descriptor is readable.
+    pub(crate) fn on_ready(&mut self, now: Instant) {
+        if let Some(resolver) = &mut self.resolver {
+            resolver.on_ready(now);
+        }
+    }
+
+    /// Lets time pass; says when to come back.
+    pub(crate) fn on_timeout(&mut self, now: Instant) -> Option<Instant> {
+        self.resolver.as_mut()?.on_timeout(now)
+    }
+
+    /// The next answer that somebody had to wait for.
+    pub(crate) fn poll_answer(&mut self) -> Option<(ReplyTo, Vec<u8>)> {
+        self.resolver.as_mut()?.poll_answer()
+    }
+}
+
+/// The zone's answer to a query.
+fn answer(query: &Message, zone: &Zone, transport: Transport) -> Option<Vec<u8>> {
+    let mut response = respond(query, zone);
     if query.edns.is_some() {
         let mut edns = Edns::new();
         edns.set_max_payload(UDP_MAX).set_rcode_high(response.metadata.response_code.high());
         response.set_edns(edns);
     }
     let bytes = response.to_vec().ok()?;
-    if bytes.len() <= limit { Some(bytes) } else { response.truncate().to_vec().ok() }
+    if bytes.len() <= limit(query, transport) { Some(bytes) } else { response.truncate().to_vec().ok() }
+}
+
+/// The longest answer that a query allows.
+fn limit(query: &Message, transport: Transport) -> usize {
+    match transport {
+        Transport::Tcp => usize::from(u16::MAX),
+        Transport::Udp => {
+            let asked = query.edns.as_ref().map_or(UDP_DEFAULT, |edns| edns.max_payload().into());
+            asked.clamp(UDP_DEFAULT, UDP_MAX.into())
+        }
+    }
 }
 
 fn respond(query: &Message, zone: &Zone) -> Message {
@@ -86,10 +207,10 @@ fn resolve(question: &Query, zone: &Zone, response: &mut Message) -> ResponseCod
         return ResponseCode::Refused;
     }
     let name = question.name();
-    let Some(found) = find(name, zone) else {
-        // A name outside the zone: once there is a way out of the network, it is asked there.
+    let found = zone.find(name);
+    if matches!(found, Found::Nobody | Found::Outside) {
         return ResponseCode::NXDomain;
-    };
+    }
     response.metadata.authoritative = true;
     let wanted = |kind| matches!(question.query_type(), RecordType::ANY) || question.query_type() == kind;
     let mut add = |data| {
@@ -105,29 +226,15 @@ fn resolve(question: &Query, zone: &Zone, response: &mut Message) -> ResponseCod
                 }
             }
         }
-        Found::Address(host) if wanted(RecordType::PTR) => add(RData::PTR(PTR(host))),
-        Found::Address(_) => {}
+        Found::Address(host) if wanted(RecordType::PTR) => {
+            // Hosts' names are names: the network checks them.
+            if let Ok(host) = Name::from_ascii(host).and_then(|host| host.append_domain(&Name::root())) {
+                add(RData::PTR(PTR(host)));
+            }
+        }
+        Found::Address(_) | Found::Nobody | Found::Outside => {}
     }
     ResponseCode::NoError
-}
-
-enum Found<'a> {
-    Host(&'a [IpAddr]),
-    Address(Name),
-}
-
-fn find<'a>(name: &Name, zone: &'a Zone) -> Option<Found<'a>> {
-    if let Some(address) = reverse_address(name) {
-        let host = Name::from_ascii(zone.reverse(address)?).ok()?;
-        return Some(Found::Address(host.append_domain(&Name::root()).ok()?));
-    }
-    zone.lookup(&name.to_ascii()).map(Found::Host)
-}
-
-/// The address that a name under in-addr.arpa or ip6.arpa spells in full.
-fn reverse_address(name: &Name) -> Option<IpAddr> {
-    let whole = matches!(name.iter().count(), 6 | 34);
-    whole.then(|| name.parse_arpa_name().ok()).flatten().map(|network| network.addr())
 }
 
 #[cfg(test)]

@@ -154,11 +154,16 @@ impl Behind {
     /// has ended: then this process isn't to die with the one in front.
     pub fn detach(&self) -> io::Result<()> {
         set_parent_process_death_signal(None)?;
-        rustix::process::setsid()?;
-        rustix::process::chdir("/")?;
-        let null = File::options().read(true).write(true).open("/dev/null")?;
-        rustix::stdio::dup2_stdin(null.as_fd())?;
-        rustix::stdio::dup2_stdout(null.as_fd())?;
-        Ok(rustix::stdio::dup2_stderr(null.as_fd())?)
+        leave_terminal()
     }
+}
+
+/// Makes this process one that goes on in the background: a session of its own, and nothing of the terminal.
+pub fn leave_terminal() -> io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::process::chdir("/")?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(null.as_fd())?;
+    rustix::stdio::dup2_stdout(null.as_fd())?;
+    Ok(rustix::stdio::dup2_stderr(null.as_fd())?)
 }

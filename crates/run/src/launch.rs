@@ -39,8 +39,8 @@ pub enum Stdio {
 /// A program to run.
 #[derive(Clone, Debug)]
 pub struct ProgramSpec {
-    /// The host it runs on.
-    pub host: HostId,
+    /// The host it runs on; none for the one on which the supervisor has joined a network.
+    pub host: Option<HostId>,
     /// Its name, looked up in PATH if it has no slash, and its arguments.
     pub argv: Vec<OsString>,
     /// Variables set beside those of the supervisor's environment.

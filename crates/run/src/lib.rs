@@ -34,7 +34,7 @@ mod world;
 pub use control::client::{Control, ControlError, Membership};
 pub use control::place::{Folder, Place, PlaceError};
 pub use control::{HostStatus, Join, ProgramStatus, SocketStatus, Status, Welcome, fuzz_decode};
-pub use front::{Behind, Ended, Front, Split, split};
+pub use front::{Behind, Ended, Front, Split, leave_terminal, split};
 pub use launch::{LaunchError, ProgramSpec, Stdio};
 pub use server::{NetworkServer, ServerError, ServerOptions};
 pub use status::end_as;

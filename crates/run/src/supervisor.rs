@@ -8,7 +8,7 @@ use crate::control::ToNetwork;
 use crate::control::client::Membership;
 use crate::core::Core;
 use crate::launch::{LaunchError, Launched, ProgramSpec, Surroundings, launch};
-use crate::names::Names;
+use crate::names::NameServers;
 use crate::poller::{PollEvent, Poller, Token};
 use crate::proto::MemberId;
 use crate::sockets::Socket;
@@ -21,6 +21,7 @@ use sockeye::{HostId, Network};
 use sockeye_packet::Instant;
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -107,7 +108,7 @@ impl Supervisor {
     pub fn new(network: Network) -> io::Result<Supervisor> {
         let poller = Poller::new()?;
         let world = World::new(network);
-        let names = Names::open(&world)?;
+        let names = NameServers::open(&world)?;
         let core = Core::new(world, poller.share()?, names);
         Supervisor::attached(poller, Attachment::Local(Box::new(core)))
     }
@@ -157,6 +158,17 @@ impl Supervisor {
         self.reaps_orphans = true;
     }
 
+    /// From now on, asks others for names that no host of the network has: these name servers, or by default
+    /// those of the machine's resolv.conf, also when that changes. Without this, such names don't exist.
+    ///
+    /// Only of a network in this process.
+    pub fn forward_names(&mut self, servers: Option<&[SocketAddr]>) -> io::Result<()> {
+        let now = self.now();
+        let Attachment::Local(core) = &mut self.agent.attachment else { return Ok(()) };
+        core.now = now;
+        core.forward_names(servers)
+    }
+
     /// The network, if it is this process's own.
     pub fn network(&self) -> Option<&Network> {
         self.core().map(|core| core.world.network())
@@ -171,7 +183,8 @@ impl Supervisor {
 
     /// Starts a program.
     pub fn spawn(&mut self, spec: &ProgramSpec) -> Result<ProgramId, LaunchError> {
-        if self.core().is_some_and(|core| !core.world.has(spec.host)) {
+        let has = |core: &Core| spec.host.is_some_and(|host| core.world.has(host));
+        if self.core().is_some_and(|core| !has(core)) {
             return Err(LaunchError::System(io::Error::other("the host is of another network")));
         }
         let surroundings =
@@ -254,7 +267,7 @@ impl Supervisor {
 
     /// Whether a program, or a descendant of one, still runs on this host.
     pub fn is_busy(&self, host: HostId) -> bool {
-        self.agent.trees().any(|tree| tree.host == host)
+        self.agent.trees().any(|tree| tree.host == Some(host))
     }
 
     /// Whether a program, or a descendant of one, still runs.

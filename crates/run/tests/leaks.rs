@@ -26,7 +26,7 @@ fn a_failed_launch_leaves_nothing_behind() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let mut lab = Lab::new();
     let spec = ProgramSpec {
-        host: lab.supervisor.network().unwrap().host("a").unwrap().id(),
+        host: Some(lab.supervisor.network().unwrap().host("a").unwrap().id()),
         argv: vec!["true".into()],
         env: Vec::new(),
         cwd: None,

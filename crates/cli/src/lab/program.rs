@@ -60,7 +60,7 @@ impl Program {
 
     pub(super) fn start(&mut self, supervisor: &mut Supervisor) {
         let spec = ProgramSpec {
-            host: self.host,
+            host: Some(self.host),
             argv: self.section.run.0.iter().map(Into::into).collect(),
             env: self.section.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             cwd: self.section.cwd.clone(),

@@ -42,8 +42,8 @@ pub(crate) struct TreeId(pub(crate) usize);
 pub(crate) struct Tree {
     /// Where its calls arrive.
     pub(crate) listener: OwnedFd,
-    /// The host it runs on.
-    pub(crate) host: HostId,
+    /// The host it runs on, of a network in this process.
+    pub(crate) host: Option<HostId>,
 }
 
 /// A call that waits for its socket.
@@ -158,8 +158,8 @@ impl Agent {
         match step {
             Step::Ask { request, theirs, landing } => {
                 if let Attachment::Local(core) = &mut self.attachment {
-                    let host = self.trees.get(call.tree.0).and_then(Option::as_ref).map(|tree| tree.host);
-                    let Some(host) = host else { return };
+                    let tree = self.trees.get(call.tree.0).and_then(Option::as_ref);
+                    let Some(host) = tree.and_then(|tree| tree.host) else { return };
                     let reply = core.handle(MemberId::LOCAL, host, &request, theirs);
                     tracing::trace!(tid = call.tid, call = ?request.op, outcome = ?reply.outcome, "call");
                     self.land(call, &landing, reply);

@@ -148,13 +148,9 @@ impl Membership {
                 wait_for(place, deadline)?;
                 continue;
             };
-            let join = Join {
-                keeps_ends: !crate::agent::can_duplicate(),
-                capture: capture.is_some(),
-                ..join.clone()
-            };
+            let question = ToNetwork::Join { join: join.clone(), keeps_ends: !crate::agent::can_duplicate() };
             let file = capture.map(OwnedFd::try_clone).transpose()?;
-            match control.ask(&ToNetwork::Join(join), file) {
+            match control.ask(&question, file) {
                 Ok(FromNetwork::Joined(welcome)) => {
                     return Ok(Membership { channel: control.channel, welcome });
                 }

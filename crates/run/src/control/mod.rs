@@ -36,17 +36,14 @@ pub struct Join {
     pub linger: Duration,
     /// The program and its arguments, for tables.
     pub program: Vec<String>,
-    /// Whether calls can't bring the program's end of a plug along.
-    pub(crate) keeps_ends: bool,
-    /// Whether a file for a capture of the host's packets comes with it.
-    pub(crate) capture: bool,
 }
 
 /// What a network is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToNetwork {
-    /// A supervisor joins. The capture's file may be beside it.
-    Join(Join),
+    /// A supervisor joins. The file for a capture of the host may be beside it. `keeps_ends` where its calls
+    /// can't bring the program's end of a plug along.
+    Join { join: Join, keeps_ends: bool },
     /// What becomes of this call? The program's end of the plug may be beside it.
     Ask { number: u32, request: Request },
     /// What is this socket?

@@ -2,9 +2,12 @@
 //!
 //! Each address has sockets of its own, so that an answer comes from the address that was asked. A stream's
 //! answers wait in a queue, and nothing is read while one waits, so a peer that doesn't read can't make it
-//! grow; the number of connections is bounded by closing the oldest.
+//! grow; the number of connections is bounded by closing the oldest. What others are asked is answered when
+//! they have answered, in any order (RFC 7766 §7): [`Service::deliver`]. Of such queries a connection has a
+//! bounded number.
 
-use super::{PORT, Transport, Zone, answer};
+use super::{Names, PORT, Reply, ReplyTo, Transport};
+use sockeye::HostId;
 use sockeye_packet::{Chunk, Instant, Payload};
 use sockeye_stack::{
     Domain, Error, Owner, RecvFlags, Result, SendFlags, SockAddr, SocketId, SocketOption, SocketType, Stack,
@@ -14,14 +17,17 @@ use std::net::IpAddr;
 
 /// Connections open at once on one host.
 const CONNECTIONS_MAX: usize = 128;
+/// Queries of one connection that wait for others' answers.
+const PENDING_MAX: usize = 16;
 /// Datagrams, connections or reads that are handled before others have their turn.
 const TURN_MAX: usize = 64;
 /// How much of a stream is read at once.
 const READ_LEN: usize = 16 * 1024;
 
 /// The name server on one host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Service {
+    host: HostId,
     sockets: BTreeMap<SocketId, Role>,
     /// The connections, oldest first.
     connections: VecDeque<SocketId>,
@@ -40,14 +46,21 @@ struct Connection {
     input: Vec<u8>,
     /// Answers on their way out.
     output: VecDeque<Chunk>,
+    /// How many answers are still to come.
+    pending: usize,
     /// The peer asks no more.
     ended: bool,
 }
 
 impl Service {
     /// Listens at port 53 of these addresses, which the host must have.
-    pub(crate) fn open(stack: &mut Stack, now: Instant, addresses: &[IpAddr]) -> Result<Service> {
-        let mut service = Service::default();
+    pub(crate) fn open(
+        stack: &mut Stack,
+        now: Instant,
+        host: HostId,
+        addresses: &[IpAddr],
+    ) -> Result<Service> {
+        let mut service = Service { host, sockets: BTreeMap::new(), connections: VecDeque::new() };
         for &address in addresses {
             let (datagrams, listener) = open_at(stack, now, SockAddr::new(address, PORT))?;
             service.sockets.insert(datagrams, Role::Datagrams);
@@ -63,13 +76,20 @@ impl Service {
 
     /// A socket of the service became ready. Says whether there is more to do: then it wants to be called
     /// again for this socket, after others.
-    pub(crate) fn on_ready(&mut self, stack: &mut Stack, now: Instant, id: SocketId, zone: &Zone) -> bool {
+    pub(crate) fn on_ready(
+        &mut self,
+        stack: &mut Stack,
+        now: Instant,
+        id: SocketId,
+        names: &mut Names,
+    ) -> bool {
+        let host = self.host;
         match self.sockets.get_mut(&id) {
             None => false,
-            Some(Role::Datagrams) => answer_datagrams(stack, now, id, zone),
-            Some(Role::Listener) => self.accept(stack, now, id, zone),
+            Some(Role::Datagrams) => answer_datagrams(stack, now, host, id, names),
+            Some(Role::Listener) => self.accept(stack, now, id, names),
             Some(Role::Connection(connection)) => {
-                let progress = connection.advance(stack, now, id, zone);
+                let progress = connection.advance(stack, now, host, id, names);
                 if matches!(progress, Ok(Progress::Over) | Err(_)) {
                     self.forget(id);
                     // An id that is dead already needs no closing.
@@ -80,7 +100,31 @@ impl Service {
         }
     }
 
-    fn accept(&mut self, stack: &mut Stack, now: Instant, listener: SocketId, zone: &Zone) -> bool {
+    /// An answer came that somebody at this host waits for; whose connection is closed waits no more. Says the
+    /// same as [`Service::on_ready`].
+    pub(crate) fn deliver(
+        &mut self,
+        stack: &mut Stack,
+        now: Instant,
+        to: ReplyTo,
+        answer: Vec<u8>,
+        names: &mut Names,
+    ) -> bool {
+        match self.sockets.get_mut(&to.socket) {
+            Some(Role::Datagrams) => {
+                send_datagram(stack, now, to.socket, answer, to.peer);
+                false
+            }
+            Some(Role::Connection(connection)) => {
+                connection.pending = connection.pending.saturating_sub(1);
+                connection.output.push_back(framed(&answer));
+                self.on_ready(stack, now, to.socket, names)
+            }
+            Some(Role::Listener) | None => false,
+        }
+    }
+
+    fn accept(&mut self, stack: &mut Stack, now: Instant, listener: SocketId, names: &mut Names) -> bool {
         for _ in 0..TURN_MAX {
             let Ok((id, _)) = stack.accept(now, listener) else { return false };
             if self.connections.len() >= CONNECTIONS_MAX
@@ -92,7 +136,7 @@ impl Service {
             self.connections.push_back(id);
             self.sockets.insert(id, Role::Connection(Connection::default()));
             // What came with the handshake raises no event of its own.
-            self.on_ready(stack, now, id, zone);
+            self.on_ready(stack, now, id, names);
         }
         true
     }
@@ -115,15 +159,14 @@ fn open_at(stack: &mut Stack, now: Instant, addr: SockAddr) -> Result<(SocketId,
     Ok((datagrams, listener))
 }
 
-fn answer_datagrams(stack: &mut Stack, now: Instant, id: SocketId, zone: &Zone) -> bool {
+fn answer_datagrams(stack: &mut Stack, now: Instant, host: HostId, id: SocketId, names: &mut Names) -> bool {
     for _ in 0..TURN_MAX {
         match stack.recv_from(now, id, RecvFlags::default()) {
             Ok(query) => {
-                let answer = answer(&query.payload.into_chunk(), zone, Transport::Udp);
-                if let Some(answer) = answer {
-                    let payload = Payload::from(Chunk::from(answer));
-                    // An answer that can't be sent is lost, as datagrams may be: the resolver asks again.
-                    stack.send_to(now, id, payload, Some(query.from), SendFlags::default()).ok();
+                let to = ReplyTo { host, socket: id, peer: Some(query.from) };
+                if let Reply::Now(answer) = names.answer(now, &query.payload.into_chunk(), Transport::Udp, to)
+                {
+                    send_datagram(stack, now, id, answer, to.peer);
                 }
             }
             Err(Error::WouldBlock) => return false,
@@ -132,6 +175,19 @@ fn answer_datagrams(stack: &mut Stack, now: Instant, id: SocketId, zone: &Zone) 
         }
     }
     true
+}
+
+fn send_datagram(stack: &mut Stack, now: Instant, id: SocketId, answer: Vec<u8>, to: Option<SockAddr>) {
+    // An answer that can't be sent is lost, as datagrams may be: the resolver asks again.
+    stack.send_to(now, id, Payload::from(Chunk::from(answer)), to, SendFlags::default()).ok();
+}
+
+/// RFC 1035 §4.2.2: in a stream each message follows its length.
+fn framed(answer: &[u8]) -> Chunk {
+    let mut framed = Vec::with_capacity(2 + answer.len());
+    framed.extend_from_slice(&(answer.len() as u16).to_be_bytes());
+    framed.extend_from_slice(answer);
+    Chunk::from(framed)
 }
 
 /// Where a connection stands after its turn.
@@ -145,7 +201,14 @@ enum Progress {
 }
 
 impl Connection {
-    fn advance(&mut self, stack: &mut Stack, now: Instant, id: SocketId, zone: &Zone) -> Result<Progress> {
+    fn advance(
+        &mut self,
+        stack: &mut Stack,
+        now: Instant,
+        host: HostId,
+        id: SocketId,
+        names: &mut Names,
+    ) -> Result<Progress> {
         for _ in 0..TURN_MAX {
             while !self.output.is_empty() {
                 match stack.send(now, id, &mut self.output, SendFlags::default()) {
@@ -154,17 +217,20 @@ impl Connection {
                     Err(error) => return Err(error),
                 }
             }
+            if self.pending >= PENDING_MAX {
+                return Ok(Progress::Waiting);
+            }
             if let Some(query) = next_query(&mut self.input) {
-                if let Some(answer) = answer(&query, zone, Transport::Tcp) {
-                    // RFC 1035 §4.2.2: each message follows its length.
-                    let mut framed = (answer.len() as u16).to_be_bytes().to_vec();
-                    framed.extend_from_slice(&answer);
-                    self.output.push_back(Chunk::from(framed));
+                let to = ReplyTo { host, socket: id, peer: None };
+                match names.answer(now, &query, Transport::Tcp, to) {
+                    Reply::Now(answer) => self.output.push_back(framed(&answer)),
+                    Reply::Later => self.pending += 1,
+                    Reply::Nothing => {}
                 }
                 continue;
             }
             if self.ended {
-                return Ok(Progress::Over);
+                return Ok(if self.pending == 0 { Progress::Over } else { Progress::Waiting });
             }
             match stack.recv(now, id, READ_LEN, RecvFlags::default()) {
                 Ok(read) if read.is_empty() => self.ended = true,

@@ -1,5 +1,17 @@
+use super::forward::tests::reply_to;
 use super::*;
 use proptest::prelude::*;
+
+const NOW: Instant = Instant::ZERO;
+
+/// The answer of a name server that asks nobody.
+fn answer(query: &[u8], zone: &Zone, transport: Transport) -> Option<Vec<u8>> {
+    match Names::new(zone.clone()).answer(NOW, query, transport, reply_to(1)) {
+        Reply::Now(answer) => Some(answer),
+        Reply::Later => panic!("nobody is there to be asked"),
+        Reply::Nothing => None,
+    }
+}
 
 fn zone() -> Zone {
     let mut zone = Zone::new(&["lan".into()]);
@@ -110,6 +122,59 @@ fn what_is_not_a_plain_question_is_refused() {
     assert_eq!(answer(&[0; 11], &zone, Transport::Udp), None);
     let garbled = answer(&[7, 7, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0xff], &zone, Transport::Udp).unwrap();
     assert_eq!((&garbled[..2], garbled[3] & 0xf), (&[7, 7][..], 1));
+}
+
+#[test]
+fn what_is_asked_outside() {
+    let mut zone = zone();
+    zone.add_subnet(sockeye::Subnet::DEFAULT_V4);
+    let mut names = Names::new(zone);
+    // Nobody answers at this address, which is for documentation (RFC 5737); nothing waits for it.
+    names.forward(NOW, Some(&["192.0.2.1:53".parse().unwrap()])).unwrap();
+    let mut ask =
+        |message: &Message| names.answer(NOW, &message.to_vec().unwrap(), Transport::Udp, reply_to(1));
+    for name in ["web.", "web.sockeye.", "a.local.", "x.invalid.", "9.0.77.10.in-addr.arpa.", "localhost."] {
+        assert!(matches!(ask(&query(name, RecordType::A)), Reply::Now(_)), "{name}");
+    }
+    let mut chaos = query("web.sockeye.", RecordType::TXT);
+    chaos.queries[0].set_query_class(DNSClass::CH);
+    assert!(matches!(ask(&chaos), Reply::Now(_)), "not a name of ours in another class either");
+    let mut notify = query("example.org.", RecordType::SOA);
+    notify.metadata.op_code = OpCode::Notify;
+    assert!(matches!(ask(&notify), Reply::Now(_)));
+}
+
+#[test]
+fn every_asker_gets_an_answer_from_a_machine_without_network() {
+    let mut names = Names::new(zone());
+    // A broadcast address can't be connected to: every try fails at once.
+    names.forward(NOW, Some(&["255.255.255.255:53".parse().unwrap()])).unwrap();
+    let asked = query("example.org.", RecordType::A).to_vec().unwrap();
+    assert_eq!(names.answer(NOW, &asked, Transport::Tcp, reply_to(7)), Reply::Later);
+    let (to, answer) = names.poll_answer().unwrap();
+    let answer = Message::from_bytes(&answer).unwrap();
+    assert_eq!((to, answer.metadata.response_code), (reply_to(7), ResponseCode::ServFail));
+    assert_eq!(names.on_timeout(NOW), None);
+}
+
+#[test]
+fn a_changed_resolv_conf_counts_from_the_next_query_on() {
+    let path = std::env::temp_dir().join(format!("sockeye-names-{}", std::process::id()));
+    std::fs::write(&path, "nameserver 192.0.2.1\nsearch lan\n").unwrap();
+    let mut names = Names::new(zone());
+    names.forward(NOW, Some(&["255.255.255.255:53".parse().unwrap()])).unwrap();
+    names.file = Some(ResolvFile::open(&path, NOW).0);
+    std::fs::write(&path, "nameserver 255.255.255.255\nsearch other.example\n").unwrap();
+    let mut ask = |now, name| {
+        let query = query(name, RecordType::A).to_vec().unwrap();
+        let reply = names.answer(now, &query, Transport::Udp, reply_to(1));
+        while names.poll_answer().is_some() {}
+        matches!(reply, Reply::Now(_))
+    };
+    assert!(ask(Instant::from_millis(999), "web.lan."));
+    assert!(ask(Instant::from_millis(1000), "web.other.example."));
+    assert!(!ask(Instant::from_millis(1000), "web.lan."));
+    std::fs::remove_file(&path).unwrap();
 }
 
 proptest! {

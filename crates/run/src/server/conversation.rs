@@ -103,7 +103,7 @@ impl NetworkServer {
             _ => None,
         };
         match (message, host) {
-            (ToNetwork::Join(join), None) => self.join(id, join, fd),
+            (ToNetwork::Join { join, keeps_ends }, None) => self.join(id, join, keeps_ends, fd),
             (ToNetwork::Ask { number, request }, Some(host)) => {
                 let Reply { outcome, ticket, fd } = self.core.handle(id, host, &request, fd);
                 self.tell(id, &FromNetwork::Reply { number, outcome, ticket }, fd);
@@ -145,7 +145,7 @@ impl NetworkServer {
                 self.conclude(id, done);
             }
             (_, None) => self.refuse(id, "join first".to_owned()),
-            (ToNetwork::Join(_), Some(_)) => self.refuse(id, "joined already".to_owned()),
+            (ToNetwork::Join { .. }, Some(_)) => self.refuse(id, "joined already".to_owned()),
         }
     }
 
@@ -166,10 +166,10 @@ impl NetworkServer {
         self.tell(id, &FromNetwork::Refused(why), None);
     }
 
-    fn join(&mut self, id: MemberId, join: Join, capture: Option<OwnedFd>) {
+    fn join(&mut self, id: MemberId, join: Join, keeps_ends: bool, capture: Option<OwnedFd>) {
         match self.place_on_host(&join, capture) {
             Ok((host, is_new_host)) => {
-                if join.keeps_ends {
+                if keeps_ends {
                     self.core.keep_ends(id);
                 }
                 let published = self.publish_for(host, &join.publish);

@@ -11,7 +11,7 @@ mod status;
 use crate::control::Channel;
 use crate::control::place::{Ownership, Place, PlaceError};
 use crate::core::Core;
-use crate::names::Names;
+use crate::names::NameServers;
 use crate::poller::{Poller, Token};
 use crate::proto::{MemberId, Notice};
 use crate::world::World;
@@ -142,7 +142,7 @@ impl NetworkServer {
         let world = World::new(builder.build_manual().map_err(ServerError::Network)?);
         let poller = Poller::new()?;
         poller.watch(&ownership.listener, Token::Control, EventFlags::IN)?;
-        let names = Names::open(&world)?;
+        let names = NameServers::open(&world)?;
         let core = Core::new(world, poller.share()?, names);
         Ok(Some(NetworkServer {
             core,

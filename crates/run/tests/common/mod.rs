@@ -38,7 +38,7 @@ impl Lab {
 
     pub(crate) fn try_start(&mut self, host: &str, argv: &[&str]) -> Result<ProgramId, LaunchError> {
         let spec = ProgramSpec {
-            host: self.supervisor.network().unwrap().host(host).unwrap().id(),
+            host: Some(self.supervisor.network().unwrap().host(host).unwrap().id()),
             argv: argv.iter().map(Into::into).collect(),
             env: vec![("PYTHONUNBUFFERED".into(), "1".into())],
             cwd: None,

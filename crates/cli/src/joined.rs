@@ -1,0 +1,158 @@
+//! `sockeye run --net NAME`: one program, and its children, on a host of a named network.
+//!
+//! Two processes: the shell waits for one, the other supervises (see `sockeye_run::split`).
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::process::{ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+use sockeye_run::{
+    Behind, Ended, Folder, Front, Join, Membership, ProgramId, Split, Supervisor, SupervisorEvent,
+};
+
+use crate::args::RunArgs;
+use crate::error::CliError;
+use crate::networks;
+use crate::run::{spec, start};
+
+/// How long what a program leaves behind may take to end before it counts as a daemon.
+const UNASKED: Duration = Duration::from_millis(100);
+
+/// Runs the program on the network of this name and ends as it ended.
+pub(crate) fn run(name: &str, args: &RunArgs) -> Result<ExitCode, CliError> {
+    let membership = join(name, args)?;
+    match sockeye_run::split().map_err(failed)? {
+        Split::Front(front) => {
+            drop(membership);
+            wait_in_front(front)
+        }
+        Split::Behind(behind) => {
+            let supervised = supervise(args, membership, behind);
+            // The process in front has the program's status; this one only has errors to show.
+            std::process::exit(i32::from(supervised.is_err()));
+        }
+    }
+}
+
+fn failed(error: std::io::Error) -> CliError {
+    CliError::failed(error.to_string())
+}
+
+fn join(name: &str, args: &RunArgs) -> Result<Membership, CliError> {
+    let place = Folder::of_this_user().and_then(|folder| folder.place(name)).map_err(networks::misplaced)?;
+    let capture: Option<OwnedFd> = match &args.pcap {
+        Some(path) => Some(OwnedFd::from(File::create(path).map_err(|error| {
+            CliError::failed(format!("can't write the capture {}: {error}", path.display()))
+        })?)),
+        None => None,
+    };
+    let join = Join {
+        host: args.host.clone(),
+        ip: args.ip,
+        link: args.link.map(|link| link.to_string()),
+        offline: args.offline,
+        publish: args.publish.clone(),
+        linger: args.linger,
+        program: args.program.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+    };
+    let start = || networks::start(name, args.offline, args.seed);
+    Membership::join(&place, &join, capture.as_ref(), start)
+        .map_err(|error| CliError::failed(format!("network {name}: {error}")))
+}
+
+fn wait_in_front(front: Front) -> Result<ExitCode, CliError> {
+    match front.wait().map_err(failed)? {
+        Ended::Program(status) => Ok(sockeye_run::end_as(status)),
+        Ended::Failed(exit) => Ok(ExitCode::from(exit)),
+        Ended::Lost => Err(CliError::failed("the supervisor was killed, and the program with it")),
+    }
+}
+
+/// Supervises until nothing runs any more.
+fn supervise(args: &RunArgs, membership: Membership, behind: Behind) -> Result<(), CliError> {
+    let started = Supervisor::join(membership).map_err(failed).and_then(|mut supervisor| {
+        supervisor.reap_orphans();
+        supervisor.set_front(behind.front());
+        let program = start(&mut supervisor, spec(args))?;
+        Ok((supervisor, program))
+    });
+    let (mut supervisor, program) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("sockeye: {error}");
+            behind.failed(error.exit());
+            return Err(error);
+        }
+    };
+    let status = follow(&mut supervisor, program)?;
+    let deadline = Instant::now() + UNASKED;
+    while supervisor.has_programs() && Instant::now() < deadline {
+        supervisor.turn(Some(UNASKED)).map_err(failed)?;
+    }
+    if !supervisor.has_programs() {
+        supervisor.drain(args.linger).map_err(failed)?;
+        behind.ended(status);
+        return Ok(());
+    }
+    // A daemon: it goes on, and is answered from here, while the shell goes on too.
+    supervisor.program_ended();
+    behind.detach().map_err(failed)?;
+    behind.ended(status);
+    while supervisor.has_programs() {
+        supervisor.turn(None).map_err(failed)?;
+        if is_told_to_end(&mut supervisor) {
+            supervisor.end_descendants().map_err(failed)?;
+        }
+    }
+    supervisor.drain(args.linger).map_err(failed)
+}
+
+/// Turns until the program has ended.
+fn follow(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, CliError> {
+    loop {
+        supervisor.turn(None).map_err(failed)?;
+        while let Some(event) = supervisor.poll_event() {
+            match event {
+                SupervisorEvent::Exited { program, status } if program == awaited => return Ok(status),
+                SupervisorEvent::Signal { signal, from_process: true } => supervisor.kill(awaited, signal),
+                SupervisorEvent::NetworkEnding => {
+                    eprintln!("sockeye: the network was told to end, and its programs with it");
+                    return end_of_all(supervisor, awaited);
+                }
+                SupervisorEvent::NetworkGone => {
+                    eprintln!("sockeye: the network has ended: socket calls fail from now on");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Ends the program and all its descendants; answers how the program ended.
+fn end_of_all(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, CliError> {
+    supervisor.end_descendants().map_err(failed)?;
+    loop {
+        while let Some(event) = supervisor.poll_event() {
+            if let SupervisorEvent::Exited { program, status } = event
+                && program == awaited
+            {
+                return Ok(status);
+            }
+        }
+        supervisor.turn(None).map_err(failed)?;
+    }
+}
+
+fn is_told_to_end(supervisor: &mut Supervisor) -> bool {
+    let mut told = false;
+    while let Some(event) = supervisor.poll_event() {
+        told |= matches!(
+            event,
+            SupervisorEvent::NetworkEnding
+                | SupervisorEvent::NetworkGone
+                | SupervisorEvent::Signal { signal: libc::SIGTERM, .. }
+        );
+    }
+    told
+}
