@@ -143,10 +143,12 @@ impl Membership {
     ) -> Result<Membership, ControlError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let Some(mut control) = Control::connect(place)? else {
-                start().map_err(ControlError::Refused)?;
-                wait_for(place, deadline)?;
-                continue;
+            let mut control = match Control::connect(place)? {
+                Some(control) => control,
+                None => {
+                    start().map_err(ControlError::Refused)?;
+                    wait_for(place, deadline)?
+                }
             };
             let question = ToNetwork::Join { join: join.clone(), keeps_ends: !crate::agent::can_duplicate() };
             let file = capture.map(OwnedFd::try_clone).transpose()?;
@@ -163,13 +165,15 @@ impl Membership {
     }
 }
 
-/// Waits until somebody is at a control socket.
-fn wait_for(place: &Place, deadline: Instant) -> Result<(), ControlError> {
-    while place.connect()?.is_none() {
+/// Speaks to a network as soon as it is there.
+fn wait_for(place: &Place, deadline: Instant) -> Result<Control, ControlError> {
+    loop {
+        if let Some(control) = Control::connect(place)? {
+            return Ok(control);
+        }
         if Instant::now() >= deadline {
             return Err(ControlError::Silent(place.name().to_owned()));
         }
         std::thread::sleep(AGAIN);
     }
-    Ok(())
 }

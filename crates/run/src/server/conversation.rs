@@ -185,6 +185,7 @@ impl NetworkServer {
                     leaving: None,
                 });
                 self.alone_until = None;
+                self.has_served = true;
                 let addresses = self.core.world.network().host_by_id(host).map(|host| host.addresses());
                 if let Some(addresses) = addresses {
                     self.tell(id, &FromNetwork::Joined(Welcome { addresses, is_new_host }), None);

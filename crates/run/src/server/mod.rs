@@ -30,8 +30,6 @@ const FIRST: Duration = Duration::from_secs(5);
 const ENDING: Duration = Duration::from_secs(6);
 /// How often the end of connections is looked for.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long the connections of a network without supervisors may take, unless the last one says otherwise.
-const LINGER: Duration = Duration::from_secs(10);
 
 /// How a network is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,8 +80,10 @@ pub struct NetworkServer {
     options: ServerOptions,
     peers: BTreeMap<MemberId, Peer>,
     next_peer: u32,
-    /// When it ends for want of supervisors, unless connections keep it.
+    /// When it ends for want of supervisors; earlier if no connection keeps it.
     alone_until: Option<Instant>,
+    /// Whether a supervisor has been here.
+    has_served: bool,
     /// When it ends at the latest, since it was told to end.
     ending: Option<Instant>,
 }
@@ -153,6 +153,7 @@ impl NetworkServer {
             peers: BTreeMap::new(),
             next_peer: MemberId::LOCAL.0,
             alone_until: Some(Instant::ZERO + FIRST),
+            has_served: false,
             ending: None,
         }))
     }
@@ -260,12 +261,10 @@ impl NetworkServer {
         if self.ending.is_some() {
             return true;
         }
-        match self.alone_until {
-            // Nobody has come yet.
-            Some(until) if self.next_peer == MemberId::LOCAL.0 => self.core.now >= until,
-            Some(until) => self.core.now >= until || !self.core.is_any_draining(),
-            None => false,
-        }
+        let Some(until) = self.alone_until else { return false };
+        // Who is here may be about to join.
+        let idle = self.has_served && self.peers.is_empty() && !self.core.is_any_draining();
+        idle || self.core.now >= until
     }
 
     /// Has all programs end, and then the network.
