@@ -26,7 +26,7 @@ use std::time::Duration;
 const LONGEST: usize = 65_536;
 /// How many datagrams move in each direction in one step.
 const SHARE: usize = 64;
-/// How long a flow may be idle before something has come back (RFC 4787 asks for more only where it has).
+/// How long a flow may be idle before something has come back.
 const IDLE_ONE_WAY: Duration = Duration::from_mins(1);
 /// When to try again after something had run out.
 const SHORTAGE: Duration = Duration::from_millis(200);

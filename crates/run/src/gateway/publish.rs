@@ -209,13 +209,7 @@ fn parse_ports(text: &str) -> Result<Ports, String> {
 
 impl Gateway {
     /// Opens a port of the machine that leads to a host.
-    pub(crate) fn publish(
-        &mut self,
-        world: &World,
-        now: Instant,
-        publication: &Publication,
-    ) -> Result<(), PublishError> {
-        let _ = (world, now);
+    pub(crate) fn publish(&mut self, publication: &Publication) -> Result<(), PublishError> {
         let publication = *publication;
         let failed = |error: io::Error| PublishError { publication, error };
         let opened = match publication.protocol {

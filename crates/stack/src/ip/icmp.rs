@@ -47,8 +47,12 @@ impl Io {
     pub(crate) fn complain(&mut self, now: Instant, ingress: &Ingress, packet: &Packet, what: Complaint) {
         // RFC 1122 §3.2.2, RFC 4443 §2.4 (e).
         let later_fragment = ingress.fragment.is_some_and(|fragment| fragment.offset != 0);
-        let is_group = !matches!(ingress.cast, Cast::Unicast | Cast::Other);
-        if is_group || later_fragment || is_icmp_error(ingress, packet) {
+        let is_unicast = match ingress.cast {
+            Cast::Unicast => true,
+            Cast::Other => self.flows.config().is_some(),
+            Cast::Broadcast | Cast::Multicast => false,
+        };
+        if !is_unicast || later_fragment || is_icmp_error(ingress, packet) {
             return;
         }
         if !self.icmp_limit.take(now) {

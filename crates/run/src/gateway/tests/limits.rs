@@ -121,8 +121,7 @@ fn without_descriptors_flows_are_refused_and_nothing_spins() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let publication =
         Publication { protocol: PublishProtocol::Tcp, machine: free, host: rig.host.addresses(), port: 80 };
-    let now = rig.now();
-    rig.gateway.publish(&rig.world, now, &publication).unwrap();
+    rig.gateway.publish(&publication).unwrap();
     let inside = rig.listen(SocketAddr::new(rig.host.addresses()[0], 80));
     let client = TcpStream::connect(free).unwrap();
     let limit = rustix::process::Rlimit { current: Some(64), maximum: Some(64) };

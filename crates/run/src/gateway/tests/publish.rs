@@ -10,8 +10,7 @@ fn published(rig: &mut Rig, protocol: PublishProtocol, v4: bool) -> Publication 
         PublishProtocol::Udp => UdpSocket::bind(loopback(v4)).unwrap().local_addr().unwrap(),
     };
     let publication = Publication { protocol, machine: free, host: rig.host.addresses(), port: 80 };
-    let now = rig.now();
-    rig.gateway.publish(&rig.world, now, &publication).unwrap();
+    rig.gateway.publish(&publication).unwrap();
     publication
 }
 
@@ -74,19 +73,18 @@ fn a_port_in_use_is_named_and_one_closed_is_free_again() {
     for protocol in [PublishProtocol::Tcp, PublishProtocol::Udp] {
         let publication = published(&mut rig, protocol, true);
         let now = rig.now();
-        let error = rig.gateway.publish(&rig.world, now, &publication).unwrap_err().to_string();
+        let error = rig.gateway.publish(&publication).unwrap_err().to_string();
         assert!(error.contains(&publication.machine.to_string()) && error.contains("in use"), "{error}");
         assert!(rig.gateway.unpublish(&rig.world, now, &publication));
         assert!(!rig.gateway.unpublish(&rig.world, now, &publication));
         assert!(rig.gateway.publications().all(|open| open != publication));
-        rig.gateway.publish(&rig.world, now, &publication).unwrap();
+        rig.gateway.publish(&publication).unwrap();
     }
     let elsewhere = Publication {
         machine: "192.0.2.1:8080".parse().unwrap(),
         ..published(&mut rig, PublishProtocol::Tcp, true)
     };
-    let now = rig.now();
-    let error = rig.gateway.publish(&rig.world, now, &elsewhere).unwrap_err().to_string();
+    let error = rig.gateway.publish(&elsewhere).unwrap_err().to_string();
     assert!(error.contains("192.0.2.1:8080") && error.contains("no such address"), "{error}");
 }
 
