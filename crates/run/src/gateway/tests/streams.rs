@@ -236,3 +236,37 @@ fn a_failure_behind_an_end_of_file_passes_too() {
     rig.until("the reset", |_| stream.write_all(b"?").err());
     rig.until_idle();
 }
+
+#[test]
+fn all_bytes_arrive_before_a_reset_however_slow_the_link() {
+    let mut rig = Rig::new();
+    let (id, mut stream) = rig.through(true);
+    let slow: sockeye::NetemConfig = "delay 30ms rate 20mbit".parse().unwrap();
+    rig.world.network().set_link(&rig.host, sockeye::Direction::Down, slow);
+    let data = pattern(200_000);
+    let mut sent = 0;
+    rig.until("writing", |_| {
+        sent += stream.write(&data[sent..]).unwrap_or(0);
+        let all = sent == data.len();
+        // What the gateway's kernel has acknowledged is no more the sender's to discard.
+        (all && unacknowledged(&stream) == 0).then_some(())
+    });
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    let mut got = Vec::new();
+    let error = loop {
+        match rig.received(id) {
+            Ok(data) if data.is_empty() => panic!("an end of file instead of a reset"),
+            Ok(data) => got.extend(data),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((error, got.len()), (Error::ConnectionReset, data.len()));
+    assert!(got == data);
+    rig.until_idle();
+}
+
+/// Bytes that a stream has sent and its peer has not acknowledged.
+fn unacknowledged(stream: &TcpStream) -> usize {
+    crate::sys::unread_by_peer(stream).unwrap()
+}
