@@ -23,10 +23,12 @@ impl Io {
         }
         let Ok(path) = self.path(&syn.tuple.remote, Some(syn.tuple.local), None) else { return };
         let settings = self.tcp_defaults.clone();
-        // Who waits is noted when the flow is accepted; until then nothing looks at it.
-        let nobody = Opener::Listener(SocketId::from_u64(u64::MAX));
-        let record = self.half_open_of(now, syn, &path, &settings, nobody, 0);
-        let key = self.flows.add(syn.tuple, ingress.nic, State::Syn(Box::new(record)));
+        // The half-open record names the flow, so the flow comes first.
+        let key = self.flows.add(syn.tuple, ingress.nic, State::Lost);
+        let held = self.half_open_of(now, syn, &path, &settings, Opener::Flow(key), 0);
+        if let Some(record) = self.flows.get_mut(key) {
+            record.state = State::Syn(Box::new(held));
+        }
         self.wait_for_answer(now, key, syn.tuple);
     }
 
@@ -44,7 +46,7 @@ impl Io {
     pub(super) fn accept_syn(&mut self, now: Instant, key: Key) {
         let Some(record) = self.flows.get(key) else { return };
         let State::Syn(held) = &record.state else { return };
-        let half_open = HalfOpen { opener: Opener::Flow(key), sent_at: now, ..**held };
+        let half_open = HalfOpen { sent_at: now, ..**held };
         self.let_go(key);
         // Its four-tuple was the flow's until now, so it is free.
         if !self.add_half_open(now, half_open) {
