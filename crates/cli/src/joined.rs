@@ -14,7 +14,7 @@ use sockeye_run::{
 use crate::args::RunArgs;
 use crate::error::CliError;
 use crate::networks;
-use crate::run::{spec, start};
+use crate::run::{published, spec, start};
 
 /// How long what a program leaves behind may take to end before it counts as a daemon.
 const UNASKED: Duration = Duration::from_millis(100);
@@ -41,6 +41,7 @@ fn failed(error: std::io::Error) -> CliError {
 
 fn join(name: &str, args: &RunArgs) -> Result<Membership, CliError> {
     let place = Folder::of_this_user().and_then(|folder| folder.place(name)).map_err(networks::misplaced)?;
+    published(&args.publish)?;
     let capture: Option<OwnedFd> = match &args.pcap {
         Some(path) => Some(OwnedFd::from(File::create(path).map_err(|error| {
             CliError::failed(format!("can't write the capture {}: {error}", path.display()))

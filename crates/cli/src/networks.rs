@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
-use sockeye_run::{Control, Folder, NetworkServer, Place, PlaceError, ServerOptions};
+use sockeye_run::{Control, Folder, NetworkServer, Outside, Place, PlaceError, ServerOptions};
 
 use crate::args::{NetworkArgs, PublishArgs};
 use crate::error::CliError;
@@ -19,6 +19,11 @@ pub(crate) fn misplaced(error: PlaceError) -> CliError {
         PlaceError::BadName(_) => CliError::usage(error.to_string()),
         _ => CliError::failed(error.to_string()),
     }
+}
+
+/// What `--offline` says.
+pub(crate) fn outside(offline: bool) -> Outside {
+    if offline { Outside::Closed } else { Outside::Open }
 }
 
 fn place(name: &str) -> Result<Place, CliError> {
@@ -59,7 +64,7 @@ pub(crate) fn start(name: &str, offline: bool, seed: Option<u64>) -> Result<(), 
 /// `sockeye network`: the process of a network.
 pub(crate) fn serve(args: &NetworkArgs) -> Result<ExitCode, CliError> {
     let failed = |error: std::io::Error| CliError::failed(error.to_string());
-    let options = ServerOptions { offline: args.offline, seed: args.seed };
+    let options = ServerOptions { outside: outside(args.offline), seed: args.seed };
     let server = NetworkServer::open(&place(&args.name)?, options);
     let Some(mut server) = server.map_err(|error| CliError::failed(error.to_string()))? else {
         return Ok(ExitCode::SUCCESS);

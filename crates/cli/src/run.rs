@@ -2,11 +2,13 @@
 
 use std::process::{ExitCode, ExitStatus};
 
-use sockeye_run::{ProgramId, ProgramSpec, Stdio, Supervisor, SupervisorEvent};
+use sockeye_run::{
+    ProgramId, ProgramSpec, PublishSpec, PublishSpecError, Stdio, Supervisor, SupervisorEvent,
+};
 
 use crate::args::RunArgs;
 use crate::error::CliError;
-use crate::{joined, network};
+use crate::{joined, network, networks};
 
 /// Runs the program and ends as it ended.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
@@ -15,12 +17,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     }
     let failed = |error: std::io::Error| CliError::failed(error.to_string());
     let (network, host) = network::for_run(args)?;
-    let mut supervisor = Supervisor::new(network).map_err(failed)?;
+    let published = published(&args.publish)?;
+    let mut supervisor = Supervisor::new(network, networks::outside(args.offline)).map_err(failed)?;
     supervisor.reap_orphans();
-    if !args.offline {
-        supervisor
-            .forward_names(None)
-            .map_err(|error| CliError::failed(format!("can't ask the machine's name servers: {error}")))?;
+    for ports in published {
+        supervisor.publish(host, ports).map_err(|error| CliError::failed(error.to_string()))?;
     }
     let program = start(&mut supervisor, ProgramSpec { host: Some(host), ..spec(args) })?;
     let status = wait(&mut supervisor, program)?;
@@ -29,6 +30,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     supervisor.network().inspect(|network| network::finish_capture(network, args.pcap.as_deref()));
     drop(supervisor);
     Ok(sockeye_run::end_as(status))
+}
+
+/// What `-p` names.
+pub(crate) fn published(specs: &[String]) -> Result<Vec<PublishSpec>, CliError> {
+    let parse =
+        |spec: &String| spec.parse().map_err(|error: PublishSpecError| CliError::usage(error.to_string()));
+    specs.iter().map(parse).collect()
 }
 
 /// The program as it was named, in the terminal as it is.

@@ -5,7 +5,7 @@ use crate::waiters::Waiters;
 use crate::{TcpListener, TcpStream, UdpSocket};
 use sockeye_packet::{Instant, NicId};
 use sockeye_stack::{Event, SocketId, Stack};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
+
+/// Most events of flows that are kept for who polls them.
+const MAX_OTHERS: usize = 65_536;
 
 /// The number of a host in its network: the gateway's is 0, the others count up as they are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +70,8 @@ pub(crate) struct HostState {
     pub(crate) waiters: Waiters,
     /// Sockets without a handle that became ready, for who polls events.
     unclaimed: BTreeSet<SocketId>,
+    /// What else happened, in order, for who polls events.
+    others: VecDeque<Event>,
 }
 
 /// The right to move a host's packets; given back when dropped.
@@ -96,7 +101,12 @@ impl HostCore {
             v6,
             nic,
             is_captured: AtomicBool::new(is_captured),
-            state: Mutex::new(HostState { stack, waiters: Waiters::default(), unclaimed: BTreeSet::new() }),
+            state: Mutex::new(HostState {
+                stack,
+                waiters: Waiters::default(),
+                unclaimed: BTreeSet::new(),
+                others: VecDeque::new(),
+            }),
             busy: AtomicBool::new(false),
             work: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
@@ -143,7 +153,13 @@ impl HostState {
             return;
         }
         while let Some(event) = self.stack.poll_event() {
-            let Event::Ready(id) = event else { continue };
+            let Event::Ready(id) = event else {
+                // Nobody polls, or all too late: a flow that nobody hears of is not answered, and that is that.
+                if kept && self.others.len() < MAX_OTHERS {
+                    self.others.push_back(event);
+                }
+                continue;
+            };
             let (readiness, space) = (self.stack.readiness(id), self.stack.send_space(id));
             if !self.waiters.on_event(id, readiness, space, wakers) && kept {
                 self.unclaimed.insert(id);
@@ -151,12 +167,14 @@ impl HostState {
         }
     }
 
-    /// The next event of a socket without a handle.
+    /// The next event of a flow, or of a socket without a handle.
     pub(crate) fn poll_event(&mut self, wakers: &mut Vec<Waker>) -> Option<Event> {
         if !self.waiters.is_empty() {
             self.collect_events(true, wakers);
         }
-        self.unclaimed.pop_first().map(Event::Ready).or_else(|| self.stack.poll_event())
+        // A flow's socket is named before what it is ready for.
+        let kept = self.others.pop_front().or_else(|| self.unclaimed.pop_first().map(Event::Ready));
+        kept.or_else(|| self.stack.poll_event())
     }
 }
 
@@ -200,8 +218,8 @@ impl Host {
         self.shared.core.with(&self.core, |state, now, _| call(&mut state.stack, now))
     }
 
-    /// The next event of a socket made by [`Host::with_stack`], in a manual network. A socket is named
-    /// once until it is polled. Threaded networks keep no such events.
+    /// The next event of a flow (see [`Stack::intercept`]), or of a socket made by [`Host::with_stack`] or
+    /// by a flow, in a manual network. A socket is named once until it is polled. Threaded networks keep no such events.
     pub fn poll_event(&self) -> Option<Event> {
         let mut wakers = Vec::new();
         let event = self.core.lock().poll_event(&mut wakers);

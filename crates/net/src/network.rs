@@ -219,7 +219,8 @@ impl Network {
         self.shared.core.clock.advance(now);
     }
 
-    /// The next event of a socket made by [`Host::with_stack`], in a manual network, after a turn.
+    /// The next event of a flow, or of a socket made by [`Host::with_stack`] or by a flow, in a manual
+    /// network, after a turn.
     pub fn poll_event(&self) -> Option<(HostId, Event)> {
         let core = &self.shared.core;
         while let Some(host) = core.next_eventful() {
@@ -277,6 +278,21 @@ impl Network {
         removed.map_err(|error| Error::Stack { name: host.name().to_owned(), error })?;
         self.shared.core.wire.remove_address(address);
         Ok(())
+    }
+
+    /// Has packets to an address of the subnet go to the gateway, although it does not have the address: it
+    /// gets what its stack [intercepts](Stack::intercept). For
+    /// [the machine's addresses](Network::machine_addresses), for example.
+    pub fn add_gateway_address(&self, address: IpAddr) -> Result<(), Error> {
+        self.shared.core.wire.add_address(0, NetworkBuilder::GATEWAY, address)
+    }
+
+    /// The addresses set aside for the machine outside, `host.sockeye`: the IPv4 one, then the IPv6 one.
+    /// Nobody has them, unless a gateway does ([`Network::add_gateway_address`]).
+    pub fn machine_addresses(&self) -> [IpAddr; 2] {
+        let plan = self.registry().plan;
+        // Every subnet has room for them.
+        plan.machine().map_or([plan.v4.address(), plan.v6.address()], |(v4, v6)| [v4.into(), v6.into()])
     }
 
     /// Has packets to addresses outside the subnet go to a host; with none, they are unreachable.

@@ -145,6 +145,14 @@ impl AddressPlan {
         }
     }
 
+    /// The addresses that stand for the machine outside, `host.sockeye`.
+    pub(crate) fn machine(&self) -> Option<(Ipv4Addr, Ipv6Addr)> {
+        match (self.v4.nth(self.v4.last() - 1)?, self.v6.nth(self.v6.last())?) {
+            (IpAddr::V4(v4), IpAddr::V6(v6)) => Some((v4, v6)),
+            _ => None,
+        }
+    }
+
     /// The number of the host that shall have `address`.
     pub(crate) fn number_of(&self, name: &str, address: IpAddr) -> Result<u32, Error> {
         let subnet = self.subnet_of(address);
@@ -199,6 +207,18 @@ mod tests {
         assert_eq!((v4.to_string(), v6.to_string()), ("10.77.1.5".into(), "fd77::105".into()));
         assert_eq!(plan.number_of("a", v4.into()).unwrap(), 261);
         assert_eq!(plan.number_of("a", v6.into()).unwrap(), 261);
+    }
+
+    #[test]
+    fn the_machine_outside_has_the_last_numbers() {
+        let small = ("192.168.7.0/28".parse().unwrap(), "2001:db8::/112".parse().unwrap());
+        for (plan, expected) in [
+            (AddressPlan::default(), ["10.77.255.254", "fd77::ffff"]),
+            (AddressPlan { v4: small.0, v6: small.1 }, ["192.168.7.14", "2001:db8::ffff"]),
+        ] {
+            let (v4, v6) = plan.machine().unwrap();
+            assert_eq!([v4.to_string(), v6.to_string()], expected);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Descriptions of networks: what they give, and how their faults are reported.
 
 use sockeye::packet::{Chunk, Payload};
-use sockeye::stack::{Domain, Event, Owner, RecvFlags, SendFlags, SockAddr, SocketType};
+use sockeye::stack::{Domain, Event, Intercept, Owner, RecvFlags, SendFlags, SockAddr, SocketType, Verdict};
 use sockeye::{Error, HostConfig, Instant, Network, Simulation, Subnet};
 use std::net::IpAddr;
 
@@ -131,4 +131,74 @@ fn further_addresses_come_and_go() {
     assert!(again.contains("192.0.2.53"), "{again}");
     network.remove_address(&gateway, outside).unwrap();
     network.add_address(&network.host("a").unwrap(), outside).unwrap();
+}
+
+/// A host and a gateway that intercepts, and a connection that the host opens.
+fn connecting(to: SockAddr) -> (Network, sockeye::stack::SocketId) {
+    let network = Network::builder().seed(1).host("me", HostConfig::default()).build_manual().unwrap();
+    let gateway = network.gateway();
+    network.set_gateway(Some(&gateway));
+    network.machine_addresses().into_iter().for_each(|own| network.add_gateway_address(own).unwrap());
+    gateway.with_stack(|stack, _| stack.intercept(Some(Intercept::default())));
+    let domain = if to.is_v4() { Domain::Inet } else { Domain::Inet6 };
+    let client = network.host("me").unwrap().with_stack(|stack, now| {
+        let id = stack.socket(domain, SocketType::Stream, Owner::default()).unwrap();
+        stack.connect(now, id, to).unwrap_err();
+        id
+    });
+    network.turn(Instant::from_millis(1));
+    (network, client)
+}
+
+#[test]
+fn flows_out_of_the_network_are_for_the_gateway_to_answer() {
+    for to in ["192.0.2.1:80", "[2001:db8::1]:80", "10.77.255.254:80", "[fd77::ffff]:80"] {
+        let to = SockAddr::from(to.parse::<std::net::SocketAddr>().unwrap());
+        let (network, client) = connecting(to);
+        let gateway = network.gateway();
+        let Some((host, Event::Incoming(flow))) = network.poll_event() else { panic!("no flow to {to}") };
+        assert_eq!(host, gateway.id());
+        let answered = gateway.with_stack(|stack, now| {
+            assert_eq!(stack.flow(flow).map(|flow| flow.dst), Some(to));
+            stack.answer(now, flow, Verdict::Accept)
+        });
+        answered.unwrap();
+        network.turn(Instant::from_millis(2));
+        let opened = std::iter::from_fn(|| network.poll_event())
+            .find_map(|(host, event)| match event {
+                Event::Opened(id, socket) if id == flow => Some((host, socket)),
+                _ => None,
+            })
+            .unwrap();
+        assert_eq!(opened.0, gateway.id());
+        let me = network.host("me").unwrap();
+        assert_eq!(me.with_stack(|stack, _| stack.peer_addr(client)), Ok(to));
+        assert_eq!(gateway.with_stack(|stack, _| stack.local_addr(opened.1)), Ok(to));
+    }
+}
+
+#[test]
+fn events_of_flows_are_kept_beside_a_host_with_waiting_sockets() {
+    let to = SockAddr::from("192.0.2.1:80".parse::<std::net::SocketAddr>().unwrap());
+    let network = Network::builder().seed(1).host("me", HostConfig::default()).build_manual().unwrap();
+    let gateway = network.gateway();
+    // A handle on the gateway, so that its events are sorted as they come.
+    let handle = gateway.udp_bind((gateway.ipv4(), 53)).unwrap();
+    network.set_gateway(Some(&gateway));
+    gateway.with_stack(|stack, _| stack.intercept(Some(Intercept::default())));
+    network.host("me").unwrap().with_stack(|stack, now| {
+        let id = stack.socket(Domain::Inet, SocketType::Stream, Owner::default()).unwrap();
+        stack.connect(now, id, to).unwrap_err();
+    });
+    network.turn(Instant::from_millis(1));
+    assert!(matches!(network.poll_event(), Some((_, Event::Incoming(_)))));
+    drop(handle);
+}
+
+#[test]
+fn an_address_that_a_host_has_is_not_the_gateways() {
+    let network = Network::builder().host("me", at("10.77.0.9")).build_manual().unwrap();
+    let error = network.add_gateway_address("10.77.0.9".parse().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("10.77.0.9"), "{error}");
+    network.add_gateway_address(network.gateway().ipv4().into()).unwrap_err();
 }

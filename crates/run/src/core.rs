@@ -1,5 +1,6 @@
 //! What every handler of the network works on: the stacks, the sockets, the plugs, the names.
 
+use crate::gateway::{Gateway, GatewayConfig, PublishError, PublishSpec};
 use crate::names::NameServers;
 use crate::poller::{Poller, Token};
 use crate::proto::{Class, Identity, MemberId, Notice, Outcome, Reply, Request, Seen, Ticket};
@@ -8,7 +9,7 @@ use crate::stream::Offer;
 use crate::world::World;
 use crate::{calls, stream};
 use rustix::event::epoll::EventFlags;
-use sockeye::{HostConfig, HostId};
+use sockeye::{Host, HostConfig, HostId, Network};
 use sockeye_packet::{Instant, Pool};
 use sockeye_stack::{Event, Orphan};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -24,6 +25,16 @@ const LINGERING_LOOK: usize = 64;
 /// Rounds of network and plugs before the loop looks at its descriptors again.
 const ROUNDS: usize = 8;
 
+/// Whether a network has a way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outside {
+    /// Flows to other addresses leave it through the machine's sockets, and names are asked outside.
+    Open,
+    /// Nothing leaves it.
+    #[default]
+    Closed,
+}
+
 /// The network's side of everything.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -37,6 +48,10 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     /// The names of the hosts, and who tells them.
     pub(crate) names: NameServers,
+    /// Flows between the network and the machine.
+    pub(crate) gateway: Gateway,
+    /// Whether the gateway has more to do at once.
+    gateway_is_busy: bool,
     /// Plugs with work left over after their share of a turn.
     pub(crate) unfinished: VecDeque<SocketKey>,
     /// Where plugs are watched.
@@ -54,14 +69,22 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// A core over `world`, without programs.
-    pub(crate) fn new(world: World, poller: Poller, names: NameServers) -> Core {
-        Core {
+    /// A core over a network, without programs.
+    pub(crate) fn new(network: Network, poller: Poller, outside: Outside) -> io::Result<Core> {
+        let world = World::new(network);
+        let mut names = NameServers::open(&world)?;
+        names.add_name("host.sockeye", &world.network().machine_addresses());
+        let outward = outside == Outside::Open;
+        let gateway = Gateway::new(&world, GatewayConfig { outward, ..GatewayConfig::default() })?;
+        poller.watch(gateway.fd(), Token::Gateway, EventFlags::IN)?;
+        let mut core = Core {
             now: Instant::default(),
             world,
             sockets: Sockets::default(),
             pool: Pool::default(),
             names,
+            gateway,
+            gateway_is_busy: false,
             unfinished: VecDeque::new(),
             poller,
             notices: VecDeque::new(),
@@ -70,7 +93,11 @@ impl Core {
             next_offer: 0,
             lingering: HashMap::new(),
             keepers: HashSet::new(),
+        };
+        if outward {
+            core.forward_names(None)?;
         }
+        Ok(core)
     }
 
     /// What kind of socket this is.
@@ -136,8 +163,11 @@ impl Core {
         !drained || self.sockets.records().any(|record| record.member == member && record.is_alive())
     }
 
-    /// Whether any connection without a program still carries bytes.
+    /// Whether any connection without a program still carries bytes, here or out of the network.
     pub(crate) fn is_any_draining(&mut self) -> bool {
+        if self.gateway.owes_the_machine(&self.world) {
+            return true;
+        }
         let members: Vec<_> = self.lingering.keys().copied().collect();
         members.into_iter().any(|member| self.is_draining(member))
     }
@@ -246,7 +276,10 @@ impl Core {
 
     /// Whether there is something to do at once.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.unfinished.is_empty() || self.names.is_busy() || !self.notices.is_empty()
+        !self.unfinished.is_empty()
+            || self.gateway_is_busy
+            || self.names.is_busy()
+            || !self.notices.is_empty()
     }
 
     /// Lets network and plugs work until they are at rest or have had their share; returns when to come back.
@@ -261,7 +294,11 @@ impl Core {
                 stream::on_stack(self, key);
             }
             names_due = self.names.catch_up(&self.world, self.now);
-            due = self.world.turn(self.now);
+            if std::mem::take(&mut self.gateway_is_busy) {
+                self.gateway_is_busy = self.gateway.on_ready(&self.world, self.now);
+            }
+            let gateway_due = self.gateway.on_timeout(&self.world, self.now);
+            due = [self.world.turn(self.now), gateway_due].into_iter().flatten().min();
             let mut moved = self.names.is_busy();
             for _ in 0..CHANGES {
                 let Some((host, event)) = self.world.poll_event() else { break };
@@ -281,17 +318,48 @@ impl Core {
         match token {
             Token::Plug(key) => stream::on_plug(self, key, flags),
             Token::Resolver => self.names.on_ready(self.now),
+            Token::Gateway => self.gateway_is_busy = true,
             _ => {}
         }
     }
 
+    /// An event of a host's stack: a program's socket, a name server's, or the gateway's business.
     fn on_stack_event(&mut self, host: HostId, event: Event) {
         if let Event::Ready(id) = event {
-            match self.sockets.by_id(host, id) {
-                Some(key) => stream::on_stack(self, key),
-                None => drop(self.names.on_stack(&self.world, self.now, host, id)),
+            if let Some(key) = self.sockets.by_id(host, id) {
+                return stream::on_stack(self, key);
+            }
+            if self.names.on_stack(&self.world, self.now, host, id) {
+                return;
             }
         }
+        if host == self.world.network().gateway().id() {
+            self.gateway_is_busy |= self.gateway.on_event(&self.world, self.now, event);
+        }
+    }
+
+    /// Has ports of the machine lead to a host: all that are named, or none.
+    pub(crate) fn publish(&mut self, host: HostId, ports: PublishSpec) -> Result<(), PublishError> {
+        let Some(host) = self.world.network().host_by_id(host) else { return Ok(()) };
+        let mut done = Vec::new();
+        for publication in ports.publications(host.addresses()) {
+            if let Err(error) = self.gateway.publish(&publication) {
+                for publication in &done {
+                    self.gateway.unpublish(&self.world, self.now, publication);
+                }
+                return Err(error);
+            }
+            done.push(publication);
+        }
+        Ok(())
+    }
+
+    /// Has ports of the machine lead to a host no more; answers how many of them did.
+    pub(crate) fn unpublish(&mut self, host: &Host, ports: PublishSpec) -> usize {
+        let of_host: Vec<_> = ports.publications(host.addresses()).collect();
+        let published: Vec<_> = self.gateway.publications().collect();
+        let found = of_host.iter().filter(|publication| published.contains(publication));
+        found.filter(|publication| self.gateway.unpublish(&self.world, self.now, publication)).count()
     }
 
     /// From now on, asks these servers (or the machine's) for names of the outside.

@@ -6,14 +6,13 @@ mod programs;
 use crate::agent::{Agent, Attachment, Joined, Tree};
 use crate::control::ToNetwork;
 use crate::control::client::Membership;
-use crate::core::Core;
+use crate::core::{Core, Outside};
+use crate::gateway::{PublishError, PublishSpec};
 use crate::launch::{LaunchError, Launched, ProgramSpec, Surroundings, launch};
-use crate::names::NameServers;
 use crate::poller::{PollEvent, Poller, Token};
 use crate::proto::MemberId;
 use crate::sockets::Socket;
 use crate::sys::{self, SignalFd};
-use crate::world::World;
 use programs::Program;
 use rustix::event::epoll::EventFlags;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -105,11 +104,9 @@ impl Supervisor {
     ///
     /// The calling thread no longer dies of SIGINT, SIGTERM, SIGHUP and SIGQUIT: they are reported. This
     /// process becomes the parent of its programs' orphans, and its limit on open files is raised.
-    pub fn new(network: Network) -> io::Result<Supervisor> {
+    pub fn new(network: Network, outside: Outside) -> io::Result<Supervisor> {
         let poller = Poller::new()?;
-        let world = World::new(network);
-        let names = NameServers::open(&world)?;
-        let core = Core::new(world, poller.share()?, names);
+        let core = Core::new(network, poller.share()?, outside)?;
         Supervisor::attached(poller, Attachment::Local(Box::new(core)))
     }
 
@@ -169,6 +166,12 @@ impl Supervisor {
         core.forward_names(servers)
     }
 
+    /// Has ports of the machine lead to a host of this process's network.
+    pub fn publish(&mut self, host: HostId, ports: PublishSpec) -> Result<(), PublishError> {
+        let Attachment::Local(core) = &mut self.agent.attachment else { return Ok(()) };
+        core.publish(host, ports)
+    }
+
     /// The network, if it is this process's own.
     pub fn network(&self) -> Option<&Network> {
         self.core().map(|core| core.world.network())
@@ -225,7 +228,7 @@ impl Supervisor {
 
     fn is_drained(&mut self) -> bool {
         match &mut self.agent.attachment {
-            Attachment::Local(core) => !core.is_draining(MemberId::LOCAL),
+            Attachment::Local(core) => !core.is_draining(MemberId::LOCAL) && !core.is_any_draining(),
             Attachment::Joined(joined) => joined.is_drained(),
         }
     }

@@ -21,11 +21,6 @@ impl World {
         World { network, hosts }
     }
 
-    /// The hosts, with the gateway.
-    pub(crate) fn hosts(&self) -> &[Host] {
-        &self.hosts
-    }
-
     /// Takes note of a host that was added to the network.
     pub(crate) fn add(&mut self, host: Host) {
         debug_assert_eq!(host.id().index(), self.hosts.len());

@@ -43,6 +43,8 @@ pub(crate) enum Target {
     HalfOpen(Key),
     TimeWait(Key),
     Datagram(SocketId),
+    /// To an address that is not the host's, and waits for an answer.
+    Flow(Key),
 }
 
 /// The number that stands for an interface in keys; 0 stands for any.

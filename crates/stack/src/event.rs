@@ -1,6 +1,6 @@
 //! What a stack tells its owner: which sockets changed, what they are ready for, when to call again.
 
-use crate::SocketId;
+use crate::{FlowId, SocketId};
 use core::fmt;
 use core::ops::{BitAnd, BitOr, BitOrAssign};
 use sockeye_packet::Instant;
@@ -11,6 +11,15 @@ use sockeye_packet::Instant;
 pub enum Event {
     /// The socket's [readiness](crate::Stack::readiness) gained something.
     Ready(SocketId),
+    /// Somebody opens a flow to an address that is not the host's: it waits for
+    /// [`answer`](crate::Stack::answer).
+    Incoming(FlowId),
+    /// An accepted flow has a socket from now on.
+    Opened(FlowId, SocketId),
+    /// A flow is over before it had a socket: its client gave up, or it was not answered in time.
+    Lost(FlowId),
+    /// Echo requests to addresses that are not the host's wait in [`poll_echo`](crate::Stack::poll_echo).
+    Echo,
 }
 
 /// When a stack wants [`handle_timeout`](crate::Stack::handle_timeout), and why.
@@ -36,6 +45,8 @@ pub enum WakeReason {
     TimeWait,
     /// An incomplete set of fragments to drop.
     Reassembly,
+    /// A flow that nobody answered.
+    Flow,
 }
 
 /// What a socket is ready for, as poll(2) would report it.

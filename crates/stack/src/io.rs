@@ -5,6 +5,7 @@
 
 use crate::demux::{Demux, sip};
 use crate::event::WakeReason;
+use crate::flow::Flows;
 use crate::ip::address::Addresses;
 use crate::ip::pmtu::PathMtus;
 use crate::ip::reassembly::Reassembly;
@@ -35,6 +36,7 @@ pub(crate) enum Token {
     HalfOpen(Key),
     TimeWait(Key),
     Reassembly(Key),
+    Flow(Key),
 }
 
 impl Token {
@@ -44,6 +46,7 @@ impl Token {
             Token::HalfOpen(_) => WakeReason::HalfOpen,
             Token::TimeWait(_) => WakeReason::TimeWait,
             Token::Reassembly(_) => WakeReason::Reassembly,
+            Token::Flow(_) => WakeReason::Flow,
         }
     }
 }
@@ -83,7 +86,8 @@ pub struct Counters {
     pub not_for_us: u64,
     /// Not delivered: nobody there.
     pub no_socket: u64,
-    /// Dropped: a datagram for a full socket, a SYN for a full listener, a packet for a full queue.
+    /// Dropped: a datagram for a full socket, a SYN for a full listener or too many
+    /// flows, a packet for a full queue.
     pub overflow: u64,
     /// Dropped: fragments that overlap, don't fit or weren't completed in time.
     pub fragments: u64,
@@ -115,6 +119,7 @@ pub(crate) struct Io {
     pub(crate) secrets: Secrets,
     pub(crate) half_open: Slab<HalfOpen>,
     pub(crate) time_wait: Slab<TimeWait>,
+    pub(crate) flows: Flows,
     pub(crate) icmp_limit: RateLimit,
     pub(crate) orphans: usize,
     /// The batch in which packets to the host itself move.
@@ -144,6 +149,7 @@ impl Io {
             rng,
             half_open: Slab::default(),
             time_wait: Slab::default(),
+            flows: Flows::default(),
             icmp_limit,
             orphans: 0,
             loopback: Batch::default(),

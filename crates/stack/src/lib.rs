@@ -21,6 +21,7 @@ mod config;
 mod demux;
 mod error;
 mod event;
+mod flow;
 mod io;
 mod ip;
 mod orphan;
@@ -37,6 +38,7 @@ pub use address::SockAddr;
 pub use config::{BufferSizes, Config, CongestionControl, TcpConfig};
 pub use error::{Error, Result};
 pub use event::{Event, Readiness, Wake, WakeReason};
+pub use flow::{EchoRequest, Flow, FlowId, FlowProtocol, Intercept, Unreachability, Verdict};
 pub use io::Counters;
 pub use ip::route::{NicConfig, Route};
 pub use orphan::Orphan;
@@ -180,6 +182,7 @@ impl Stack {
                 Token::HalfOpen(key) => self.half_open_timeout(now, key),
                 Token::TimeWait(key) => self.time_wait_timeout(key),
                 Token::Reassembly(key) => self.io.reassembly_timeout(key),
+                Token::Flow(key) => self.flow_timeout(key),
             }
         }
         self.io.wheel.refresh();
@@ -246,7 +249,8 @@ impl Stack {
         self.io.wheel.next().map(|(at, token)| Wake { at, reason: token.reason() })
     }
 
-    /// The next socket whose readiness gained something. A socket is listed at most once until it is polled.
+    /// What happened to a flow, else the next socket whose readiness gained something. A socket is listed at
+    /// most once until it is polled.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.next_event()
     }

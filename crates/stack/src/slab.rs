@@ -98,6 +98,15 @@ impl<T> Slab<T> {
         self.slot_mut(key)?.value.as_mut()
     }
 
+    /// All entries with their keys.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        let slots = self.pages.iter().flat_map(|page| page.iter()).enumerate();
+        slots.filter_map(|(index, slot)| {
+            let key = Key { index: index as u32, generation: slot.generation };
+            slot.value.as_ref().map(|value| (key, value))
+        })
+    }
+
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot<T>> {
         let page = self.pages.get_mut(key.index as usize / PAGE)?;
         page.get_mut(key.index as usize % PAGE).filter(|slot| slot.generation == key.generation)

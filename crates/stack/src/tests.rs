@@ -2,6 +2,7 @@
 
 mod cost;
 mod datagrams;
+mod flows;
 mod hostile;
 mod passive;
 mod simulation;
@@ -154,7 +155,9 @@ fn state(stack: &Stack, id: SocketId) -> TcpState {
 
 /// All sockets that became ready.
 fn events(stack: &mut Stack) -> Vec<SocketId> {
-    core::iter::from_fn(|| stack.poll_event()).map(|crate::Event::Ready(id)| id).collect()
+    core::iter::from_fn(|| stack.poll_event())
+        .filter_map(|event| if let crate::Event::Ready(id) = event { Some(id) } else { None })
+        .collect()
 }
 
 const HANGUP: Readiness = Readiness::READ_CLOSED.union(Readiness::WRITE_CLOSED);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use sockeye_run::{Supervisor, SupervisorEvent};
+use sockeye_run::{Outside, Supervisor, SupervisorEvent};
 
 use crate::args::LabArgs;
 use crate::error::CliError;
@@ -59,7 +59,8 @@ impl Lab {
     fn new(file: LabFile, quiet: bool) -> Result<Lab, CliError> {
         let seed = file.network.seed.unwrap_or_else(network::fresh_seed);
         let (network, hosts) = network::for_lab(&file, seed)?;
-        let mut supervisor = Supervisor::new(network).map_err(|error| CliError::failed(error.to_string()))?;
+        let mut supervisor =
+            Supervisor::new(network, Outside::Closed).map_err(|error| CliError::failed(error.to_string()))?;
         supervisor.reap_orphans();
         let printer = Printer::new(hosts.keys().map(String::as_str), quiet);
         let programs = file.programs.into_iter().map(|section| Program::new(&hosts, section)).collect();

@@ -23,14 +23,14 @@ impl NetworkServer {
             let Ok(socket) = accept_with(&self.ownership.listener, flags) else { return };
             let Ok(mut channel) = Channel::new(socket) else { continue };
             match self.check(&channel) {
-                Ok(pid) => self.welcome(channel, pid),
+                Ok(()) => self.welcome(channel),
                 // Whoever doesn't read it misses nothing.
                 Err(why) => drop(channel.send(&FromNetwork::Refused(why), None)),
             }
         }
     }
 
-    fn check(&self, channel: &Channel) -> Result<u32, String> {
+    fn check(&self, channel: &Channel) -> Result<(), String> {
         let unknown = |error: std::io::Error| format!("the peer can't be made out: {error}");
         let (pid, uid) = channel.peer().map_err(unknown)?;
         let own = rustix::process::geteuid().as_raw();
@@ -47,15 +47,15 @@ impl NetworkServer {
         if self.peers.len() >= PEERS_MAX {
             return Err(format!("{PEERS_MAX} peers are here already"));
         }
-        Ok(pid)
+        Ok(())
     }
 
-    fn welcome(&mut self, channel: Channel, pid: u32) {
+    fn welcome(&mut self, channel: Channel) {
         self.next_peer += 1;
         let id = MemberId(self.next_peer);
         if self.poller.watch(&channel, Token::Member(id), EventFlags::IN).is_ok() {
             let since = self.core.now;
-            self.peers.insert(id, Peer { channel, pid, since, stage: Stage::Fresh, waits_for_room: false });
+            self.peers.insert(id, Peer { channel, since, stage: Stage::Fresh, waits_for_room: false });
         }
     }
 }

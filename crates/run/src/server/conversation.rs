@@ -2,10 +2,12 @@
 
 use super::{Leaving, Membership, NetworkServer, Peer, Stage};
 use crate::control::{FromNetwork, GREETING, Join, ToNetwork, Welcome};
+use crate::core::Outside;
+use crate::gateway::{PublishSpec, PublishSpecError};
 use crate::poller::Token;
 use crate::proto::{MemberId, Reply};
 use rustix::event::epoll::EventFlags;
-use sockeye::{Direction, HostConfig, HostId, LinkConfig, NetemConfig};
+use sockeye::{Direction, Host, HostConfig, HostId, LinkConfig, NetemConfig};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -200,7 +202,7 @@ impl NetworkServer {
         if self.ending.is_some() {
             return Err("the network is about to end: try again".to_owned());
         }
-        if join.offline && !self.options.offline {
+        if join.offline && self.options.outside == Outside::Open {
             return Err("the network has a way out; whether it has is decided by who starts it \
                         (sockeye down ends it)"
                 .to_owned());
@@ -239,16 +241,45 @@ impl NetworkServer {
         Ok((host.id(), false))
     }
 
-    fn publish_for(&mut self, _host: HostId, specs: &[String]) -> Result<(), String> {
-        if specs.is_empty() { Ok(()) } else { Err("not yet".to_owned()) }
+    fn publish_for(&mut self, host: HostId, specs: &[String]) -> Result<(), String> {
+        for spec in specs {
+            let ports: PublishSpec = spec.parse().map_err(|error: PublishSpecError| error.to_string())?;
+            self.core.publish(host, ports).map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
-    fn publish(&mut self, _host: Option<&str>, _ports: &str) -> Result<String, String> {
-        Err("not yet".to_owned())
+    /// The host of this name, or the only one.
+    fn host_to_publish(&self, name: Option<&str>) -> Result<Host, String> {
+        let network = self.core.world.network();
+        match name {
+            Some(name) => network.host(name).map_err(|error| error.to_string()),
+            None => match <[Host; 1]>::try_from(network.hosts()) {
+                Ok([only]) => Ok(only),
+                Err(hosts) => {
+                    let names: Vec<_> = hosts.iter().map(Host::name).collect();
+                    Err(format!(
+                        "the network has several hosts: name one of {} with --host",
+                        names.join(", ")
+                    ))
+                }
+            },
+        }
     }
 
-    fn unpublish(&mut self, _host: Option<&str>, _ports: &str) -> Result<String, String> {
-        Err("not yet".to_owned())
+    fn publish(&mut self, host: Option<&str>, ports: &str) -> Result<String, String> {
+        let host = self.host_to_publish(host)?;
+        self.publish_for(host.id(), &[ports.to_owned()])?;
+        Ok(String::new())
+    }
+
+    fn unpublish(&mut self, host: Option<&str>, ports: &str) -> Result<String, String> {
+        let host = self.host_to_publish(host)?;
+        let spec: PublishSpec = ports.parse().map_err(|error: PublishSpecError| error.to_string())?;
+        match self.core.unpublish(&host, spec) {
+            0 => Err(format!("{ports} is not published for host {}: sockeye ps lists what is", host.name())),
+            _ => Ok(String::new()),
+        }
     }
 }
 

@@ -10,11 +10,9 @@ mod status;
 
 use crate::control::Channel;
 use crate::control::place::{Ownership, Place, PlaceError};
-use crate::core::Core;
-use crate::names::NameServers;
+use crate::core::{Core, Outside};
 use crate::poller::{Poller, Token};
 use crate::proto::{MemberId, Notice};
-use crate::world::World;
 use rustix::event::epoll::EventFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sockeye::{HostId, Network};
@@ -34,8 +32,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How a network is made.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServerOptions {
-    /// Whether nothing leaves the network.
-    pub offline: bool,
+    /// Whether it has a way out.
+    pub outside: Outside,
     /// The seed of every random choice; unpredictable unless given.
     pub seed: Option<u64>,
 }
@@ -92,7 +90,6 @@ pub struct NetworkServer {
 #[derive(Debug)]
 struct Peer {
     channel: Channel,
-    pid: u32,
     /// Since when.
     since: Instant,
     stage: Stage,
@@ -139,11 +136,10 @@ impl NetworkServer {
         if let Some(seed) = options.seed {
             builder = builder.seed(seed);
         }
-        let world = World::new(builder.build_manual().map_err(ServerError::Network)?);
+        let network = builder.build_manual().map_err(ServerError::Network)?;
         let poller = Poller::new()?;
         poller.watch(&ownership.listener, Token::Control, EventFlags::IN)?;
-        let names = NameServers::open(&world)?;
-        let core = Core::new(world, poller.share()?, names);
+        let core = Core::new(network, poller.share()?, options.outside)?;
         Ok(Some(NetworkServer {
             core,
             poller,

@@ -2,6 +2,7 @@
 
 use super::{NetworkServer, Stage};
 use crate::control::{HostStatus, ProgramStatus, SocketStatus, Status};
+use crate::core::Outside;
 use crate::sockets::{Record, Socket};
 use sockeye::{Direction, Host, HostId};
 use sockeye_stack::TcpState;
@@ -12,6 +13,8 @@ const SOCKETS_MAX: usize = 800;
 const PROGRAMS_MAX: usize = 200;
 /// Most hosts in one answer.
 const HOSTS_MAX: usize = 200;
+/// Most published ports of a host in one answer.
+const PUBLISHED_MAX: usize = 100;
 /// Longest word of a command line there.
 const WORD_MAX: usize = 100;
 
@@ -20,7 +23,8 @@ impl NetworkServer {
     pub(super) fn status(&self) -> Status {
         let mut status = Status {
             name: self.ownership.place().name().to_owned(),
-            offline: self.options.offline,
+            offline: self.options.outside == Outside::Closed,
+            flows: self.core.gateway.flow_count(),
             pid: std::process::id(),
             ..Status::default()
         };
@@ -42,12 +46,18 @@ impl NetworkServer {
                 name: host.name().to_owned(),
                 addresses: host.addresses(),
                 link: self.link_of(host),
-                published: Vec::new(),
+                published: self.published_to(host),
                 programs,
                 sockets,
             });
         }
         status
+    }
+
+    fn published_to(&self, host: &Host) -> Vec<String> {
+        let all = self.core.gateway.publications();
+        let to_host = all.filter(|publication| publication.host == host.addresses());
+        to_host.take(PUBLISHED_MAX).map(|publication| publication.to_string()).collect()
     }
 
     fn link_of(&self, host: &Host) -> String {

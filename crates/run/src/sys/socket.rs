@@ -38,8 +38,9 @@ fn process_of_thread(tid: u32) -> io::Result<Pid> {
     pid.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// What was written to a local socket and is still unread by its peer (`SIOCOUTQ`), in bytes of kernel
-/// memory: zero exactly when the peer has read everything.
+/// What was written to a socket and is still on its way (`SIOCOUTQ`): of a local socket what its peer has not
+/// read, in bytes of kernel memory, of a TCP socket what its peer has not acknowledged, in bytes. Zero exactly
+/// when there is none.
 pub(crate) fn unread_by_peer(fd: impl AsFd) -> io::Result<usize> {
     let mut count: libc::c_int = 0;
     // SAFETY: the kernel writes one int at `count`.

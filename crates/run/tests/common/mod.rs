@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use sockeye::{HostConfig, NetemConfig, Network};
-use sockeye_run::{LaunchError, ProgramId, ProgramSpec, StdStream, Stdio, Supervisor, SupervisorEvent};
+use sockeye_run::{
+    LaunchError, Outside, ProgramId, ProgramSpec, StdStream, Stdio, Supervisor, SupervisorEvent,
+};
 use std::collections::HashMap;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -33,7 +35,7 @@ impl Lab {
         let link: NetemConfig = link.parse().unwrap();
         let host = || HostConfig { link: link.into(), ..HostConfig::default() };
         let network = Network::builder().seed(1).host("a", host()).host("b", host()).build_manual().unwrap();
-        Lab { supervisor: Supervisor::new(network).unwrap(), outcomes: HashMap::new() }
+        Lab { supervisor: Supervisor::new(network, Outside::Closed).unwrap(), outcomes: HashMap::new() }
     }
 
     pub(crate) fn try_start(&mut self, host: &str, argv: &[&str]) -> Result<ProgramId, LaunchError> {

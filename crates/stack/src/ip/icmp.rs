@@ -47,7 +47,12 @@ impl Io {
     pub(crate) fn complain(&mut self, now: Instant, ingress: &Ingress, packet: &Packet, what: Complaint) {
         // RFC 1122 §3.2.2, RFC 4443 §2.4 (e).
         let later_fragment = ingress.fragment.is_some_and(|fragment| fragment.offset != 0);
-        if ingress.cast != Cast::Unicast || later_fragment || is_icmp_error(ingress, packet) {
+        let is_unicast = match ingress.cast {
+            Cast::Unicast => true,
+            Cast::Other => self.flows.config().is_some(),
+            Cast::Broadcast | Cast::Multicast => false,
+        };
+        if !is_unicast || later_fragment || is_icmp_error(ingress, packet) {
             return;
         }
         if !self.icmp_limit.take(now) {
@@ -144,6 +149,9 @@ impl Stack {
 
     /// RFC 1122 §3.2.2.6, RFC 4443 §4.2: the answer carries all data of the request.
     fn echo(&mut self, ingress: &Ingress, [kind, id, seq]: [u16; 3], packet: Packet) {
+        if ingress.cast == Cast::Other {
+            return self.io.foreign_echo(ingress, [id, seq], packet);
+        }
         if ingress.cast != Cast::Unicast || !self.io.config.answer_echo {
             return;
         }
@@ -190,7 +198,7 @@ impl Stack {
                     self.note_mtu(now, remote, told);
                 }
             }
-            Some(Target::HalfOpen(_) | Target::TimeWait(_)) | None => {}
+            Some(Target::HalfOpen(_) | Target::TimeWait(_) | Target::Flow(_)) | None => {}
         }
     }
 

@@ -78,8 +78,13 @@ impl Io {
             self.counters.bad_address += 1;
             return None;
         }
-        // Groups are not joined yet; until then a group's packets are for nobody here.
-        if matches!(ingress.cast, Cast::Other | Cast::Multicast) {
+        let not_for_us = match ingress.cast {
+            Cast::Unicast | Cast::Broadcast => false,
+            // Groups are not joined yet; until then a group's packets are for nobody here.
+            Cast::Multicast => true,
+            Cast::Other => !self.is_interceptable(&ingress),
+        };
+        if not_for_us {
             self.counters.not_for_us += 1;
             return None;
         }
@@ -87,6 +92,14 @@ impl Io {
             self.check_extensions(now, &ingress, packet)?;
         }
         Some(ingress)
+    }
+
+    /// Whether a packet for somebody else may belong to a flow.
+    fn is_interceptable(&self, ingress: &Ingress) -> bool {
+        let Ingress { nic, dst, v4, .. } = ingress;
+        // RFC 1122 §3.2.1.3: 0.0.0.0/8 and `::` are no destinations.
+        let nowhere = is_unspecified(dst) || *v4 && dst[12] == 0;
+        self.flows.are_used() && *nic != NicId::LOOPBACK && !nowhere
     }
 
     /// RFC 1122 §3.2.1.3, RFC 4291 §2.5–2.7, RFC 6890: addresses that may be on this wire.

@@ -41,8 +41,12 @@ impl Stack {
         socket.announce(id, ready, edge, &mut self.io);
     }
 
-    /// The next socket of the ready list that is still there.
+    /// The next event of a flow, else the next socket of the ready list that is still there: who opened is
+    /// told before what it is ready for.
     pub(crate) fn next_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.io.flows.next_event() {
+            return Some(event);
+        }
         while let Some(id) = self.io.ready.pop_front() {
             if let Some(socket) = self.sockets.get_mut(id.0) {
                 socket.listed = false;

@@ -165,7 +165,7 @@ impl Stack {
         if tcb.connection.state() == State::TimeWait
             && let Some(seed) = tcb.connection.time_wait()
             && let Verdict::Reopen(floor) = judge(&seed, &segment.header, segment.payload.len())
-            && io.listener(ingress, &tuple).is_some()
+            && io.opens_passively(ingress, &tuple)
         {
             // The socket keeps what it has read of the old connection; the tuple is free for a new one.
             io.demux.remove(&tuple, Target::Connection(key));

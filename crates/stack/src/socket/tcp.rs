@@ -128,7 +128,7 @@ impl Stack {
         id: SocketId,
         record: &HalfOpen,
         settings: Arc<TcpSettings>,
-        bound: (Binding, Hold),
+        bound: Option<(Binding, Hold)>,
     ) -> Option<Key> {
         let Stack { sockets, connections, io } = self;
         let socket = sockets.get(id.0)?;
@@ -146,7 +146,9 @@ impl Stack {
         };
         let connection = Connection::from_handshake(now, &open, &record.handshake(now));
         let mut tcb = Tcb::new(connection, settings, tuple, id, path.nic, &socket.settings, io);
-        tcb.bind(bound.0, bound.1, io);
+        if let Some((binding, hold)) = bound {
+            tcb.bind(binding, hold, io);
+        }
         let key = connections.insert(tcb);
         if !io.demux.insert(tuple, Target::Connection(key)) {
             // Somebody else has the four-tuple: this can't be, and does no harm.

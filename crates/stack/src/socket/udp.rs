@@ -42,6 +42,8 @@ pub(crate) struct Udp {
     dirty: bool,
     /// The four-tuple it owns while it is connected.
     tuple: Option<Tuple>,
+    /// Its local address is not the host's: it was a flow.
+    foreign: bool,
 }
 
 impl Udp {
@@ -58,7 +60,13 @@ impl Udp {
             write_shut: false,
             dirty: false,
             tuple: None,
+            foreign: false,
         }
+    }
+
+    /// A socket for a flow to an address that is not the host's.
+    pub(crate) fn foreign(config: &Config, tuple: Tuple) -> Udp {
+        Udp { tuple: Some(tuple), foreign: true, ..Udp::new(config) }
     }
 
     pub(crate) fn readiness(&self) -> Readiness {
@@ -219,13 +227,14 @@ impl Stack {
     /// The way to a destination, from the socket's address or, for one message, from `source`.
     fn udp_path(&self, id: SocketId, to: &SockAddr, source: Option<IpAddr>) -> Result<Path> {
         let socket = self.socket_ref(id)?;
+        let foreign = matches!(&socket.kind, Kind::Udp(udp) if udp.foreign);
         let is_ours = |ip: &[u8; 16]| self.io.addresses.cast(ip) == Cast::Unicast;
         let src = match source.map(ip_bytes) {
             Some(source) if !is_ours(&source) || is_v4(&source) != to.is_v4() => {
                 return Err(Error::InvalidArgument);
             }
             Some(source) => Some(source),
-            None => socket.local_ip().filter(is_ours),
+            None => socket.local_ip().filter(|ip| foreign || is_ours(ip)),
         };
         self.io.path(&to.ip, src, to.scope.or(socket.settings.nic))
     }
@@ -404,48 +413,39 @@ impl Stack {
         };
         let scope = scope_number(Some(ingress.nic));
         let demux = &self.io.demux;
-        if ingress.cast != Cast::Unicast {
+        if matches!(ingress.cast, Cast::Broadcast | Cast::Multicast) {
             for id in demux.members(Proto::Udp, &ingress.dst, dst_port, scope) {
-                self.udp_deliver(now, id, ingress, &tuple, packet.payload.clone());
+                if self.udp_queue_in(id, received(now, ingress, &tuple, packet.payload.clone())) {
+                    self.touch(id, Readiness::READABLE);
+                }
             }
             return;
         }
         let target = match demux.find(&tuple) {
             Some(Target::Datagram(id)) => Some(id),
+            _ if ingress.cast == Cast::Other => {
+                let datagram = received(now, ingress, &tuple, packet.payload);
+                return self.foreign_datagram(now, tuple, ingress, datagram);
+            }
             _ => demux.member(Proto::Udp, &ingress.dst, dst_port, scope, || demux.flow_hash(&tuple)),
         };
         if let Some(id) = target {
-            self.udp_deliver(now, id, ingress, &tuple, packet.payload);
+            if self.udp_queue_in(id, received(now, ingress, &tuple, packet.payload)) {
+                self.touch(id, Readiness::READABLE);
+            }
         } else {
             self.io.counters.no_socket += 1;
             self.io.complain(now, ingress, &packet, Complaint::Port);
         }
     }
 
-    fn udp_deliver(
-        &mut self,
-        now: Instant,
-        id: SocketId,
-        ingress: &Ingress,
-        tuple: &Tuple,
-        payload: Payload,
-    ) {
+    /// Queues a datagram for a socket's reader, who is told by the caller; says whether there was room.
+    pub(crate) fn udp_queue_in(&mut self, id: SocketId, datagram: Datagram) -> bool {
         let Stack { sockets, io, .. } = self;
-        let Some(Kind::Udp(udp)) = sockets.get_mut(id.0).map(|socket| &mut socket.kind) else { return };
-        let datagram = Datagram {
-            payload: payload.into_iter().map(Chunk::compact).collect(),
-            from: scoped(tuple.remote, tuple.remote_port, ingress.nic),
-            to: scoped(tuple.local, tuple.local_port, ingress.nic),
-            nic: ingress.nic,
-            ttl: ingress.ttl,
-            tos: ingress.tos_ecn,
-            received_at: now,
-        };
-        if udp.push(datagram, &mut io.budget) {
-            self.touch(id, Readiness::READABLE);
-        } else {
-            io.counters.overflow += 1;
-        }
+        let Some(Kind::Udp(udp)) = sockets.get_mut(id.0).map(|socket| &mut socket.kind) else { return false };
+        let fits = udp.push(datagram, &mut io.budget);
+        io.counters.overflow += u64::from(!fits);
+        fits
     }
 
     /// An ICMP error for a connected socket: hard ones are its pending error (udp(7)).
@@ -485,5 +485,18 @@ impl Stack {
         }
         self.touch(id, Readiness::EMPTY);
         (packet, stays)
+    }
+}
+
+/// A datagram as its reader gets it.
+fn received(now: Instant, ingress: &Ingress, tuple: &Tuple, payload: Payload) -> Datagram {
+    Datagram {
+        payload: payload.into_iter().map(Chunk::compact).collect(),
+        from: scoped(tuple.remote, tuple.remote_port, ingress.nic),
+        to: scoped(tuple.local, tuple.local_port, ingress.nic),
+        nic: ingress.nic,
+        ttl: ingress.ttl,
+        tos: ingress.tos_ecn,
+        received_at: now,
     }
 }

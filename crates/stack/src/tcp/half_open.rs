@@ -3,23 +3,46 @@
 //!
 //! A record holds what the SYN said and nothing else, so that a flood of SYNs costs little.
 
+use crate::address::is_v4;
 use crate::demux::{Target, Tuple};
 use crate::io::{Io, Token};
 use crate::ip::output::IpParams;
+use crate::ip::route::Path;
 use crate::slab::Key;
 use crate::socket::SocketId;
+use crate::socket::options::TcpSettings;
+use crate::socket::tcb::Sizes;
 use crate::tcp::isn::ts_clock;
+use crate::tcp::options::window_shift;
 use crate::tcp::{Handshake, SeqNumber};
 use crate::wheel::TimerId;
 use core::time::Duration;
 use sockeye_packet::{Instant, NicId, Payload};
 use sockeye_wire::{TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
 
+/// Who waits for a handshake to be complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opener {
+    /// A listener.
+    Listener(SocketId),
+    /// A flow to an address that is not the host's.
+    Flow(Key),
+}
+
+/// A SYN that opens a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Syn<'a> {
+    pub(crate) tuple: Tuple,
+    pub(crate) header: &'a TcpHeader,
+    /// Our sequence numbers have to start beyond this one.
+    pub(crate) floor: Option<SeqNumber>,
+}
+
 /// What is known of a connection before its handshake is complete.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HalfOpen {
     pub(crate) tuple: Tuple,
-    pub(crate) listener: SocketId,
+    pub(crate) opener: Opener,
     pub(crate) nic: NicId,
     pub(crate) irs: SeqNumber,
     pub(crate) iss: SeqNumber,
@@ -102,12 +125,53 @@ impl Io {
         self.reply(nic, packet);
     }
 
-    /// Keeps a half-open connection and sends its first SYN-ACK.
-    pub(crate) fn add_half_open(&mut self, now: Instant, record: HalfOpen) {
+    /// What is to be known of the connection that a SYN opens over `path`, with `settings`.
+    pub(crate) fn half_open_of(
+        &self,
+        now: Instant,
+        syn: &Syn<'_>,
+        path: &Path,
+        settings: &TcpSettings,
+        opener: Opener,
+        tos: u8,
+    ) -> HalfOpen {
+        let Syn { tuple, header, floor } = *syn;
+        let config = &self.config.tcp;
+        let sizes = Sizes::new(is_v4(&tuple.local), path, self.nic(path.nic).config.mtu, settings);
+        let mut iss = self.secrets.isn(now, &tuple);
+        if let Some(floor) = floor.filter(|floor| !iss.after(*floor)) {
+            iss = floor + 65_537;
+        }
+        let window = settings.recv_buffer.map_or(config.recv_buffer.default, |set| set as usize);
+        let options = &header.options;
+        let timestamps = options.timestamps.filter(|_| config.timestamps);
+        HalfOpen {
+            tuple,
+            opener,
+            nic: path.nic,
+            irs: SeqNumber(header.seq),
+            iss,
+            peer_mss: options.mss,
+            peer_window_scale: options.window_scale.filter(|_| config.window_scaling),
+            our_window_scale: window_shift(config, settings),
+            our_window: window.min(usize::from(u16::MAX)) as u16,
+            local_mss: sizes.local,
+            sack: config.sack && options.sack_permitted,
+            ts_recent: timestamps.map(|timestamps| timestamps.value),
+            ts_offset: self.secrets.ts_offset(&tuple),
+            tos,
+            sent_at: now,
+            retries: 0,
+            timer: None,
+        }
+    }
+
+    /// Keeps a half-open connection and sends its first SYN-ACK, unless somebody has its four-tuple.
+    pub(crate) fn add_half_open(&mut self, now: Instant, record: HalfOpen) -> bool {
         let key = self.half_open.insert(record);
         if !self.demux.insert(record.tuple, Target::HalfOpen(key)) {
             self.half_open.remove(key);
-            return;
+            return false;
         }
         let at = now + record.timeout(self.config.tcp.initial_rto, self.config.tcp.max_rto);
         let timer = self.wheel.set(at, Token::HalfOpen(key));
@@ -115,9 +179,10 @@ impl Io {
             record.timer = Some(timer);
         }
         self.send_control(record.nic, &record.tuple, record.syn_ack(now), record.tos);
+        true
     }
 
-    /// Forgets a half-open connection. The listener's count is the caller's.
+    /// Forgets a half-open connection. What its opener is to know is the caller's.
     pub(crate) fn take_half_open(&mut self, key: Key) -> Option<HalfOpen> {
         let record = self.half_open.remove(key)?;
         if let Some(timer) = record.timer {

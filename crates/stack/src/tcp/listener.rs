@@ -16,8 +16,7 @@ use crate::slab::Key;
 use crate::socket::options::TcpSettings;
 use crate::socket::tcb::Sizes;
 use crate::socket::{Kind, Socket, SocketId, scoped, tuple_scope};
-use crate::tcp::half_open::HalfOpen;
-use crate::tcp::options::window_shift;
+use crate::tcp::half_open::{HalfOpen, Opener, Syn};
 use crate::tcp::time_wait::{Verdict, judge};
 use crate::tcp::{Segment, SeqNumber, cookie, reset_for};
 use alloc::collections::VecDeque;
@@ -57,9 +56,18 @@ impl Listener {
 impl Io {
     /// The listener for a segment that belongs to no connection.
     pub(crate) fn listener(&self, ingress: &Ingress, tuple: &Tuple) -> Option<SocketId> {
+        if ingress.cast != Cast::Unicast {
+            return None; // Who listens at all addresses listens at all of this host's.
+        }
         let scope = scope_number(Some(ingress.nic));
         let flow = || self.demux.flow_hash(tuple);
         self.demux.member(Proto::Tcp, &tuple.local, tuple.local_port, scope, flow)
+    }
+
+    /// Whether a SYN for the four-tuple would open a connection: somebody listens, or flows are held.
+    pub(crate) fn opens_passively(&self, ingress: &Ingress, tuple: &Tuple) -> bool {
+        let held = ingress.cast == Cast::Other && self.flows.config().is_some();
+        held || self.listener(ingress, tuple).is_some()
     }
 }
 
@@ -76,7 +84,7 @@ impl Stack {
             self.io.counters.bad_header += 1;
             return;
         };
-        if ingress.cast != Cast::Unicast {
+        if !matches!(ingress.cast, Cast::Unicast | Cast::Other) {
             return; // MUST-57
         }
         let tuple = Tuple {
@@ -100,6 +108,7 @@ impl Stack {
             }
             Some(Target::HalfOpen(key)) => self.half_open_segment(now, ingress, key, segment),
             Some(Target::TimeWait(key)) => self.time_wait_segment(now, ingress, key, segment),
+            Some(Target::Flow(key)) => self.flow_segment(now, ingress, key, &segment),
             _ => self.listener_segment(now, ingress, tuple, segment, None),
         }
     }
@@ -114,6 +123,9 @@ impl Stack {
         segment: Segment,
         floor: Option<SeqNumber>,
     ) {
+        if ingress.cast == Cast::Other {
+            return self.foreign_segment(now, ingress, tuple, &segment, floor);
+        }
         let listener = self.io.listener(ingress, &tuple);
         let flags = segment.header.flags;
         match listener {
@@ -121,7 +133,7 @@ impl Stack {
             Some(_) if flags.rst() => {}
             Some(id) if flags.ack() && !flags.syn() => self.cookie_segment(now, ingress, id, tuple, segment),
             Some(id) if flags.syn() && !flags.ack() => {
-                self.syn(now, ingress, id, tuple, &segment.header, floor);
+                self.syn(now, ingress, id, &Syn { tuple, header: &segment.header, floor });
             }
             Some(_) if !flags.ack() => {}
             _ => {
@@ -134,65 +146,33 @@ impl Stack {
     }
 
     /// RFC 9293 §3.10.7.1: what nobody expects is reset.
-    fn refuse(&mut self, ingress: &Ingress, tuple: &Tuple, segment: &Segment) {
+    pub(crate) fn refuse(&mut self, ingress: &Ingress, tuple: &Tuple, segment: &Segment) {
         if let Some(reset) = reset_for(&segment.header, segment.payload.len()) {
             self.io.send_control(ingress.nic, tuple, reset, 0);
         }
     }
 
     /// A SYN for a listener.
-    fn syn(
-        &mut self,
-        now: Instant,
-        ingress: &Ingress,
-        id: SocketId,
-        tuple: Tuple,
-        header: &TcpHeader,
-        floor: Option<SeqNumber>,
-    ) {
+    fn syn(&mut self, now: Instant, ingress: &Ingress, id: SocketId, syn: &Syn<'_>) {
         let Stack { sockets, io, .. } = self;
         let Some(socket) = sockets.get_mut(id.0) else { return };
         let tos = socket.settings.tos;
         let Kind::Listener(listener) = &mut socket.kind else { return };
-        let Ok(path) = io.path(&tuple.remote, Some(tuple.local), socket.settings.nic) else { return };
+        let Ok(path) = io.path(&syn.tuple.remote, Some(syn.tuple.local), socket.settings.nic) else { return };
         if listener.is_full() {
             io.counters.overflow += 1;
             return;
         }
         let config = &io.config.tcp;
-        let sizes = Sizes::new(ingress.v4, &path, io.nic(path.nic).config.mtu, &listener.settings);
         let out_of_room = listener.half_open > listener.backlog.min(config.max_half_open);
-        let mut iss = io.secrets.isn(now, &tuple);
-        if let Some(floor) = floor.filter(|floor| !iss.after(*floor)) {
-            iss = floor + 65_537;
-        }
-        let window = listener.settings.recv_buffer.map_or(config.recv_buffer.default, |set| set as usize);
-        let options = &header.options;
-        let timestamps = options.timestamps.filter(|_| config.timestamps);
-        let mut record = HalfOpen {
-            tuple,
-            listener: id,
-            nic: path.nic,
-            irs: SeqNumber(header.seq),
-            iss,
-            peer_mss: options.mss,
-            peer_window_scale: options.window_scale.filter(|_| config.window_scaling),
-            our_window_scale: window_shift(config, &listener.settings),
-            our_window: window.min(usize::from(u16::MAX)) as u16,
-            local_mss: sizes.local,
-            sack: config.sack && options.sack_permitted,
-            ts_recent: timestamps.map(|timestamps| timestamps.value),
-            ts_offset: io.secrets.ts_offset(&tuple),
-            tos,
-            sent_at: now,
-            retries: 0,
-            timer: None,
-        };
+        let sizes = Sizes::new(ingress.v4, &path, io.nic(path.nic).config.mtu, &listener.settings);
+        let Syn { tuple, header, .. } = *syn;
+        let mut record = io.half_open_of(now, syn, &path, &listener.settings, Opener::Listener(id), tos);
         if !out_of_room {
             listener.half_open += 1;
             io.add_half_open(now, record);
         } else if config.syn_cookies {
-            let mss = options.mss.unwrap_or(sizes.default).min(sizes.path);
+            let mss = header.options.mss.unwrap_or(sizes.default).min(sizes.path);
             record.iss = cookie::make(io.secrets.cookies, now, &tuple, record.irs, mss);
             (record.peer_window_scale, record.sack, record.ts_recent) = (None, false, None);
             listener.cookies_until = now + cookie::LIFETIME;
@@ -233,7 +213,7 @@ impl Stack {
             listener.settings.recv_buffer.map_or(io.config.tcp.recv_buffer.default, |set| set as usize);
         let record = HalfOpen {
             tuple,
-            listener: id,
+            opener: Opener::Listener(id),
             nic: path.nic,
             irs,
             iss,
@@ -251,7 +231,7 @@ impl Stack {
             retries: 1,
             timer: None,
         };
-        self.complete(now, ingress, &record, segment);
+        self.complete(now, ingress, id, &record, segment);
     }
 
     /// A segment for a half-open connection: SYN-RECEIVED of RFC 9293 §3.10.7.4, in its order.
@@ -291,30 +271,40 @@ impl Stack {
             record.ts_recent = Some(stamps.value);
         }
         let record = *record;
-        let full = if let Some(Kind::Listener(listener)) =
-            self.sockets.get(record.listener.0).map(|socket| &socket.kind)
-        {
-            listener.is_full()
-        } else {
+        let parent = match record.opener {
+            Opener::Flow(flow) => {
+                self.io.take_half_open(key);
+                return self.complete_flow(now, ingress, flow, &record, segment);
+            }
+            Opener::Listener(id) => id,
+        };
+        let Some(Kind::Listener(listener)) = self.sockets.get(parent.0).map(|socket| &socket.kind) else {
             self.forget_half_open(key);
             return self.refuse(ingress, &record.tuple, &segment);
         };
-        if full {
+        if listener.is_full() {
             // The SYN-ACK's timer goes on, so the peer says it again.
             self.io.counters.overflow += 1;
             return;
         }
         self.forget_half_open(key);
-        self.complete(now, ingress, &record, segment);
+        self.complete(now, ingress, parent, &record, segment);
     }
 
     /// Makes a connection of a handshake and puts it in its listener's queue.
-    fn complete(&mut self, now: Instant, ingress: &Ingress, record: &HalfOpen, segment: Segment) {
+    fn complete(
+        &mut self,
+        now: Instant,
+        ingress: &Ingress,
+        parent: SocketId,
+        record: &HalfOpen,
+        segment: Segment,
+    ) {
         if self.sockets.len() >= self.io.config.max_sockets {
             self.io.counters.overflow += 1;
             return;
         }
-        let HalfOpen { tuple, listener: parent, nic, .. } = *record;
+        let HalfOpen { tuple, nic, .. } = *record;
         let Some(listening) = self.sockets.get(parent.0) else { return };
         let Kind::Listener(listener) = &listening.kind else { return };
         let settings = listener.settings.clone();
@@ -328,7 +318,7 @@ impl Stack {
             crate::demux::Hold { listening: false, ..listening.hold(true) },
         );
         let id = SocketId(self.sockets.insert(socket));
-        let Some(key) = self.open_passive(now, id, record, settings, bound) else {
+        let Some(key) = self.open_passive(now, id, record, settings, Some(bound)) else {
             self.sockets.remove(id.0);
             return;
         };
@@ -343,9 +333,14 @@ impl Stack {
         self.touch(parent, Readiness::ACCEPT);
     }
 
+    /// Gives a half-open connection up.
     fn forget_half_open(&mut self, key: Key) {
         let Some(record) = self.io.take_half_open(key) else { return };
-        if let Some(Kind::Listener(listener)) = self.sockets.get_mut(record.listener.0).map(|s| &mut s.kind) {
+        let parent = match record.opener {
+            Opener::Flow(flow) => return self.io.lose_flow(flow),
+            Opener::Listener(id) => id,
+        };
+        if let Some(Kind::Listener(listener)) = self.sockets.get_mut(parent.0).map(|s| &mut s.kind) {
             listener.half_open = listener.half_open.saturating_sub(1);
         }
     }
@@ -355,7 +350,12 @@ impl Stack {
         let Stack { sockets, io, .. } = self;
         let Some(record) = io.half_open.get_mut(key) else { return };
         record.timer = None;
-        let listens = matches!(sockets.get(record.listener.0).map(|s| &s.kind), Some(Kind::Listener(_)));
+        let listens = match record.opener {
+            Opener::Flow(_) => true,
+            Opener::Listener(id) => {
+                matches!(sockets.get(id.0).map(|s| &s.kind), Some(Kind::Listener(_)))
+            }
+        };
         if !listens || record.retries >= io.config.tcp.synack_retries {
             return self.forget_half_open(key);
         }
@@ -370,7 +370,7 @@ impl Stack {
     fn time_wait_segment(&mut self, now: Instant, ingress: &Ingress, key: Key, segment: Segment) {
         let Some(record) = self.io.time_wait.get(key).copied() else { return };
         let mut verdict = judge(&record.seed, &segment.header, segment.payload.len());
-        if matches!(verdict, Verdict::Reopen(_)) && self.io.listener(ingress, &record.tuple).is_none() {
+        if matches!(verdict, Verdict::Reopen(_)) && !self.io.opens_passively(ingress, &record.tuple) {
             // As the kernel: where nobody listens the old connection answers.
             verdict = Verdict::Acknowledge { restart: false };
         }

@@ -9,6 +9,7 @@ use sockeye_packet::{Checksum, Meta};
 fn busy() -> (Pair, Vec<SocketId>) {
     let config = Config { memory: 1 << 20, ..Config::default() };
     let mut pair = Pair::with(&config, &NicConfig::memory("eth0", 1500));
+    pair.b.intercept(Some(crate::Intercept::default()));
     let (client, listener, server) = pair.connected("10.0.0.2:80");
     let datagrams = datagram(&mut pair.b, "[::]:53");
     let sockets = vec![listener, server, datagrams];

@@ -1,0 +1,179 @@
+//! Pings out of the network: an echo socket of the machine for each host, destination and identifier.
+//!
+//! A ping socket of the kernel needs no privilege, but a range of group ids that allows it; a raw socket needs
+//! one. Where this process may have neither, pings are refused as prohibited.
+
+use super::machine::PingKind;
+use super::tasks::Token;
+use super::{Gateway, Task, machine};
+use crate::world::World;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use sockeye_packet::{Chunk, Instant, Payload};
+use sockeye_stack::{EchoRequest, Unreachability};
+use std::mem::MaybeUninit;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How long a ping waits for more requests and for late replies.
+const IDLE: Duration = Duration::from_secs(30);
+/// Requests or replies that move in one step.
+const SHARE: usize = 64;
+/// Longest message, with its IP header.
+const LONGEST: usize = 65_536;
+/// Length of an echo message's header.
+const HEADER: usize = 8;
+
+/// Who pings whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PingKey {
+    src: IpAddr,
+    dst: IpAddr,
+    id: u16,
+}
+
+/// A host that pings a destination.
+#[derive(Debug)]
+pub(super) struct Ping {
+    pub(super) key: PingKey,
+    fd: OwnedFd,
+    kind: PingKind,
+    /// The identifier on the machine's side, where the kernel doesn't choose it.
+    outer_id: u16,
+    /// The latest request, without its data.
+    latest: EchoRequest,
+    last: Instant,
+    pub(super) readable: bool,
+}
+
+impl Gateway {
+    /// Echo requests wait in the stack, as many as it keeps.
+    pub(super) fn pinged(&mut self, world: &World, now: Instant) {
+        while let Some(request) = self.with(world, sockeye_stack::Stack::poll_echo) {
+            if let Err(why) = self.ping(world, now, &request) {
+                self.with(world, |stack| stack.refuse_echo(now, &request, why));
+            }
+        }
+    }
+
+    fn ping(&mut self, world: &World, now: Instant, request: &EchoRequest) -> Result<(), Unreachability> {
+        let key = PingKey { src: request.src, dst: request.dst, id: request.id };
+        let token = match self.pings.get(&key) {
+            Some(&token) => token,
+            None => self.open_ping(world, now, key, request)?,
+        };
+        let Some(Task::Ping(ping)) = self.tasks.get(token) else { return Ok(()) };
+        (ping.last, ping.latest) = (now, EchoRequest { payload: Payload::EMPTY, ..request.clone() });
+        let sent = ping.send(request);
+        self.tasks.arm(token, now + IDLE);
+        sent.map_err(machine::unreachability)
+    }
+
+    fn open_ping(
+        &mut self,
+        world: &World,
+        now: Instant,
+        key: PingKey,
+        request: &EchoRequest,
+    ) -> Result<Token, Unreachability> {
+        let target = self.target_ip(key.dst)?;
+        if self.pings.len() >= self.config.max_pings {
+            let pings = self.tasks.iter().filter_map(|(token, task)| match task {
+                Task::Ping(ping) => Some((ping.last, token)),
+                _ => None,
+            });
+            if let Some((_, token)) = pings.min() {
+                self.end(world, now, token);
+            }
+        }
+        let (fd, kind) = machine::connect_ping(target).map_err(machine::unreachability)?;
+        let latest = EchoRequest { payload: Payload::EMPTY, ..request.clone() };
+        // Pings of other programs of the machine to the same destination are unlikely to have the same.
+        let outer_id = key.id ^ std::process::id() as u16;
+        let make = |fd| Task::Ping(Ping { key, fd, kind, outer_id, latest, last: now, readable: true });
+        let token = self.watch(fd, make).map_err(|_| Unreachability::Host)?;
+        self.pings.insert(key, token);
+        Ok(token)
+    }
+
+    #[allow(clippy::large_stack_arrays, reason = "64 KiB of a stack of megabytes, never cleared")]
+    pub(super) fn step_ping(&mut self, world: &World, now: Instant, token: Token) {
+        let mut buffer = [MaybeUninit::uninit(); LONGEST];
+        let Some(Task::Ping(ping)) = self.tasks.get(token) else { return };
+        if now >= ping.last + IDLE {
+            return self.end(world, now, token);
+        }
+        let mut more = ping.readable;
+        for _ in 0..SHARE {
+            if !ping.readable {
+                more = false;
+                break;
+            }
+            match recv(&ping.fd, &mut buffer, RecvFlags::DONTWAIT) {
+                Ok(((bytes, _), _)) => {
+                    if let Some(reply) = ping.reply(bytes) {
+                        world.with(self.host, |stack| stack.reply_echo(reply));
+                    }
+                }
+                Err(Errno::AGAIN) => ping.readable = false,
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    let why = machine::unreachability(error);
+                    world.with(self.host, |stack| stack.refuse_echo(now, &ping.latest, why));
+                }
+            }
+        }
+        let expires = ping.last + IDLE;
+        self.tasks.arm(token, expires);
+        if more {
+            self.tasks.enqueue(token);
+        }
+    }
+}
+
+impl Ping {
+    fn send(&self, request: &EchoRequest) -> Result<(), Errno> {
+        let v4 = self.key.dst.is_ipv4();
+        let mut message = vec![0; HEADER + request.payload.len()];
+        message[0] = if v4 { 8 } else { 128 };
+        message[4..6].copy_from_slice(&self.outer_id.to_be_bytes());
+        message[6..8].copy_from_slice(&request.seq.to_be_bytes());
+        request.payload.copy_to(&mut message[HEADER..]);
+        if self.kind == PingKind::Raw && v4 {
+            let checksum = checksum(&message);
+            message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        }
+        match send(&self.fd, &message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            // Full, or too long: lost, as on any link.
+            Ok(_) | Err(Errno::AGAIN | Errno::MSGSIZE | Errno::NOBUFS | Errno::INTR) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The reply in a message of the machine's socket, as the host is to get it; none if it is another message.
+    fn reply(&self, bytes: &[u8]) -> Option<EchoRequest> {
+        let v4 = self.key.dst.is_ipv4();
+        let raw = self.kind == PingKind::Raw;
+        let message = if raw && v4 { bytes.get(usize::from(bytes.first()? & 15) * 4..)? } else { bytes };
+        let (header, data) = message.split_first_chunk::<HEADER>()?;
+        let [kind, code, _, _, a, b, c, d] = *header;
+        let ours = !raw || u16::from_be_bytes([a, b]) == self.outer_id;
+        let is_reply = kind == if v4 { 0 } else { 129 } && code == 0;
+        (is_reply && ours).then(|| EchoRequest {
+            seq: u16::from_be_bytes([c, d]),
+            payload: Payload::from(Chunk::copy_from(data)),
+            ..self.latest.clone()
+        })
+    }
+}
+
+/// The Internet checksum (RFC 1071).
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum = 0_u32;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}

@@ -1,0 +1,123 @@
+//! The machine's sockets: made non-blocking, and what their errors mean to a flow.
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{
+    set_ipv6_v6only, set_socket_keepalive, set_socket_linger, set_socket_reuseaddr, set_tcp_nodelay,
+};
+use rustix::net::{
+    AddressFamily, Protocol, SocketFlags, SocketType, bind, connect, ipproto, listen, socket_with,
+};
+use sockeye_stack::{Unreachability, Verdict};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// Connections that the machine accepts before we do.
+const BACKLOG: i32 = 1024;
+
+fn open(addr: &SocketAddr, kind: SocketType, protocol: Option<Protocol>) -> Result<OwnedFd, Errno> {
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, protocol)
+}
+
+/// A stream socket that connects.
+pub(super) fn connect_stream(to: &SocketAddr) -> Result<OwnedFd, Errno> {
+    let fd = open(to, SocketType::STREAM, None)?;
+    carry(&fd);
+    match connect(&fd, to) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(fd),
+        Err(error) => Err(error),
+    }
+}
+
+/// Settings of a stream that is relayed: segments are the sender's to shape, and a peer that vanished is found
+/// out in the end.
+pub(super) fn carry(fd: &OwnedFd) {
+    // Without them a relay works as well.
+    set_tcp_nodelay(fd, true).ok();
+    set_socket_keepalive(fd, true).ok();
+}
+
+/// A connected datagram socket.
+pub(super) fn connect_datagrams(to: &SocketAddr) -> Result<OwnedFd, Errno> {
+    let fd = open(to, SocketType::DGRAM, None)?;
+    connect(&fd, to)?;
+    Ok(fd)
+}
+
+/// A listening stream socket.
+pub(super) fn listen_at(addr: &SocketAddr) -> Result<OwnedFd, Errno> {
+    let fd = bound(addr, SocketType::STREAM)?;
+    listen(&fd, BACKLOG)?;
+    Ok(fd)
+}
+
+/// A bound datagram socket.
+pub(super) fn receive_at(addr: &SocketAddr) -> Result<OwnedFd, Errno> {
+    bound(addr, SocketType::DGRAM)
+}
+
+fn bound(addr: &SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
+    let fd = open(addr, kind, None)?;
+    if kind == SocketType::STREAM {
+        // Connections of a run before may still be in TIME-WAIT. With datagrams it would share the port.
+        set_socket_reuseaddr(&fd, true)?;
+    }
+    if addr.is_ipv6() {
+        set_ipv6_v6only(&fd, true)?;
+    }
+    bind(&fd, addr)?;
+    Ok(fd)
+}
+
+/// A socket for echo requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PingKind {
+    /// The kernel fills identifier and checksum, and hands over replies to this socket only.
+    Datagram,
+    /// The kernel hands over all messages from there, over IPv4 with their IP header.
+    Raw,
+}
+
+/// A connected socket for echo requests, of the kind that this process may have.
+pub(super) fn connect_ping(to: IpAddr) -> Result<(OwnedFd, PingKind), Errno> {
+    let to = SocketAddr::new(to, 0);
+    let protocol = if to.is_ipv4() { ipproto::ICMP } else { ipproto::ICMPV6 };
+    let (fd, kind) = match open(&to, SocketType::DGRAM, Some(protocol)) {
+        Ok(fd) => (fd, PingKind::Datagram),
+        Err(Errno::ACCESS | Errno::PERM | Errno::PROTONOSUPPORT) => {
+            (open(&to, SocketType::RAW, Some(protocol))?, PingKind::Raw)
+        }
+        Err(error) => return Err(error),
+    };
+    connect(&fd, &to)?;
+    Ok((fd, kind))
+}
+
+/// Closes a stream so that its peer sees a reset.
+pub(super) fn reset(fd: OwnedFd) {
+    set_socket_linger(&fd, Some(Duration::ZERO)).ok();
+    drop(fd);
+}
+
+/// What the failure of a connect means to the flow that asked for it.
+pub(super) fn verdict(error: Errno) -> Verdict {
+    match error {
+        Errno::CONNREFUSED | Errno::CONNRESET => Verdict::Reset,
+        Errno::TIMEDOUT => Verdict::Drop,
+        error => Verdict::Unreachable(unreachability(error)),
+    }
+}
+
+/// What an error means to who wants to get there. What this process lacks looks like a host that doesn't
+/// answer.
+pub(super) fn unreachability(error: Errno) -> Unreachability {
+    match error {
+        Errno::CONNREFUSED => Unreachability::Port,
+        Errno::NETUNREACH | Errno::NETDOWN | Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT => {
+            Unreachability::Network
+        }
+        Errno::ACCESS | Errno::PERM => Unreachability::Prohibited,
+        _ => Unreachability::Host,
+    }
+}

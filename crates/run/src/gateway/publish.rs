@@ -1,0 +1,312 @@
+//! Publications: ports of the machine that lead to a host, how they are written, opened and closed.
+
+use super::datagrams::Door;
+use super::entry::Listener;
+use super::{Gateway, Task, machine};
+use crate::world::World;
+use sockeye_packet::Instant;
+use sockeye_stack::SockAddr;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// What a published port carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PublishProtocol {
+    /// TCP connections.
+    Tcp,
+    /// UDP datagrams.
+    Udp,
+}
+
+impl fmt::Display for PublishProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PublishProtocol::Tcp => "tcp",
+            PublishProtocol::Udp => "udp",
+        })
+    }
+}
+
+/// One port of the machine that leads to one port of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Publication {
+    /// What it carries.
+    pub protocol: PublishProtocol,
+    /// The machine's address and port.
+    pub machine: SocketAddr,
+    /// The host's addresses: the IPv4 one, then the IPv6 one. That of the machine address's family is tried
+    /// first, the other where nobody answers there.
+    pub host: [IpAddr; 2],
+    /// The host's port.
+    pub port: u16,
+}
+
+impl Publication {
+    /// Where to connect to, in the order to be tried.
+    pub(super) fn targets(&self) -> [SockAddr; 2] {
+        let [v4, v6] = self.host.map(|ip| SockAddr::new(ip, self.port));
+        if self.machine.is_ipv4() { [v4, v6] } else { [v6, v4] }
+    }
+}
+
+impl fmt::Display for Publication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.machine, self.protocol)
+    }
+}
+
+/// Why a port can't be published.
+#[derive(Debug)]
+pub struct PublishError {
+    publication: Publication,
+    error: io::Error,
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PublishError { publication, error } = self;
+        write!(f, "can't publish {publication}: ")?;
+        match error.kind() {
+            io::ErrorKind::AddrInUse => f.write_str("the port is in use; choose another, or end who uses it"),
+            io::ErrorKind::PermissionDenied => {
+                f.write_str("ports below 1024 are root's; choose a higher one")
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                f.write_str("the machine has no such address; leave it out for 127.0.0.1")
+            }
+            _ => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for PublishError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// Ports to publish, as they are written: `[ADDR:]HOSTPORT[-HOSTPORT]:PORT[-PORT][/udp]`, where `HOSTPORT` is
+/// the machine's and `PORT` the host's. Without `ADDR` it is 127.0.0.1; an IPv6 address stands in brackets.
+///
+/// ```
+/// use sockeye_run::PublishSpec;
+///
+/// let spec: PublishSpec = "[::1]:8080-8081:80-81/udp".parse()?;
+/// let all = spec.publications(["10.77.0.2".parse()?, "fd77::2".parse()?]);
+/// let all: Vec<String> = all.map(|one| format!("{} to {}", one, one.port)).collect();
+/// assert_eq!(all, ["[::1]:8080/udp to 80", "[::1]:8081/udp to 81"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PublishSpec {
+    protocol: PublishProtocol,
+    address: IpAddr,
+    machine: Ports,
+    host: Ports,
+}
+
+impl PublishSpec {
+    /// What it names, for a host with these addresses (the IPv4 one, then the IPv6 one).
+    pub fn publications(self, host: [IpAddr; 2]) -> impl Iterator<Item = Publication> {
+        let PublishSpec { protocol, address, machine, host: ports } = self;
+        let pairs = (machine.first..=machine.last).zip(ports.first..=ports.last);
+        pairs.map(move |(outside, port)| Publication {
+            protocol,
+            machine: SocketAddr::new(address, outside),
+            host,
+            port,
+        })
+    }
+}
+
+/// A port, or several in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Ports {
+    first: u16,
+    last: u16,
+}
+
+/// Why a text names no ports to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishSpecError {
+    text: String,
+    reason: String,
+}
+
+impl fmt::Display for PublishSpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "can't publish {:?}: {}", self.text, self.reason)
+    }
+}
+
+impl std::error::Error for PublishSpecError {}
+
+impl FromStr for PublishSpec {
+    type Err = PublishSpecError;
+
+    fn from_str(text: &str) -> Result<PublishSpec, PublishSpecError> {
+        parse(text).map_err(|reason| PublishSpecError { text: text.to_owned(), reason })
+    }
+}
+
+fn parse(text: &str) -> Result<PublishSpec, String> {
+    let (ports, protocol) = match text.rsplit_once('/') {
+        None => (text, PublishProtocol::Tcp),
+        Some((ports, "tcp")) => (ports, PublishProtocol::Tcp),
+        Some((ports, "udp")) => (ports, PublishProtocol::Udp),
+        Some((_, other)) => return Err(format!("{other:?} is no protocol; write /tcp or /udp")),
+    };
+    let (address, ports) = split_address(ports)?;
+    let (machine, host) = ports
+        .split_once(':')
+        .ok_or("write HOSTPORT:PORT, the machine's port and the host's, for example 8080:80")?;
+    let (machine, host) = (parse_ports(machine)?, parse_ports(host)?);
+    let (outside, inside) = (machine.last - machine.first, host.last - host.first);
+    if outside != inside {
+        let (outside, inside) = (u32::from(outside) + 1, u32::from(inside) + 1);
+        return Err(format!("{outside} ports can't lead to {inside}; write ranges of equal length"));
+    }
+    Ok(PublishSpec { protocol, address, machine, host })
+}
+
+/// The address in front, or the default, and what follows it.
+fn split_address(text: &str) -> Result<(IpAddr, &str), String> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, ports) =
+            rest.split_once("]:").ok_or("write an IPv6 address as [ADDR]:HOSTPORT:PORT")?;
+        let address: std::net::Ipv6Addr =
+            address.parse().map_err(|_| format!("{address:?} is no IPv6 address"))?;
+        return Ok((address.into(), ports));
+    }
+    match text.matches(':').count() {
+        0 | 1 => Ok((Ipv4Addr::LOCALHOST.into(), text)),
+        2 => {
+            let (address, ports) = text.split_once(':').unwrap_or_default();
+            let wrong = || format!("{address:?} is no IPv4 address; write ADDR:HOSTPORT:PORT");
+            let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
+            Ok((address.into(), ports))
+        }
+        _ => Err("there are too many colons; put an IPv6 address in brackets".to_owned()),
+    }
+}
+
+fn parse_ports(text: &str) -> Result<Ports, String> {
+    let port = |text: &str| match text.parse::<u16>() {
+        // A sign is no part of a port.
+        Ok(port) if port > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
+        _ => Err(format!("{text:?} is no port; write a number from 1 to 65535")),
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (port(first)?, port(last)?);
+    if first > last {
+        return Err(format!("the range {text:?} runs backwards; write {last}-{first}"));
+    }
+    Ok(Ports { first, last })
+}
+
+impl Gateway {
+    /// Opens a port of the machine that leads to a host.
+    pub(crate) fn publish(&mut self, publication: &Publication) -> Result<(), PublishError> {
+        let publication = *publication;
+        let failed = |error: io::Error| PublishError { publication, error };
+        let opened = match publication.protocol {
+            PublishProtocol::Tcp => machine::listen_at(&publication.machine),
+            PublishProtocol::Udp => machine::receive_at(&publication.machine),
+        };
+        let fd = opened.map_err(|error| failed(error.into()))?;
+        let watched = match publication.protocol {
+            PublishProtocol::Tcp => {
+                self.watch(fd, |fd| Task::Listener(Listener { fd, publication, readable: true }))
+            }
+            PublishProtocol::Udp => self.watch(Arc::new(fd), |fd| Task::Door(Door::new(fd, publication))),
+        };
+        watched.map(drop).map_err(failed)
+    }
+
+    /// Closes a published port. Connections through it go on, datagrams don't. False when it wasn't open.
+    pub(crate) fn unpublish(&mut self, world: &World, now: Instant, publication: &Publication) -> bool {
+        let open = self.tasks.iter().find(|(_, task)| published(task) == Some(publication));
+        let Some(token) = open.map(|(token, _)| token) else { return false };
+        if let Some(Task::Door(door)) = self.tasks.get(token) {
+            for guest in door.guests() {
+                self.end(world, now, guest);
+            }
+        }
+        self.end(world, now, token);
+        true
+    }
+
+    /// The ports that are open, in order.
+    pub(crate) fn publications(&self) -> impl Iterator<Item = Publication> {
+        let mut all: Vec<Publication> =
+            self.tasks.iter().filter_map(|(_, task)| published(task)).copied().collect();
+        all.sort_unstable();
+        all.into_iter()
+    }
+}
+
+/// What a task publishes.
+fn published(task: &Task) -> Option<&Publication> {
+    match task {
+        Task::Listener(listener) => Some(&listener.publication),
+        Task::Door(door) => Some(&door.publication),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(text: &str) -> Vec<String> {
+        let host = ["10.77.0.2".parse().unwrap(), "fd77::2".parse().unwrap()];
+        let spec: PublishSpec = text.parse().unwrap_or_else(|error| panic!("{error}"));
+        spec.publications(host).map(|one| format!("{one}>{}", one.port)).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_published() {
+        let cases: [(&str, &[&str]); 7] = [
+            ("8080:80", &["127.0.0.1:8080/tcp>80"]),
+            ("8080:80/tcp", &["127.0.0.1:8080/tcp>80"]),
+            ("5353:53/udp", &["127.0.0.1:5353/udp>53"]),
+            ("0.0.0.0:8080:80", &["0.0.0.0:8080/tcp>80"]),
+            ("[::]:8080:80/udp", &["[::]:8080/udp>80"]),
+            ("1-3:7-9", &["127.0.0.1:1/tcp>7", "127.0.0.1:2/tcp>8", "127.0.0.1:3/tcp>9"]),
+            ("65535:65535", &["127.0.0.1:65535/tcp>65535"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(expand(text), expected, "{text}");
+        }
+        assert_eq!(expand("1-65535:1-65535").len(), 65_535);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line_with_a_remedy() {
+        let cases = [
+            ("", "HOSTPORT:PORT"),
+            ("80", "HOSTPORT:PORT"),
+            ("0:80", "from 1 to 65535"),
+            ("80:0", "from 1 to 65535"),
+            ("80:65536", "from 1 to 65535"),
+            ("+80:80", "from 1 to 65535"),
+            (":80", "from 1 to 65535"),
+            ("80:80/sctp", "/tcp or /udp"),
+            ("1-3:1-2", "equal length"),
+            ("3-1:1-3", "write 1-3"),
+            ("::1:80:80", "brackets"),
+            ("[::1]80:80", "[ADDR]:HOSTPORT:PORT"),
+            ("[127.0.0.1]:80:80", "no IPv6 address"),
+            ("localhost:80:80", "no IPv4 address"),
+            ("1-2-3:1-3", "from 1 to 65535"),
+        ];
+        for (text, remedy) in cases {
+            let error = text.parse::<PublishSpec>().unwrap_err().to_string();
+            assert!(error.contains(&format!("{text:?}")) && error.contains(remedy), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Published ports: connections and datagrams into the network.
+
+use super::*;
+use std::net::UdpSocket;
+
+/// A published port that leads to port 80 of the host, on a port of the machine that is free.
+fn published(rig: &mut Rig, protocol: PublishProtocol, v4: bool) -> Publication {
+    let free = match protocol {
+        PublishProtocol::Tcp => TcpListener::bind(loopback(v4)).unwrap().local_addr().unwrap(),
+        PublishProtocol::Udp => UdpSocket::bind(loopback(v4)).unwrap().local_addr().unwrap(),
+    };
+    let publication = Publication { protocol, machine: free, host: rig.host.addresses(), port: 80 };
+    rig.gateway.publish(&publication).unwrap();
+    publication
+}
+
+fn at_host(rig: &Rig, v4: bool) -> SocketAddr {
+    SocketAddr::new(rig.host.addresses()[usize::from(!v4)], 80)
+}
+
+fn connect(publication: &Publication) -> TcpStream {
+    let stream = TcpStream::connect(publication.machine).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream
+}
+
+#[test]
+fn connections_reach_the_host_at_whichever_address_it_listens() {
+    for (outside, inside) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut rig = Rig::with(GatewayConfig { outward: false, ..GatewayConfig::default() });
+        let publication = published(&mut rig, PublishProtocol::Tcp, outside);
+        assert_eq!(rig.gateway.publications().collect::<Vec<_>>(), [publication]);
+        let listener = rig.listen(at_host(&rig, inside));
+        let mut client = connect(&publication);
+        client.write_all(b"GET /").unwrap();
+        let server = rig.accept(listener);
+        assert_eq!(rig.received(server).unwrap(), b"GET /");
+        let peer = rig.on_host(|stack, _| stack.peer_addr(server)).unwrap().ip_addr();
+        assert!(rig.world.network().gateway().addresses().contains(&peer));
+        rig.send(server, b"200 OK").unwrap();
+        rig.on_host(|stack, now| stack.close(now, server)).unwrap();
+        assert_eq!(rig.read(&mut client).unwrap(), b"200 OK");
+        assert_eq!(rig.read(&mut client).unwrap(), b"");
+        drop(client);
+        rig.until_idle();
+    }
+}
+
+#[test]
+fn where_nobody_listens_the_client_is_reset() {
+    let mut rig = Rig::new();
+    let publication = published(&mut rig, PublishProtocol::Tcp, true);
+    let mut client = connect(&publication);
+    assert_eq!(rig.read(&mut client).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    rig.until_idle();
+}
+
+#[test]
+fn a_reset_of_the_host_reaches_the_client() {
+    let mut rig = Rig::new();
+    let publication = published(&mut rig, PublishProtocol::Tcp, true);
+    let listener = rig.listen(at_host(&rig, true));
+    let mut client = connect(&publication);
+    let server = rig.accept(listener);
+    rig.on_host(|stack, now| stack.abort(now, server)).unwrap();
+    assert_eq!(rig.read(&mut client).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    rig.until_idle();
+}
+
+#[test]
+fn a_port_in_use_is_named_and_one_closed_is_free_again() {
+    let mut rig = Rig::new();
+    for protocol in [PublishProtocol::Tcp, PublishProtocol::Udp] {
+        let publication = published(&mut rig, protocol, true);
+        let now = rig.now();
+        let error = rig.gateway.publish(&publication).unwrap_err().to_string();
+        assert!(error.contains(&publication.machine.to_string()) && error.contains("in use"), "{error}");
+        assert!(rig.gateway.unpublish(&rig.world, now, &publication));
+        assert!(!rig.gateway.unpublish(&rig.world, now, &publication));
+        assert!(rig.gateway.publications().all(|open| open != publication));
+        rig.gateway.publish(&publication).unwrap();
+    }
+    let elsewhere = Publication {
+        machine: "192.0.2.1:8080".parse().unwrap(),
+        ..published(&mut rig, PublishProtocol::Tcp, true)
+    };
+    let error = rig.gateway.publish(&elsewhere).unwrap_err().to_string();
+    assert!(error.contains("192.0.2.1:8080") && error.contains("no such address"), "{error}");
+}
+
+#[test]
+fn datagrams_reach_the_host_and_answers_their_client() {
+    for (outside, inside) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut rig = Rig::new();
+        let publication = published(&mut rig, PublishProtocol::Udp, outside);
+        let at = at_host(&rig, inside);
+        let server = rig.on_host(|stack, _| {
+            let domain = if inside { Domain::Inet } else { Domain::Inet6 };
+            let id = stack.socket(domain, SocketType::Datagram, Owner::default()).unwrap();
+            stack.bind(id, at.into()).unwrap();
+            id
+        });
+        let clients: Vec<UdpSocket> = (0..3)
+            .map(|_| {
+                let client = UdpSocket::bind(loopback(outside)).unwrap();
+                client.connect(publication.machine).unwrap();
+                client.set_nonblocking(true).unwrap();
+                client
+            })
+            .collect();
+        for _ in 0..2 {
+            for (number, client) in clients.iter().enumerate() {
+                let question = pattern(number * 3000);
+                client.send(&question).unwrap();
+                let got = rig.until("the question", |rig| {
+                    rig.on_host(|stack, now| stack.recv_from(now, server, RecvFlags::default())).ok()
+                });
+                assert_eq!(got.payload.to_vec(), question);
+                let answer = Payload::from(Chunk::copy_from(&[number as u8; 9]));
+                rig.on_host(|stack, now| {
+                    stack.send_to(now, server, answer, Some(got.from), SendFlags::default())
+                })
+                .unwrap();
+                let mut buffer = [0; 100];
+                let len = rig.until("the answer", |_| client.recv(&mut buffer).ok());
+                assert_eq!(buffer[..len], [number as u8; 9]);
+            }
+        }
+        assert_eq!(rig.gateway.flow_count(), 3);
+        let now = rig.now();
+        assert!(rig.gateway.unpublish(&rig.world, now, &publication));
+        rig.until_idle();
+    }
+}
