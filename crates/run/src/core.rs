@@ -9,7 +9,7 @@ use crate::stream::Offer;
 use crate::world::World;
 use crate::{calls, stream};
 use rustix::event::epoll::EventFlags;
-use sockeye::{Host, HostConfig, HostId, Network};
+use sockeye::{HostConfig, HostId, Network};
 use sockeye_packet::{Instant, Pool};
 use sockeye_stack::{Event, Orphan};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -122,7 +122,7 @@ impl Core {
         let now = self.now;
         let gone: Vec<_> = self.offers.extract_if(|_, offer| offer.member == member).collect();
         for (_, offer) in gone {
-            stream::withdraw(self, offer);
+            stream::withdraw(self, &offer);
         }
         if left {
             return;
@@ -355,7 +355,8 @@ impl Core {
     }
 
     /// Has ports of the machine lead to a host no more; answers how many of them did.
-    pub(crate) fn unpublish(&mut self, host: &Host, ports: PublishSpec) -> usize {
+    pub(crate) fn unpublish(&mut self, host: HostId, ports: PublishSpec) -> usize {
+        let Some(host) = self.world.network().host_by_id(host) else { return 0 };
         let of_host: Vec<_> = ports.publications(host.addresses()).collect();
         let published: Vec<_> = self.gateway.publications().collect();
         let found = of_host.iter().filter(|publication| published.contains(publication));

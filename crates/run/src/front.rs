@@ -62,18 +62,16 @@ pub fn split() -> io::Result<Split> {
     let front = rustix::process::getpid();
     // The signals' mask is the child's own again.
     let signals = SignalFd::new(&SIGNALS)?;
-    match sys::fork()? {
-        Some(supervisor) => Ok(Split::Front(Front { supervisor, report, signals })),
-        None => {
-            drop((signals, report));
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            // Who was in front may have died before that.
-            if rustix::process::getppid() != Some(front) {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            Ok(Split::Behind(Behind { front, report: File::from(report_end) }))
-        }
+    if let Some(supervisor) = sys::fork()? {
+        return Ok(Split::Front(Front { supervisor, report, signals }));
     }
+    drop((signals, report));
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Who was in front may have died before that.
+    if rustix::process::getppid() != Some(front) {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    Ok(Split::Behind(Behind { front, report: File::from(report_end) }))
 }
 
 impl Front {

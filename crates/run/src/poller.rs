@@ -39,8 +39,6 @@ pub(crate) enum Token {
     Gateway,
     /// A socket of the resolver.
     Resolver,
-    /// Somebody asks the process in front how it goes on.
-    Front,
 }
 
 impl Token {
@@ -58,7 +56,6 @@ impl Token {
             Token::Member(member) => (7, u64::from(member.0)),
             Token::Gateway => (8, 0),
             Token::Resolver => (9, 0),
-            Token::Front => (10, 0),
         };
         kind << Self::KIND_SHIFT | value
     }
@@ -75,8 +72,7 @@ impl Token {
             6 => Token::Control,
             7 => Token::Member(MemberId(value as u32)),
             8 => Token::Gateway,
-            9 => Token::Resolver,
-            _ => Token::Front,
+            _ => Token::Resolver,
         }
     }
 }

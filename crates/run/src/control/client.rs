@@ -143,12 +143,11 @@ impl Membership {
     ) -> Result<Membership, ControlError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut control = match Control::connect(place)? {
-                Some(control) => control,
-                None => {
-                    start().map_err(ControlError::Refused)?;
-                    wait_for(place, deadline)?
-                }
+            let mut control = if let Some(control) = Control::connect(place)? {
+                control
+            } else {
+                start().map_err(ControlError::Refused)?;
+                wait_for(place, deadline)?
             };
             let question = ToNetwork::Join { join: join.clone(), keeps_ends: !crate::agent::can_duplicate() };
             let file = capture.map(OwnedFd::try_clone).transpose()?;

@@ -95,6 +95,9 @@ impl NetworkServer {
         self.poller.forget(&peer.channel);
         if let Stage::Member(membership) = peer.stage {
             self.core.remove_member(id, membership.leaving.is_some());
+            for ports in membership.published {
+                self.core.unpublish(membership.host, ports);
+            }
             self.member_left(membership.linger);
         }
     }
@@ -105,7 +108,7 @@ impl NetworkServer {
             _ => None,
         };
         match (message, host) {
-            (ToNetwork::Join { join, keeps_ends }, None) => self.join(id, join, keeps_ends, fd),
+            (ToNetwork::Join { join, keeps_ends }, None) => self.join(id, join, keeps_ends, fd.as_ref()),
             (ToNetwork::Ask { number, request }, Some(host)) => {
                 let Reply { outcome, ticket, fd } = self.core.handle(id, host, &request, fd);
                 self.tell(id, &FromNetwork::Reply { number, outcome, ticket }, fd);
@@ -168,21 +171,22 @@ impl NetworkServer {
         self.tell(id, &FromNetwork::Refused(why), None);
     }
 
-    fn join(&mut self, id: MemberId, join: Join, keeps_ends: bool, capture: Option<OwnedFd>) {
+    fn join(&mut self, id: MemberId, join: Join, keeps_ends: bool, capture: Option<&OwnedFd>) {
         match self.place_on_host(&join, capture) {
             Ok((host, is_new_host)) => {
+                let published = match self.publish_all(host, &join.publish) {
+                    Ok(published) => published,
+                    Err(why) => return self.refuse(id, why),
+                };
                 if keeps_ends {
                     self.core.keep_ends(id);
-                }
-                let published = self.publish_for(host, &join.publish);
-                if let Err(why) = published {
-                    return self.refuse(id, why);
                 }
                 let Some(peer) = self.peers.get_mut(&id) else { return };
                 peer.stage = Stage::Member(Membership {
                     host,
                     command: shorten(join.program),
                     program: None,
+                    published,
                     linger: join.linger,
                     leaving: None,
                 });
@@ -198,7 +202,7 @@ impl NetworkServer {
     }
 
     /// Finds or makes the host that a supervisor wants, and gives it the link and capture that it asks for.
-    fn place_on_host(&mut self, join: &Join, capture: Option<OwnedFd>) -> Result<(HostId, bool), String> {
+    fn place_on_host(&mut self, join: &Join, capture: Option<&OwnedFd>) -> Result<(HostId, bool), String> {
         if self.ending.is_some() {
             return Err("the network is about to end: try again".to_owned());
         }
@@ -213,8 +217,7 @@ impl NetworkServer {
             None => None,
         };
         // The file is opened anew: what can't be opened is no file to write to.
-        let capture_path =
-            capture.as_ref().map(|fd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())));
+        let capture_path = capture.map(|fd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())));
         let network = self.core.world.network().clone();
         let Ok(host) = network.host(&join.host) else {
             let link = LinkConfig::from(link.unwrap_or_default());
@@ -241,12 +244,17 @@ impl NetworkServer {
         Ok((host.id(), false))
     }
 
-    fn publish_for(&mut self, host: HostId, specs: &[String]) -> Result<(), String> {
-        for spec in specs {
-            let ports: PublishSpec = spec.parse().map_err(|error: PublishSpecError| error.to_string())?;
-            self.core.publish(host, ports).map_err(|error| error.to_string())?;
+    /// Publishes all ports that are named, or none.
+    fn publish_all(&mut self, host: HostId, specs: &[String]) -> Result<Vec<PublishSpec>, String> {
+        let parse = |spec: &String| spec.parse().map_err(|error: PublishSpecError| error.to_string());
+        let specs: Vec<PublishSpec> = specs.iter().map(parse).collect::<Result<_, _>>()?;
+        for (index, &spec) in specs.iter().enumerate() {
+            if let Err(error) = self.core.publish(host, spec) {
+                specs[..index].iter().for_each(|&spec| drop(self.core.unpublish(host, spec)));
+                return Err(error.to_string());
+            }
         }
-        Ok(())
+        Ok(specs)
     }
 
     /// The host of this name, or the only one.
@@ -269,14 +277,14 @@ impl NetworkServer {
 
     fn publish(&mut self, host: Option<&str>, ports: &str) -> Result<String, String> {
         let host = self.host_to_publish(host)?;
-        self.publish_for(host.id(), &[ports.to_owned()])?;
+        self.publish_all(host.id(), &[ports.to_owned()])?;
         Ok(String::new())
     }
 
     fn unpublish(&mut self, host: Option<&str>, ports: &str) -> Result<String, String> {
         let host = self.host_to_publish(host)?;
         let spec: PublishSpec = ports.parse().map_err(|error: PublishSpecError| error.to_string())?;
-        match self.core.unpublish(&host, spec) {
+        match self.core.unpublish(host.id(), spec) {
             0 => Err(format!("{ports} is not published for host {}: sockeye ps lists what is", host.name())),
             _ => Ok(String::new()),
         }

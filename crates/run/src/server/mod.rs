@@ -11,6 +11,7 @@ mod status;
 use crate::control::Channel;
 use crate::control::place::{Ownership, Place, PlaceError};
 use crate::core::{Core, Outside};
+use crate::gateway::PublishSpec;
 use crate::poller::{Poller, Token};
 use crate::proto::{MemberId, Notice};
 use rustix::event::epoll::EventFlags;
@@ -114,6 +115,8 @@ struct Membership {
     host: HostId,
     command: Vec<String>,
     program: Option<u32>,
+    /// Ports of the machine that lead to its host while it is here.
+    published: Vec<PublishSpec>,
     linger: Duration,
     leaving: Option<Leaving>,
 }
@@ -221,11 +224,11 @@ impl NetworkServer {
         let mut drained = Vec::new();
         for (&id, peer) in &mut self.peers {
             match &mut peer.stage {
-                Stage::Member(Membership { leaving: Some(leaving), .. }) if !leaving.told => {
-                    if now >= leaving.deadline || !self.core.is_draining(id) {
-                        leaving.told = true;
-                        drained.push(id);
-                    }
+                Stage::Member(Membership { leaving: Some(leaving), .. })
+                    if !leaving.told && (now >= leaving.deadline || !self.core.is_draining(id)) =>
+                {
+                    leaving.told = true;
+                    drained.push(id);
                 }
                 Stage::Fresh | Stage::Greeted if now > peer.since + admission::PATIENCE => silent.push(id),
                 _ => {}

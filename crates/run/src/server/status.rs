@@ -57,7 +57,7 @@ impl NetworkServer {
     fn published_to(&self, host: &Host) -> Vec<String> {
         let all = self.core.gateway.publications();
         let to_host = all.filter(|publication| publication.host == host.addresses());
-        to_host.take(PUBLISHED_MAX).map(|publication| publication.to_string()).collect()
+        to_host.take(PUBLISHED_MAX).map(|each| format!("{each} to port {}", each.port)).collect()
     }
 
     fn link_of(&self, host: &Host) -> String {
