@@ -250,7 +250,9 @@ impl NetworkServer {
         let specs: Vec<PublishSpec> = specs.iter().map(parse).collect::<Result<_, _>>()?;
         for (index, &spec) in specs.iter().enumerate() {
             if let Err(error) = self.core.publish(host, spec) {
-                specs[..index].iter().for_each(|&spec| drop(self.core.unpublish(host, spec)));
+                for &spec in &specs[..index] {
+                    self.core.unpublish(host, spec);
+                }
                 return Err(error.to_string());
             }
         }
