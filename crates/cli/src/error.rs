@@ -1,6 +1,9 @@
 //! What the command says when it can't do its work: one line, and an exit status.
 
 use std::fmt;
+use std::io;
+
+use sockeye_run::{ControlError, PlaceError, PublishSpecError};
 
 /// Exit status when the command itself failed, apart from a program's own (as `env` and `timeout`).
 const EXIT_FAILED: u8 = 125;
@@ -32,6 +35,34 @@ impl CliError {
 
     pub(crate) fn exit(&self) -> u8 {
         self.exit
+    }
+}
+
+/// Something of sockeye's own failed; nothing more is known of it.
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> CliError {
+        CliError::failed(error.to_string())
+    }
+}
+
+impl From<ControlError> for CliError {
+    fn from(error: ControlError) -> CliError {
+        CliError::failed(error.to_string())
+    }
+}
+
+impl From<PlaceError> for CliError {
+    fn from(error: PlaceError) -> CliError {
+        match error {
+            PlaceError::BadName(_) => CliError::usage(error.to_string()),
+            _ => CliError::failed(error.to_string()),
+        }
+    }
+}
+
+impl From<PublishSpecError> for CliError {
+    fn from(error: PublishSpecError) -> CliError {
+        CliError::usage(error.to_string())
     }
 }
 

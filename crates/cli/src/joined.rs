@@ -22,7 +22,7 @@ const UNASKED: Duration = Duration::from_millis(100);
 /// Runs the program on the network of this name and ends as it ended.
 pub(crate) fn run(name: &str, args: &RunArgs) -> Result<ExitCode, CliError> {
     let membership = join(name, args)?;
-    match sockeye_run::split().map_err(failed)? {
+    match sockeye_run::split()? {
         Split::Front(front) => {
             drop(membership);
             wait_in_front(front)
@@ -35,12 +35,8 @@ pub(crate) fn run(name: &str, args: &RunArgs) -> Result<ExitCode, CliError> {
     }
 }
 
-fn failed(error: std::io::Error) -> CliError {
-    CliError::failed(error.to_string())
-}
-
 fn join(name: &str, args: &RunArgs) -> Result<Membership, CliError> {
-    let place = Folder::of_this_user().and_then(|folder| folder.place(name)).map_err(networks::misplaced)?;
+    let place = Folder::of_this_user()?.place(name)?;
     published(&args.publish)?;
     let capture: Option<OwnedFd> = match &args.pcap {
         Some(path) => Some(OwnedFd::from(File::create(path).map_err(|error| {
@@ -63,7 +59,7 @@ fn join(name: &str, args: &RunArgs) -> Result<Membership, CliError> {
 }
 
 fn wait_in_front(front: Front) -> Result<ExitCode, CliError> {
-    match front.wait().map_err(failed)? {
+    match front.wait()? {
         Ended::Program(status) => Ok(sockeye_run::end_as(status)),
         Ended::Failed(exit) => Ok(ExitCode::from(exit)),
         Ended::Lost => Err(CliError::failed("the supervisor was killed, and the program with it")),
@@ -72,13 +68,7 @@ fn wait_in_front(front: Front) -> Result<ExitCode, CliError> {
 
 /// Supervises until nothing runs any more.
 fn supervise(args: &RunArgs, membership: Membership, behind: Behind) -> Result<(), CliError> {
-    let started = Supervisor::join(membership).map_err(failed).and_then(|mut supervisor| {
-        supervisor.reap_orphans();
-        supervisor.set_front(behind.front());
-        let program = start(&mut supervisor, spec(args))?;
-        Ok((supervisor, program))
-    });
-    let (mut supervisor, program) = match started {
+    let (mut supervisor, program) = match begin(args, membership, &behind) {
         Ok(started) => started,
         Err(error) => {
             eprintln!("sockeye: {error}");
@@ -89,30 +79,42 @@ fn supervise(args: &RunArgs, membership: Membership, behind: Behind) -> Result<(
     let status = follow(&mut supervisor, program)?;
     let deadline = Instant::now() + UNASKED;
     while supervisor.has_programs() && Instant::now() < deadline {
-        supervisor.turn(Some(UNASKED)).map_err(failed)?;
+        supervisor.turn(Some(UNASKED))?;
     }
     if !supervisor.has_programs() {
-        supervisor.drain(args.linger).map_err(failed)?;
+        supervisor.drain(args.linger)?;
         behind.ended(status);
         return Ok(());
     }
     // A daemon: it goes on, and is answered from here, while the shell goes on too.
     supervisor.program_ended();
-    behind.detach().map_err(failed)?;
+    behind.detach()?;
     behind.ended(status);
     while supervisor.has_programs() {
-        supervisor.turn(None).map_err(failed)?;
+        supervisor.turn(None)?;
         if is_told_to_end(&mut supervisor) {
-            supervisor.end_descendants().map_err(failed)?;
+            supervisor.end_descendants()?;
         }
     }
-    supervisor.drain(args.linger).map_err(failed)
+    Ok(supervisor.drain(args.linger)?)
+}
+
+fn begin(
+    args: &RunArgs,
+    membership: Membership,
+    behind: &Behind,
+) -> Result<(Supervisor, ProgramId), CliError> {
+    let mut supervisor = Supervisor::join(membership)?;
+    supervisor.reap_orphans();
+    supervisor.set_front(behind.front());
+    let program = start(&mut supervisor, &spec(args))?;
+    Ok((supervisor, program))
 }
 
 /// Turns until the program has ended.
 fn follow(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, CliError> {
     loop {
-        supervisor.turn(None).map_err(failed)?;
+        supervisor.turn(None)?;
         while let Some(event) = supervisor.poll_event() {
             match event {
                 SupervisorEvent::Exited { program, status } if program == awaited => return Ok(status),
@@ -132,7 +134,7 @@ fn follow(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus,
 
 /// Ends the program and all its descendants; answers how the program ended.
 fn end_of_all(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, CliError> {
-    supervisor.end_descendants().map_err(failed)?;
+    supervisor.end_descendants()?;
     loop {
         while let Some(event) = supervisor.poll_event() {
             if let SupervisorEvent::Exited { program, status } = event
@@ -141,7 +143,7 @@ fn end_of_all(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitSta
                 return Ok(status);
             }
         }
-        supervisor.turn(None).map_err(failed)?;
+        supervisor.turn(None)?;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
-use sockeye_run::{Control, Folder, NetworkServer, Outside, Place, PlaceError, ServerOptions};
+use sockeye_run::{Control, Folder, NetworkServer, Outside, Place, ServerOptions};
 
 use crate::args::{NetworkArgs, PublishArgs};
 use crate::error::CliError;
@@ -12,22 +12,13 @@ use crate::table;
 /// What a network's process prints once it can be joined.
 const READY: &[u8] = b"ready\n";
 
-/// An error of a network's name or files.
-#[allow(clippy::needless_pass_by_value, reason = "it stands in map_err")]
-pub(crate) fn misplaced(error: PlaceError) -> CliError {
-    match error {
-        PlaceError::BadName(_) => CliError::usage(error.to_string()),
-        _ => CliError::failed(error.to_string()),
-    }
-}
-
 /// What `--offline` says.
 pub(crate) fn outside(offline: bool) -> Outside {
     if offline { Outside::Closed } else { Outside::Open }
 }
 
 fn place(name: &str) -> Result<Place, CliError> {
-    Folder::of_this_user().and_then(|folder| folder.place(name)).map_err(misplaced)
+    Ok(Folder::of_this_user()?.place(name)?)
 }
 
 /// Starts the process of a network, and waits until it can be joined. Where another one has the name
@@ -63,67 +54,57 @@ pub(crate) fn start(name: &str, offline: bool, seed: Option<u64>) -> Result<(), 
 
 /// `sockeye network`: the process of a network.
 pub(crate) fn serve(args: &NetworkArgs) -> Result<ExitCode, CliError> {
-    let failed = |error: std::io::Error| CliError::failed(error.to_string());
     let options = ServerOptions { outside: outside(args.offline), seed: args.seed };
     let server = NetworkServer::open(&place(&args.name)?, options);
     let Some(mut server) = server.map_err(|error| CliError::failed(error.to_string()))? else {
         return Ok(ExitCode::SUCCESS);
     };
-    std::io::stdout().write_all(READY).and_then(|()| std::io::stdout().flush()).map_err(failed)?;
-    sockeye_run::leave_terminal().map_err(failed)?;
-    server.run().map_err(failed)?;
+    std::io::stdout().write_all(READY).and_then(|()| std::io::stdout().flush())?;
+    sockeye_run::leave_terminal()?;
+    server.run()?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn connect(name: &str) -> Result<Control, CliError> {
     let place = place(name)?;
-    let control = Control::connect(&place).map_err(|error| CliError::failed(error.to_string()))?;
-    control.ok_or_else(|| CliError::failed(format!("there is no network {name}; sockeye ps lists them")))
+    Control::connect(&place)?
+        .ok_or_else(|| CliError::failed(format!("there is no network {name}; sockeye ps lists them")))
 }
 
 /// `sockeye ps`.
 pub(crate) fn list(name: Option<&str>) -> Result<ExitCode, CliError> {
-    let folder = Folder::of_this_user().map_err(misplaced)?;
-    let names = name.map_or_else(|| folder.names(), |name| vec![name.to_owned()]);
-    let mut shown = 0;
-    for each in &names {
-        let control = match (connect(each), name) {
-            (Ok(control), _) => control,
-            // Its process was killed.
-            (Err(_), None) => continue,
-            (Err(error), Some(_)) => return Err(error),
-        };
-        let mut control = control;
-        match control.status() {
-            Ok(status) => {
-                let separator = if shown > 0 { "\n" } else { "" };
-                // A closed standard output wants no more.
-                if write!(std::io::stdout(), "{separator}{}", table::render(&status)).is_err() {
-                    return Ok(ExitCode::SUCCESS);
-                }
-                shown += 1;
+    let mut tables = Vec::new();
+    if let Some(name) = name {
+        tables.push(table::render(&connect(name)?.status()?));
+    } else {
+        let folder = Folder::of_this_user()?;
+        for name in folder.names() {
+            // Of one whose process was killed the socket is left.
+            let Some(mut control) = Control::connect(&folder.place(&name)?)? else { continue };
+            match control.status() {
+                Ok(status) => tables.push(table::render(&status)),
+                Err(error) => eprintln!("sockeye: network {name}: {error}"),
             }
-            Err(error) if name.is_some() => return Err(CliError::failed(error.to_string())),
-            Err(error) => eprintln!("sockeye: network {each}: {error}"),
         }
     }
-    if shown == 0 {
+    if tables.is_empty() {
         eprintln!("sockeye: there is no named network; sockeye run --net NAME -- PROGRAM starts one");
     }
+    // A closed standard output wants no more.
+    write!(std::io::stdout(), "{}", tables.join("\n")).ok();
     Ok(ExitCode::SUCCESS)
 }
 
 /// `sockeye down`.
 pub(crate) fn down(name: &str) -> Result<ExitCode, CliError> {
-    connect(name)?.down().map_err(|error| CliError::failed(error.to_string()))?;
+    connect(name)?.down()?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// `sockeye publish` and `sockeye unpublish`.
 pub(crate) fn publish(args: &PublishArgs, on: bool) -> Result<ExitCode, CliError> {
     for ports in &args.ports {
-        let done = connect(&args.name)?.publish(args.host.as_deref(), ports, on);
-        let text = done.map_err(|error| CliError::failed(error.to_string()))?;
+        let text = connect(&args.name)?.publish(args.host.as_deref(), ports, on)?;
         if !text.is_empty() {
             println!("{text}");
         }

@@ -15,18 +15,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     if let Some(name) = &args.net {
         return joined::run(name, args);
     }
-    let failed = |error: std::io::Error| CliError::failed(error.to_string());
     let (network, host) = network::for_run(args)?;
     let published = published(&args.publish)?;
-    let mut supervisor = Supervisor::new(network, networks::outside(args.offline)).map_err(failed)?;
+    let mut supervisor = Supervisor::new(network, networks::outside(args.offline))?;
     supervisor.reap_orphans();
     for ports in published {
         supervisor.publish(host, ports).map_err(|error| CliError::failed(error.to_string()))?;
     }
-    let program = start(&mut supervisor, ProgramSpec { host: Some(host), ..spec(args) })?;
+    let program = start(&mut supervisor, &ProgramSpec { host: Some(host), ..spec(args) })?;
     let status = wait(&mut supervisor, program)?;
-    supervisor.end_descendants().map_err(failed)?;
-    supervisor.drain(args.linger).map_err(failed)?;
+    supervisor.end_descendants()?;
+    supervisor.drain(args.linger)?;
     supervisor.network().inspect(|network| network::finish_capture(network, args.pcap.as_deref()));
     drop(supervisor);
     Ok(sockeye_run::end_as(status))
@@ -53,13 +52,13 @@ pub(crate) fn spec(args: &RunArgs) -> ProgramSpec {
 }
 
 /// Starts the program; the error has the exit status by which a shell tells it.
-pub(crate) fn start(supervisor: &mut Supervisor, spec: ProgramSpec) -> Result<ProgramId, CliError> {
-    supervisor.spawn(&spec).map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))
+pub(crate) fn start(supervisor: &mut Supervisor, spec: &ProgramSpec) -> Result<ProgramId, CliError> {
+    supervisor.spawn(spec).map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))
 }
 
 fn wait(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, CliError> {
     loop {
-        supervisor.turn(None).map_err(|error| CliError::failed(error.to_string()))?;
+        supervisor.turn(None)?;
         while let Some(event) = supervisor.poll_event() {
             match event {
                 SupervisorEvent::Exited { program, status } if program == awaited => return Ok(status),
