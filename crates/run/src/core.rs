@@ -11,6 +11,7 @@ use crate::{calls, stream};
 use rustix::event::epoll::EventFlags;
 use sockeye::{HostConfig, HostId, Network};
 use sockeye_packet::{Instant, Pool};
+use sockeye_posix::Errno;
 use sockeye_stack::{Event, Orphan};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -22,6 +23,8 @@ use std::time::Duration;
 const CHANGES: usize = 4096;
 /// From so many lingering connections on, those that have ended are looked for.
 const LINGERING_LOOK: usize = 64;
+/// Most threads that wait for one socket.
+const WAITERS_MAX: usize = 32 * 1024;
 /// Rounds of network and plugs before the loop looks at its descriptors again.
 const ROUNDS: usize = 8;
 
@@ -66,6 +69,8 @@ pub(crate) struct Core {
     lingering: HashMap<MemberId, Vec<(HostId, Orphan)>>,
     /// Members whose calls can't bring the program's end of a plug along.
     keepers: HashSet<MemberId>,
+    /// Members whose user knows that descriptors ran out.
+    warned: HashSet<MemberId>,
 }
 
 impl Core {
@@ -93,6 +98,7 @@ impl Core {
             next_offer: 0,
             lingering: HashMap::new(),
             keepers: HashSet::new(),
+            warned: HashSet::new(),
         };
         if outward {
             core.forward_names(None)?;
@@ -119,6 +125,7 @@ impl Core {
     /// reset: nobody answers for them any more.
     pub(crate) fn remove_member(&mut self, member: MemberId, left: bool) {
         self.keepers.remove(&member);
+        self.warned.remove(&member);
         let now = self.now;
         let gone: Vec<_> = self.offers.extract_if(|_, offer| offer.member == member).collect();
         for (_, offer) in gone {
@@ -186,6 +193,9 @@ impl Core {
             && let Some(record) = self.sockets.get_mut(key)
             && !record.waiters.contains(&(member, request.tid))
         {
+            if record.waiters.len() >= WAITERS_MAX {
+                return Outcome::from(Errno::ENOBUFS).into();
+            }
             record.waiters.push_back((member, request.tid));
         }
         reply
@@ -234,6 +244,30 @@ impl Core {
         for (member, tid) in std::mem::take(&mut record.waiters) {
             self.notices.push_back((member, Notice::Wake { tid, key }));
         }
+    }
+
+    /// The errno of a plug that could not be made, for the program of a member that wanted it. That the
+    /// network has no descriptors left is not the program's doing, so its user is told, once.
+    pub(crate) fn plug_errno(&mut self, member: MemberId, error: &io::Error) -> Errno {
+        if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+            return stream::errno_of(error);
+        }
+        self.out_of_descriptors(member);
+        Errno::ENFILE
+    }
+
+    /// Tells the user of a member, once, that this process has no descriptors left.
+    pub(crate) fn out_of_descriptors(&mut self, member: MemberId) {
+        if !self.warned.insert(member) {
+            return;
+        }
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let limit = limit.map_or_else(String::new, |limit| format!(" ({limit})"));
+        let text = format!(
+            "the network has no descriptors left{limit}, so sockets fail until some are closed; \
+             each connection takes two: raise the hard limit (ulimit -Hn)"
+        );
+        self.notify(member, Notice::Warning(text));
     }
 
     /// Tells a member something.

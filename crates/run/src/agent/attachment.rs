@@ -28,6 +28,8 @@ pub(crate) struct Joined {
     gone: bool,
     ending: bool,
     drained: bool,
+    /// Whether the user knows that descriptors ran out here.
+    warned: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +55,7 @@ pub(crate) enum Said {
 impl Joined {
     /// Speaks through a channel on which the network has said welcome.
     pub(crate) fn new(channel: Channel) -> Joined {
-        Joined { channel, known: HashMap::new(), gone: false, ending: false, drained: false }
+        Joined { channel, known: HashMap::new(), gone: false, ending: false, drained: false, warned: false }
     }
 
     /// The channel.
@@ -181,6 +183,19 @@ impl Attachment {
         match self {
             Attachment::Local(core) => core.spoiled(key),
             Attachment::Joined(joined) => joined.tell(&ToNetwork::Spoiled(key), None),
+        }
+    }
+
+    /// This process had no room for a duplicate of a program's descriptor: says so, once.
+    pub(super) fn out_of_descriptors(&mut self) {
+        match self {
+            Attachment::Local(core) => core.out_of_descriptors(MemberId::LOCAL),
+            Attachment::Joined(joined) if !std::mem::replace(&mut joined.warned, true) => {
+                eprintln!(
+                    "sockeye: this supervisor has no descriptors left: raise the hard limit (ulimit -Hn)"
+                );
+            }
+            Attachment::Joined(_) => {}
         }
     }
 

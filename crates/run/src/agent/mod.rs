@@ -153,7 +153,12 @@ impl Agent {
 
     /// Takes a call from its arguments to the network, from the message `index` on.
     fn begin(&mut self, call: &Call, index: usize) {
-        let step = self.gather(call, index).unwrap_or_else(|errno| Step::Conclude(Outcome::from(errno)));
+        let step = self.gather(call, index).unwrap_or_else(|errno| {
+            if errno == Errno::ENFILE {
+                self.attachment.out_of_descriptors();
+            }
+            Step::Conclude(Outcome::from(errno))
+        });
         let step = if self.attachment.is_gone() { without_network(step) } else { step };
         match step {
             Step::Ask { request, theirs, landing } => {

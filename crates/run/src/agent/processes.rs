@@ -31,8 +31,6 @@ pub(crate) struct Processes {
     tasks: HashMap<u32, OwnedFd>,
     /// Programs that can't be reached.
     unreached: Unreached,
-    /// Whether the user was told that descriptors ran out.
-    told_of_room: bool,
 }
 
 impl Processes {
@@ -45,12 +43,7 @@ impl Processes {
                 Err(SysErrno::PERM | SysErrno::NOSYS | SysErrno::ACCESS)
             )
         });
-        Processes {
-            can_duplicate,
-            tasks: HashMap::new(),
-            unreached: Unreached::default(),
-            told_of_room: false,
-        }
+        Processes { can_duplicate, tasks: HashMap::new(), unreached: Unreached::default() }
     }
 
     /// Whether descriptors can be duplicated.
@@ -69,14 +62,7 @@ impl Processes {
                 Ok(cookie) => Named::Socket(Identity::Cookie(cookie), Some(duplicate)),
                 Err(_) => Named::Other,
             }),
-            Err(SysErrno::MFILE | SysErrno::NFILE | SysErrno::NOMEM) => {
-                if !std::mem::replace(&mut self.told_of_room, true) {
-                    eprintln!(
-                        "sockeye: no descriptors are left, so sockets fail; raise the limit (ulimit -Hn)"
-                    );
-                }
-                Err(Errno::ENFILE)
-            }
+            Err(SysErrno::MFILE | SysErrno::NFILE | SysErrno::NOMEM) => Err(Errno::ENFILE),
             Err(SysErrno::PERM) => Err(self.unreachable(tid)),
             Err(_) => Ok(Named::Other),
         }

@@ -7,7 +7,7 @@ use crate::end::ProgramEnd;
 use crate::poller::Token;
 use crate::proto::{MemberId, Outcome, Reply};
 use crate::sockets::{PlugNames, Record, Socket, SocketKey};
-use crate::stream::{self, Phase, Stream, errno_of};
+use crate::stream::{self, Phase, Stream};
 use rustix::net::SendFlags;
 use rustix::net::sockopt::Timeout;
 use sockeye_posix::{Errno, Stored};
@@ -45,7 +45,7 @@ fn open(core: &mut Core, caller: Caller, [domain, kind, protocol]: [i32; 3]) -> 
     let (socket, names, theirs) = named.map_err(|error| {
         let now = core.now;
         core.world.with(host, |stack| stack.close(now, id)).ok();
-        errno_of(&error)
+        core.plug_errno(caller.member, &error)
     })?;
     let kept = core.keeping(caller.member, &theirs)?;
     let key = core.sockets.insert(Record {

@@ -181,9 +181,9 @@ fn offer(
     (connection, peer): (SocketId, SockAddr),
     flags: i32,
 ) -> Result<Reply, Errno> {
-    let failed = |error: std::io::Error| errno_of(&error);
-    let Plug { ours, theirs } = new_plug(flags & libc::SOCK_NONBLOCK != 0).map_err(failed)?;
-    let names = PlugNames::of(&theirs).map_err(failed)?;
+    let plug = new_plug(flags & libc::SOCK_NONBLOCK != 0);
+    let named = plug.and_then(|plug| PlugNames::of(&plug.theirs).map(|names| (plug, names)));
+    let (Plug { ours, theirs }, names) = named.map_err(|error| core.plug_errno(caller.member, &error))?;
     let member = caller.member;
     let offer = Offer { member, listener, host, domain, connection, peer, plug: ours, names };
     let number = core.add_offer(offer);
