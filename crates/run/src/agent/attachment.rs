@@ -190,12 +190,12 @@ impl Attachment {
     pub(super) fn out_of_descriptors(&mut self) {
         match self {
             Attachment::Local(core) => core.out_of_descriptors(MemberId::LOCAL),
-            Attachment::Joined(joined) if !std::mem::replace(&mut joined.warned, true) => {
-                eprintln!(
-                    "sockeye: this supervisor has no descriptors left: raise the hard limit (ulimit -Hn)"
-                );
+            Attachment::Joined(joined) => {
+                if !std::mem::replace(&mut joined.warned, true) {
+                    let remedy = "raise the hard limit (ulimit -Hn)";
+                    eprintln!("sockeye: this supervisor has no descriptors left: {remedy}");
+                }
             }
-            Attachment::Joined(_) => {}
         }
     }
 
