@@ -102,8 +102,8 @@ pub(crate) enum Outcome {
     Bytes(Vec<u8>),
     /// A datagram.
     Received(Received),
-    /// It returns the descriptor beside this, and the peer's address where it wants one.
-    Descriptor { close_on_exec: bool, address: Vec<u8> },
+    /// It returns the descriptor beside this, a socket of this class, and the peer's address where it wants one.
+    Descriptor { class: Class, close_on_exec: bool, address: Vec<u8> },
     /// The descriptor beside this takes the place of the one that the call names; then the call is made again.
     Replace,
     /// It waits for the socket, at most for this long, and then fails with `expired`.

@@ -85,11 +85,11 @@ impl Joined {
         self.channel.flush().ok();
     }
 
-    fn know(&mut self, identity: Identity, class: Class) -> &mut Known {
+    fn know(&mut self, identity: Identity, known: Known) {
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
-        self.known.entry(identity).or_insert(Known { class, connected: false })
+        self.known.insert(identity, known);
     }
 
     fn hear(&mut self) -> Option<Said> {
@@ -134,17 +134,22 @@ impl Attachment {
         }
     }
 
+    /// Whether what is known of sockets is of use: a network here is asked for nothing.
+    pub(super) fn remembers(&self) -> bool {
+        matches!(self, Attachment::Joined(_))
+    }
+
     /// Remembers what kind of socket this is.
     pub(super) fn learn(&mut self, identity: Identity, class: Class) {
         if let Attachment::Joined(joined) = self {
-            joined.know(identity, class);
+            joined.know(identity, Known { class, connected: false });
         }
     }
 
     /// Remembers that a stream is connected: the kernel was left to do what only works then.
     pub(super) fn learn_connected(&mut self, identity: Identity) {
         if let Attachment::Joined(joined) = self {
-            joined.know(identity, Class::Stream).connected = true;
+            joined.know(identity, Known { class: Class::Stream, connected: true });
         }
     }
 

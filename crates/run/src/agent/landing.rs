@@ -30,8 +30,13 @@ impl Agent {
                 Ok(()) => Response::Value(received.result.into()),
                 Err(errno) => Response::Error(errno.0),
             },
-            Outcome::Descriptor { close_on_exec, address } => {
+            Outcome::Descriptor { class, close_on_exec, address } => {
+                let fresh = fd.as_ref().filter(|_| self.attachment.remembers());
+                let identity = fresh.and_then(|fd| self.processes.identity_of(fd));
                 let given = self.give(call, landing, fd, close_on_exec, &address);
+                if let Some(identity) = identity {
+                    self.attachment.learn(identity, class);
+                }
                 let value = given.as_ref().ok().copied();
                 if let Err(errno) = given {
                     self.answer(call, Response::Error(errno.0));

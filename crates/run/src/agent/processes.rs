@@ -68,6 +68,15 @@ impl Processes {
         }
     }
 
+    /// What a descriptor of this process's will be called when it is a program's.
+    pub(crate) fn identity_of(&self, fd: &OwnedFd) -> Option<Identity> {
+        if self.can_duplicate {
+            rustix::net::sockopt::socket_cookie(fd).ok().map(Identity::Cookie)
+        } else {
+            rustix::fs::fstat(fd).ok().map(|stat| Identity::Inode(stat.st_ino))
+        }
+    }
+
     fn by_inode(&mut self, tid: u32, fd: i32) -> Result<Named, Errno> {
         let link = match std::fs::read_link(format!("/proc/{tid}/fd/{fd}")) {
             Ok(link) => link,

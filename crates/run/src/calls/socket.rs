@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::datagram;
 use crate::end::ProgramEnd;
 use crate::poller::Token;
-use crate::proto::{MemberId, Outcome, Reply};
+use crate::proto::{Class, MemberId, Outcome, Reply};
 use crate::sockets::{PlugNames, Record, Socket, SocketKey};
 use crate::stream::{self, Phase, Stream};
 use rustix::net::SendFlags;
@@ -20,8 +20,8 @@ use std::sync::Arc;
 pub(crate) fn socket(core: &mut Core, caller: Caller, what: [i32; 3]) -> Reply {
     let close_on_exec = what[1] & libc::SOCK_CLOEXEC != 0;
     match open(core, caller, what) {
-        Ok(theirs) => Reply {
-            outcome: Outcome::Descriptor { close_on_exec, address: Vec::new() },
+        Ok((class, theirs)) => Reply {
+            outcome: Outcome::Descriptor { class, close_on_exec, address: Vec::new() },
             ticket: None,
             fd: Some(theirs),
         },
@@ -30,7 +30,11 @@ pub(crate) fn socket(core: &mut Core, caller: Caller, what: [i32; 3]) -> Reply {
 }
 
 /// Makes a socket and its plug; returns the program's end. If that gets nowhere, its hang-up ends the socket.
-fn open(core: &mut Core, caller: Caller, [domain, kind, protocol]: [i32; 3]) -> Result<OwnedFd, Errno> {
+fn open(
+    core: &mut Core,
+    caller: Caller,
+    [domain, kind, protocol]: [i32; 3],
+) -> Result<(Class, OwnedFd), Errno> {
     let nonblocking = kind & libc::SOCK_NONBLOCK != 0;
     let (domain, kind) = kind_of(domain, kind, protocol)?;
     let (host, id) = (caller.host, core.stack_socket(caller, domain, kind)?);
@@ -68,7 +72,8 @@ fn open(core: &mut Core, caller: Caller, [domain, kind, protocol]: [i32; 3]) -> 
     };
     // Only for want of memory: the socket works, but its close is not seen before the program's end.
     watched.map_err(|error| tracing::warn!(%error, "can't watch a socket")).ok();
-    Ok(theirs)
+    let class = core.sockets.get(key).map_or(Class::Other, Record::class);
+    Ok((class, theirs))
 }
 
 impl Core {

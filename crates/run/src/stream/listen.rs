@@ -9,7 +9,7 @@ use crate::calls::{Answer, Caller};
 use crate::core::Core;
 use crate::end::ProgramEnd;
 use crate::poller::Token;
-use crate::proto::{MemberId, Outcome, Reply, Seen, Ticket};
+use crate::proto::{Class, MemberId, Outcome, Reply, Seen, Ticket};
 use crate::sockets::{Dead, PlugNames, Record, Socket, SocketKey};
 use rustix::event::epoll::EventFlags;
 use rustix::net::sockopt::Timeout;
@@ -189,7 +189,11 @@ fn offer(
     let number = core.add_offer(offer);
     let address = AddressBytes::new(peer, domain).as_slice().to_vec();
     Ok(Reply {
-        outcome: Outcome::Descriptor { close_on_exec: flags & libc::SOCK_CLOEXEC != 0, address },
+        outcome: Outcome::Descriptor {
+            class: Class::Stream,
+            close_on_exec: flags & libc::SOCK_CLOEXEC != 0,
+            address,
+        },
         ticket: Some(Ticket::Accepted(number)),
         fd: Some(theirs),
     })
