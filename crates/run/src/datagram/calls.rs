@@ -180,7 +180,7 @@ fn control_of(
     let mut writer = ControlWriter::new(room);
     let wall = core.world.with(record.host, |stack| stack.config().wall_offset);
     let at = wall + received_at.saturating_since(Instant::ZERO);
-    let kind = SocketKind { domain: record.domain, kind: SocketType::Datagram };
+    let kind = SocketKind { domain: record.domain, kind: record.kind() };
     cmsg::write_received(&mut writer, &record.stored, kind, &Arrival { to, nic, ttl, tos, at });
     writer.finish(flags)
 }
