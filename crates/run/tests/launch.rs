@@ -83,8 +83,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 print(libc.syscall(425, 8, 0), errno.errorcode[ctypes.get_errno()])
 ";
     let program = lab.python("a", script);
-    let expected =
-        "EAFNOSUPPORT EAFNOSUPPORT EAFNOSUPPORT EPERM EPROTONOSUPPORT EPROTONOSUPPORT ESOCKTNOSUPPORT b'x' -1 ENOSYS";
+    let expected = "EAFNOSUPPORT EAFNOSUPPORT EAFNOSUPPORT EPERM EPROTONOSUPPORT EPROTONOSUPPORT ESOCKTNOSUPPORT b'x' -1 ENOSYS";
     assert_eq!(lab.output(program).split_whitespace().collect::<Vec<_>>().join(" "), expected);
 }
 
