@@ -88,13 +88,16 @@ impl Reader {
     /// The destination of a `sendto` or `sendmsg`; `None` is the connected peer.
     ///
     /// EINVAL when short or without a port, EAFNOSUPPORT (IPv4) or EINVAL (IPv6) for another family,
-    /// ENETUNREACH for an IPv4 destination on an IPv6-only socket.
+    /// ENETUNREACH for an IPv4 destination on an IPv6-only socket. Of a ping socket the port means nothing, and
+    /// EAFNOSUPPORT is the answer to another family, and to none.
     pub fn destination(self, bytes: &[u8]) -> Result<Option<SockAddr>, Errno> {
         check_length(bytes)?;
         if bytes.is_empty() {
             return Ok(None);
         }
+        let is_ping = self.kind == SocketType::Ping;
         let addr = match self.domain {
+            _ if is_ping && !self.is_own_family(bytes) => return Err(Errno::EAFNOSUPPORT),
             Domain::Inet => {
                 let inet = Inet::parse(bytes)?;
                 // The kernel reads a destination without a family as an IPv4 one.
@@ -113,7 +116,16 @@ impl Reader {
         if self.domain == Domain::Inet6 && self.v6_only && addr.ip_addr().is_ipv4() {
             return Err(Errno::ENETUNREACH);
         }
-        if addr.port == 0 { Err(Errno::EINVAL) } else { scoped(addr).map(Some) }
+        if addr.port == 0 && !is_ping { Err(Errno::EINVAL) } else { scoped(addr).map(Some) }
+    }
+
+    /// Whether an address that is long enough to have a family has the socket's.
+    fn is_own_family(self, bytes: &[u8]) -> bool {
+        let own = match self.domain {
+            Domain::Inet => libc::AF_INET,
+            Domain::Inet6 => libc::AF_INET6,
+        };
+        family(bytes).is_none_or(|family| family == own)
     }
 }
 

@@ -21,16 +21,18 @@ use sockeye_stack::{CongestionControl, Domain, MtuDiscover, OptionName, SocketOp
 pub struct SocketKind {
     /// INET or INET6.
     pub domain: Domain,
-    /// Stream or datagram.
+    /// Stream, datagram or ping.
     pub kind: SocketType,
 }
 
 impl SocketKind {
-    /// `SO_PROTOCOL`: TCP or UDP.
+    /// `SO_PROTOCOL`.
     pub fn protocol(self) -> i32 {
-        match self.kind {
-            SocketType::Stream => libc::IPPROTO_TCP,
-            SocketType::Datagram => libc::IPPROTO_UDP,
+        match (self.kind, self.domain) {
+            (SocketType::Stream, _) => libc::IPPROTO_TCP,
+            (SocketType::Datagram, _) => libc::IPPROTO_UDP,
+            (SocketType::Ping, Domain::Inet) => libc::IPPROTO_ICMP,
+            (SocketType::Ping, Domain::Inet6) => libc::IPPROTO_ICMPV6,
         }
     }
 

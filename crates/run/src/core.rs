@@ -1,5 +1,6 @@
 //! What every handler of the network works on: the stacks, the sockets, the plugs, the names.
 
+use crate::clock::Clock;
 use crate::gateway::{Gateway, GatewayConfig, PublishError, PublishSpec};
 use crate::names::NameServers;
 use crate::poller::{Poller, Token};
@@ -41,8 +42,10 @@ pub enum Outside {
 /// The network's side of everything.
 #[derive(Debug)]
 pub(crate) struct Core {
-    /// The time of this turn.
+    /// The time of this turn, or of its latest call.
     pub(crate) now: Instant,
+    /// Where it comes from.
+    pub(crate) clock: Clock,
     /// The hosts.
     pub(crate) world: World,
     /// The programs' sockets.
@@ -84,6 +87,7 @@ impl Core {
         poller.watch(gateway.fd(), Token::Gateway, EventFlags::IN)?;
         let mut core = Core {
             now: Instant::default(),
+            clock: Clock::start(),
             world,
             sockets: Sockets::default(),
             pool: Pool::default(),
@@ -104,6 +108,12 @@ impl Core {
             core.forward_names(None)?;
         }
         Ok(core)
+    }
+
+    /// Looks at the clock.
+    pub(crate) fn tick(&mut self) {
+        self.now = self.clock.now();
+        self.world.network().set_now(self.now);
     }
 
     /// What kind of socket this is.
@@ -188,6 +198,8 @@ impl Core {
         request: &Request,
         theirs: Option<OwnedFd>,
     ) -> Reply {
+        // A turn may serve many calls, and what a program sends must not arrive before it was sent.
+        self.tick();
         let reply = calls::handle(self, member, host, request, theirs);
         if let Outcome::Wait { key, .. } = reply.outcome
             && let Some(record) = self.sockets.get_mut(key)

@@ -1,4 +1,4 @@
-//! Datagram plugs: the supervisor's side of a program's UDP socket.
+//! Datagram plugs: the supervisor's side of a program's UDP or ping socket.
 //!
 //! A plug is a pair of SEQPACKET sockets, one message a datagram; the program's close shows as hang-up. What
 //! came in lies in the program's queue, where a native `recv` takes it, and its source address in a list
@@ -32,7 +32,7 @@ use sockeye_packet::{Chunk, Instant, NicId, Payload, Pool};
 use sockeye_posix::Errno;
 use sockeye_stack::{
     Error, Readiness, RecvFlags as StackRecvFlags, SendFlags as StackSendFlags, Shutdown, SockAddr, SocketId,
-    Stack,
+    SocketType, Stack,
 };
 use std::collections::VecDeque;
 use std::io;
@@ -53,6 +53,8 @@ const LAST_SHARE: usize = 1024;
 /// The supervisor's side of a datagram socket.
 #[derive(Debug)]
 pub(crate) struct Datagram {
+    /// Datagram or ping.
+    kind: SocketType,
     plug: OwnedFd,
     /// What lies unread in the program's queue, oldest first; native reads may have taken the first ones.
     queued: VecDeque<Queued>,
@@ -105,14 +107,14 @@ enum Progress {
 }
 
 /// A new datagram socket and the program's end of its plug, non-blocking if asked for.
-pub(crate) fn open(nonblocking: bool) -> io::Result<(Datagram, OwnedFd)> {
+pub(crate) fn open(kind: SocketType, nonblocking: bool) -> io::Result<(Datagram, OwnedFd)> {
     let (plug, theirs) = socketpair(AddressFamily::UNIX, SysType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     set_socket_send_buffer_size(&theirs, PROGRAM_SEND_BUFFER)?;
     rustix::io::ioctl_fionbio(&plug, true)?;
     if nonblocking {
         rustix::io::ioctl_fionbio(&theirs, true)?;
     }
-    Ok((Datagram::new(plug), theirs))
+    Ok((Datagram::new(kind, plug), theirs))
 }
 
 /// The program wrote into the plug, made room in it, or closed it (hang-up).
@@ -210,8 +212,9 @@ fn pump(core: &mut Core, key: SocketKey) {
 }
 
 impl Datagram {
-    fn new(plug: OwnedFd) -> Datagram {
+    fn new(kind: SocketType, plug: OwnedFd) -> Datagram {
         Datagram {
+            kind,
             plug,
             queued: VecDeque::new(),
             charged: 0,
@@ -224,6 +227,11 @@ impl Datagram {
             error: None,
             unfinished: false,
         }
+    }
+
+    /// Its type.
+    pub(crate) fn kind(&self) -> SocketType {
+        self.kind
     }
 
     /// The supervisor's end of the plug.

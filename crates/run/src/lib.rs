@@ -9,6 +9,7 @@
 
 mod agent;
 mod calls;
+mod clock;
 mod control;
 mod core;
 mod datagram;

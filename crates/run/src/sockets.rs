@@ -70,7 +70,7 @@ impl Record {
     pub(crate) fn kind(&self) -> SocketType {
         match &self.socket {
             Socket::Stream(_) | Socket::Listener(_) | Socket::Dead(_) => SocketType::Stream,
-            Socket::Datagram(_) => SocketType::Datagram,
+            Socket::Datagram(datagram) => datagram.kind(),
         }
     }
 
@@ -83,7 +83,7 @@ impl Record {
     pub(crate) fn class(&self) -> Class {
         match self.kind() {
             SocketType::Stream => Class::Stream,
-            SocketType::Datagram => Class::Datagram,
+            SocketType::Datagram | SocketType::Ping => Class::Datagram,
         }
     }
 }

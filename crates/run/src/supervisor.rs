@@ -4,6 +4,7 @@ mod descendants;
 mod programs;
 
 use crate::agent::{Agent, Attachment, Joined, Tree};
+use crate::clock::Clock;
 use crate::control::ToNetwork;
 use crate::control::client::Membership;
 use crate::core::{Core, Outside};
@@ -86,7 +87,7 @@ pub enum SupervisorEvent {
 pub struct Supervisor {
     agent: Agent,
     poller: Poller,
-    origin: std::time::Instant,
+    clock: Clock,
     programs: Vec<Program>,
     events: VecDeque<SupervisorEvent>,
     signals: SignalFd,
@@ -128,6 +129,10 @@ impl Supervisor {
     }
 
     fn attached(poller: Poller, attachment: Attachment) -> io::Result<Supervisor> {
+        let clock = match &attachment {
+            Attachment::Local(core) => core.clock,
+            Attachment::Joined(_) => Clock::start(),
+        };
         let signals = SignalFd::new(&SIGNALS)?;
         poller.watch(&signals, Token::Signals, EventFlags::IN)?;
         rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
@@ -137,7 +142,7 @@ impl Supervisor {
         Ok(Supervisor {
             agent: Agent::new(poller.share()?, attachment),
             poller,
-            origin: std::time::Instant::now(),
+            clock,
             programs: Vec::new(),
             events: VecDeque::new(),
             signals,
@@ -160,9 +165,8 @@ impl Supervisor {
     ///
     /// Only of a network in this process.
     pub fn forward_names(&mut self, servers: Option<&[SocketAddr]>) -> io::Result<()> {
-        let now = self.now();
         let Attachment::Local(core) = &mut self.agent.attachment else { return Ok(()) };
-        core.now = now;
+        core.tick();
         core.forward_names(servers)
     }
 
@@ -291,13 +295,12 @@ impl Supervisor {
     /// Waits until something happens, at most for `limit`, and handles it. Errors are the supervisor's own.
     pub fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
         let busy = self.core().is_some_and(Core::is_busy) || self.agent.is_busy() || !self.events.is_empty();
-        let until_due = self.due.map(|due| due.saturating_since(self.now()));
+        let until_due = self.due.map(|due| due.saturating_since(self.clock.now()));
         let limit = if busy { Some(Duration::ZERO) } else { [limit, until_due].into_iter().flatten().min() };
         let events = self.poller.wait(limit)?;
-        self.agent.now = self.now();
+        self.agent.now = self.clock.now();
         if let Attachment::Local(core) = &mut self.agent.attachment {
-            core.now = self.agent.now;
-            core.world.network().set_now(core.now);
+            core.tick();
         }
         // Calls come last, so that each finds closed what was closed before it.
         for event in &events {
@@ -370,10 +373,6 @@ impl Supervisor {
             due = Some(self.agent.now);
         }
         [due, self.agent.expire()].into_iter().flatten().min()
-    }
-
-    fn now(&self) -> Instant {
-        Instant::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 }
 

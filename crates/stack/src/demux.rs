@@ -17,15 +17,29 @@ use ports::Port;
 use siphasher::sip::SipHasher13;
 use sockeye_packet::{NicId, Rng};
 
-/// A transport protocol with ports.
+/// A transport protocol with ports, or echo, whose identifiers are kept as local ports are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(crate) enum Proto {
+    Icmp = 1,
     Tcp = 6,
     Udp = 17,
+    Icmpv6 = 58,
 }
 
-/// Both ends of a connection. `scope` is that of link-local addresses: interface number plus one, or 0.
+impl Proto {
+    /// That of echo requests in one version of IP.
+    pub(crate) fn echo(v4: bool) -> Proto {
+        if v4 { Proto::Icmp } else { Proto::Icmpv6 }
+    }
+
+    /// Whether it is one of the two that have echo identifiers.
+    pub(crate) fn is_echo(self) -> bool {
+        matches!(self, Proto::Icmp | Proto::Icmpv6)
+    }
+}
+
+/// Both ends of a connection. Of echo the remote port is 0. `scope` is that of link-local addresses: interface number plus one, or 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tuple {
     pub(crate) local: [u8; 16],

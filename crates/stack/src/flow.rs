@@ -139,7 +139,8 @@ impl Stack {
         Some(Flow {
             protocol: match tuple.proto {
                 Proto::Tcp => FlowProtocol::Tcp,
-                Proto::Udp => FlowProtocol::Udp,
+                // Echo requests are no flows.
+                Proto::Udp | Proto::Icmp | Proto::Icmpv6 => FlowProtocol::Udp,
             },
             src: scoped(tuple.remote, tuple.remote_port, record.nic),
             dst: scoped(tuple.local, tuple.local_port, record.nic),

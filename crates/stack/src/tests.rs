@@ -5,6 +5,7 @@ mod datagrams;
 mod flows;
 mod hostile;
 mod passive;
+mod pings;
 mod simulation;
 mod streams;
 mod tap;

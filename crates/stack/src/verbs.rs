@@ -1,5 +1,6 @@
 //! The Berkeley calls, each handed to the kind of socket it is made on.
 
+use crate::demux::Proto;
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::socket::udp::Udp;
@@ -20,7 +21,11 @@ impl Stack {
         }
         let kind = match kind {
             SocketType::Stream => Kind::Idle(self.io.tcp_defaults.clone()),
-            SocketType::Datagram => Kind::Udp(Box::new(Udp::new(&self.io.config))),
+            SocketType::Datagram => Kind::Udp(Box::new(Udp::new(&self.io.config, Proto::Udp))),
+            SocketType::Ping => {
+                let proto = Proto::echo(domain == Domain::Inet);
+                Kind::Udp(Box::new(Udp::new(&self.io.config, proto)))
+            }
         };
         let id = SocketId(self.sockets.insert(Socket::new(domain, owner, kind)));
         let ready = self.readiness_of(id);
@@ -28,7 +33,7 @@ impl Stack {
         Ok(id)
     }
 
-    /// Gives a socket its local address; port 0 picks one.
+    /// Gives a socket its local address; port 0 picks one. A ping socket's port is its echo identifier.
     pub fn bind(&mut self, id: SocketId, addr: SockAddr) -> Result<()> {
         self.bind_socket(id, addr)
     }

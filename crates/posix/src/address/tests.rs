@@ -4,6 +4,8 @@ use proptest::prelude::*;
 const V4: Reader = Reader { domain: Domain::Inet, kind: SocketType::Stream, v6_only: false };
 const V6: Reader = Reader { domain: Domain::Inet6, kind: SocketType::Stream, v6_only: false };
 const ONLY: Reader = Reader { v6_only: true, ..V6 };
+const PING4: Reader = Reader { kind: SocketType::Ping, ..V4 };
+const PING6: Reader = Reader { kind: SocketType::Ping, ..ONLY };
 const UDP6: Reader = Reader { kind: SocketType::Datagram, ..V6 };
 
 fn addr(text: &str) -> SockAddr {
@@ -39,6 +41,23 @@ fn addresses_of_each_family_are_read() {
     assert_eq!(V6.connect(&global), Ok(Some(addr("[fd77::2]:9"))));
     // The scope is optional.
     assert_eq!(V6.connect(&global[..24]), Ok(Some(addr("[fd77::2]:9"))));
+}
+
+#[test]
+fn ping_sockets_know_one_family_and_no_ports() {
+    let (v4, v6) = (bytes("10.0.0.1:0", Domain::Inet), bytes("[fd77::2]:0", Domain::Inet6));
+    assert_eq!(PING4.destination(&v4), Ok(Some(addr("10.0.0.1:0"))));
+    assert_eq!(PING6.destination(&v6), Ok(Some(addr("[fd77::2]:0"))));
+    assert_eq!(PING4.destination(&[]), Ok(None));
+    assert_eq!(PING4.destination(&v6), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(PING6.destination(&v4), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(PING4.destination(&[0; 16]), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(PING4.destination(&v4[..15]), Err(Errno::EINVAL));
+    assert_eq!(PING6.connect(&v6), Ok(Some(addr("[fd77::2]:0"))));
+    let mut padded = v4.clone();
+    padded.resize(28, 0);
+    assert_eq!(PING6.connect(&padded), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(PING6.bind(&bytes("10.0.0.1:0", Domain::Inet6)), Err(Errno::EINVAL));
 }
 
 #[test]

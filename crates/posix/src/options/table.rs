@@ -35,8 +35,10 @@ pub enum On {
     All,
     /// Stream sockets.
     Stream,
-    /// Datagram sockets.
+    /// Datagram sockets, also ping sockets.
     Datagram,
+    /// UDP sockets.
+    Udp,
 }
 
 impl On {
@@ -45,7 +47,8 @@ impl On {
         match self {
             On::All => true,
             On::Stream => kind == SocketType::Stream,
-            On::Datagram => kind == SocketType::Datagram,
+            On::Datagram => kind != SocketType::Stream,
+            On::Udp => kind == SocketType::Datagram,
         }
     }
 }
@@ -234,7 +237,7 @@ table! {
     V6 IPV6_JOIN_GROUP = 20 on All: Field => NO_MULTICAST;
     V6 IPV6_LEAVE_GROUP = 21 on All: Field => Refused(Errno::EADDRNOTAVAIL);
 
-    UDP UDP_CORK on Datagram: Flag => Refused(Errno::ENOPROTOOPT);
-    UDP UDP_SEGMENT on Datagram: Int(0, 65535) => Refused(Errno::ENOPROTOOPT);
-    UDP UDP_GRO on Datagram: Flag => Refused(Errno::ENOPROTOOPT);
+    UDP UDP_CORK on Udp: Flag => Refused(Errno::ENOPROTOOPT);
+    UDP UDP_SEGMENT on Udp: Int(0, 65535) => Refused(Errno::ENOPROTOOPT);
+    UDP UDP_GRO on Udp: Flag => Refused(Errno::ENOPROTOOPT);
 }

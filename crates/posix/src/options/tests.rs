@@ -5,6 +5,8 @@ use sockeye_packet::NicId;
 
 const TCP4: SocketKind = SocketKind { domain: Domain::Inet, kind: SocketType::Stream };
 const TCP6: SocketKind = SocketKind { domain: Domain::Inet6, kind: SocketType::Stream };
+const PING4: SocketKind = SocketKind { domain: Domain::Inet, kind: SocketType::Ping };
+const PING6: SocketKind = SocketKind { domain: Domain::Inet6, kind: SocketType::Ping };
 const UDP4: SocketKind = SocketKind { domain: Domain::Inet, kind: SocketType::Datagram };
 
 fn set_int(kind: SocketKind, level: i32, name: i32, value: i32) -> Result<SocketOption, Errno> {
@@ -52,6 +54,38 @@ fn each_number_for_the_stack_reads_back_in_range() {
         };
         assert_eq!(read, expected, "{}", row.label);
     }
+}
+
+#[test]
+fn ping_sockets_have_the_options_of_datagrams_but_udps() {
+    let stored = Stored::default();
+    let read = |kind, name| match get(kind, &stored, SOL_SOCKET, name) {
+        Ok(Get::Ready(value)) => value.cut_to(4).to_vec(),
+        other => panic!("{other:?}"),
+    };
+    for (kind, protocol) in [(PING4, libc::IPPROTO_ICMP), (PING6, libc::IPPROTO_ICMPV6)] {
+        assert_eq!(read(kind, libc::SO_PROTOCOL), protocol.to_ne_bytes());
+        assert_eq!(read(kind, libc::SO_TYPE), libc::SOCK_DGRAM.to_ne_bytes());
+        assert_eq!(set_int(kind, IPPROTO_IP, libc::IP_TTL, 9), Ok(SocketOption::Ttl(Some(9))));
+        assert_eq!(set_int(kind, SOL_SOCKET, libc::SO_RCVBUF, 5000), Ok(SocketOption::RecvBuffer(10_000)));
+        let on = 1_i32.to_ne_bytes();
+        assert_eq!(set(kind, &mut Stored::default(), IPPROTO_IP, libc::IP_RECVERR, &on), Ok(Set::Done));
+        assert_eq!(set(kind, &mut Stored::default(), IPPROTO_IP, libc::IP_MULTICAST_TTL, &on), Ok(Set::Done));
+        for (level, name) in [
+            (IPPROTO_UDP, libc::UDP_CORK),
+            (IPPROTO_TCP, libc::TCP_NODELAY),
+            (libc::SOL_RAW, 1),        // ICMP_FILTER
+            (libc::SOL_RAW, 7),        // IPV6_CHECKSUM
+            (libc::IPPROTO_ICMPV6, 1), // ICMP6_FILTER
+        ] {
+            assert_eq!(set_int(kind, level, name, 1), Err(Errno::ENOPROTOOPT), "{level} {name}");
+            assert_eq!(get(kind, &stored, level, name), Err(Errno::ENOPROTOOPT), "{level} {name}");
+        }
+    }
+    let hops = |kind| set_int(kind, IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 9);
+    assert_eq!(hops(PING6), Ok(SocketOption::Ttl(Some(9))));
+    assert_eq!(hops(PING4), Err(Errno::ENOPROTOOPT));
+    assert_eq!(find(UDP4, IPPROTO_UDP, libc::UDP_CORK).map(|row| row.on), Some(On::Udp));
 }
 
 #[test]

@@ -41,9 +41,10 @@ pub(crate) fn connect(
 pub(crate) fn reader(core: &mut Core, key: SocketKey) -> Result<Reader, Errno> {
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     let (host, id, domain, kind) = (record.host, record.id, record.domain, record.kind());
-    let v6_only = domain == Domain::Inet6
-        && core.world.with(host, |stack| stack.get_option(id, OptionName::V6Only))
-            == Ok(SocketOption::V6Only(true));
+    let v6_only = kind == SocketType::Ping
+        || domain == Domain::Inet6
+            && core.world.with(host, |stack| stack.get_option(id, OptionName::V6Only))
+                == Ok(SocketOption::V6Only(true));
     Ok(Reader { domain, kind, v6_only })
 }
 

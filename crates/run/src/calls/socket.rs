@@ -41,8 +41,8 @@ fn open(
     let opened = match kind {
         SocketType::Stream => stream::new_plug(nonblocking)
             .map(|plug| (Socket::Stream(Stream::new(plug.ours, Phase::Fresh, None)), plug.theirs)),
-        SocketType::Datagram => {
-            datagram::open(nonblocking).map(|(datagram, theirs)| (Socket::Datagram(datagram), theirs))
+        SocketType::Datagram | SocketType::Ping => {
+            datagram::open(kind, nonblocking).map(|(datagram, theirs)| (Socket::Datagram(datagram), theirs))
         }
     };
     let named = opened.and_then(|(socket, theirs)| Ok((socket, PlugNames::of(&theirs)?, theirs)));
@@ -112,8 +112,10 @@ fn kind_of(domain: i32, kind: i32, protocol: i32) -> Result<(Domain, SocketType)
     match (kind & 0xf, protocol) {
         (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => Ok((domain, SocketType::Stream)),
         (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => Ok((domain, SocketType::Datagram)),
-        // Ping and raw sockets, as a kernel answers somebody who may not have them.
-        (libc::SOCK_DGRAM, libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6) => Err(Errno::EACCES),
+        // Everybody may ping.
+        (libc::SOCK_DGRAM, libc::IPPROTO_ICMP) if domain == Domain::Inet => Ok((domain, SocketType::Ping)),
+        (libc::SOCK_DGRAM, libc::IPPROTO_ICMPV6) if domain == Domain::Inet6 => Ok((domain, SocketType::Ping)),
+        // As a kernel answers somebody who may not have them.
         (libc::SOCK_RAW, _) => Err(Errno::EPERM),
         (libc::SOCK_STREAM | libc::SOCK_DGRAM, _) => Err(Errno::EPROTONOSUPPORT),
         _ => Err(Errno(libc::ESOCKTNOSUPPORT)),

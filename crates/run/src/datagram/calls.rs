@@ -13,7 +13,7 @@ use rustix::buffer::spare_capacity;
 use rustix::io::Errno as SysErrno;
 use rustix::net::sockopt::Timeout;
 use rustix::net::{RecvFlags as SysRecvFlags, recv};
-use sockeye_packet::{Instant, Payload};
+use sockeye_packet::Payload;
 use sockeye_posix::address::AddressBytes;
 use sockeye_posix::cmsg::{self, ControlWriter, Received as Arrival, SendControls};
 use sockeye_posix::flags::{MessageFlags, RecvFlags, SendFlags};
@@ -178,9 +178,8 @@ fn control_of(
         return Vec::new();
     };
     let mut writer = ControlWriter::new(room);
-    let wall = core.world.with(record.host, |stack| stack.config().wall_offset);
-    let at = wall + received_at.saturating_since(Instant::ZERO);
-    let kind = SocketKind { domain: record.domain, kind: SocketType::Datagram };
+    let at = core.clock.since_1970(received_at);
+    let kind = SocketKind { domain: record.domain, kind: record.kind() };
     cmsg::write_received(&mut writer, &record.stored, kind, &Arrival { to, nic, ttl, tos, at });
     writer.finish(flags)
 }

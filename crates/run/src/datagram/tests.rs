@@ -27,7 +27,7 @@ impl Bench {
         } else {
             stack.bind(client, SockAddr::new([127, 0, 0, 1].into(), 0)).unwrap();
         }
-        let (datagram, theirs) = open(true).unwrap();
+        let (datagram, theirs) = open(SocketType::Datagram, true).unwrap();
         Bench { stack, pool: Pool::default(), server, server_addr, client, datagram, theirs }
     }
 
@@ -166,7 +166,7 @@ fn too_long_messages_are_refused_natively() {
 
 #[test]
 fn the_end_is_told_from_an_empty_datagram_before_its_event_is_fetched() {
-    let (datagram, theirs) = open(true).unwrap();
+    let (datagram, theirs) = open(SocketType::Datagram, true).unwrap();
     send(&theirs, &[], SendFlags::DONTWAIT).unwrap();
     assert!(!datagram.is_at_end(), "an empty datagram waits");
     recv(&datagram.plug, &mut [0_u8; 1], RecvFlags::DONTWAIT).unwrap();

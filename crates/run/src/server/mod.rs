@@ -75,7 +75,6 @@ pub struct NetworkServer {
     core: Core,
     poller: Poller,
     ownership: Ownership,
-    origin: std::time::Instant,
     options: ServerOptions,
     peers: BTreeMap<MemberId, Peer>,
     next_peer: u32,
@@ -147,7 +146,6 @@ impl NetworkServer {
             core,
             poller,
             ownership,
-            origin: std::time::Instant::now(),
             options,
             peers: BTreeMap::new(),
             next_peer: MemberId::LOCAL.0,
@@ -168,7 +166,7 @@ impl NetworkServer {
     }
 
     fn turn(&mut self, due: Option<Instant>) -> io::Result<Option<Instant>> {
-        let until_due = due.map(|due| due.saturating_since(self.now()));
+        let until_due = due.map(|due| due.saturating_since(self.core.clock.now()));
         let look = self.is_looking_for_ends().then_some(LOOK);
         let limit = if self.core.is_busy() {
             Some(Duration::ZERO)
@@ -176,8 +174,7 @@ impl NetworkServer {
             [until_due, look].into_iter().flatten().min()
         };
         let events = self.poller.wait(limit)?;
-        self.core.now = self.now();
-        self.core.world.network().set_now(self.core.now);
+        self.core.tick();
         // Questions come last, so that each finds closed what was closed before it was asked.
         for event in &events {
             match event.token {
@@ -195,10 +192,6 @@ impl NetworkServer {
         self.spread_notices();
         self.look_for_ends();
         Ok(due)
-    }
-
-    fn now(&self) -> Instant {
-        Instant::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
     fn spread_notices(&mut self) {

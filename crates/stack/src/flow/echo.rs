@@ -3,7 +3,8 @@
 
 use super::unreachable::{Undelivered, Unreachability};
 use crate::Stack;
-use crate::address::{ip_bytes, ip_from_bytes, is_v4};
+use crate::address::{ip_bytes, ip_from_bytes};
+use crate::demux::Proto;
 use crate::io::Io;
 use crate::ip::input::Ingress;
 use crate::ip::output::IpParams;
@@ -132,8 +133,9 @@ impl Stack {
         if src.is_ipv4() != dst.is_ipv4() || self.nic(nic).is_none() {
             return;
         }
-        let undelivered = Undelivered { nic, src: ip_bytes(src), dst: ip_bytes(dst), proto: None };
-        let header = echo_header(if is_v4(&undelivered.src) { 8 } else { 128 }, id, seq);
+        let proto = Proto::echo(src.is_ipv4());
+        let undelivered = Undelivered { nic, src: ip_bytes(src), dst: ip_bytes(dst), proto };
+        let header = echo_header(if src.is_ipv4() { 8 } else { 128 }, id, seq);
         let quoted = self.io.icmp_packet(nic, &undelivered.ip(ttl), header, Payload::EMPTY);
         self.io.undeliverable(now, &undelivered, quoted, why);
     }

@@ -76,11 +76,11 @@ impl Stack {
     /// Tells the client of an accepted UDP flow that its datagrams don't arrive: an ICMP error, which quotes
     /// one of them. At most [`icmp_rate`](crate::Config::icmp_rate) errors a second leave the host.
     ///
-    /// Any connected datagram socket will do; others are [`Error::NotConnected`], streams
+    /// Any connected UDP socket will do; others are [`Error::NotConnected`], sockets of other types
     /// [`Error::NotSupported`].
     pub fn refuse_datagrams(&mut self, now: Instant, id: SocketId, why: Unreachability) -> Result<()> {
         let socket = self.socket_ref(id)?;
-        if !matches!(socket.kind, Kind::Udp(_)) {
+        if socket.proto() != Proto::Udp {
             return Err(Error::NotSupported);
         }
         let (local, peer) = (socket.local, socket.peer.ok_or(Error::NotConnected)?);

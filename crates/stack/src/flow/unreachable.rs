@@ -30,12 +30,12 @@ pub enum Unreachability {
 
 impl Unreachability {
     /// The code of an IPv4 destination unreachable (RFC 792, RFC 1812 §5.2.7.1).
-    fn code_v4(self, proto: Option<Proto>) -> u8 {
+    fn code_v4(self, proto: Proto) -> u8 {
         match (self, proto) {
             // Codes 0 and 1 may pass (RFC 1122 §3.2.2.1), so that UDP sockets don't hear of them; of "unknown"
             // they do.
-            (Unreachability::Network, Some(Proto::Udp)) => 6,
-            (Unreachability::Host, Some(Proto::Udp)) => 7,
+            (Unreachability::Network, Proto::Udp) => 6,
+            (Unreachability::Host, Proto::Udp) => 7,
             (Unreachability::Network, _) => Icmpv4::NET_UNREACHABLE,
             (Unreachability::Host, _) => Icmpv4::HOST_UNREACHABLE,
             (Unreachability::Prohibited, _) => Icmpv4::ADMIN_PROHIBITED,
@@ -61,23 +61,19 @@ pub(super) struct Undelivered {
     pub(super) src: [u8; 16],
     /// Where it was to go.
     pub(super) dst: [u8; 16],
-    /// None for an echo request.
-    pub(super) proto: Option<Proto>,
+    pub(super) proto: Proto,
 }
 
 impl Undelivered {
     fn of_flow(nic: NicId, tuple: &Tuple) -> Undelivered {
-        Undelivered { nic, src: tuple.remote, dst: tuple.local, proto: Some(tuple.proto) }
+        Undelivered { nic, src: tuple.remote, dst: tuple.local, proto: tuple.proto }
     }
 
     /// Its IP header.
     pub(super) fn ip(&self, ttl: u8) -> IpParams {
-        let protocol = match self.proto {
-            Some(proto) => Protocol(proto as u8),
-            None if is_v4(&self.src) => Protocol::ICMP,
-            None => Protocol::ICMPV6,
-        };
-        IpParams { src: self.src, dst: self.dst, protocol, ttl, tos: 0, dont_fragment: true, flow_label: 0 }
+        let Undelivered { nic: _, src, dst, proto } = *self;
+        let protocol = Protocol(proto as u8);
+        IpParams { src, dst, protocol, ttl, tos: 0, dont_fragment: true, flow_label: 0 }
     }
 }
 
@@ -86,7 +82,7 @@ impl Io {
     pub(super) fn reset_flow(&mut self, now: Instant, record: &Record) {
         match record.tuple.proto {
             Proto::Tcp => self.reset_syn(record),
-            Proto::Udp => self.refuse_datagram(now, record.nic, &record.tuple, Unreachability::Port),
+            _ => self.refuse_datagram(now, record.nic, &record.tuple, Unreachability::Port),
         }
     }
 

@@ -127,6 +127,7 @@ impl Stack {
                 Ok((Icmpv4::EchoRequest { id, seq }, _)) => {
                     return self.echo(ingress, [0, id, seq], packet);
                 }
+                Ok((Icmpv4::EchoReply { id, .. }, _)) => return self.echo_reply(now, ingress, id, packet),
                 Ok((icmp, _)) => told_v4(icmp),
                 Err(_) => None,
             }
@@ -135,6 +136,7 @@ impl Stack {
                 Ok((Icmpv6::EchoRequest { id, seq }, _)) => {
                     return self.echo(ingress, [129, id, seq], packet);
                 }
+                Ok((Icmpv6::EchoReply { id, .. }, _)) => return self.echo_reply(now, ingress, id, packet),
                 Ok((icmp, _)) => told_v6(icmp),
                 Err(_) => None,
             }
@@ -170,17 +172,20 @@ impl Stack {
 
     /// Tells an error to the socket whose packet it quotes.
     fn deliver_error(&mut self, now: Instant, ingress: &Ingress, quoted: &Quoted, told: Unreachable) {
-        let proto = match quoted.protocol {
-            Protocol::TCP => Proto::Tcp,
-            Protocol::UDP => Proto::Udp,
+        let ports = (quoted.src_port(), quoted.dst_port());
+        let (proto, (local_port, remote_port)) = match (quoted.protocol, quoted.transport) {
+            (Protocol::TCP, _) => (Proto::Tcp, ports),
+            (Protocol::UDP, _) => (Proto::Udp, ports),
+            (Protocol::ICMP, [8, 0, ..]) => (Proto::Icmp, (quoted.echo_id(), 0)),
+            (Protocol::ICMPV6, [128, 0, ..]) => (Proto::Icmpv6, (quoted.echo_id(), 0)),
             _ => return,
         };
         let (local, remote) = (ip_bytes(quoted.src), ip_bytes(quoted.dst));
         let tuple = Tuple {
             local,
             remote,
-            local_port: quoted.src_port(),
-            remote_port: quoted.dst_port(),
+            local_port,
+            remote_port,
             scope: tuple_scope(&local, &remote, ingress.nic),
             proto,
         };
@@ -191,7 +196,7 @@ impl Stack {
                 self.note_mtu(now, remote, told);
                 self.udp_unreachable(id, told);
             }
-            None if proto == Proto::Udp => {
+            None if proto != Proto::Tcp => {
                 // ip(7), udp(7): a socket that isn't connected hears of no errors, but the path is learnt.
                 let scope = crate::demux::scope_number(Some(ingress.nic));
                 if self.io.demux.member(proto, &local, tuple.local_port, scope, || 0).is_some() {

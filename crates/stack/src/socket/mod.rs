@@ -2,6 +2,7 @@
 
 pub(crate) mod naming;
 pub(crate) mod options;
+pub(crate) mod ping;
 pub(crate) mod readiness;
 pub(crate) mod tcb;
 pub(crate) mod tcp;
@@ -60,6 +61,9 @@ pub enum SocketType {
     Stream,
     /// UDP datagrams (`SOCK_DGRAM`).
     Datagram,
+    /// ICMP echo messages of the socket's family (`SOCK_DGRAM` with `IPPROTO_ICMP` or `IPPROTO_ICMPV6`): sends
+    /// requests, whole from the ICMP header on, and receives the replies to them.
+    Ping,
 }
 
 /// Who owns a socket: for the same-user rule of `SO_REUSEPORT` and for tables.
@@ -173,7 +177,7 @@ pub(crate) struct Socket {
 /// What a socket is at the moment.
 #[derive(Debug)]
 pub(crate) enum Kind {
-    /// A datagram socket.
+    /// A datagram socket: of UDP, or a ping socket.
     Udp(Box<Udp>),
     /// A stream socket that neither listens nor connects.
     Idle(Arc<TcpSettings>),

@@ -4,15 +4,27 @@
 use crate::address::{is_link_local_v6, is_unspecified};
 use crate::demux::{Binding, Hold, Proto, Tuple, port_range, scope_number};
 use crate::error::{Error, Result};
-use crate::ip::address::{Cast, is_multicast};
+use crate::ip::address::Cast;
 use crate::ip::route::Path;
 use crate::socket::{Domain, Kind, Socket, SocketId, tuple_scope};
 use crate::{SockAddr, Stack};
 use alloc::boxed::Box;
+use core::ops::RangeInclusive;
+
+/// Identifiers of ping sockets that name none.
+const ECHO_IDS: RangeInclusive<u16> = 1..=u16::MAX;
 
 impl Socket {
     pub(crate) fn proto(&self) -> Proto {
-        if matches!(self.kind, Kind::Udp(_)) { Proto::Udp } else { Proto::Tcp }
+        match &self.kind {
+            Kind::Udp(udp) => udp.proto,
+            Kind::Idle(_) | Kind::Listener(_) | Kind::Connection(_) => Proto::Tcp,
+        }
+    }
+
+    /// Whether the socket does without IPv4. A ping socket's protocol is that of one version.
+    fn is_v6_only(&self) -> bool {
+        self.settings.v6_only || self.proto() == Proto::Icmpv6
     }
 
     /// What the socket would hold at `addr`.
@@ -22,7 +34,7 @@ impl Socket {
             ip: addr.ip,
             port: addr.port,
             scope: scope_number(self.settings.nic.or(addr.scope)),
-            dual: self.domain == Domain::Inet6 && !self.settings.v6_only && addr.ip == [0; 16],
+            dual: self.domain == Domain::Inet6 && !self.is_v6_only() && addr.ip == [0; 16],
         }
     }
 
@@ -41,7 +53,7 @@ impl Socket {
     pub(crate) fn check_family(&self, addr: &SockAddr) -> Result<()> {
         match (self.domain, addr.is_v4()) {
             (Domain::Inet, false) => Err(Error::AddressFamily),
-            (Domain::Inet6, true) if self.settings.v6_only => Err(Error::NetworkUnreachable),
+            (Domain::Inet6, true) if self.is_v6_only() => Err(Error::NetworkUnreachable),
             _ => Ok(()),
         }
     }
@@ -78,22 +90,29 @@ impl Stack {
         if is_link_local_v6(&addr.ip) && addr.scope.or(socket.settings.nic).is_none() {
             return Err(Error::InvalidArgument);
         }
-        let stream_to_group = is_multicast(&addr.ip) && socket.proto() == Proto::Tcp;
-        let is_ours = is_unspecified(&addr.ip) || io.addresses.cast(&addr.ip) != Cast::Other;
-        if !is_ours || stream_to_group {
+        let proto = socket.proto();
+        let may_have = is_unspecified(&addr.ip)
+            || match io.addresses.cast(&addr.ip) {
+                Cast::Unicast => true,
+                Cast::Broadcast => !proto.is_echo(),
+                Cast::Multicast => proto == Proto::Udp,
+                Cast::Other => false,
+            };
+        if !may_have {
             return Err(Error::AddrNotAvailable);
         }
         let hold = socket.hold(true);
         let mut binding = socket.binding_at(addr);
         if addr.port == 0 {
-            binding.port = io.demux.pick_port(&binding, hold, &io.config.local_ports, &mut io.rng)?;
+            let range = if proto.is_echo() { &ECHO_IDS } else { &io.config.local_ports };
+            binding.port = io.demux.pick_port(&binding, hold, range, &mut io.rng)?;
         } else if !io.demux.is_free(&binding, hold) {
             return Err(Error::AddrInUse);
         }
         io.demux.hold(binding, hold);
         socket.bound = Some(Box::new((binding, hold)));
         socket.local = addr.with_port(binding.port);
-        if socket.proto() == Proto::Udp {
+        if proto != Proto::Tcp {
             io.demux.join(binding, id);
         }
         Ok(())

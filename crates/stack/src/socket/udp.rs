@@ -1,4 +1,5 @@
-//! Datagram sockets: UDP over both versions of IP (RFC 768, RFC 8200 §8.1, udp(7)).
+//! Datagram sockets: UDP over both versions of IP (RFC 768, RFC 8200 §8.1, udp(7)), and what ping sockets have
+//! in common with it. What they don't is [`ping`]'s.
 
 use crate::address::{ip_bytes, is_unspecified, is_v4};
 use crate::demux::{Hold, Proto, Target, Tuple, scope_number};
@@ -12,7 +13,7 @@ use crate::ip::output::IpParams;
 use crate::ip::route::Path;
 use crate::socket::options::MtuDiscover;
 use crate::socket::{
-    Datagram, Domain, Kind, Message, RecvFlags, Shutdown, SocketId, local_host, scoped, tuple_scope,
+    Datagram, Domain, Kind, Message, RecvFlags, Shutdown, SocketId, local_host, ping, scoped, tuple_scope,
 };
 use crate::{Config, SockAddr, Stack};
 use alloc::collections::VecDeque;
@@ -28,6 +29,8 @@ const KEPT_ENTRIES: usize = 8;
 /// What a datagram socket has beside what every socket has.
 #[derive(Debug)]
 pub(crate) struct Udp {
+    /// UDP, or ICMP of the socket's family.
+    pub(crate) proto: Proto,
     recv: VecDeque<Datagram>,
     recv_charged: usize,
     pub(crate) recv_limit: usize,
@@ -47,8 +50,9 @@ pub(crate) struct Udp {
 }
 
 impl Udp {
-    pub(crate) fn new(config: &Config) -> Udp {
+    pub(crate) fn new(config: &Config, proto: Proto) -> Udp {
         Udp {
+            proto,
             recv: VecDeque::new(),
             recv_charged: 0,
             recv_limit: config.udp_recv_buffer,
@@ -66,7 +70,7 @@ impl Udp {
 
     /// A socket for a flow to an address that is not the host's.
     pub(crate) fn foreign(config: &Config, tuple: Tuple) -> Udp {
-        Udp { tuple: Some(tuple), foreign: true, ..Udp::new(config) }
+        Udp { tuple: Some(tuple), foreign: true, ..Udp::new(config, tuple.proto) }
     }
 
     pub(crate) fn readiness(&self) -> Readiness {
@@ -163,9 +167,9 @@ impl Stack {
             local: path.src,
             remote: peer.ip,
             local_port: socket.local.port,
-            remote_port: peer.port,
+            remote_port: if socket.proto().is_echo() { 0 } else { peer.port },
             scope: tuple_scope(&path.src, &peer.ip, path.nic),
-            proto: Proto::Udp,
+            proto: socket.proto(),
         };
         socket.peer = Some(scoped(peer.ip, peer.port, path.nic));
         socket.local = scoped(path.src, socket.local.port, path.nic);
@@ -242,16 +246,21 @@ impl Stack {
     pub(crate) fn udp_send(&mut self, id: SocketId, payload: Payload, message: &Message) -> Result<usize> {
         let Message { to, source, ttl: _, tos: _ } = *message;
         self.udp_pending(id)?;
-        if self.udp(id)?.write_shut {
+        let udp = self.udp(id)?;
+        if udp.write_shut {
             return Err(Error::BrokenPipe);
         }
+        let proto = udp.proto;
+        if proto.is_echo() {
+            ping::check_request(proto, &payload)?;
+        }
         let to = match to {
-            Some(to) if to.port == 0 => return Err(Error::InvalidArgument),
+            Some(to) if to.port == 0 && !proto.is_echo() => return Err(Error::InvalidArgument),
             Some(to) => self.destination(id, to)?,
             None => self.socket_ref(id)?.peer.ok_or(Error::DestinationRequired)?,
         };
         let header_len = if to.is_v4() { Ipv4Header::MIN_LEN } else { 0 };
-        if payload.len() + UdpHeader::LEN + header_len > usize::from(u16::MAX) {
+        if payload.len() + header_added(proto) + header_len > usize::from(u16::MAX) {
             return Err(Error::MessageSize);
         }
         self.auto_bind(id)?;
@@ -281,7 +290,7 @@ impl Stack {
         let mut ip = IpParams {
             src: path.src,
             dst: to.ip,
-            protocol: Protocol::UDP,
+            protocol: Protocol(socket.proto() as u8),
             ttl: socket.settings.ttl.unwrap_or(io.config.default_ttl),
             tos: message.tos.unwrap_or(socket.settings.tos),
             dont_fragment: discover != MtuDiscover::Dont,
@@ -295,11 +304,16 @@ impl Stack {
             ip.flow_label = io.label(&to.ip) as u32 & 0xf_ffff;
         }
         let mtu = if discover == MtuDiscover::Probe { io.nic(path.nic).config.mtu } else { path.mtu };
-        let len = ip.header_len() + UdpHeader::LEN + payload.len();
+        let proto = socket.proto();
+        let len = ip.header_len() + header_added(proto) + payload.len();
         if len > mtu as usize && matches!(discover, MtuDiscover::Do | MtuDiscover::Probe) {
             return Err(Error::MessageSize);
         }
-        Ok(io.udp_packet(path.nic, &ip, (socket.local.port, to.port), payload))
+        Ok(if proto.is_echo() {
+            io.echo_request_packet(path.nic, &ip, socket.local.port, payload)
+        } else {
+            io.udp_packet(path.nic, &ip, (socket.local.port, to.port), payload)
+        })
     }
 
     /// Queues a datagram, cut to the MTU, in its socket.
@@ -415,9 +429,7 @@ impl Stack {
         let demux = &self.io.demux;
         if matches!(ingress.cast, Cast::Broadcast | Cast::Multicast) {
             for id in demux.members(Proto::Udp, &ingress.dst, dst_port, scope) {
-                if self.udp_queue_in(id, received(now, ingress, &tuple, packet.payload.clone())) {
-                    self.touch(id, Readiness::READABLE);
-                }
+                self.udp_deliver(id, received(now, ingress, &tuple, packet.payload.clone()));
             }
             return;
         }
@@ -430,12 +442,17 @@ impl Stack {
             _ => demux.member(Proto::Udp, &ingress.dst, dst_port, scope, || demux.flow_hash(&tuple)),
         };
         if let Some(id) = target {
-            if self.udp_queue_in(id, received(now, ingress, &tuple, packet.payload)) {
-                self.touch(id, Readiness::READABLE);
-            }
+            self.udp_deliver(id, received(now, ingress, &tuple, packet.payload));
         } else {
             self.io.counters.no_socket += 1;
             self.io.complain(now, ingress, &packet, Complaint::Port);
+        }
+    }
+
+    /// Queues a datagram for a socket's reader, and tells them.
+    pub(super) fn udp_deliver(&mut self, id: SocketId, datagram: Datagram) {
+        if self.udp_queue_in(id, datagram) {
+            self.touch(id, Readiness::READABLE);
         }
     }
 
@@ -488,8 +505,13 @@ impl Stack {
     }
 }
 
+/// Length of the header that a user's datagram gets: an echo request has one already.
+fn header_added(proto: Proto) -> usize {
+    if proto.is_echo() { 0 } else { UdpHeader::LEN }
+}
+
 /// A datagram as its reader gets it.
-fn received(now: Instant, ingress: &Ingress, tuple: &Tuple, payload: Payload) -> Datagram {
+pub(super) fn received(now: Instant, ingress: &Ingress, tuple: &Tuple, payload: Payload) -> Datagram {
     Datagram {
         payload: payload.into_iter().map(Chunk::compact).collect(),
         from: scoped(tuple.remote, tuple.remote_port, ingress.nic),

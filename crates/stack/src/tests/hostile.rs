@@ -12,7 +12,12 @@ fn busy() -> (Pair, Vec<SocketId>) {
     pair.b.intercept(Some(crate::Intercept::default()));
     let (client, listener, server) = pair.connected("10.0.0.2:80");
     let datagrams = datagram(&mut pair.b, "[::]:53");
-    let sockets = vec![listener, server, datagrams];
+    let mut sockets = vec![listener, server, datagrams];
+    for at in ["10.0.0.2:7", "[fd77::2]:7"] {
+        let ping = pair.b.socket(domain(addr(at)), SocketType::Ping, Owner::default()).unwrap();
+        pair.b.bind(ping, addr(at)).unwrap();
+        sockets.push(ping);
+    }
     let _ = client;
     (pair, sockets)
 }
@@ -28,8 +33,23 @@ fn samples(pair: &mut Pair) -> Vec<Vec<u8>> {
         let data = sockeye_packet::Payload::from(Chunk::copy_from(&[7; 3000]));
         pair.a.send_to(pair.now, id, data, Some(addr(to)), SendFlags::default()).unwrap();
     }
+    for (to, kind) in [("10.0.0.2:7", 8), ("[fd77::2]:7", 128)] {
+        let id = pair.a.socket(domain(addr(to)), SocketType::Ping, Owner::default()).unwrap();
+        pair.a.bind(id, SockAddr { port: 7, ..pair.a.local_addr(id).unwrap() }).unwrap();
+        let data = sockeye_packet::Payload::from(Chunk::from([&[kind], &[0; 2000][..]].concat()));
+        pair.a.send_to(pair.now, id, data, Some(addr(to)), SendFlags::default()).unwrap();
+    }
     pair.a.poll_transmit(pair.now, LINK, &mut batch);
-    samples.extend(batch.drain().map(|packet| packet.to_vec()));
+    for packet in batch.drain() {
+        samples.push(packet.to_vec());
+        // What is an echo request becomes a reply, too.
+        let mut reply = packet;
+        let at = if reply.head[0] >> 4 == 4 { 20 } else { 40 };
+        if let Some(kind) = reply.head.get_mut(at).filter(|kind| matches!(**kind, 8 | 128)) {
+            *kind = if *kind == 8 { 0 } else { 129 };
+            samples.push(reply.to_vec());
+        }
+    }
     samples
 }
 

@@ -139,6 +139,39 @@ fn a_ping_of_the_machine_is_answered_or_refused() {
 }
 
 #[test]
+fn replies_of_the_machine_reach_the_socket_that_asked() {
+    for machine in Rig::new().world.network().machine_addresses() {
+        let mut rig = Rig::new();
+        let ids = [(); 2].map(|()| rig.connect(SocketType::Ping, SocketAddr::new(machine, 0)));
+        let kind = if machine.is_ipv4() { 8 } else { 128 };
+        for seq in [7, 8] {
+            for (id, data) in ids.into_iter().zip(["one", "two"]) {
+                send_datagram(&rig, id, &[&[kind, 0, 0, 0, 0, 0, 0, seq], data.as_bytes()].concat());
+            }
+            for (id, data) in ids.into_iter().zip(["one", "two"]) {
+                let got = rig.until("an answer", |rig| {
+                    match rig.on_host(|stack, now| stack.recv_from(now, id, RecvFlags::default())) {
+                        Err(Error::WouldBlock) => None,
+                        answer => Some(answer),
+                    }
+                });
+                let Ok(got) = got else {
+                    eprintln!("skipped: this process may not ping");
+                    return;
+                };
+                let [high, low] = got.to.port.to_be_bytes();
+                let message = got.payload.to_vec();
+                assert_eq!(message[..2], [if kind == 8 { 0 } else { 129 }, 0]);
+                assert_eq!((&message[4..8], &message[8..]), (&[high, low, 0, seq][..], data.as_bytes()));
+                assert_eq!((got.from.ip_addr(), got.from.port, got.ttl), (machine, 0, 64));
+                assert_eq!(rig.on_host(|stack, _| stack.local_addr(id)).unwrap().port, got.to.port);
+            }
+        }
+        assert_eq!(rig.gateway.flow_count(), 2);
+    }
+}
+
+#[test]
 fn pings_are_bounded_and_go_nowhere_that_flows_do_not() {
     let mut rig = Rig::with(GatewayConfig { max_pings: 0, ..GatewayConfig::default() });
     let before = rig.world.network().counters(&rig.host).received;
