@@ -124,6 +124,7 @@ impl NetworkServer {
                 self.with_membership(id, |membership| membership.program = None);
             }
             (ToNetwork::Leaving, Some(_)) => {
+                self.core.sweep_after(id);
                 let now = self.core.now;
                 self.with_membership(id, |membership| {
                     let deadline = now + membership.linger;
