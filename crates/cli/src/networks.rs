@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
-use sockeye_run::{Control, Folder, NetworkServer, Outside, Place, PlaceError, ServerOptions};
+use sockeye_run::{Control, ControlError, Folder, NetworkServer, Outside, Place, PlaceError, ServerOptions};
 
 use crate::args::{NetworkArgs, PublishArgs};
 use crate::error::CliError;
@@ -18,6 +18,15 @@ pub(crate) fn misplaced(error: PlaceError) -> CliError {
     match error {
         PlaceError::BadName(_) => CliError::usage(error.to_string()),
         _ => CliError::failed(error.to_string()),
+    }
+}
+
+/// What a network, or the way to it, said against it; `what` stands before that.
+#[allow(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+pub(crate) fn refused(what: &str, error: ControlError) -> CliError {
+    match error {
+        ControlError::Misused(why) => CliError::usage(format!("{what}{why}")),
+        error => CliError::failed(format!("{what}{error}")),
     }
 }
 
@@ -77,7 +86,7 @@ pub(crate) fn serve(args: &NetworkArgs) -> Result<ExitCode, CliError> {
 
 fn connect(name: &str) -> Result<Control, CliError> {
     let place = place(name)?;
-    let control = Control::connect(&place).map_err(|error| CliError::failed(error.to_string()))?;
+    let control = Control::connect(&place).map_err(|error| refused("", error))?;
     control.ok_or_else(|| CliError::failed(format!("there is no network {name}; sockeye ps lists them")))
 }
 
@@ -103,7 +112,7 @@ pub(crate) fn list(name: Option<&str>) -> Result<ExitCode, CliError> {
                 }
                 shown += 1;
             }
-            Err(error) if name.is_some() => return Err(CliError::failed(error.to_string())),
+            Err(error) if name.is_some() => return Err(refused("", error)),
             Err(error) => eprintln!("sockeye: network {each}: {error}"),
         }
     }
@@ -115,7 +124,7 @@ pub(crate) fn list(name: Option<&str>) -> Result<ExitCode, CliError> {
 
 /// `sockeye down`.
 pub(crate) fn down(name: &str) -> Result<ExitCode, CliError> {
-    connect(name)?.down().map_err(|error| CliError::failed(error.to_string()))?;
+    connect(name)?.down().map_err(|error| refused("", error))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -123,7 +132,7 @@ pub(crate) fn down(name: &str) -> Result<ExitCode, CliError> {
 pub(crate) fn publish(args: &PublishArgs, on: bool) -> Result<ExitCode, CliError> {
     for ports in &args.ports {
         let done = connect(&args.name)?.publish(args.host.as_deref(), ports, on);
-        let text = done.map_err(|error| CliError::failed(error.to_string()))?;
+        let text = done.map_err(|error| refused("", error))?;
         if !text.is_empty() {
             println!("{text}");
         }
