@@ -16,7 +16,7 @@ if [ "${1-}" != here ]; then
   both() { here "$1" "${@:2}"; here "$1, without pidfd_getfd" "${@:2}" python3 "$work/ci/without.py" pidfd_getfd; }
   both "as $(id -un)" env
   if [ "$(id -u)" = 0 ] && id "$user" >/dev/null 2>&1; then
-    both "as an ordinary user" setpriv --reuid "$user" --regid "$user" --init-groups env HOME=/tmp
+    both "as an ordinary user" setpriv --reuid "$user" --regid "$user" --init-groups env HOME=/tmp PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   fi
   finish
   exit
