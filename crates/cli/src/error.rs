@@ -33,6 +33,11 @@ impl CliError {
         CliError { message: message.into(), exit }
     }
 
+    /// The same with what it is about in front.
+    pub(crate) fn about(self, what: &str) -> CliError {
+        CliError { message: format!("{what}: {}", self.message), ..self }
+    }
+
     pub(crate) fn exit(&self) -> u8 {
         self.exit
     }
@@ -47,7 +52,10 @@ impl From<io::Error> for CliError {
 
 impl From<ControlError> for CliError {
     fn from(error: ControlError) -> CliError {
-        CliError::failed(error.to_string())
+        match error {
+            ControlError::Misused(why) => CliError::usage(why),
+            error => CliError::failed(error.to_string()),
+        }
     }
 }
 

@@ -55,7 +55,7 @@ fn join(name: &str, args: &RunArgs) -> Result<Membership, CliError> {
     };
     let start = || networks::start(name, args.offline, args.seed);
     Membership::join(&place, &join, capture.as_ref(), start)
-        .map_err(|error| CliError::failed(format!("network {name}: {error}")))
+        .map_err(|error| CliError::from(error).about(&format!("network {name}")))
 }
 
 fn wait_in_front(front: Front) -> Result<ExitCode, CliError> {

@@ -7,6 +7,7 @@ use crate::poller::{Poller, Token};
 use crate::proto::{Class, Identity, MemberId, Notice, Outcome, Reply, Request, Seen, Ticket};
 use crate::sockets::{Record, Socket, SocketKey, Sockets};
 use crate::stream::Offer;
+use crate::sweep::Sweep;
 use crate::world::World;
 use crate::{calls, stream};
 use rustix::event::epoll::EventFlags;
@@ -74,6 +75,8 @@ pub(crate) struct Core {
     keepers: HashSet<MemberId>,
     /// Members whose user knows that descriptors ran out.
     warned: HashSet<MemberId>,
+    /// Who looks after what is kept for them.
+    pub(crate) sweep: Sweep,
 }
 
 impl Core {
@@ -103,6 +106,7 @@ impl Core {
             lingering: HashMap::new(),
             keepers: HashSet::new(),
             warned: HashSet::new(),
+            sweep: Sweep::default(),
         };
         if outward {
             core.forward_names(None)?;
@@ -331,6 +335,7 @@ impl Core {
     /// Lets network and plugs work until they are at rest or have had their share; returns when to come back.
     pub(crate) fn settle(&mut self) -> Option<Instant> {
         let (mut due, mut names_due) = (None, None);
+        let sweep_due = self.sweep();
         for _ in 0..ROUNDS {
             for _ in 0..self.unfinished.len() {
                 let Some(key) = self.unfinished.pop_front() else { break };
@@ -356,7 +361,7 @@ impl Core {
             }
             due = Some(self.now);
         }
-        [due, names_due].into_iter().flatten().min()
+        [due, names_due, sweep_due].into_iter().flatten().min()
     }
 
     /// An event of the loop that is about the network's descriptors.

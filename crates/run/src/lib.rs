@@ -29,6 +29,7 @@ mod sockets;
 mod status;
 mod stream;
 mod supervisor;
+mod sweep;
 #[allow(unsafe_code, reason = "system calls that no safe wrapper offers; each says why it is sound")]
 mod sys;
 mod world;

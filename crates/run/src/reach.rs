@@ -6,6 +6,7 @@ use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, capabilities};
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 
 /// Where Yama, a security module, says who may debug whom.
 const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
@@ -47,6 +48,28 @@ pub(crate) fn why_not(ptrace_scope: Option<u8>) -> &'static str {
 /// Whether this thread has a capability. Root in a container often lacks some, so its name says little.
 pub(crate) fn has_capability(capability: CapabilitySet) -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
+}
+
+/// How many seccomp filters a process has (Linux 5.9): a supervised program has one more than its supervisor.
+pub(crate) fn filters_of(process: &str) -> io::Result<u32> {
+    Ok(status_of(process, "Seccomp_filters:")?.unwrap_or_default())
+}
+
+/// The user that a process acts as.
+pub(crate) fn user_of(process: &str) -> io::Result<u32> {
+    status_of(process, "Uid:")?.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The first number of a line in a process's status, which anybody may read.
+fn status_of(process: &str, title: &str) -> io::Result<Option<u32>> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(title));
+    Ok(line.and_then(|line| line.split_whitespace().next()?.parse().ok()))
+}
+
+/// The socket that a link in `/proc/PID/fd` names.
+pub(crate) fn socket_inode(link: &Path) -> Option<u64> {
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// The programs of which was said that they can't be reached, by name.

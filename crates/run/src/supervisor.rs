@@ -220,6 +220,9 @@ impl Supervisor {
     /// `linger`, or until a signal comes. To be called when no program runs any more, if for the last time.
     pub fn drain(&mut self, linger: Duration) -> io::Result<()> {
         self.tell_network(&ToNetwork::Leaving);
+        if let Attachment::Local(core) = &mut self.agent.attachment {
+            core.sweep_after(MemberId::LOCAL);
+        }
         let deadline = std::time::Instant::now() + linger;
         while !self.is_drained() && std::time::Instant::now() < deadline {
             self.turn(Some(DRAIN_LOOK))?;

@@ -110,7 +110,9 @@ impl Joined {
                 FromNetwork::Class { number, class } => return Some(Said::Class(number, class)),
                 FromNetwork::Notice(notice) => return Some(Said::Notice(notice)),
                 FromNetwork::Drained => self.drained = true,
-                FromNetwork::Refused(text) => return Some(Said::Notice(Notice::Warning(text))),
+                FromNetwork::Refused(text) | FromNetwork::Misused(text) => {
+                    return Some(Said::Notice(Notice::Warning(text)));
+                }
                 FromNetwork::Joined(_) | FromNetwork::Status(_) | FromNetwork::Done(_) => {}
             }
         }

@@ -1,7 +1,7 @@
 //! The descriptors of other processes: which sockets they are, and duplicates of them.
 
 use crate::proto::Identity;
-use crate::reach::Unreached;
+use crate::reach::{Unreached, socket_inode};
 use crate::sys;
 use rustix::io::Errno as SysErrno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -85,8 +85,7 @@ impl Processes {
             }
             Err(_) => return Ok(Named::Other),
         };
-        let inode =
-            link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        let inode = socket_inode(&link);
         Ok(inode.map_or(Named::Other, |inode| Named::Socket(Identity::Inode(inode), None)))
     }
 

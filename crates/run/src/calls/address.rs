@@ -8,7 +8,7 @@ use crate::sockets::{Record, Socket, SocketKey};
 use crate::{datagram, stream};
 use sockeye_posix::Errno;
 use sockeye_posix::address::{AddressBytes, Reader};
-use sockeye_stack::{Domain, OptionName, SockAddr, SocketOption, SocketType};
+use sockeye_stack::{Domain, Error, OptionName, SockAddr, SocketOption, SocketType};
 
 /// `bind`.
 pub(crate) fn bind(core: &mut Core, key: SocketKey, address: &[u8]) -> Answer {
@@ -18,7 +18,12 @@ pub(crate) fn bind(core: &mut Core, key: SocketKey, address: &[u8]) -> Answer {
     if let Socket::Dead(_) = record.socket {
         return Err(Errno::EINVAL);
     }
-    done(core.world.with(host, |stack| stack.bind(id, addr)))
+    let mut bound = core.world.with(host, |stack| stack.bind(id, addr));
+    // Whoever has the address may have closed it, unseen.
+    if bound == Err(Error::AddrInUse) && core.sweep_for_address() {
+        bound = core.world.with(host, |stack| stack.bind(id, addr));
+    }
+    done(bound)
 }
 
 /// `connect`.

@@ -90,11 +90,16 @@ impl Core {
     }
 
     /// A duplicate of a new plug's program end, if this member's calls can't bring one along.
-    pub(crate) fn keeping(&self, member: MemberId, theirs: &OwnedFd) -> Result<Option<Arc<OwnedFd>>, Errno> {
+    pub(crate) fn keeping(
+        &mut self,
+        member: MemberId,
+        theirs: &OwnedFd,
+    ) -> Result<Option<Arc<OwnedFd>>, Errno> {
         if !self.keeps_ends(member) {
             return Ok(None);
         }
         let kept = rustix::io::fcntl_dupfd_cloexec(theirs, 0).map_err(|error| Errno(error.raw_os_error()))?;
+        self.expect_close();
         Ok(Some(Arc::new(kept)))
     }
 }

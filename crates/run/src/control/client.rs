@@ -19,6 +19,8 @@ const AGAIN: Duration = Duration::from_millis(5);
 pub enum ControlError {
     /// It said no: why.
     Refused(String),
+    /// What the user wrote is wrong: why.
+    Misused(String),
     /// It didn't answer in time.
     Silent(String),
     /// The connection failed.
@@ -28,7 +30,7 @@ pub enum ControlError {
 impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ControlError::Refused(why) => f.write_str(why),
+            ControlError::Refused(why) | ControlError::Misused(why) => f.write_str(why),
             ControlError::Silent(name) => write!(
                 f,
                 "network {name} doesn't answer within {} s: sockeye ps shows its process",
@@ -101,6 +103,7 @@ impl Control {
         let sent = self.channel.send(question, fd);
         match self.next(Instant::now() + PATIENCE) {
             Ok(FromNetwork::Refused(why)) => Err(ControlError::Refused(why)),
+            Ok(FromNetwork::Misused(why)) => Err(ControlError::Misused(why)),
             Ok(answer) => Ok(answer),
             Err(error) => Err(sent.err().map_or(error, ControlError::System)),
         }

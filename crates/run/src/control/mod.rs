@@ -89,6 +89,8 @@ pub(crate) enum FromNetwork {
     Status(Status),
     /// It was done; what the user should know of it.
     Done(String),
+    /// It won't, for what the user wrote: what is wrong with that.
+    Misused(String),
 }
 
 /// Where a supervisor has landed.

@@ -4,6 +4,7 @@ use super::{NetworkServer, Peer, Stage};
 use crate::control::{Channel, FromNetwork};
 use crate::poller::Token;
 use crate::proto::MemberId;
+use crate::reach::filters_of;
 use rustix::event::epoll::EventFlags;
 use rustix::net::{SocketFlags, accept_with};
 use std::time::Duration;
@@ -58,11 +59,4 @@ impl NetworkServer {
             self.peers.insert(id, Peer { channel, since, stage: Stage::Fresh, waits_for_room: false });
         }
     }
-}
-
-/// How many seccomp filters a process has (Linux 5.9): a supervised program has one more than its supervisor.
-fn filters_of(process: &str) -> std::io::Result<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"));
-    Ok(line.and_then(|count| count.trim().parse().ok()).unwrap_or_default())
 }

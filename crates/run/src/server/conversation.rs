@@ -7,7 +7,7 @@ use crate::gateway::{PublishSpec, PublishSpecError};
 use crate::poller::Token;
 use crate::proto::{MemberId, Reply};
 use rustix::event::epoll::EventFlags;
-use sockeye::{Direction, Host, HostConfig, HostId, LinkConfig, NetemConfig};
+use sockeye::{Direction, Host, HostConfig, LinkConfig, NetemConfig};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -17,6 +17,24 @@ const TURN_MAX: usize = 64;
 const UNREAD_MAX: usize = 256;
 /// The longest command line that is kept for tables, in bytes.
 const COMMAND_MAX: usize = 4096;
+
+/// Why a network won't do what it is asked.
+enum Refusal {
+    /// What the user wrote is wrong.
+    Misused(String),
+    /// It can't, or not now.
+    Failed(String),
+}
+
+impl From<sockeye::Error> for Refusal {
+    fn from(error: sockeye::Error) -> Refusal {
+        use sockeye::Error::{Capture, SubnetFull, UnknownHost};
+        match error {
+            Capture { .. } | SubnetFull { .. } | UnknownHost { .. } => Refusal::Failed(error.to_string()),
+            error => Refusal::Misused(error.to_string()),
+        }
+    }
+}
 
 impl NetworkServer {
     /// A peer said something, has room again, or is gone.
@@ -127,6 +145,7 @@ impl NetworkServer {
                 self.with_membership(id, |membership| membership.program = None);
             }
             (ToNetwork::Leaving, Some(_)) => {
+                self.core.sweep_after(id);
                 let now = self.core.now;
                 self.with_membership(id, |membership| {
                     let deadline = now + membership.linger;
@@ -149,8 +168,10 @@ impl NetworkServer {
                 let done = self.unpublish(host.as_deref(), &ports);
                 self.conclude(id, done);
             }
-            (_, None) => self.refuse(id, "join first".to_owned()),
-            (ToNetwork::Join { .. }, Some(_)) => self.refuse(id, "joined already".to_owned()),
+            (_, None) => self.refuse(id, Refusal::Failed("join first".to_owned())),
+            (ToNetwork::Join { .. }, Some(_)) => {
+                self.refuse(id, Refusal::Failed("joined already".to_owned()));
+            }
         }
     }
 
@@ -160,60 +181,65 @@ impl NetworkServer {
         }
     }
 
-    fn conclude(&mut self, id: MemberId, done: Result<String, String>) {
+    fn conclude(&mut self, id: MemberId, done: Result<String, Refusal>) {
         match done {
             Ok(text) => self.tell(id, &FromNetwork::Done(text), None),
             Err(why) => self.refuse(id, why),
         }
     }
 
-    fn refuse(&mut self, id: MemberId, why: String) {
-        self.tell(id, &FromNetwork::Refused(why), None);
+    fn refuse(&mut self, id: MemberId, why: Refusal) {
+        let answer = match why {
+            Refusal::Misused(why) => FromNetwork::Misused(why),
+            Refusal::Failed(why) => FromNetwork::Refused(why),
+        };
+        self.tell(id, &answer, None);
     }
 
     fn join(&mut self, id: MemberId, join: Join, keeps_ends: bool, capture: Option<&OwnedFd>) {
-        match self.place_on_host(&join, capture) {
-            Ok((host, is_new_host)) => {
-                let published = match self.publish_all(host, &join.publish) {
-                    Ok(published) => published,
-                    Err(why) => return self.refuse(id, why),
-                };
-                if keeps_ends {
-                    self.core.keep_ends(id);
-                }
-                let Some(peer) = self.peers.get_mut(&id) else { return };
-                peer.stage = Stage::Member(Membership {
-                    host,
-                    command: shorten(join.program),
-                    program: None,
-                    published,
-                    linger: join.linger,
-                    leaving: None,
-                });
-                self.alone_until = None;
-                self.has_served = true;
-                let addresses = self.core.world.network().host_by_id(host).map(|host| host.addresses());
-                if let Some(addresses) = addresses {
-                    self.tell(id, &FromNetwork::Joined(Welcome { addresses, is_new_host }), None);
-                }
-            }
-            Err(why) => self.refuse(id, why),
+        // Whoever came, came: without others the network doesn't wait any longer.
+        self.has_served = true;
+        let placed = self.place_on_host(&join, capture).and_then(|(host, is_new_host)| {
+            let published = self.publish_all(&host, &join.publish)?;
+            Ok((host, is_new_host, published))
+        });
+        let (host, is_new_host, published) = match placed {
+            Ok(placed) => placed,
+            Err(why) => return self.refuse(id, why),
+        };
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.stage = Stage::Member(Membership {
+            host: host.id(),
+            command: shorten(join.program),
+            program: None,
+            published,
+            linger: join.linger,
+            leaving: None,
+        });
+        self.alone_until = None;
+        if keeps_ends {
+            self.core.keep_ends(id);
         }
+        let welcome = Welcome { addresses: host.addresses(), is_new_host };
+        self.tell(id, &FromNetwork::Joined(welcome), None);
     }
 
     /// Finds or makes the host that a supervisor wants, and gives it the link and capture that it asks for.
-    fn place_on_host(&mut self, join: &Join, capture: Option<&OwnedFd>) -> Result<(HostId, bool), String> {
+    fn place_on_host(&mut self, join: &Join, capture: Option<&OwnedFd>) -> Result<(Host, bool), Refusal> {
         if self.ending.is_some() {
-            return Err("the network is about to end: try again".to_owned());
+            return Err(Refusal::Failed("the network is about to end: try again".to_owned()));
         }
         if join.offline && self.options.outside == Outside::Open {
-            return Err("the network has a way out; whether it has is decided by who starts it \
-                        (sockeye down ends it)"
-                .to_owned());
+            return Err(Refusal::Failed(
+                "the network has a way out; whether it has is decided by who starts it \
+                 (sockeye down ends it)"
+                    .to_owned(),
+            ));
         }
-        let said = |error: sockeye::Error| error.to_string();
         let link: Option<NetemConfig> = match &join.link {
-            Some(text) => Some(text.parse().map_err(|error| format!("bad --link {text:?}: {error}"))?),
+            Some(text) => Some(
+                text.parse().map_err(|error| Refusal::Misused(format!("bad --link {text:?}: {error}")))?,
+            ),
             None => None,
         };
         // The file is opened anew: what can't be opened is no file to write to.
@@ -223,74 +249,85 @@ impl NetworkServer {
             let link = LinkConfig::from(link.unwrap_or_default());
             let mut config = HostConfig { ip: join.ip, link, capture: capture_path, ..HostConfig::default() };
             config.stack.wall_offset = network.gateway().with_stack(|stack, _| stack.config().wall_offset);
-            return Ok((self.core.add_host(&join.host, config).map_err(said)?, true));
+            let id = self.core.add_host(&join.host, config)?;
+            return match network.host_by_id(id) {
+                Some(host) => Ok((host, true)),
+                None => Err(Refusal::Failed("the host is gone".to_owned())),
+            };
         };
         if let Some(ip) = join.ip
             && !host.addresses().contains(&ip)
         {
             let [v4, v6] = host.addresses();
-            return Err(format!(
+            return Err(Refusal::Misused(format!(
                 "host {} has the addresses {v4} and {v6}, not {ip}: leave --ip out",
                 join.host
-            ));
+            )));
         }
         if let Some(link) = link {
             network.set_link(&host, Direction::Up, link);
             network.set_link(&host, Direction::Down, link);
         }
         if let Some(path) = capture_path {
-            network.capture_host(&host, path).map_err(said)?;
+            network.capture_host(&host, path)?;
         }
-        Ok((host.id(), false))
+        Ok((host, false))
     }
 
-    /// Publishes all ports that are named, or none.
-    fn publish_all(&mut self, host: HostId, specs: &[String]) -> Result<Vec<PublishSpec>, String> {
-        let parse = |spec: &String| spec.parse().map_err(|error: PublishSpecError| error.to_string());
-        let specs: Vec<PublishSpec> = specs.iter().map(parse).collect::<Result<_, _>>()?;
+    /// Publishes all that is written, or nothing.
+    fn publish_all(&mut self, host: &Host, specs: &[String]) -> Result<Vec<PublishSpec>, Refusal> {
+        let parse = |spec: &String| spec.parse::<PublishSpec>().map_err(misspelt);
+        let specs: Vec<_> = specs.iter().map(parse).collect::<Result<_, _>>()?;
         for (index, &spec) in specs.iter().enumerate() {
-            if let Err(error) = self.core.publish(host, spec) {
+            if let Err(error) = self.core.publish(host.id(), spec) {
                 for &spec in &specs[..index] {
-                    self.core.unpublish(host, spec);
+                    self.core.unpublish(host.id(), spec);
                 }
-                return Err(error.to_string());
+                return Err(Refusal::Failed(error.to_string()));
             }
         }
         Ok(specs)
     }
 
     /// The host of this name, or the only one.
-    fn host_to_publish(&self, name: Option<&str>) -> Result<Host, String> {
+    fn host_to_publish(&self, name: Option<&str>) -> Result<Host, Refusal> {
         let network = self.core.world.network();
         match name {
-            Some(name) => network.host(name).map_err(|error| error.to_string()),
+            Some(name) => Ok(network.host(name)?),
             None => match <[Host; 1]>::try_from(network.hosts()) {
                 Ok([only]) => Ok(only),
                 Err(hosts) => {
                     let names: Vec<_> = hosts.iter().map(Host::name).collect();
-                    Err(format!(
+                    Err(Refusal::Misused(format!(
                         "the network has several hosts: name one of {} with --host",
                         names.join(", ")
-                    ))
+                    )))
                 }
             },
         }
     }
 
-    fn publish(&mut self, host: Option<&str>, ports: &str) -> Result<String, String> {
+    fn publish(&mut self, host: Option<&str>, ports: &str) -> Result<String, Refusal> {
         let host = self.host_to_publish(host)?;
-        self.publish_all(host.id(), &[ports.to_owned()])?;
+        self.publish_all(&host, &[ports.to_owned()])?;
         Ok(String::new())
     }
 
-    fn unpublish(&mut self, host: Option<&str>, ports: &str) -> Result<String, String> {
+    fn unpublish(&mut self, host: Option<&str>, ports: &str) -> Result<String, Refusal> {
         let host = self.host_to_publish(host)?;
-        let spec: PublishSpec = ports.parse().map_err(|error: PublishSpecError| error.to_string())?;
-        match self.core.unpublish(host.id(), spec) {
-            0 => Err(format!("{ports} is not published for host {}: sockeye ps lists what is", host.name())),
+        match self.core.unpublish(host.id(), ports.parse().map_err(misspelt)?) {
+            0 => Err(Refusal::Failed(format!(
+                "{ports} is not published for host {}: sockeye ps lists what is",
+                host.name()
+            ))),
             _ => Ok(String::new()),
         }
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn misspelt(error: PublishSpecError) -> Refusal {
+    Refusal::Misused(error.to_string())
 }
 
 /// A command line that isn't too long for a table.
