@@ -39,8 +39,8 @@ pub(crate) enum Token {
     Gateway,
     /// A socket of the resolver.
     Resolver,
-    /// Somebody asks the process in front how it goes on.
-    Front,
+    /// The process that outlives this one has ended.
+    Guard,
 }
 
 impl Token {
@@ -58,7 +58,7 @@ impl Token {
             Token::Member(member) => (7, u64::from(member.0)),
             Token::Gateway => (8, 0),
             Token::Resolver => (9, 0),
-            Token::Front => (10, 0),
+            Token::Guard => (10, 0),
         };
         kind << Self::KIND_SHIFT | value
     }
@@ -76,7 +76,7 @@ impl Token {
             7 => Token::Member(MemberId(value as u32)),
             8 => Token::Gateway,
             9 => Token::Resolver,
-            _ => Token::Front,
+            _ => Token::Guard,
         }
     }
 }

@@ -8,6 +8,7 @@
 use crate::datagram::Datagram;
 use crate::proto::{Class, Identity, MemberId};
 use crate::stream::{Listener, Stream};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 use sockeye::HostId;
 use sockeye_posix::Stored;
@@ -77,6 +78,19 @@ impl Record {
     /// Whether its plug is still there.
     pub(crate) fn is_alive(&self) -> bool {
         !matches!(self.socket, Socket::Dead(_))
+    }
+
+    /// Whether the program has closed its end of the plug.
+    pub(crate) fn is_closed(&self) -> bool {
+        let plug = match &self.socket {
+            Socket::Stream(stream) => &stream.plug,
+            Socket::Listener(listener) => &listener.plug,
+            Socket::Datagram(datagram) => datagram.plug(),
+            Socket::Dead(_) => return true,
+        };
+        let mut ready = [PollFd::new(plug, PollFlags::empty())];
+        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut ready, Some(&none)).is_ok() && ready[0].revents().contains(PollFlags::HUP)
     }
 
     /// Its type, for those who have sockets of other makers too.

@@ -7,6 +7,7 @@ use crate::gateway::{PublishSpec, PublishSpecError};
 use crate::poller::Token;
 use crate::proto::{MemberId, Reply};
 use rustix::event::epoll::EventFlags;
+use rustix::fs::OFlags;
 use sockeye::{Direction, Host, HostConfig, HostId, LinkConfig, NetemConfig};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -127,7 +128,7 @@ impl NetworkServer {
                 let now = self.core.now;
                 self.with_membership(id, |membership| {
                     let deadline = now + membership.linger;
-                    membership.leaving = Some(Leaving { deadline, told: false });
+                    membership.leaving = Some(Leaving { since: now, deadline, told: false });
                 });
             }
             (ToNetwork::Status, _) => {
@@ -207,6 +208,15 @@ impl NetworkServer {
                         (sockeye down ends it)"
                 .to_owned());
         }
+        // Opening a pipe that nobody reads would hold up everything; who has it open for writing had a reader.
+        let is_open = |fd: &OwnedFd| {
+            rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| {
+                !flags.contains(OFlags::PATH) && flags.intersects(OFlags::WRONLY | OFlags::RDWR)
+            })
+        };
+        if capture.as_ref().is_some_and(|fd| !is_open(fd)) {
+            return Err("the file for the capture isn't open for writing".to_owned());
+        }
         let said = |error: sockeye::Error| error.to_string();
         let link: Option<NetemConfig> = match &join.link {
             Some(text) => Some(text.parse().map_err(|error| format!("bad --link {text:?}: {error}"))?),
@@ -242,9 +252,16 @@ impl NetworkServer {
     }
 
     fn publish_for(&mut self, host: HostId, specs: &[String]) -> Result<(), String> {
-        for spec in specs {
-            let ports: PublishSpec = spec.parse().map_err(|error: PublishSpecError| error.to_string())?;
-            self.core.publish(host, ports).map_err(|error| error.to_string())?;
+        let parse = |spec: &String| spec.parse().map_err(|error: PublishSpecError| error.to_string());
+        let specs: Vec<PublishSpec> = specs.iter().map(parse).collect::<Result<_, _>>()?;
+        for (index, &ports) in specs.iter().enumerate() {
+            if let Err(error) = self.core.publish(host, ports) {
+                // All of them, or none.
+                if let Some(host) = self.core.world.network().host_by_id(host) {
+                    specs[..index].iter().for_each(|&ports| drop(self.core.unpublish(&host, ports)));
+                }
+                return Err(error.to_string());
+            }
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::control::place::{Ownership, Place, PlaceError};
 use crate::core::{Core, Outside};
 use crate::poller::{Poller, Token};
 use crate::proto::{MemberId, Notice};
+use crate::supervisor::CLOSING;
 use rustix::event::epoll::EventFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sockeye::{HostId, Network};
@@ -121,6 +122,7 @@ struct Membership {
 /// A supervisor whose programs have ended.
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
+    since: Instant,
     deadline: Instant,
     told: bool,
 }
@@ -200,6 +202,13 @@ impl NetworkServer {
 
     fn spread_notices(&mut self) {
         while let Some((member, notice)) = self.core.poll_notice() {
+            if let Notice::Spoil { key, .. } = notice
+                && !self.peers.contains_key(&member)
+            {
+                // A supervisor that has left can't; another program has the socket from its program.
+                self.core.spoiled(key);
+                continue;
+            }
             self.tell(member, &crate::control::FromNetwork::Notice(notice), None);
         }
     }
@@ -222,7 +231,8 @@ impl NetworkServer {
         for (&id, peer) in &mut self.peers {
             match &mut peer.stage {
                 Stage::Member(Membership { leaving: Some(leaving), .. }) if !leaving.told => {
-                    if now >= leaving.deadline || !self.core.is_draining(id) {
+                    let passed_on = now > leaving.since + CLOSING;
+                    if now >= leaving.deadline || !self.core.is_draining(id, passed_on) {
                         leaving.told = true;
                         drained.push(id);
                     }
