@@ -15,7 +15,7 @@ use sockeye_posix::Stored;
 use sockeye_stack::{Domain, Error, SockAddr, SocketId, SocketType};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// How many dead sockets are remembered.
@@ -83,12 +83,12 @@ impl Record {
     /// Whether the program has closed its end of the plug.
     pub(crate) fn is_closed(&self) -> bool {
         let plug = match &self.socket {
-            Socket::Stream(stream) => &stream.plug,
-            Socket::Listener(listener) => &listener.plug,
+            Socket::Stream(stream) => stream.plug.as_fd(),
+            Socket::Listener(listener) => listener.plug.as_fd(),
             Socket::Datagram(datagram) => datagram.plug(),
             Socket::Dead(_) => return true,
         };
-        let mut ready = [PollFd::new(plug, PollFlags::empty())];
+        let mut ready = [PollFd::from_borrowed_fd(plug, PollFlags::empty())];
         let none = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut ready, Some(&none)).is_ok() && ready[0].revents().contains(PollFlags::HUP)
     }
