@@ -190,12 +190,16 @@ def stopped_and_continued(command):
     # In the background it stops when it reads.
     outer.type("\x1a")
     outer.expect("Stopped")
+    outer.expect("prompt> ")
     outer.type("bg; sleep 0.5; jobs\n")
+    outer.expect(r"\[1\]\+ .*&")
     background = outer.expect(r"\[1\]\+\s+(Stopped|Running)")[1]
+    outer.expect("prompt> ")
     outer.type("fg\n")
     time.sleep(0.3)
+    outer.said = ""
     outer.type("\x03")
-    outer.expect("prompt> ")
+    outer.expect(r"\^C(.|\n)*prompt> ")
     outer.type("echo status=$?\n")
     interrupted = outer.expect(r"status=(\d+)\r\n")[1]
     outer.type("exit\n")
@@ -259,10 +263,9 @@ def passed_descriptors():
     took = time.monotonic() - before
     assert took < 3, f"who has passed its sockets on takes {took:.1f} s to end"
     there(path + ".ready")
-    assert "answered" in output(under("a", ["uses_passed", "127.0.0.1", "7000"]))
-    # A datagram has been answered, so only connections remain.
     for _ in range(2):
         assert "answered" in output(under("b", ["ask", "a", "7000"]))
+    assert "answered" in output(under("a", ["uses_passed", "127.0.0.1", "7000"]))
     assert "used" in ends(getter)
 
 
@@ -296,6 +299,17 @@ def stopped_programs():
     assert "answered" in ends(clients)
     server.terminate()
     ends(server, status=-signal.SIGTERM)
+
+
+def last_words():
+    """What a program has written when it ends arrives, also over a slow link."""
+    folder = scratch("last")
+    for host in ("a", "slow"):
+        server = start(under("server", ["counts", "7000", folder + "/ready-" + host]))
+        there(folder + "/ready-" + host)
+        slow = ["--link", "delay 20ms rate 40mbit"] if host == "slow" else []
+        output(under(host, ["writes_and_ends", "server", "7000"], *slow))
+        assert ends(server).strip() == "3000000"
 
 
 def stopped_supervisor():
@@ -347,7 +361,7 @@ def ten_thousand():
 
 CASES = [
     daemons, shell_inside, shell_outside, all_closed, fork_while_parked, setuid_helper, close_against_connect,
-    passed_descriptors, stopped_programs, stopped_supervisor, ten_thousand,
+    passed_descriptors, last_words, stopped_programs, stopped_supervisor, ten_thousand,
 ]
 
 try:

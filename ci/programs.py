@@ -4,7 +4,7 @@ Every operation has a limit of time, so that whatever hangs is a failure and not
 """
 import array, ctypes, errno, hashlib, os, select, signal, socket, struct, subprocess, sys, threading, time
 
-GATEWAY = "10.77.0.1"
+PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -311,6 +311,7 @@ def stopped_server(port, folder):
     """A child listens, and is stopped before anybody comes."""
     child = os.fork()
     if child == 0:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         listener = socket.create_server(("0.0.0.0", int(port)), backlog=8)
         touch(folder + "/listening")
         while True:
@@ -346,6 +347,23 @@ def pings(host, port, seconds, limit="1"):
         assert took < float(limit), f"an exchange took {took:.1f} s"
         count += 1
     print(f"exchanges {count}")
+
+
+def counts(port, ready):
+    """Counts the bytes of one connection."""
+    listener = socket.create_server(("0.0.0.0", int(port)))
+    touch(ready)
+    connection, _ = listener.accept()
+    connection.settimeout(10)
+    total = 0
+    while data := connection.recv(65536):
+        total += len(data)
+    print(total)
+
+
+def writes_and_ends(host, port):
+    connection = socket.create_connection((host, int(port)), timeout=10)
+    connection.sendall(b"x" * 3_000_000)
 
 
 def udp_echo(port, ready):
@@ -395,6 +413,137 @@ def short_lived(host, port, count, folder):
     touch(folder + "/done")
     wait_for(folder + "/end")
     print(f"failed {failed}")
+
+
+def gone(error):
+    """Whether the network or the supervisor has ended: then a program has nothing left to do."""
+    return error.errno in (errno.ENETDOWN, errno.ENOSYS)
+
+
+def killed_server(port):
+    """Echoes on TCP and UDP until the network ends."""
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("0.0.0.0", int(port)))
+    listener = socket.create_server(("0.0.0.0", int(port)), backlog=64)
+
+    def answer():
+        while True:
+            data, source = udp.recvfrom(2048)
+            udp.sendto(data, source)
+
+    for work in (answer, lambda: accept_all(listener)):
+        threading.Thread(target=ends_all, args=(work,), daemon=True).start()
+    signal.pause()
+
+
+def ends_all(work):
+    try:
+        work()
+    finally:
+        os._exit(1)
+
+
+def accept_all(listener):
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=echo, args=(connection,), daemon=True).start()
+
+
+def killed_forking_server(port):
+    """A process for each connection; they heed no SIGTERM and know nothing of each other."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    listener = socket.create_server(("0.0.0.0", int(port)), backlog=64)
+    while True:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            listener.close()
+            echo(connection)
+            os._exit(0)
+        connection.close()
+
+
+def killed_daemon(port):
+    """Serves from a session of its own; a child of it does nothing and heeds nothing."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            signal.pause()
+    ends_all(lambda: accept_all(socket.create_server(("0.0.0.0", int(port)), backlog=64)))
+
+
+def within_a_second(hangs, what, operation):
+    """Does it; says whether it was done, and writes down if that took too long. Ends without a network."""
+    before = time.monotonic()
+    try:
+        operation()
+        done = True
+    except OSError as error:
+        done = False
+        if gone(error):
+            os._exit(1)
+    took = time.monotonic() - before
+    if took > 1:
+        with open(hangs, "a") as file:
+            file.write(f"{what} took {took:.2f} s\n")
+    return done
+
+
+LIMIT = 1.5
+
+
+def killed_client(host, port, hangs):
+    """Exchanges on one connection until it breaks, then on the next."""
+    while True:
+        connection = socket.socket()
+        connection.settimeout(LIMIT)
+        if within_a_second(hangs, "connect", lambda: connection.connect((host, int(port)))):
+            while within_a_second(hangs, "an exchange", lambda: ping(connection)):
+                pass
+        connection.close()
+        time.sleep(0.02)
+
+
+def ping(connection):
+    connection.sendall(b"PING\r\n")
+    left = 6
+    while left > 0:
+        got = len(connection.recv(left))
+        if got == 0:
+            raise ConnectionResetError(errno.ECONNRESET, "end of file")
+        left -= got
+
+
+def killed_asker(host, port, hangs):
+    """Asks in processes of their own, as a loop of curl does."""
+    while True:
+        child = os.fork()
+        if child == 0:
+            connection = socket.socket()
+            connection.settimeout(LIMIT)
+            done = within_a_second(hangs, "asking", lambda: (connection.connect((host, int(port))), ping(connection)))
+            os._exit(0 if done else 2)
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1:
+            os._exit(1)
+        time.sleep(0.01)
+
+
+def killed_udp_client(host, port, hangs):
+    """A datagram may be lost, but no call may take longer than it says."""
+    while True:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.settimeout(0.5)
+
+        def exchange():
+            udp.sendto(b"datagram", (host, int(port)))
+            udp.recvfrom(100)
+
+        within_a_second(hangs, "a datagram", exchange)
+        udp.close()
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,9 @@ pub(crate) fn surround(supervisor: &mut Supervisor, behind: &Behind) -> std::io:
     supervisor.set_guard(behind.guard()?)
 }
 
-fn failed(error: std::io::Error) -> CliError {
+/// An error of this process's own.
+#[allow(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+pub(crate) fn failed(error: std::io::Error) -> CliError {
     CliError::failed(error.to_string())
 }
 
@@ -91,7 +93,7 @@ fn wait_in_front(front: Front) -> Result<ExitCode, CliError> {
 fn supervise(args: &RunArgs, membership: Membership, mut behind: Behind) -> Result<(), CliError> {
     let started = Supervisor::join(membership).map_err(failed).and_then(|mut supervisor| {
         surround(&mut supervisor, &behind).map_err(failed)?;
-        let program = start(&mut supervisor, spec(args))?;
+        let program = start(&mut supervisor, &spec(args))?;
         Ok((supervisor, program))
     });
     let (mut supervisor, program) = match started {
@@ -116,6 +118,9 @@ fn supervise(args: &RunArgs, membership: Membership, mut behind: Behind) -> Resu
     supervisor.program_ended();
     behind.detach().map_err(failed)?;
     behind.ended(status);
+    if supervisor.is_without_network() {
+        supervisor.end_descendants().map_err(failed)?;
+    }
     while supervisor.has_programs() {
         supervisor.turn(None).map_err(failed)?;
         while let Some(event) = supervisor.poll_event() {

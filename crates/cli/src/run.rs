@@ -8,6 +8,7 @@ use sockeye_run::{
 
 use crate::args::RunArgs;
 use crate::error::CliError;
+use crate::joined::failed;
 use crate::{joined, network, networks};
 
 /// Runs the program and ends as it ended.
@@ -16,10 +17,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
         return joined::run(name, args);
     }
     joined::split((), |(), behind| supervise(args, behind))
-}
-
-fn failed(error: std::io::Error) -> CliError {
-    CliError::failed(error.to_string())
 }
 
 fn supervise(args: &RunArgs, behind: Behind) -> Result<(), CliError> {
@@ -45,7 +42,7 @@ fn follow(args: &RunArgs, behind: &Behind) -> Result<ExitStatus, CliError> {
     for ports in published {
         supervisor.publish(host, ports).map_err(|error| CliError::failed(error.to_string()))?;
     }
-    let program = start(&mut supervisor, ProgramSpec { host: Some(host), ..spec(args) })?;
+    let program = start(&mut supervisor, &ProgramSpec { host: Some(host), ..spec(args) })?;
     let status = wait(&mut supervisor, program)?;
     supervisor.end_descendants().map_err(failed)?;
     supervisor.drain(args.linger).map_err(failed)?;
@@ -74,8 +71,8 @@ pub(crate) fn spec(args: &RunArgs) -> ProgramSpec {
 }
 
 /// Starts the program; the error has the exit status by which a shell tells it.
-pub(crate) fn start(supervisor: &mut Supervisor, spec: ProgramSpec) -> Result<ProgramId, CliError> {
-    supervisor.spawn(&spec).map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))
+pub(crate) fn start(supervisor: &mut Supervisor, spec: &ProgramSpec) -> Result<ProgramId, CliError> {
+    supervisor.spawn(spec).map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))
 }
 
 fn wait(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, CliError> {

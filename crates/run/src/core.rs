@@ -121,7 +121,7 @@ impl Core {
         self.keepers.remove(&member);
         let now = self.now;
         let gone: Vec<_> = self.offers.extract_if(|_, offer| offer.member == member).collect();
-        for (_, offer) in gone {
+        for (_, offer) in &gone {
             stream::withdraw(self, offer);
         }
         self.spoiling.retain(|_, (of, _)| *of != member);

@@ -115,7 +115,7 @@ impl Front {
             }
             while let Some(info) = self.signals.read() {
                 match Signal::from_named_raw(info.signal) {
-                    Some(Signal::CHILD) => self.reap(),
+                    Some(Signal::CHILD) => reap(),
                     // A terminal's signal has reached the program already.
                     Some(signal) if info.from_process => drop(kill_process(self.guard, signal)),
                     _ => {}
@@ -143,11 +143,11 @@ impl Front {
             Ended::Failed(value as u8)
         })
     }
+}
 
-    /// Clears away children that have ended: a network that this process started, the guard.
-    fn reap(&self) {
-        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
-    }
+/// Clears away children that have ended: a network that this process started, the guard.
+fn reap() {
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
 
 impl Guard {

@@ -252,6 +252,12 @@ impl Supervisor {
         }
     }
 
+    /// Whether the network has ended, or is about to.
+    pub fn is_without_network(&self) -> bool {
+        self.agent.attachment.is_ending()
+            || matches!(&self.agent.attachment, Attachment::Joined(joined) if joined.is_gone())
+    }
+
     /// Tells the network that the program has ended and that descendants of it go on.
     pub fn program_ended(&mut self) {
         self.tell_network(&ToNetwork::Ended);

@@ -145,17 +145,17 @@ impl Membership {
     ) -> Result<Membership, ControlError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut control = match Control::connect(place)? {
-                Some(control) => control,
-                None => {
-                    start().map_err(ControlError::Refused)?;
-                    match wait_for(place)? {
-                        Some(control) => control,
-                        // It was killed while it started.
-                        None if Instant::now() < deadline => continue,
-                        None => return Err(ControlError::Silent(place.name().to_owned())),
-                    }
+            let mut found = Control::connect(place)?;
+            if found.is_none() {
+                start().map_err(ControlError::Refused)?;
+                found = wait_for(place)?;
+            }
+            let Some(mut control) = found else {
+                if Instant::now() < deadline {
+                    // It was killed while it started.
+                    continue;
                 }
+                return Err(ControlError::Silent(place.name().to_owned()));
             };
             let question = ToNetwork::Join { join: join.clone(), keeps_ends: !crate::agent::can_duplicate() };
             let file = capture.map(OwnedFd::try_clone).transpose()?;

@@ -106,7 +106,7 @@ impl NetworkServer {
             _ => None,
         };
         match (message, host) {
-            (ToNetwork::Join { join, keeps_ends }, None) => self.join(id, join, keeps_ends, fd),
+            (ToNetwork::Join { join, keeps_ends }, None) => self.join(id, join, keeps_ends, fd.as_ref()),
             (ToNetwork::Ask { number, request }, Some(host)) => {
                 let Reply { outcome, ticket, fd } = self.core.handle(id, host, &request, fd);
                 self.tell(id, &FromNetwork::Reply { number, outcome, ticket }, fd);
@@ -169,7 +169,7 @@ impl NetworkServer {
         self.tell(id, &FromNetwork::Refused(why), None);
     }
 
-    fn join(&mut self, id: MemberId, join: Join, keeps_ends: bool, capture: Option<OwnedFd>) {
+    fn join(&mut self, id: MemberId, join: Join, keeps_ends: bool, capture: Option<&OwnedFd>) {
         match self.place_on_host(&join, capture) {
             Ok((host, is_new_host)) => {
                 if keeps_ends {
@@ -199,7 +199,7 @@ impl NetworkServer {
     }
 
     /// Finds or makes the host that a supervisor wants, and gives it the link and capture that it asks for.
-    fn place_on_host(&mut self, join: &Join, capture: Option<OwnedFd>) -> Result<(HostId, bool), String> {
+    fn place_on_host(&mut self, join: &Join, capture: Option<&OwnedFd>) -> Result<(HostId, bool), String> {
         if self.ending.is_some() {
             return Err("the network is about to end: try again".to_owned());
         }
@@ -214,7 +214,7 @@ impl NetworkServer {
                 !flags.contains(OFlags::PATH) && flags.intersects(OFlags::WRONLY | OFlags::RDWR)
             })
         };
-        if capture.as_ref().is_some_and(|fd| !is_open(fd)) {
+        if capture.is_some_and(|fd| !is_open(fd)) {
             return Err("the file for the capture isn't open for writing".to_owned());
         }
         let said = |error: sockeye::Error| error.to_string();
@@ -223,8 +223,7 @@ impl NetworkServer {
             None => None,
         };
         // The file is opened anew: what can't be opened is no file to write to.
-        let capture_path =
-            capture.as_ref().map(|fd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())));
+        let capture_path = capture.map(|fd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())));
         let network = self.core.world.network().clone();
         let Ok(host) = network.host(&join.host) else {
             let link = LinkConfig::from(link.unwrap_or_default());
@@ -258,7 +257,9 @@ impl NetworkServer {
             if let Err(error) = self.core.publish(host, ports) {
                 // All of them, or none.
                 if let Some(host) = self.core.world.network().host_by_id(host) {
-                    specs[..index].iter().for_each(|&ports| drop(self.core.unpublish(&host, ports)));
+                    for &ports in &specs[..index] {
+                        self.core.unpublish(&host, ports);
+                    }
                 }
                 return Err(error.to_string());
             }

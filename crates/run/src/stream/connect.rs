@@ -1,7 +1,7 @@
 //! `connect` on a stream socket, and what becomes of it: established, refused, timed out.
 
 use super::{Phase, Stream, bury, carry, close, errno_of, new_plug, stuff, unstuff};
-use crate::calls::{Answer, Caller, done};
+use crate::calls::{Caller, done};
 use crate::core::Core;
 use crate::end::ProgramEnd;
 use crate::poller::Token;
@@ -119,8 +119,8 @@ fn start(
 }
 
 /// Has a blocking call wait until the handshake is done; `SO_SNDTIMEO` bounds it.
-fn wait(end: &ProgramEnd, key: SocketKey) -> Answer {
-    Ok(Outcome::Wait { key, limit: end.timeout(Timeout::Send), expired: libc::EINPROGRESS })
+fn wait(end: &ProgramEnd, key: SocketKey) -> Outcome {
+    Outcome::Wait { key, limit: end.timeout(Timeout::Send), expired: libc::EINPROGRESS }
 }
 
 /// Looks whether a handshake has ended, well or not; `blocking` if a blocking call will hear of it.

@@ -221,8 +221,8 @@ pub(crate) fn accept_seen(core: &mut Core, offer: Offer, seen: Seen) {
 }
 
 /// Whoever was to get the connection is gone: it waits again.
-pub(crate) fn withdraw(core: &mut Core, offer: Offer) {
-    let Offer { listener, host, connection, peer, .. } = offer;
+pub(crate) fn withdraw(core: &mut Core, offer: &Offer) {
+    let Offer { listener, host, connection, peer, .. } = *offer;
     take_back(core, listener, host, connection, peer);
 }
 
