@@ -35,7 +35,9 @@ mod world;
 
 pub use control::client::{Control, ControlError, Membership};
 pub use control::place::{Folder, Place, PlaceError};
-pub use control::{HostStatus, Join, ProgramStatus, SocketStatus, Status, Welcome, fuzz_decode};
+pub use control::{HostStatus, Join, ProgramStatus, SocketStatus, Status, Welcome};
+#[doc(hidden)]
+pub use control::{fuzz_decode, fuzz_example, fuzz_greeting};
 pub use core::Outside;
 pub use front::{Behind, Ended, Front, Guard, Split, leave_terminal, split};
 pub use gateway::{Publication, PublishError, PublishProtocol, PublishSpec, PublishSpecError};
