@@ -40,6 +40,12 @@ pub fn line(rng: &mut Rng) -> Vec<u8> {
     if rng.chance(0.5) { line.without_endpoints().to_string() } else { line.to_string() }.into_bytes()
 }
 
+/// A message of a control socket.
+pub fn control(rng: &mut Rng) -> Vec<u8> {
+    let to_network = rng.chance(0.5);
+    sockeye_run::fuzz_example(&mut || u64::from(rng.next_u32()) << 32 | u64::from(rng.next_u32()), to_network)
+}
+
 fn plain_packet(rng: &mut Rng, v4: bool, protocol: Protocol, data: &[u8]) -> Vec<u8> {
     let transport = transport_header(rng, protocol, data.len());
     let extensions = if v4 { Vec::new() } else { extension_headers(rng, protocol) };

@@ -28,7 +28,13 @@ pub const TARGETS: &[Target] = &[
     Target { name: "packet", run: packet, example: examples::packet },
     Target { name: "headers", run: headers, example: examples::transport },
     Target { name: "line", run: line, example: examples::line },
+    Target { name: "control", run: control, example: examples::control },
 ];
+
+/// A message of the control socket of a named network: any bytes from any process of the user.
+pub fn control(bytes: &[u8]) {
+    sockeye_run::fuzz_decode(bytes);
+}
 
 /// Input number `run` of `target` for a seed: a valid one, damaged more often than not.
 pub fn input(target: &Target, seed: u64, run: u64) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! `sockeye run --net NAME`: one program, and its children, on a host of a named network.
 //!
-//! Two processes: the shell waits for one, the other supervises (see `sockeye_run::split`).
+//! Three processes: the shell waits for one, another supervises, and a guard stands between them (see
+//! `sockeye_run::split`).
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -22,17 +23,33 @@ const UNASKED: Duration = Duration::from_millis(100);
 /// Runs the program on the network of this name and ends as it ended.
 pub(crate) fn run(name: &str, args: &RunArgs) -> Result<ExitCode, CliError> {
     let membership = join(name, args)?;
+    split(membership, |membership, behind| supervise(args, membership, behind))
+}
+
+/// Supervises in a process of its own, which has `state`; this one ends as the program ended.
+pub(crate) fn split<T>(
+    state: T,
+    supervise: impl FnOnce(T, Behind) -> Result<(), CliError>,
+) -> Result<ExitCode, CliError> {
     match sockeye_run::split()? {
         Split::Front(front) => {
-            drop(membership);
+            drop(state);
             wait_in_front(front)
         }
+        Split::Guard(guard) => guard.watch(),
         Split::Behind(behind) => {
-            let supervised = supervise(args, membership, behind);
+            let supervised = supervise(state, behind);
             // The process in front has the program's status; this one only has errors to show.
             std::process::exit(i32::from(supervised.is_err()));
         }
     }
+}
+
+/// Has a supervisor know the processes around it.
+pub(crate) fn surround(supervisor: &mut Supervisor, behind: &Behind) -> std::io::Result<()> {
+    supervisor.reap_orphans();
+    supervisor.set_front(behind.front()?);
+    supervisor.set_guard(behind.guard()?)
 }
 
 fn join(name: &str, args: &RunArgs) -> Result<Membership, CliError> {
@@ -67,7 +84,7 @@ fn wait_in_front(front: Front) -> Result<ExitCode, CliError> {
 }
 
 /// Supervises until nothing runs any more.
-fn supervise(args: &RunArgs, membership: Membership, behind: Behind) -> Result<(), CliError> {
+fn supervise(args: &RunArgs, membership: Membership, mut behind: Behind) -> Result<(), CliError> {
     let (mut supervisor, program) = match begin(args, membership, &behind) {
         Ok(started) => started,
         Err(error) => {
@@ -90,10 +107,21 @@ fn supervise(args: &RunArgs, membership: Membership, behind: Behind) -> Result<(
     supervisor.program_ended();
     behind.detach()?;
     behind.ended(status);
+    if supervisor.is_without_network() {
+        supervisor.end_descendants()?;
+    }
     while supervisor.has_programs() {
         supervisor.turn(None)?;
-        if is_told_to_end(&mut supervisor) {
-            supervisor.end_descendants()?;
+        while let Some(event) = supervisor.poll_event() {
+            match event {
+                SupervisorEvent::NetworkEnding
+                | SupervisorEvent::NetworkGone
+                | SupervisorEvent::Signal { signal: libc::SIGTERM, .. } => {
+                    supervisor.end_descendants()?;
+                }
+                SupervisorEvent::GuardGone => return Err(kill_all(&mut supervisor)),
+                _ => {}
+            }
         }
     }
     Ok(supervisor.drain(args.linger)?)
@@ -105,8 +133,7 @@ fn begin(
     behind: &Behind,
 ) -> Result<(Supervisor, ProgramId), CliError> {
     let mut supervisor = Supervisor::join(membership)?;
-    supervisor.reap_orphans();
-    supervisor.set_front(behind.front());
+    surround(&mut supervisor, behind)?;
     let program = start(&mut supervisor, &spec(args))?;
     Ok((supervisor, program))
 }
@@ -126,6 +153,7 @@ fn follow(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus,
                 SupervisorEvent::NetworkGone => {
                     eprintln!("sockeye: the network has ended: socket calls fail from now on");
                 }
+                SupervisorEvent::GuardGone => return Err(kill_all(supervisor)),
                 _ => {}
             }
         }
@@ -147,15 +175,8 @@ fn end_of_all(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitSta
     }
 }
 
-fn is_told_to_end(supervisor: &mut Supervisor) -> bool {
-    let mut told = false;
-    while let Some(event) = supervisor.poll_event() {
-        told |= matches!(
-            event,
-            SupervisorEvent::NetworkEnding
-                | SupervisorEvent::NetworkGone
-                | SupervisorEvent::Signal { signal: libc::SIGTERM, .. }
-        );
-    }
-    told
+/// Kills the program and all its descendants, which nobody would end if this process were killed too.
+pub(crate) fn kill_all(supervisor: &mut Supervisor) -> CliError {
+    let killed = supervisor.kill_descendants();
+    killed.err().map_or_else(|| CliError::failed("the guard was killed"), CliError::from)
 }

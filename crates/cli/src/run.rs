@@ -3,7 +3,7 @@
 use std::process::{ExitCode, ExitStatus};
 
 use sockeye_run::{
-    ProgramId, ProgramSpec, PublishSpec, PublishSpecError, Stdio, Supervisor, SupervisorEvent,
+    Behind, ProgramId, ProgramSpec, PublishSpec, PublishSpecError, Stdio, Supervisor, SupervisorEvent,
 };
 
 use crate::args::RunArgs;
@@ -15,10 +15,29 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     if let Some(name) = &args.net {
         return joined::run(name, args);
     }
+    joined::split((), |(), behind| supervise(args, behind))
+}
+
+fn supervise(args: &RunArgs, behind: Behind) -> Result<(), CliError> {
+    match follow(args, &behind) {
+        Ok(status) => {
+            behind.ended(status);
+            Ok(())
+        }
+        Err(error) => {
+            eprintln!("sockeye: {error}");
+            behind.failed(error.exit());
+            Err(error)
+        }
+    }
+}
+
+/// Runs the program to its end, and its network.
+fn follow(args: &RunArgs, behind: &Behind) -> Result<ExitStatus, CliError> {
     let (network, host) = network::for_run(args)?;
     let published = published(&args.publish)?;
     let mut supervisor = Supervisor::new(network, networks::outside(args.offline))?;
-    supervisor.reap_orphans();
+    joined::surround(&mut supervisor, behind)?;
     for ports in published {
         supervisor.publish(host, ports).map_err(|error| CliError::failed(error.to_string()))?;
     }
@@ -27,8 +46,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, CliError> {
     supervisor.end_descendants()?;
     supervisor.drain(args.linger)?;
     supervisor.network().inspect(|network| network::finish_capture(network, args.pcap.as_deref()));
-    drop(supervisor);
-    Ok(sockeye_run::end_as(status))
+    Ok(status)
 }
 
 /// What `-p` names.
@@ -64,6 +82,7 @@ fn wait(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, C
                 SupervisorEvent::Exited { program, status } if program == awaited => return Ok(status),
                 // The program decides what the signal means. A terminal's it has got already.
                 SupervisorEvent::Signal { signal, from_process: true } => supervisor.kill(awaited, signal),
+                SupervisorEvent::GuardGone => return Err(joined::kill_all(supervisor)),
                 _ => {}
             }
         }

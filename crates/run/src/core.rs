@@ -65,7 +65,7 @@ pub(crate) struct Core {
     pub(crate) poller: Poller,
     notices: VecDeque<(MemberId, Notice)>,
     /// Plugs of reset connections that wait for [`Core::spoiled`].
-    spoiling: HashMap<SocketKey, OwnedFd>,
+    spoiling: HashMap<SocketKey, (MemberId, OwnedFd)>,
     /// Connections handed over by accept calls whose end is not known yet.
     offers: HashMap<u32, Offer>,
     next_offer: u32,
@@ -142,9 +142,10 @@ impl Core {
         self.warned.remove(&member);
         let now = self.now;
         let gone: Vec<_> = self.offers.extract_if(|_, offer| offer.member == member).collect();
-        for (_, offer) in gone {
-            stream::withdraw(self, &offer);
+        for (_, offer) in &gone {
+            stream::withdraw(self, offer);
         }
+        self.spoiling.retain(|_, (of, _)| *of != member);
         if left {
             return;
         }
@@ -171,8 +172,17 @@ impl Core {
         }
     }
 
-    /// Whether connections that a member's programs have closed still carry bytes.
-    pub(crate) fn is_draining(&mut self, member: MemberId) -> bool {
+    /// Whether connections that a member's programs have closed still carry bytes. A socket that is open still
+    /// counts as one that is about to be closed, unless it was `passed_on` to another member's program.
+    pub(crate) fn is_draining(&mut self, member: MemberId, passed_on: bool) -> bool {
+        let counts = |record: &&Record| record.is_alive() && (!passed_on || record.is_closed());
+        self.is_lingering(member)
+            // What a program left in its plug.
+            || self.sockets.records().filter(|record| record.member == member).any(|record| counts(&record))
+    }
+
+    /// Whether connections without a socket still carry a member's bytes.
+    fn is_lingering(&mut self, member: MemberId) -> bool {
         let Some(list) = self.lingering.get_mut(&member) else { return false };
         let world = &self.world;
         list.retain(|&(host, orphan)| world.with(host, |stack| stack.is_draining(orphan)));
@@ -180,8 +190,7 @@ impl Core {
         if drained {
             self.lingering.remove(&member);
         }
-        // What a program left in its plug comes first.
-        !drained || self.sockets.records().any(|record| record.member == member && record.is_alive())
+        !drained
     }
 
     /// Whether any connection without a program still carries bytes, here or out of the network.
@@ -190,7 +199,8 @@ impl Core {
             return true;
         }
         let members: Vec<_> = self.lingering.keys().copied().collect();
-        members.into_iter().any(|member| self.is_draining(member))
+        members.into_iter().any(|member| self.is_lingering(member))
+            || self.sockets.records().any(|record| record.is_alive() && record.is_closed())
     }
 
     /// Answers a call of a member's program on `host`. `theirs` is a duplicate of the program's end of the
@@ -299,7 +309,7 @@ impl Core {
     /// Keeps the plug of a connection that was reset until the member has put a byte in it, which makes
     /// its end a reset.
     pub(crate) fn spoil(&mut self, key: SocketKey, plug: OwnedFd, member: MemberId, notice: Notice) {
-        self.spoiling.insert(key, plug);
+        self.spoiling.insert(key, (member, plug));
         self.notify(member, notice);
     }
 

@@ -16,6 +16,7 @@ mod datagram;
 mod dns;
 pub mod doctor;
 mod end;
+mod family;
 mod filter;
 mod front;
 mod gateway;
@@ -36,9 +37,11 @@ mod world;
 
 pub use control::client::{Control, ControlError, Membership};
 pub use control::place::{Folder, Place, PlaceError};
-pub use control::{HostStatus, Join, ProgramStatus, SocketStatus, Status, Welcome, fuzz_decode};
+pub use control::{HostStatus, Join, ProgramStatus, SocketStatus, Status, Welcome};
+#[doc(hidden)]
+pub use control::{fuzz_decode, fuzz_example, fuzz_greeting};
 pub use core::Outside;
-pub use front::{Behind, Ended, Front, Split, leave_terminal, split};
+pub use front::{Behind, Ended, Front, Guard, Split, leave_terminal, split};
 pub use gateway::{Publication, PublishError, PublishProtocol, PublishSpec, PublishSpecError};
 pub use launch::{LaunchError, ProgramSpec, Stdio};
 pub use server::{NetworkServer, ServerError, ServerOptions};

@@ -39,6 +39,8 @@ pub(crate) enum Token {
     Gateway,
     /// A socket of the resolver.
     Resolver,
+    /// The process that outlives this one has ended.
+    Guard,
 }
 
 impl Token {
@@ -56,6 +58,7 @@ impl Token {
             Token::Member(member) => (7, u64::from(member.0)),
             Token::Gateway => (8, 0),
             Token::Resolver => (9, 0),
+            Token::Guard => (10, 0),
         };
         kind << Self::KIND_SHIFT | value
     }
@@ -72,7 +75,8 @@ impl Token {
             6 => Token::Control,
             7 => Token::Member(MemberId(value as u32)),
             8 => Token::Gateway,
-            _ => Token::Resolver,
+            9 => Token::Resolver,
+            _ => Token::Guard,
         }
     }
 }

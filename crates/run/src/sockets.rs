@@ -8,13 +8,14 @@
 use crate::datagram::Datagram;
 use crate::proto::{Class, Identity, MemberId};
 use crate::stream::{Listener, Stream};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 use sockeye::HostId;
 use sockeye_posix::Stored;
 use sockeye_stack::{Domain, Error, SockAddr, SocketId, SocketType};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// How many dead sockets are remembered.
@@ -77,6 +78,19 @@ impl Record {
     /// Whether its plug is still there.
     pub(crate) fn is_alive(&self) -> bool {
         !matches!(self.socket, Socket::Dead(_))
+    }
+
+    /// Whether the program has closed its end of the plug.
+    pub(crate) fn is_closed(&self) -> bool {
+        let plug = match &self.socket {
+            Socket::Stream(stream) => stream.plug.as_fd(),
+            Socket::Listener(listener) => listener.plug.as_fd(),
+            Socket::Datagram(datagram) => datagram.plug(),
+            Socket::Dead(_) => return true,
+        };
+        let mut ready = [PollFd::from_borrowed_fd(plug, PollFlags::empty())];
+        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut ready, Some(&none)).is_ok() && ready[0].revents().contains(PollFlags::HUP)
     }
 
     /// Its type, for those who have sockets of other makers too.

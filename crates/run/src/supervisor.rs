@@ -16,17 +16,21 @@ use crate::sockets::Socket;
 use crate::sys::{self, SignalFd};
 use programs::Program;
 use rustix::event::epoll::EventFlags;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use sockeye::{HostId, Network};
 use sockeye_packet::Instant;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 /// How often the end of connections is looked for.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
+/// How long the last of the programs' processes may take to close their sockets; who has one open then is
+/// none of them.
+pub(crate) const CLOSING: Duration = Duration::from_millis(200);
 /// Rounds of network, plugs and calls before the loop looks at its descriptors again.
 const ROUNDS: usize = 8;
 /// The signals that are reported instead of ending the supervisor, and the one that tells of children.
@@ -77,6 +81,8 @@ pub enum SupervisorEvent {
     NetworkEnding,
     /// The network in another process has ended: socket calls fail from now on.
     NetworkGone,
+    /// The process that would end what this one leaves behind has ended: the programs are to be killed.
+    GuardGone,
 }
 
 /// Runs programs on the hosts of a network.
@@ -95,7 +101,9 @@ pub struct Supervisor {
     due: Option<Instant>,
     reaps_orphans: bool,
     /// The process that the shell waits for, if it isn't this one.
-    front: Option<Pid>,
+    front: Option<OwnedFd>,
+    /// A process at whose end the programs are to end.
+    guard: Option<OwnedFd>,
     /// Whether the loop waits for room to send to a network in another process.
     awaits_room: bool,
 }
@@ -123,9 +131,16 @@ impl Supervisor {
 
     /// From now on, this process isn't stopped when the program stops: the process in front is, and this
     /// one answers on. A terminal's stop doesn't stop it either.
-    pub fn set_front(&mut self, front: Pid) {
+    pub fn set_front(&mut self, front: OwnedFd) {
         self.front = Some(front);
         sys::block_signals(&[libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
+    }
+
+    /// From now on, tells when this process has ended.
+    pub fn set_guard(&mut self, guard: OwnedFd) -> io::Result<()> {
+        self.poller.watch(&guard, Token::Guard, EventFlags::IN)?;
+        self.guard = Some(guard);
+        Ok(())
     }
 
     fn attached(poller: Poller, attachment: Attachment) -> io::Result<Supervisor> {
@@ -150,6 +165,7 @@ impl Supervisor {
             due: None,
             reaps_orphans: false,
             front: None,
+            guard: None,
             awaits_room: false,
         })
     }
@@ -223,8 +239,9 @@ impl Supervisor {
         if let Attachment::Local(core) = &mut self.agent.attachment {
             core.sweep_after(MemberId::LOCAL);
         }
-        let deadline = std::time::Instant::now() + linger;
-        while !self.is_drained() && std::time::Instant::now() < deadline {
+        let start = std::time::Instant::now();
+        let deadline = start + linger;
+        while !self.is_drained(start.elapsed() > CLOSING) && std::time::Instant::now() < deadline {
             self.turn(Some(DRAIN_LOOK))?;
             if self.events.iter().any(|event| matches!(event, SupervisorEvent::Signal { .. })) {
                 break;
@@ -233,11 +250,19 @@ impl Supervisor {
         Ok(())
     }
 
-    fn is_drained(&mut self) -> bool {
+    fn is_drained(&mut self, passed_on: bool) -> bool {
         match &mut self.agent.attachment {
-            Attachment::Local(core) => !core.is_draining(MemberId::LOCAL) && !core.is_any_draining(),
+            Attachment::Local(core) => {
+                !core.is_draining(MemberId::LOCAL, passed_on) && !core.is_any_draining()
+            }
             Attachment::Joined(joined) => joined.is_drained(),
         }
+    }
+
+    /// Whether the network has ended, or is about to.
+    pub fn is_without_network(&self) -> bool {
+        self.agent.attachment.is_ending()
+            || matches!(&self.agent.attachment, Attachment::Joined(joined) if joined.is_gone())
     }
 
     /// Tells the network that the program has ended and that descendants of it go on.
@@ -325,6 +350,12 @@ impl Supervisor {
             Token::Exit(program) => self.on_exit(program),
             Token::Output(program, stream) => drop(self.on_output(program, stream.into())),
             Token::Signals => self.on_signals(),
+            Token::Guard => {
+                if let Some(guard) = self.guard.take() {
+                    self.poller.forget(&guard);
+                    self.events.push_back(SupervisorEvent::GuardGone);
+                }
+            }
             Token::Network => self.on_network(flags),
             token => {
                 if let Attachment::Local(core) = &mut self.agent.attachment {

@@ -194,3 +194,49 @@ t.join(); print(read, u.getsockname())
     );
     assert_eq!(lab.output(program), "ENOTCONN\n[b''] ('127.0.0.1', 7)\n");
 }
+
+/// A peer that has shut down sending and then resets: what the program writes fails, and its close is seen.
+#[test]
+fn a_reset_behind_an_end_of_file_ends_the_socket() {
+    let mut lab = Lab::new();
+    let program = lab.python(
+        "a",
+        "import socket, time
+for last in ('write', 'close'):
+    listener = socket.create_server(('127.0.0.1', 0))
+    peer = socket.create_connection(listener.getsockname())
+    end, _ = listener.accept()
+    peer.shutdown(socket.SHUT_WR)
+    assert end.recv(1) == b''
+    end.sendall(b'unread')
+    time.sleep(0.05)
+    peer.close()
+    time.sleep(0.05)
+    end.settimeout(5)
+    if last == 'write':
+        try:
+            for _ in range(1000):
+                end.send(b'x' * 10000)
+        except (BrokenPipeError, ConnectionResetError):
+            print('broken')
+    end.close()
+    listener.close()
+for _ in range(100):
+    listener = socket.create_server(('127.0.0.1', 0))
+    peer = socket.create_connection(listener.getsockname())
+    peer.close()
+    end, _ = listener.accept()
+    try:
+        end.send(b'first')
+        end.send(b'second')
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    end.close()
+    listener.close()
+",
+    );
+    lab.until("the program", |lab| lab.outcomes[&program].status.is_some());
+    let outcome = &lab.outcomes[&program];
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("broken\n", ""));
+    lab.until("the end of its sockets", |lab| lab.supervisor.socket_count() == 0);
+}

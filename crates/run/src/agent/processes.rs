@@ -64,6 +64,8 @@ impl Processes {
             }),
             Err(SysErrno::MFILE | SysErrno::NFILE | SysErrno::NOMEM) => Err(Errno::ENFILE),
             Err(SysErrno::PERM) => Err(self.unreachable(tid)),
+            // The kernel isn't asked: by then the number may be a plug's, with which it must not do this.
+            Err(SysErrno::BADF) => Err(Errno::EBADF),
             Err(_) => Ok(Named::Other),
         }
     }
@@ -83,6 +85,7 @@ impl Processes {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(self.unreachable(tid));
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Errno::EBADF),
             Err(_) => return Ok(Named::Other),
         };
         let inode = socket_inode(&link);

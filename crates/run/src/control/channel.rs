@@ -14,6 +14,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The longest message: a datagram with the longest control messages, and their frame.
 pub(crate) const MESSAGE_MAX: usize = 208 * 1024;
+/// The longest greeting of any version.
+const GREETING_MAX: usize = 256;
 /// Messages that may wait for a peer that doesn't read; each of its threads waits for one at a time, so a peer
 /// for whom more of them wait is broken.
 const WAITING_MAX: usize = 16 * 1024;
@@ -23,7 +25,7 @@ const WAITING_MAX: usize = 16 * 1024;
 pub(crate) struct Channel {
     socket: OwnedFd,
     waiting: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
-    /// For one message.
+    /// For one message; made when the first comes, and its pages when they are used.
     buffer: Vec<u8>,
 }
 
@@ -87,18 +89,20 @@ impl Channel {
     /// The next message that has come; none when there is none now. An error ends the conversation: the peer
     /// is gone ([`io::ErrorKind::UnexpectedEof`]) or says what can't be understood.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Option<OwnedFd>)>> {
-        match self.receive_bytes()? {
+        match self.receive_bytes(MESSAGE_MAX)? {
             Some((len, fd)) => Ok(Some((decode(&self.buffer[..len])?, fd))),
             None => Ok(None),
         }
     }
 
-    /// As [`Channel::receive`]: the message as it came, which lies in `buffer`.
-    fn receive_bytes(&mut self) -> io::Result<Option<(usize, Option<OwnedFd>)>> {
-        self.buffer.resize(MESSAGE_MAX, 0);
+    /// As [`Channel::receive`]: the message as it came, of at most `room` bytes, which lies in `buffer`.
+    fn receive_bytes(&mut self, room: usize) -> io::Result<Option<(usize, Option<OwnedFd>)>> {
+        if self.buffer.len() < room {
+            self.buffer = vec![0; room];
+        }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut parts = [IoSliceMut::new(&mut self.buffer)];
+        let mut parts = [IoSliceMut::new(&mut self.buffer[..room])];
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let message = loop {
             match recvmsg(&self.socket, &mut parts, &mut control, flags) {
@@ -122,9 +126,14 @@ impl Channel {
         Ok(Some((message.bytes, fd)))
     }
 
-    /// The next message as bytes.
+    /// The first message as bytes, from somebody of whom nothing is known yet.
     pub(crate) fn receive_greeting(&mut self) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.receive_bytes()?.map(|(len, _)| self.buffer[..len].to_vec()))
+        Ok(self.receive_bytes(GREETING_MAX)?.map(|(len, _)| self.buffer[..len].to_vec()))
+    }
+
+    /// A descriptor of the process at the other end; none before Linux 6.5, and an error when it has ended.
+    pub(crate) fn peer_process(&self) -> io::Result<Option<OwnedFd>> {
+        crate::sys::peer_process(&self.socket)
     }
 
     /// The process at the other end, and its user.

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// How long a network may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one that was started may take to be there before it is started again.
+const COMING: Duration = Duration::from_millis(500);
 /// How soon a network that is about to end, or to begin, is looked for again.
 const AGAIN: Duration = Duration::from_millis(5);
 
@@ -146,11 +148,17 @@ impl Membership {
     ) -> Result<Membership, ControlError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut control = if let Some(control) = Control::connect(place)? {
-                control
-            } else {
+            let mut found = Control::connect(place)?;
+            if found.is_none() {
                 start().map_err(ControlError::Refused)?;
-                wait_for(place, deadline)?
+                found = wait_for(place)?;
+            }
+            let Some(mut control) = found else {
+                if Instant::now() < deadline {
+                    // It was killed while it started.
+                    continue;
+                }
+                return Err(ControlError::Silent(place.name().to_owned()));
             };
             let question = ToNetwork::Join { join: join.clone(), keeps_ends: !crate::agent::can_duplicate() };
             let file = capture.map(OwnedFd::try_clone).transpose()?;
@@ -167,15 +175,13 @@ impl Membership {
     }
 }
 
-/// Speaks to a network as soon as it is there.
-fn wait_for(place: &Place, deadline: Instant) -> Result<Control, ControlError> {
+/// Speaks to a network as soon as it is there; none when it doesn't come.
+fn wait_for(place: &Place) -> Result<Option<Control>, ControlError> {
+    let deadline = Instant::now() + COMING;
     loop {
-        if let Some(control) = Control::connect(place)? {
-            return Ok(control);
+        match Control::connect(place)? {
+            None if Instant::now() < deadline => std::thread::sleep(AGAIN),
+            control => return Ok(control),
         }
-        if Instant::now() >= deadline {
-            return Err(ControlError::Silent(place.name().to_owned()));
-        }
-        std::thread::sleep(AGAIN);
     }
 }

@@ -6,9 +6,11 @@
 
 mod channel;
 pub(crate) mod client;
+mod fuzz;
 pub(crate) mod place;
 
 pub(crate) use channel::Channel;
+pub use fuzz::{fuzz_decode, fuzz_example, fuzz_greeting};
 
 use crate::proto::{Class, Identity, Notice, Outcome, Request, Seen, Ticket};
 use crate::sockets::SocketKey;
@@ -158,11 +160,4 @@ pub struct SocketStatus {
     pub peer: String,
     /// The thread that made it.
     pub pid: u32,
-}
-
-/// Reads a message as a network does, and throws it away: for a fuzzer, which looks for a panic.
-#[doc(hidden)]
-pub fn fuzz_decode(bytes: &[u8]) {
-    let _ = channel::decode::<ToNetwork>(bytes);
-    let _ = channel::decode::<FromNetwork>(bytes);
 }

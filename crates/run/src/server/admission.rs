@@ -6,13 +6,17 @@ use crate::poller::Token;
 use crate::proto::MemberId;
 use crate::reach::filters_of;
 use rustix::event::epoll::EventFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, accept_with};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// How long a peer may take to say what it wants.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Most peers at once.
 const PEERS_MAX: usize = 8192;
+/// Most peers at once that aren't supervisors.
+const STRANGERS_MAX: usize = 256;
 /// Peers let in before others have their turn.
 const TURN_MAX: usize = 64;
 
@@ -38,7 +42,14 @@ impl NetworkServer {
         if uid != own {
             return Err(format!("this network belongs to user {own}, not to user {uid}"));
         }
+        let process = channel.peer_process().map_err(unknown)?;
         let theirs = filters_of(&pid.to_string()).map_err(unknown)?;
+        // The number may have become another process's before that was read.
+        if let Some(process) = process
+            && has_ended(&process)
+        {
+            return Err("the peer has ended".to_owned());
+        }
         let ours = filters_of("self").map_err(unknown)?;
         if theirs > ours {
             return Err("a program under sockeye, or in another sandbox, may not speak to a network: \
@@ -51,12 +62,32 @@ impl NetworkServer {
         Ok(())
     }
 
+    /// Parts with who has been here longest without saying anything, or without joining, when those are many.
+    fn make_room(&mut self) {
+        let strangers = self.peers.iter().filter(|(_, peer)| !matches!(peer.stage, Stage::Member(_)));
+        if strangers.clone().count() < STRANGERS_MAX {
+            return;
+        }
+        let silent = strangers.clone().find(|(_, peer)| matches!(peer.stage, Stage::Fresh));
+        if let Some(id) = silent.or_else(|| strangers.clone().next()).map(|(&id, _)| id) {
+            self.part_with(id);
+        }
+    }
+
     fn welcome(&mut self, channel: Channel) {
         self.next_peer += 1;
         let id = MemberId(self.next_peer);
+        self.make_room();
         if self.poller.watch(&channel, Token::Member(id), EventFlags::IN).is_ok() {
             let since = self.core.now;
             self.peers.insert(id, Peer { channel, since, stage: Stage::Fresh, waits_for_room: false });
         }
     }
+}
+
+/// Whether the process of this descriptor has ended.
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut ready = [PollFd::new(process, PollFlags::IN)];
+    let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+    !matches!(poll(&mut ready, Some(&none)), Ok(0))
 }

@@ -7,6 +7,7 @@ use crate::gateway::{PublishSpec, PublishSpecError};
 use crate::poller::Token;
 use crate::proto::{MemberId, Reply};
 use rustix::event::epoll::EventFlags;
+use rustix::fs::OFlags;
 use sockeye::{Direction, Host, HostConfig, LinkConfig, NetemConfig};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -149,7 +150,7 @@ impl NetworkServer {
                 let now = self.core.now;
                 self.with_membership(id, |membership| {
                     let deadline = now + membership.linger;
-                    membership.leaving = Some(Leaving { deadline, told: false });
+                    membership.leaving = Some(Leaving { since: now, deadline, told: false });
                 });
             }
             (ToNetwork::Status, _) => {
@@ -235,6 +236,15 @@ impl NetworkServer {
                  (sockeye down ends it)"
                     .to_owned(),
             ));
+        }
+        // Opening a pipe that nobody reads would hold up everything; who has it open for writing had a reader.
+        let is_open = |fd: &OwnedFd| {
+            rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| {
+                !flags.contains(OFlags::PATH) && flags.intersects(OFlags::WRONLY | OFlags::RDWR)
+            })
+        };
+        if capture.is_some_and(|fd| !is_open(fd)) {
+            return Err(Refusal::Failed("the file for the capture isn't open for writing".to_owned()));
         }
         let link: Option<NetemConfig> = match &join.link {
             Some(text) => Some(

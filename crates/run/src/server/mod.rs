@@ -14,6 +14,7 @@ use crate::core::{Core, Outside};
 use crate::gateway::PublishSpec;
 use crate::poller::{Poller, Token};
 use crate::proto::{MemberId, Notice};
+use crate::supervisor::CLOSING;
 use rustix::event::epoll::EventFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sockeye::{HostId, Network};
@@ -123,6 +124,7 @@ struct Membership {
 /// A supervisor whose programs have ended.
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
+    since: Instant,
     deadline: Instant,
     told: bool,
 }
@@ -196,6 +198,13 @@ impl NetworkServer {
 
     fn spread_notices(&mut self) {
         while let Some((member, notice)) = self.core.poll_notice() {
+            if let Notice::Spoil { key, .. } = notice
+                && !self.peers.contains_key(&member)
+            {
+                // A supervisor that has left can't; another program has the socket from its program.
+                self.core.spoiled(key);
+                continue;
+            }
             self.tell(member, &crate::control::FromNetwork::Notice(notice), None);
         }
     }
@@ -217,11 +226,10 @@ impl NetworkServer {
         let mut drained = Vec::new();
         for (&id, peer) in &mut self.peers {
             match &mut peer.stage {
-                Stage::Member(Membership { leaving: Some(leaving), .. })
-                    if !leaving.told && (now >= leaving.deadline || !self.core.is_draining(id)) =>
-                {
-                    leaving.told = true;
-                    drained.push(id);
+                Stage::Member(Membership { leaving: Some(leaving), .. }) if !leaving.told => {
+                    let passed_on = now > leaving.since + CLOSING;
+                    leaving.told = now >= leaving.deadline || !self.core.is_draining(id, passed_on);
+                    drained.extend(leaving.told.then_some(id));
                 }
                 Stage::Fresh | Stage::Greeted if now > peer.since + admission::PATIENCE => silent.push(id),
                 _ => {}

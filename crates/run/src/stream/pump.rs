@@ -14,7 +14,7 @@ use rustix::net::{
 };
 use sockeye_packet::{Chunk, Instant, Pool};
 use sockeye_stack::{
-    Error, RecvFlags as StackRecvFlags, SendFlags as StackSendFlags, Shutdown, SocketId, Stack,
+    Error, Readiness, RecvFlags as StackRecvFlags, SendFlags as StackSendFlags, Shutdown, SocketId, Stack,
 };
 use std::io::{IoSlice, IoSliceMut};
 
@@ -196,6 +196,11 @@ impl Stream {
     fn move_inward(&mut self, stack: &mut Stack, now: Instant, id: SocketId) -> Progress {
         for _ in 0..PIECES {
             if self.to_program.is_empty() {
+                if self.eof_told && self.failed.is_none() {
+                    // What isn't read any more doesn't tell of a reset.
+                    let broken = stack.readiness(id).contains(Readiness::ERROR);
+                    self.failed = broken.then(|| stack.take_error(id)).flatten();
+                }
                 if self.eof_told || self.failed.is_some() {
                     return Progress::Idle;
                 }

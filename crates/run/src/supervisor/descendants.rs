@@ -2,8 +2,8 @@
 //! goes on running in it, and its socket calls would have nobody to answer them.
 
 use super::Supervisor;
-use rustix::process::{Pid, Signal, kill_process};
-use std::fs;
+use crate::family::children;
+use rustix::process::{Signal, kill_process};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -23,11 +23,21 @@ impl Supervisor {
     /// Every child of this process counts: only for a process that starts none but through this supervisor, and
     /// [reaps orphans](Supervisor::reap_orphans).
     pub fn end_descendants(&mut self) -> io::Result<()> {
+        self.end_after(UNASKED, HEEDING)
+    }
+
+    /// Kills the programs and their descendants at once, as somebody has killed a process that belongs to this
+    /// one. What [`Supervisor::end_descendants`] says of children holds here too.
+    pub fn kill_descendants(&mut self) -> io::Result<()> {
+        self.end_after(Duration::ZERO, Duration::ZERO)
+    }
+
+    fn end_after(&mut self, unasked: Duration, heeding: Duration) -> io::Result<()> {
         let mut asked = Vec::new();
         let start = Instant::now();
-        while self.has_programs() && start.elapsed() < UNASKED + HEEDING + KILLING {
-            if start.elapsed() > UNASKED {
-                let kill = start.elapsed() > UNASKED + HEEDING;
+        while self.has_programs() && start.elapsed() < unasked + heeding + KILLING {
+            if start.elapsed() > unasked {
+                let kill = start.elapsed() > unasked + heeding;
                 // The children of who ends become ours and have their turn then.
                 for child in children() {
                     if kill {
@@ -44,14 +54,4 @@ impl Supervisor {
         }
         Ok(())
     }
-}
-
-/// The children of this process, in any thread's name.
-fn children() -> Vec<Pid> {
-    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
-        .filter_map(Pid::from_raw)
-        .collect()
 }

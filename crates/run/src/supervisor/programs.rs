@@ -115,8 +115,10 @@ impl Supervisor {
             // The SIGCONT that ends a stop of the whole group may have reached this process first.
             std::thread::sleep(Duration::from_millis(1));
             if stopped(WaitIdOptions::empty()) {
-                let who = self.front.unwrap_or_else(rustix::process::getpid);
-                rustix::process::kill_process(who, Signal::STOP).ok();
+                let _ = match &self.front {
+                    Some(front) => rustix::process::pidfd_send_signal(front, Signal::STOP),
+                    None => rustix::process::kill_process(rustix::process::getpid(), Signal::STOP),
+                };
             }
         }
     }

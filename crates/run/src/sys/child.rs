@@ -141,6 +141,21 @@ pub(crate) fn fork() -> io::Result<Option<rustix::process::Pid>> {
     check(pid.into()).map(|pid| rustix::process::Pid::from_raw(pid as i32))
 }
 
+/// Closes every descriptor of this process but the standard ones and these, also those that other code here
+/// owns: only for a process that never returns to such code.
+pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) {
+    let mut numbers: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    numbers.extend([0, 1, 2, u32::MAX]);
+    numbers.sort_unstable();
+    for pair in numbers.windows(2) {
+        let (first, last) = (pair[0] + 1, pair[1] - 1);
+        if first <= last {
+            // SAFETY: the caller says that nobody uses these descriptors any more.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    }
+}
+
 /// Pointers to the strings, with the null that ends the array.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()

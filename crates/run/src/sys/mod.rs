@@ -9,14 +9,18 @@ mod seccomp;
 mod signals;
 mod socket;
 
-pub(crate) use child::{ChildEnds, ChildPlan, ChildReport, Stage, fork, spawn_child, spawn_idle_child};
+pub(crate) use child::{
+    ChildEnds, ChildPlan, ChildReport, Stage, close_all_but, fork, spawn_child, spawn_idle_child,
+};
 pub(crate) use memory::{read_memory, write_memory};
 pub(crate) use seccomp::{
     AddFd, Confinement, Notification, Response, add_fd, confine_this_thread, notification_is_valid,
     receive_notification, send_response, set_sync_wake_up, user_notification_is_available,
 };
 pub(crate) use signals::{SignalFd, SignalMask, block_signals, die_of, ended_child, send_signal};
-pub(crate) use socket::{landlock_abi, landlock_scope, open_task, threads_have_descriptors, unread_by_peer};
+pub(crate) use socket::{
+    landlock_abi, landlock_scope, open_task, peer_process, threads_have_descriptors, unread_by_peer,
+};
 
 use std::io;
 

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// `PIDFD_THREAD` (Linux 6.9): a descriptor of one thread; the kernel gives it the value of `O_EXCL`.
 const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
+/// `SO_PEERPIDFD` of `asm-generic/socket.h`.
+const SO_PEERPIDFD: libc::c_int = 77;
 /// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL` (Linux 6.12).
 const LANDLOCK_SCOPES: u64 = 1 | 2;
 
@@ -46,6 +48,22 @@ pub(crate) fn unread_by_peer(fd: impl AsFd) -> io::Result<usize> {
     // SAFETY: the kernel writes one int at `count`.
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) }.into())?;
     Ok(count.max(0) as usize)
+}
+
+/// A descriptor of the process that a local socket was connected to (`SO_PEERPIDFD`, Linux 6.5).
+pub(crate) fn peer_process(socket: impl AsFd) -> io::Result<Option<OwnedFd>> {
+    let (mut fd, mut len): (libc::c_int, libc::socklen_t) = (-1, 4);
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes one int at `fd`, and its size at `len`.
+    let got = unsafe {
+        libc::getsockopt(socket, libc::SOL_SOCKET, SO_PEERPIDFD, (&raw mut fd).cast(), &raw mut len)
+    };
+    match check(got.into()) {
+        // SAFETY: the kernel has just made this descriptor (close-on-exec), and nobody else has it.
+        Ok(_) => Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) })),
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The version of Landlock that the kernel has.

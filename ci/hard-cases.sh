@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# What ordinary programs do that is hard for who runs them: daemons, job control, descriptors closed, passed and
+# raced for, forks in the middle of a call, setuid helpers, stopped processes, thousands of short-lived ones.
+# As root, also for an ordinary user.
+. "$(dirname "$0")/lib.sh"
+
+user=sockeye-ci
+cp "$sockeye" ci/hard-cases.py ci/programs.py "$work"
+# A helper with rights that its caller has not.
+if [ "$(id -u)" = 0 ]; then install -m 4755 "$(command -v id)" "$work/setuid-id"; fi
+run() { "$@" /usr/bin/python3 "$work/hard-cases.py" "$work/sockeye" || fail "hard cases: $*"; ok; }
+run env
+if [ "$(id -u)" = 0 ] && id "$user" >/dev/null 2>&1; then
+  run setpriv --reuid "$user" --regid "$user" --init-groups env HOME=/tmp
+fi
+finish
