@@ -138,10 +138,17 @@ pub(crate) struct NetworkArgs {
     pub(crate) seed: Option<u64>,
 }
 
-/// A time such as `500ms`; a bare number is seconds.
+/// A time such as `500ms`; a bare number is seconds. At most a day.
 fn parse_time(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.map_or_else(|| humantime::parse_duration(text).map_err(|error| error.to_string()), Ok)
+    let time = match seconds {
+        Some(seconds) => seconds,
+        None => humantime::parse_duration(text).map_err(|error| error.to_string())?,
+    };
+    if time > Duration::from_hours(24) {
+        return Err("a day is the longest".to_owned());
+    }
+    Ok(time)
 }
 
 #[derive(Debug, clap::Args)]

@@ -54,6 +54,7 @@ pub(crate) fn start(name: &str, offline: bool, seed: Option<u64>) -> Result<(), 
 
 /// `sockeye network`: the process of a network.
 pub(crate) fn serve(args: &NetworkArgs) -> Result<ExitCode, CliError> {
+    sockeye_run::close_inherited();
     let options = ServerOptions { outside: outside(args.offline), seed: args.seed };
     let server = NetworkServer::open(&place(&args.name)?, options);
     let Some(mut server) = server.map_err(|error| CliError::failed(error.to_string()))? else {

@@ -311,6 +311,16 @@ impl Network {
         Ok(())
     }
 
+    /// Ends the capture of a host's packets, and reports the first error that it met.
+    pub fn end_capture(&self, host: &Host) -> io::Result<()> {
+        let wire = &self.shared.core.wire;
+        let result = wire.end_capture(host.core.index);
+        let still = wire.wants_loopback(host.core.index);
+        host.core.is_captured.store(still, Ordering::Relaxed);
+        host.with_stack(|stack, _| stack.set_loopback_tap(still));
+        result
+    }
+
     /// Writes out what captures hold back, and reports the first error they met.
     pub fn flush_captures(&self) -> io::Result<()> {
         self.shared.core.wire.flush_captures()

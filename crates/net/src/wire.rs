@@ -148,6 +148,18 @@ impl Wire {
         Ok(())
     }
 
+    /// Ends the capture of what a host sends and receives, if there is one.
+    pub(crate) fn end_capture(&self, host: u32) -> std::io::Result<()> {
+        let mut inner = self.lock();
+        let Some((mut capture, _)) = inner.ports[host as usize].capture.take() else { return Ok(()) };
+        let left = inner.captures().next().is_some();
+        inner.has_captures = left;
+        self.update_deadline(&mut inner);
+        drop(inner);
+        capture.0.flush();
+        capture.0.take_error().map_or(Ok(()), Err)
+    }
+
     /// Takes the packets that a host sends, and puts the hosts that can receive something in `arrived`.
     pub(crate) fn send(&self, now: Instant, host: u32, batch: &mut Batch, arrived: &mut VecDeque<u32>) {
         let mut inner = self.lock();

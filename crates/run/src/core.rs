@@ -26,7 +26,7 @@ const CHANGES: usize = 4096;
 /// From so many lingering connections on, those that have ended are looked for.
 const LINGERING_LOOK: usize = 64;
 /// Most threads that wait for one socket.
-const WAITERS_MAX: usize = 32 * 1024;
+const WAITERS_MAX: usize = 8 * 1024;
 /// Rounds of network and plugs before the loop looks at its descriptors again.
 const ROUNDS: usize = 8;
 
@@ -123,7 +123,13 @@ impl Core {
     /// What kind of socket this is.
     pub(crate) fn classify(&self, identity: Identity) -> Class {
         let record = self.sockets.by_identity(identity).and_then(|key| self.sockets.get(key));
-        record.map_or(Class::Other, Record::class)
+        let is_offered = || self.offers.values().any(|offer| offer.names.are(identity));
+        match record {
+            Some(record) => record.class(),
+            // A thread has it already, though the accept call that gave it is not known to have ended.
+            None if is_offered() => Class::Stream,
+            None => Class::Other,
+        }
     }
 
     /// Adds a host to the network, with its name and its name server.
@@ -140,17 +146,21 @@ impl Core {
     pub(crate) fn remove_member(&mut self, member: MemberId, left: bool) {
         self.keepers.remove(&member);
         self.warned.remove(&member);
-        let now = self.now;
+        self.spoiling.retain(|_, (of, _)| *of != member);
+        if !left {
+            self.abort_sockets(member);
+        }
         let gone: Vec<_> = self.offers.extract_if(|_, offer| offer.member == member).collect();
         for (_, offer) in &gone {
             stream::withdraw(self, offer);
         }
-        self.spoiling.retain(|_, (of, _)| *of != member);
-        if left {
-            return;
-        }
+    }
+
+    fn abort_sockets(&mut self, member: MemberId) {
+        let now = self.now;
         for key in self.sockets.keys(|record| record.member == member) {
             self.wake(key);
+            stream::end_returned(self, key);
             if let Some(record) = self.sockets.remove(key) {
                 self.world.with(record.host, |stack| stack.abort(now, record.id)).ok();
             }
@@ -309,6 +319,7 @@ impl Core {
     /// Keeps the plug of a connection that was reset until the member has put a byte in it, which makes
     /// its end a reset.
     pub(crate) fn spoil(&mut self, key: SocketKey, plug: OwnedFd, member: MemberId, notice: Notice) {
+        self.poller.forget(&plug);
         self.spoiling.insert(key, (member, plug));
         self.notify(member, notice);
     }

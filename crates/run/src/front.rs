@@ -244,6 +244,12 @@ impl Behind {
     }
 }
 
+/// Closes what this process was given by who started it, but for the standard streams: a lock or a pipe of a
+/// shell's is not to be held by a process that outlives it. To be called first of all.
+pub fn close_inherited() {
+    sys::close_inherited();
+}
+
 /// Makes this process one that goes on in the background: a session of its own, and nothing of the terminal.
 pub fn leave_terminal() -> io::Result<()> {
     rustix::process::setsid()?;

@@ -41,7 +41,7 @@ pub use control::{HostStatus, Join, ProgramStatus, SocketStatus, Status, Welcome
 #[doc(hidden)]
 pub use control::{fuzz_decode, fuzz_example, fuzz_greeting};
 pub use core::Outside;
-pub use front::{Behind, Ended, Front, Guard, Split, leave_terminal, split};
+pub use front::{Behind, Ended, Front, Guard, Split, close_inherited, leave_terminal, split};
 pub use gateway::{Publication, PublishError, PublishProtocol, PublishSpec, PublishSpecError};
 pub use launch::{LaunchError, ProgramSpec, Stdio};
 pub use server::{NetworkServer, ServerError, ServerOptions};

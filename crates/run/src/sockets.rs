@@ -112,6 +112,14 @@ pub(crate) struct PlugNames {
 }
 
 impl PlugNames {
+    /// Whether they are this one's.
+    pub(crate) fn are(&self, identity: Identity) -> bool {
+        match identity {
+            Identity::Cookie(cookie) => cookie == self.cookie,
+            Identity::Inode(inode) => inode == self.inode,
+        }
+    }
+
     /// Those of this socket.
     pub(crate) fn of(theirs: &OwnedFd) -> io::Result<PlugNames> {
         let cookie = rustix::net::sockopt::socket_cookie(theirs)?;

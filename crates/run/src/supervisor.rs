@@ -228,7 +228,7 @@ impl Supervisor {
 
     fn tell_network(&mut self, message: &ToNetwork) {
         if let Attachment::Joined(joined) = &mut self.agent.attachment {
-            joined.tell(message, None);
+            joined.tell(message);
         }
     }
 
@@ -241,9 +241,10 @@ impl Supervisor {
         }
         let start = std::time::Instant::now();
         let deadline = start + linger;
+        let known = self.events.len();
         while !self.is_drained(start.elapsed() > CLOSING) && std::time::Instant::now() < deadline {
             self.turn(Some(DRAIN_LOOK))?;
-            if self.events.iter().any(|event| matches!(event, SupervisorEvent::Signal { .. })) {
+            if self.events.iter().skip(known).any(|event| matches!(event, SupervisorEvent::Signal { .. })) {
                 break;
             }
         }
@@ -322,7 +323,7 @@ impl Supervisor {
 
     /// Waits until something happens, at most for `limit`, and handles it. Errors are the supervisor's own.
     pub fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let busy = self.core().is_some_and(Core::is_busy) || self.agent.is_busy() || !self.events.is_empty();
+        let busy = self.core().is_some_and(Core::is_busy) || self.agent.is_busy();
         let until_due = self.due.map(|due| due.saturating_since(self.clock.now()));
         let limit = if busy { Some(Duration::ZERO) } else { [limit, until_due].into_iter().flatten().min() };
         let events = self.poller.wait(limit)?;

@@ -74,10 +74,13 @@ impl Joined {
     }
 
     /// Sends a message; a network that doesn't take it is gone, which its end of file tells.
-    pub(crate) fn tell(&mut self, message: &ToNetwork, fd: Option<OwnedFd>) {
-        if let Err(error) = self.channel.send(message, fd) {
-            tracing::debug!(%error, "the network doesn't listen");
-        }
+    pub(crate) fn tell(&mut self, message: &ToNetwork) {
+        self.try_tell(message, None);
+    }
+
+    fn try_tell(&mut self, message: &ToNetwork, fd: Option<OwnedFd>) -> bool {
+        let sent = self.channel.send(message, fd);
+        sent.map_err(|error| tracing::debug!(%error, "the network doesn't listen")).is_ok()
     }
 
     /// Sends what waits for room.
@@ -155,17 +158,18 @@ impl Attachment {
         }
     }
 
-    /// Asks a network in another process what becomes of a call.
-    pub(super) fn ask(&mut self, number: u32, request: Request, theirs: Option<OwnedFd>) {
-        if let Attachment::Joined(joined) = self {
-            joined.tell(&ToNetwork::Ask { number, request }, theirs);
+    /// Asks a network in another process what becomes of a call; says whether it could be asked.
+    pub(super) fn ask(&mut self, number: u32, request: Request, theirs: Option<OwnedFd>) -> bool {
+        match self {
+            Attachment::Local(_) => false,
+            Attachment::Joined(joined) => joined.try_tell(&ToNetwork::Ask { number, request }, theirs),
         }
     }
 
     /// Asks a network in another process what a socket is.
     pub(super) fn identify(&mut self, number: u32, identity: Identity) {
         if let Attachment::Joined(joined) = self {
-            joined.tell(&ToNetwork::Identify { number, identity }, None);
+            joined.tell(&ToNetwork::Identify { number, identity });
         }
     }
 
@@ -173,7 +177,7 @@ impl Attachment {
     pub(super) fn seen(&mut self, seen: Seen) {
         match self {
             Attachment::Local(core) => core.seen(MemberId::LOCAL, seen),
-            Attachment::Joined(joined) => joined.tell(&ToNetwork::Seen(seen), None),
+            Attachment::Joined(joined) => joined.tell(&ToNetwork::Seen(seen)),
         }
     }
 
@@ -181,7 +185,7 @@ impl Attachment {
     pub(super) fn missed(&mut self, key: SocketKey) {
         match self {
             Attachment::Local(core) => core.missed(key),
-            Attachment::Joined(joined) => joined.tell(&ToNetwork::Missed(key), None),
+            Attachment::Joined(joined) => joined.tell(&ToNetwork::Missed(key)),
         }
     }
 
@@ -189,7 +193,7 @@ impl Attachment {
     pub(super) fn spoiled(&mut self, key: SocketKey) {
         match self {
             Attachment::Local(core) => core.spoiled(key),
-            Attachment::Joined(joined) => joined.tell(&ToNetwork::Spoiled(key), None),
+            Attachment::Joined(joined) => joined.tell(&ToNetwork::Spoiled(key)),
         }
     }
 

@@ -104,7 +104,7 @@ fn ask(
 }
 
 /// A call on something that isn't the network's socket.
-fn not_ours(call: &Call) -> Result<Step, Errno> {
+pub(super) fn not_ours(call: &Call) -> Result<Step, Errno> {
     if call.waited_for.is_some() {
         // Another thread closed what this one waits for; the number may be another file's now.
         return Err(Errno::EBADF);

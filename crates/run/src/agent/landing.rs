@@ -17,10 +17,11 @@ impl Agent {
         if let Landing::OneOf { index, message } = landing {
             return self.land_one_of(call, *index, message.as_ref(), outcome);
         }
+        let signal = outcome == Outcome::BrokenPipe { signal: true };
         let response = match outcome {
             Outcome::Value(value) => Response::Value(value),
             Outcome::Error(errno) => Response::Error(errno),
-            Outcome::BrokenPipe { signal } => broken_pipe(call, signal),
+            Outcome::BrokenPipe { .. } => Response::Error(libc::EPIPE),
             Outcome::Continue => Response::Continue,
             Outcome::Bytes(bytes) => match self.put_bytes(call, landing, &bytes) {
                 Ok(()) => Response::Value(0),
@@ -56,6 +57,10 @@ impl Agent {
             }
         };
         let seen = self.answer(call, response);
+        // Not before the answer: the signal would interrupt the wait for it.
+        if signal {
+            sys::send_signal(call.tid, libc::SIGPIPE);
+        }
         self.tell_seen(call, ticket, seen.then_some(0));
     }
 
@@ -149,7 +154,8 @@ impl Agent {
         close_on_exec: bool,
         peer: &[u8],
     ) -> Result<i32, Errno> {
-        let fd = fd.ok_or(Errno::EIO)?;
+        // Without it this process had no room for it.
+        let fd = fd.ok_or(Errno::ENFILE)?;
         if let Landing::Name { address, len } = *landing
             && address != 0
         {
@@ -172,11 +178,4 @@ impl Agent {
         let tree = self.tree(call.tree).ok_or(io::ErrorKind::NotFound)?;
         sys::add_fd(tree.listener.as_fd(), call.id, add)
     }
-}
-
-fn broken_pipe(call: &Call, signal: bool) -> Response {
-    if signal {
-        sys::send_signal(call.tid, libc::SIGPIPE);
-    }
-    Response::Error(libc::EPIPE)
 }

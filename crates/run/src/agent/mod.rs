@@ -59,8 +59,8 @@ struct Parked {
 enum Pending {
     /// What becomes of a call; of one that the kernel may do, on this stream.
     Call { call: Call, landing: Landing, passes: Option<Identity> },
-    /// Whether a socket is the network's; the call begins anew then.
-    Identify(Call, Identity),
+    /// Whether a socket is the network's; then the call begins anew, from its message `index` on.
+    Identify { call: Call, index: usize, identity: Identity },
 }
 
 /// Answers the calls of the programs that this process watches.
@@ -147,7 +147,11 @@ impl Agent {
             && let Some(tree) = self.trees.get_mut(id.0)
         {
             *tree = None;
-            self.parked.retain(|_, parked| parked.call.tree != id);
+            let of_tree = |(_, parked): &(&u32, &Parked)| parked.call.tree == id;
+            let gone: Vec<u32> = self.parked.iter().filter(of_tree).map(|(&tid, _)| tid).collect();
+            for tid in gone {
+                self.unpark(tid);
+            }
         }
     }
 
@@ -159,7 +163,7 @@ impl Agent {
             }
             Step::Conclude(Outcome::from(errno))
         });
-        let step = if self.attachment.is_gone() { without_network(step) } else { step };
+        let step = if self.attachment.is_gone() { without_network(call, step) } else { step };
         match step {
             Step::Ask { request, theirs, landing } => {
                 if let Attachment::Local(core) = &mut self.attachment {
@@ -171,11 +175,13 @@ impl Agent {
                 } else {
                     let passes = request.identity.filter(|_| matches!(request.op, Op::Pass { .. }));
                     let number = self.question(Pending::Call { call: *call, landing, passes });
-                    self.attachment.ask(number, request, theirs);
+                    if !self.attachment.ask(number, request, theirs) {
+                        self.on_reply(number, Outcome::Error(libc::ENOBUFS).into());
+                    }
                 }
             }
             Step::Identify(identity) => {
-                let number = self.question(Pending::Identify(*call, identity));
+                let number = self.question(Pending::Identify { call: *call, index, identity });
                 self.attachment.identify(number, identity);
             }
             Step::Conclude(outcome) => {
@@ -212,9 +218,9 @@ impl Agent {
             match said {
                 attachment::Said::Reply(number, reply) => self.on_reply(number, reply),
                 attachment::Said::Class(number, class) => {
-                    if let Some(Pending::Identify(call, identity)) = self.pending.remove(&number) {
+                    if let Some(Pending::Identify { call, index, identity }) = self.pending.remove(&number) {
                         self.attachment.learn(identity, class);
-                        self.begin(&call, 0);
+                        self.begin(&call, index);
                     }
                 }
                 attachment::Said::Notice(notice) => self.on_notice(notice),
@@ -229,14 +235,18 @@ impl Agent {
 
     /// Whoever waits for the network waits in vain.
     fn network_is_gone(&mut self) {
-        let pending = std::mem::take(&mut self.pending);
-        let calls = pending.into_values().map(|pending| match pending {
-            Pending::Call { call, .. } | Pending::Identify(call, _) => call,
-        });
-        let parked: Vec<_> = self.parked.drain().map(|(_, parked)| parked.call).collect();
+        for pending in std::mem::take(&mut self.pending).into_values() {
+            match pending {
+                Pending::Identify { call, index, .. } => self.begin(&call, index),
+                Pending::Call { call, landing, passes } => {
+                    let outcome = passes.map_or(Outcome::Error(libc::ENETDOWN), |_| Outcome::Continue);
+                    self.land(&call, &landing, outcome.into());
+                }
+            }
+        }
         self.deadlines.clear();
-        for call in calls.collect::<Vec<_>>().into_iter().chain(parked) {
-            self.answer(&call, Response::Error(libc::ENETDOWN));
+        for (_, parked) in std::mem::take(&mut self.parked) {
+            self.answer(&parked.call, Response::Error(libc::ENETDOWN));
         }
     }
 
@@ -252,6 +262,12 @@ impl Agent {
         }
         while let Some((call, index)) = self.awake.pop_front() {
             moved = true;
+            // A thread that was interrupted while it waited does something else by now: nothing is to be
+            // sent or received for it.
+            if let Some(key) = call.waited_for.filter(|_| !self.is_waiting(&call)) {
+                self.attachment.missed(key);
+                continue;
+            }
             self.begin(&call, index);
         }
         moved
@@ -347,12 +363,11 @@ impl Agent {
 }
 
 /// What becomes of a call when the network has ended: the kernel does what it can on the plugs that are left.
-fn without_network(step: Step) -> Step {
+fn without_network(call: &Call, step: Step) -> Step {
     match step {
-        Step::Ask { request: Request { op: Op::Pass { .. }, .. }, .. } | Step::Identify(_) => {
-            Step::Conclude(Outcome::Continue)
-        }
+        Step::Ask { request: Request { op: Op::Pass { .. }, .. }, .. } => Step::Conclude(Outcome::Continue),
         Step::Ask { .. } => Step::Conclude(Outcome::Error(libc::ENETDOWN)),
+        Step::Identify(_) => gather::not_ours(call).unwrap_or_else(|errno| Step::Conclude(errno.into())),
         Step::Conclude(outcome) => Step::Conclude(outcome),
     }
 }

@@ -71,7 +71,10 @@ pub(crate) fn handle(
     let key = request.identity.and_then(|identity| core.sockets.by_identity(identity));
     match (key, request.waited_for) {
         // Another thread closed what this one waits for; the number may be another socket's now.
-        (key, Some(waited_for)) if key != Some(waited_for) => Err(Errno::EBADF).into(),
+        (key, Some(waited_for)) if key != Some(waited_for) => {
+            core.missed(waited_for);
+            Err(Errno::EBADF).into()
+        }
         (Some(key), _) => {
             let kept = core.sockets.get(key).and_then(|record| record.kept.as_ref());
             let end = ProgramEnd::new(theirs, kept);

@@ -13,6 +13,7 @@ use rustix::net::sockopt::Timeout;
 use sockeye_posix::{Errno, Stored};
 use sockeye_stack::{Domain, Owner, SocketType};
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -37,7 +38,6 @@ fn open(
 ) -> Result<(Class, OwnedFd), Errno> {
     let nonblocking = kind & libc::SOCK_NONBLOCK != 0;
     let (domain, kind) = kind_of(domain, kind, protocol)?;
-    let (host, id) = (caller.host, core.stack_socket(caller, domain, kind)?);
     let opened = match kind {
         SocketType::Stream => stream::new_plug(nonblocking)
             .map(|plug| (Socket::Stream(Stream::new(plug.ours, Phase::Fresh, None)), plug.theirs)),
@@ -45,13 +45,11 @@ fn open(
             datagram::open(kind, nonblocking).map(|(datagram, theirs)| (Socket::Datagram(datagram), theirs))
         }
     };
-    let named = opened.and_then(|(socket, theirs)| Ok((socket, PlugNames::of(&theirs)?, theirs)));
-    let (socket, names, theirs) = named.map_err(|error| {
-        let now = core.now;
-        core.world.with(host, |stack| stack.close(now, id)).ok();
-        core.plug_errno(caller.member, &error)
-    })?;
-    let kept = core.keeping(caller.member, &theirs)?;
+    let named = opened.and_then(|(socket, theirs)| {
+        Ok((socket, PlugNames::of(&theirs)?, core.keeping(caller.member, &theirs)?, theirs))
+    });
+    let (socket, names, kept, theirs) = named.map_err(|error| core.plug_errno(caller.member, &error))?;
+    let (host, id) = (caller.host, core.stack_socket(caller, domain, kind)?);
     let key = core.sockets.insert(Record {
         member: caller.member,
         names,
@@ -90,15 +88,11 @@ impl Core {
     }
 
     /// A duplicate of a new plug's program end, if this member's calls can't bring one along.
-    pub(crate) fn keeping(
-        &mut self,
-        member: MemberId,
-        theirs: &OwnedFd,
-    ) -> Result<Option<Arc<OwnedFd>>, Errno> {
+    pub(crate) fn keeping(&mut self, member: MemberId, theirs: &OwnedFd) -> io::Result<Option<Arc<OwnedFd>>> {
         if !self.keeps_ends(member) {
             return Ok(None);
         }
-        let kept = rustix::io::fcntl_dupfd_cloexec(theirs, 0).map_err(|error| Errno(error.raw_os_error()))?;
+        let kept = rustix::io::fcntl_dupfd_cloexec(theirs, 0)?;
         self.expect_close();
         Ok(Some(Arc::new(kept)))
     }

@@ -27,6 +27,8 @@ pub(crate) struct Channel {
     waiting: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
     /// For one message; made when the first comes, and its pages when they are used.
     buffer: Vec<u8>,
+    /// Whether the latest message came without the descriptor that was beside it.
+    lost_descriptor: bool,
 }
 
 impl Channel {
@@ -35,12 +37,17 @@ impl Channel {
         rustix::io::ioctl_fionbio(&socket, true)?;
         // The kernel doubles this, for its own bookkeeping.
         rustix::net::sockopt::set_socket_send_buffer_size(&socket, MESSAGE_MAX)?;
-        Ok(Channel { socket, waiting: VecDeque::new(), buffer: Vec::new() })
+        Ok(Channel { socket, waiting: VecDeque::new(), buffer: Vec::new(), lost_descriptor: false })
     }
 
     /// Whether messages wait for the peer to read.
     pub(crate) fn is_blocked(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Whether the latest message came without the descriptor that was beside it: this process has no room.
+    pub(crate) fn lost_descriptor(&self) -> bool {
+        self.lost_descriptor
     }
 
     /// How many messages wait for the peer to read.
@@ -80,7 +87,11 @@ impl Channel {
                 Ok(_) => drop(self.waiting.pop_front()),
                 Err(SysErrno::AGAIN) => return Ok(()),
                 Err(SysErrno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // What can't be sent must not hold up the rest.
+                    self.waiting.pop_front();
+                    return Err(error.into());
+                }
             }
         }
         Ok(())
@@ -104,11 +115,14 @@ impl Channel {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut self.buffer[..room])];
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let mut was_reset = false;
         let message = loop {
             match recvmsg(&self.socket, &mut parts, &mut control, flags) {
                 Ok(message) => break message,
                 Err(SysErrno::AGAIN) => return Ok(None),
                 Err(SysErrno::INTR) => {}
+                // The peer has closed without reading all: what it said before comes behind that error.
+                Err(SysErrno::CONNRESET) if !was_reset => was_reset = true,
                 Err(error) => return Err(error.into()),
             }
         };
@@ -120,7 +134,9 @@ impl Channel {
         if message.bytes == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        let cut = message.flags.contains(ReturnFlags::CTRUNC);
+        self.lost_descriptor = cut && fd.is_none();
+        if message.flags.contains(ReturnFlags::TRUNC) || cut && fd.is_some() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a message was too long"));
         }
         Ok(Some((message.bytes, fd)))

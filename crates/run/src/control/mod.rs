@@ -9,7 +9,7 @@ pub(crate) mod client;
 mod fuzz;
 pub(crate) mod place;
 
-pub(crate) use channel::Channel;
+pub(crate) use channel::{Channel, MESSAGE_MAX};
 pub use fuzz::{fuzz_decode, fuzz_example, fuzz_greeting};
 
 use crate::proto::{Class, Identity, Notice, Outcome, Request, Seen, Ticket};

@@ -103,6 +103,7 @@ impl Folder {
             .map(|entry| PathBuf::from(entry.file_name()))
             .filter(|path| path.extension() == Some(OsStr::new("sock")))
             .filter_map(|path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+            .filter(|name| self.place(name).is_ok())
             .collect();
         names.sort();
         names

@@ -5,7 +5,7 @@ use crate::control::{FromNetwork, GREETING, Join, ToNetwork, Welcome};
 use crate::core::Outside;
 use crate::gateway::{PublishSpec, PublishSpecError};
 use crate::poller::Token;
-use crate::proto::{MemberId, Reply};
+use crate::proto::{MemberId, Outcome, Reply};
 use rustix::event::epoll::EventFlags;
 use rustix::fs::OFlags;
 use sockeye::{Direction, Host, HostConfig, LinkConfig, NetemConfig};
@@ -53,14 +53,7 @@ impl NetworkServer {
             }
             let heard = match peer.stage {
                 Stage::Fresh => self.hear_greeting(id),
-                Stage::Greeted | Stage::Member(_) => match peer.channel.receive::<ToNetwork>() {
-                    Ok(Some((message, fd))) => {
-                        self.on_message(id, message, fd);
-                        Ok(true)
-                    }
-                    Ok(None) => Ok(false),
-                    Err(error) => Err(error),
-                },
+                Stage::Greeted | Stage::Member(_) => self.hear_message(id),
             };
             match heard {
                 Ok(true) => {}
@@ -72,6 +65,21 @@ impl NetworkServer {
             }
         }
         self.update_interest(id);
+    }
+
+    fn hear_message(&mut self, id: MemberId) -> std::io::Result<bool> {
+        let Some(peer) = self.peers.get_mut(&id) else { return Ok(false) };
+        let Some((message, fd)) = peer.channel.receive::<ToNetwork>()? else { return Ok(false) };
+        match message {
+            // The program's end was beside it, and this process has no room for it.
+            ToNetwork::Ask { number, .. } if peer.channel.lost_descriptor() => {
+                self.core.out_of_descriptors(id);
+                let outcome = Outcome::Error(libc::ENFILE);
+                self.tell(id, &FromNetwork::Reply { number, outcome, ticket: None }, None);
+            }
+            message => self.on_message(id, message, fd),
+        }
+        Ok(true)
     }
 
     fn hear_greeting(&mut self, id: MemberId) -> std::io::Result<bool> {
@@ -97,14 +105,16 @@ impl NetworkServer {
         self.update_interest(id);
     }
 
-    /// Waits for room to send exactly while something waits to be sent.
+    /// Waits for room to send exactly while something waits to be sent, and for questions unless too many
+    /// answers do.
     fn update_interest(&mut self, id: MemberId) {
-        let Some(Peer { channel, waits_for_room, .. }) = self.peers.get_mut(&id) else { return };
-        if channel.is_blocked() != *waits_for_room {
-            *waits_for_room = channel.is_blocked();
-            let room = if *waits_for_room { EventFlags::OUT } else { EventFlags::empty() };
-            let input = if channel.waiting() > UNREAD_MAX { EventFlags::empty() } else { EventFlags::IN };
-            self.poller.rewatch(&*channel, Token::Member(id), input | room).ok();
+        let Some(Peer { channel, interest, .. }) = self.peers.get_mut(&id) else { return };
+        let mut wanted = EventFlags::empty();
+        wanted.set(EventFlags::OUT, channel.is_blocked());
+        wanted.set(EventFlags::IN, channel.waiting() <= UNREAD_MAX);
+        if wanted != *interest {
+            *interest = wanted;
+            self.poller.rewatch(&*channel, Token::Member(id), wanted).ok();
         }
     }
 
@@ -114,10 +124,21 @@ impl NetworkServer {
         self.poller.forget(&peer.channel);
         if let Stage::Member(membership) = peer.stage {
             self.core.remove_member(id, membership.leaving.is_some());
-            for ports in membership.published {
-                self.core.unpublish(membership.host, ports);
+            for ports in &membership.published {
+                self.core.unpublish(membership.host, *ports);
             }
+            self.end_capture(&membership);
             self.member_left(membership.linger);
+        }
+    }
+
+    /// Ends the capture that a supervisor has begun.
+    pub(super) fn end_capture(&mut self, membership: &Membership) {
+        let network = self.core.world.network();
+        if membership.captures
+            && let Some(host) = network.host_by_id(membership.host)
+        {
+            network.end_capture(&host).map_err(|error| tracing::warn!(%error, "capture")).ok();
         }
     }
 
@@ -198,6 +219,10 @@ impl NetworkServer {
     }
 
     fn join(&mut self, id: MemberId, join: Join, keeps_ends: bool, capture: Option<&OwnedFd>) {
+        if self.ending.is_some() {
+            // It finds nobody here, tries again, and starts another network.
+            return self.part_with(id);
+        }
         // Whoever came, came: without others the network doesn't wait any longer.
         self.has_served = true;
         let placed = self.place_on_host(&join, capture).and_then(|(host, is_new_host)| {
@@ -214,6 +239,7 @@ impl NetworkServer {
             command: shorten(join.program),
             program: None,
             published,
+            captures: capture.is_some(),
             linger: join.linger,
             leaving: None,
         });
@@ -227,9 +253,6 @@ impl NetworkServer {
 
     /// Finds or makes the host that a supervisor wants, and gives it the link and capture that it asks for.
     fn place_on_host(&mut self, join: &Join, capture: Option<&OwnedFd>) -> Result<(Host, bool), Refusal> {
-        if self.ending.is_some() {
-            return Err(Refusal::Failed("the network is about to end: try again".to_owned()));
-        }
         if join.offline && self.options.outside == Outside::Open {
             return Err(Refusal::Failed(
                 "the network has a way out; whether it has is decided by who starts it \

@@ -83,6 +83,8 @@ pub struct NetworkServer {
     alone_until: Option<Instant>,
     /// Whether a supervisor has been here.
     has_served: bool,
+    /// Until when nobody is let in, for want of descriptors.
+    closed_until: Option<Instant>,
     /// When it ends at the latest, since it was told to end.
     ending: Option<Instant>,
 }
@@ -94,8 +96,8 @@ struct Peer {
     /// Since when.
     since: Instant,
     stage: Stage,
-    /// Whether the loop waits for room to send.
-    waits_for_room: bool,
+    /// What the loop waits for.
+    interest: EventFlags,
 }
 
 /// How far a conversation has come.
@@ -110,13 +112,15 @@ enum Stage {
 }
 
 /// A supervisor that has joined.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Membership {
     host: HostId,
     command: Vec<String>,
     program: Option<u32>,
     /// Ports of the machine that lead to its host while it is here.
     published: Vec<PublishSpec>,
+    /// Whether it has its host captured.
+    captures: bool,
     linger: Duration,
     leaving: Option<Leaving>,
 }
@@ -153,6 +157,7 @@ impl NetworkServer {
             next_peer: MemberId::LOCAL.0,
             alone_until: Some(Instant::ZERO + FIRST),
             has_served: false,
+            closed_until: None,
             ending: None,
         }))
     }
@@ -198,11 +203,13 @@ impl NetworkServer {
 
     fn spread_notices(&mut self) {
         while let Some((member, notice)) = self.core.poll_notice() {
-            if let Notice::Spoil { key, .. } = notice
-                && !self.peers.contains_key(&member)
-            {
+            if !self.peers.contains_key(&member) {
                 // A supervisor that has left can't; another program has the socket from its program.
-                self.core.spoiled(key);
+                match notice {
+                    Notice::Spoil { key, .. } => self.core.spoiled(key),
+                    Notice::Wake { key, .. } => self.core.missed(key),
+                    Notice::Warning(_) | Notice::End => {}
+                }
                 continue;
             }
             self.tell(member, &crate::control::FromNetwork::Notice(notice), None);
@@ -213,6 +220,7 @@ impl NetworkServer {
     fn is_looking_for_ends(&self) -> bool {
         self.alone_until.is_some()
             || self.ending.is_some()
+            || self.closed_until.is_some()
             || self.peers.values().any(|peer| match &peer.stage {
                 Stage::Member(membership) => membership.leaving.is_some_and(|leaving| !leaving.told),
                 Stage::Fresh | Stage::Greeted => true,
@@ -222,6 +230,9 @@ impl NetworkServer {
     /// Tells supervisors that leave when their connections have ended, and drops who never said what it wants.
     fn look_for_ends(&mut self) {
         let now = self.core.now;
+        if self.closed_until.is_some_and(|until| now >= until) {
+            self.reopen();
+        }
         let mut silent = Vec::new();
         let mut drained = Vec::new();
         for (&id, peer) in &mut self.peers {
@@ -236,6 +247,11 @@ impl NetworkServer {
             }
         }
         for id in drained {
+            if let Some(Peer { stage: Stage::Member(membership), .. }) = self.peers.get_mut(&id) {
+                let membership =
+                    Membership { captures: std::mem::take(&mut membership.captures), ..membership.clone() };
+                self.end_capture(&membership);
+            }
             self.tell(id, &crate::control::FromNetwork::Drained, None);
         }
         for id in silent {
@@ -271,7 +287,7 @@ impl NetworkServer {
     fn end(&mut self) {
         if self.ending.is_none() {
             self.ending = Some(self.core.now + ENDING);
-            for id in self.peers.keys().copied().collect::<Vec<_>>() {
+            for (&id, _) in self.peers.iter().filter(|(_, peer)| matches!(peer.stage, Stage::Member(_))) {
                 self.core.notify(id, Notice::End);
             }
         }

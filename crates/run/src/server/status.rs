@@ -1,13 +1,15 @@
 //! A network at one moment, for `sockeye ps`.
 
 use super::{NetworkServer, Stage};
-use crate::control::{HostStatus, ProgramStatus, SocketStatus, Status};
+use crate::control::{HostStatus, MESSAGE_MAX, ProgramStatus, SocketStatus, Status};
 use crate::core::Outside;
 use crate::sockets::{Record, Socket};
 use sockeye::{Direction, Host, HostId};
 use sockeye_stack::TcpState;
 
-/// Most sockets in one answer, which has to fit in a message.
+/// The longest answer, which has to fit in a message.
+const ANSWER_MAX: usize = MESSAGE_MAX - 1024;
+/// Most sockets in one answer.
 const SOCKETS_MAX: usize = 800;
 /// Most programs in one answer.
 const PROGRAMS_MAX: usize = 200;
@@ -51,6 +53,7 @@ impl NetworkServer {
                 sockets,
             });
         }
+        shrink(&mut status);
         status
     }
 
@@ -101,6 +104,27 @@ impl NetworkServer {
                 pid: stack.owner(record.id).map(|owner| owner.pid).unwrap_or_default(),
             }
         })
+    }
+}
+
+/// Leaves out rows until the answer fits in a message.
+fn shrink(status: &mut Status) {
+    let is_too_long =
+        |status: &Status| postcard::to_allocvec(status).is_ok_and(|bytes| bytes.len() > ANSWER_MAX);
+    while is_too_long(status) && status.hosts.iter().any(|host| host.rows() > 0) {
+        for host in &mut status.hosts {
+            let before = host.rows();
+            host.sockets.truncate(host.sockets.len() / 2);
+            host.programs.truncate(host.programs.len() / 2);
+            host.published.truncate(host.published.len() / 2);
+            status.left_out += before - host.rows();
+        }
+    }
+}
+
+impl HostStatus {
+    fn rows(&self) -> usize {
+        self.sockets.len() + self.programs.len() + self.published.len()
     }
 }
 

@@ -159,14 +159,14 @@ pub(crate) fn progress(core: &mut Core, key: SocketKey, blocking: bool) {
 /// Gives a dead socket a new plug; the supervisor puts the program's end, which this returns, in the place
 /// of the old one.
 fn revive(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey) -> Result<OwnedFd, Errno> {
-    let failed = |error: std::io::Error| errno_of(&error);
-    let plug = new_plug(end.is_nonblocking()).map_err(failed)?;
-    let names = PlugNames::of(&plug.theirs).map_err(failed)?;
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     let (host, domain, member) = (record.host, record.domain, record.member);
-    let kept = core.keeping(member, &plug.theirs)?;
+    let made = new_plug(end.is_nonblocking()).and_then(|plug| {
+        core.poller.watch(&plug.ours, Token::Plug(key), idle())?;
+        Ok((PlugNames::of(&plug.theirs)?, core.keeping(member, &plug.theirs)?, plug))
+    });
+    let (names, kept, plug) = made.map_err(|error| core.plug_errno(caller.member, &error))?;
     let id = core.stack_socket(Caller { host, ..caller }, domain, SocketType::Stream)?;
-    core.poller.watch(&plug.ours, Token::Plug(key), idle()).map_err(failed)?;
     core.sockets.rename(key, names, id);
     if let Some(record) = core.sockets.get_mut(key) {
         record.socket = Socket::Stream(Stream::new(plug.ours, Phase::Fresh, None));

@@ -104,7 +104,7 @@ pub(crate) struct Offer {
     connection: SocketId,
     peer: SockAddr,
     plug: OwnedFd,
-    names: PlugNames,
+    pub(crate) names: PlugNames,
 }
 
 /// `accept` and `accept4`.
@@ -257,6 +257,12 @@ pub(crate) fn on_plug(core: &mut Core, key: SocketKey, events: EventFlags) {
     if !events.contains(EventFlags::HUP) {
         return;
     }
+    end_returned(core, key);
+    close(core, key);
+}
+
+/// Ends the connections that no accept call could be given, before their listener goes.
+pub(crate) fn end_returned(core: &mut Core, key: SocketKey) {
     let Some(record) = core.sockets.get_mut(key) else { return };
     let (host, now) = (record.host, core.now);
     let Socket::Listener(listener) = &mut record.socket else { return };
@@ -266,7 +272,6 @@ pub(crate) fn on_plug(core: &mut Core, key: SocketKey, events: EventFlags) {
             stack.abort(now, connection).ok();
         }
     });
-    close(core, key);
 }
 
 /// The program shut its listener down: nobody is let in any more, and those who wait are told EINVAL.

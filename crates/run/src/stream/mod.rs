@@ -15,7 +15,7 @@ mod pump;
 
 pub(crate) use connect::{connect, connect_seen, failure_seen, on_plug as on_connecting_plug, progress};
 pub(crate) use listen::{
-    Listener, Offer, accept, accept_seen, announce, listen, on_plug as on_listener_plug,
+    Listener, Offer, accept, accept_seen, announce, end_returned, listen, on_plug as on_listener_plug,
     shut as shut_listener, withdraw,
 };
 pub(crate) use pump::{on_plug as on_connected_plug, pump};

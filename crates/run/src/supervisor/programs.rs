@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Most bytes taken from a program's output at once.
 const OUTPUT: usize = 64 * 1024;
 /// Most children reaped at one signal.
-const REAPED: usize = 1024;
+const REAPED: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Program {
@@ -62,9 +62,15 @@ impl Supervisor {
         let Some(program) = self.programs.get_mut(index) else { return };
         if program.status.is_none() {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            let Ok(Some(status)) = waitid(WaitId::PidFd(program.pidfd.as_fd()), options) else { return };
-            let code = status.exit_status().map(|code| code << 8);
-            let raw = code.or(status.terminating_signal()).unwrap_or(0);
+            let raw = match waitid(WaitId::PidFd(program.pidfd.as_fd()), options) {
+                Ok(Some(status)) => {
+                    let code = status.exit_status().map(|code| code << 8);
+                    code.or(status.terminating_signal()).unwrap_or(0)
+                }
+                Ok(None) => return,
+                // Somebody else has reaped it: how it ended is not known.
+                Err(_) => 0,
+            };
             program.status = Some(ExitStatus::from_raw(raw));
             self.poller.forget(&program.pidfd);
         }

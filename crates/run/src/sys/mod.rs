@@ -24,6 +24,12 @@ pub(crate) use socket::{
 
 use std::io;
 
+/// Closes all descriptors but the standard ones: for a process that goes on by itself and owns none yet.
+pub(crate) fn close_inherited() {
+    // SAFETY: nothing of this process has a descriptor beyond the standard ones at its start.
+    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+}
+
 /// The result of a system call that answers -1 and errno.
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }

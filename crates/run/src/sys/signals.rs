@@ -46,7 +46,11 @@ impl SignalMask {
 
 impl SignalFd {
     /// Blocks `signals` in this thread and makes them readable.
+    ///
+    /// Children are this process's to wait for from now on, also where it was started with SIGCHLD ignored.
     pub(crate) fn new(signals: &[i32]) -> io::Result<SignalFd> {
+        // SAFETY: the default disposition runs no code of ours.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         let previous = SignalMask::current();
         let mut set = MaybeUninit::uninit();
         // SAFETY: sigemptyset fills the set before it is used; the calls read and write only the sets given.
