@@ -149,7 +149,8 @@ impl Service {
 
 fn open_at(stack: &mut Stack, now: Instant, addr: SockAddr) -> Result<(SocketId, SocketId)> {
     let domain = if addr.is_v4() { Domain::Inet } else { Domain::Inet6 };
-    let owner = Owner { uid: 0, pid: 0, cookie: 0 };
+    // A program's server has all other addresses.
+    let owner = Owner { yields: true, ..Owner::default() };
     let datagrams = stack.socket(domain, SocketType::Datagram, owner)?;
     stack.bind(datagrams, addr)?;
     let listener = stack.socket(domain, SocketType::Stream, owner)?;

@@ -55,6 +55,8 @@ pub(crate) struct Hold {
     pub(crate) listening: bool,
     /// Bound by a bind call, or accepted from such a socket; not picked by connect.
     pub(crate) explicit: bool,
+    /// In the way of the same address only.
+    pub(crate) yields: bool,
     pub(crate) uid: u32,
 }
 
@@ -67,6 +69,7 @@ struct Group {
     not_reuse_port: u32,
     listening: u32,
     explicit: u32,
+    not_yielding: u32,
     /// The user of the first holder: `SO_REUSEPORT` is for one user's sockets.
     uid: u32,
     /// Sockets that get packets without a connection, oldest first.
@@ -77,7 +80,7 @@ struct Group {
 
 impl Group {
     fn count(&mut self, hold: Hold, add: bool) {
-        let Hold { reuse_addr, reuse_port, listening, explicit, uid } = hold;
+        let Hold { reuse_addr, reuse_port, listening, explicit, yields, uid } = hold;
         if self.holders == 0 {
             self.uid = uid;
             self.spread = reuse_port;
@@ -92,10 +95,14 @@ impl Group {
         adjust(&mut self.not_reuse_port, !reuse_port);
         adjust(&mut self.listening, listening);
         adjust(&mut self.explicit, explicit);
+        adjust(&mut self.not_yielding, !yields);
     }
 
-    /// Whether a new holder `hold` of an overlapping binding is in the way of these.
-    fn conflicts(&self, hold: Hold) -> bool {
+    /// Whether a new holder `hold` of an overlapping `binding` is in the way of these.
+    fn conflicts(&self, binding: &Binding, hold: Hold) -> bool {
+        if self.not_yielding == 0 && self.binding.ip != binding.ip {
+            return false;
+        }
         let by_addr = hold.reuse_addr && self.not_reuse_addr == 0 && self.listening == 0;
         let by_port = hold.reuse_port && self.not_reuse_port == 0 && self.uid == hold.uid;
         !(by_addr || by_port)
@@ -114,7 +121,7 @@ impl Demux {
     /// Whether `binding` may be held as `hold`.
     pub(crate) fn is_free(&self, binding: &Binding, hold: Hold) -> bool {
         self.port(binding.proto, binding.port).is_none_or(|port| {
-            !port.groups.iter().any(|group| group.binding.overlaps(binding) && group.conflicts(hold))
+            !port.groups.iter().any(|group| group.binding.overlaps(binding) && group.conflicts(binding, hold))
         })
     }
 
@@ -236,6 +243,7 @@ impl Demux {
                 not_reuse_port: 0,
                 listening: 0,
                 explicit: 0,
+                not_yielding: 0,
                 uid: 0,
                 members: Vec::new(),
                 spread: false,

@@ -22,7 +22,8 @@ fn ids(count: usize) -> Vec<SocketId> {
     (0..count).map(|_| SocketId(slab.insert(()))).collect()
 }
 
-const PLAIN: Hold = Hold { reuse_addr: false, reuse_port: false, listening: false, explicit: true, uid: 1 };
+const PLAIN: Hold =
+    Hold { reuse_addr: false, reuse_port: false, listening: false, explicit: true, yields: false, uid: 1 };
 const REUSE: Hold = Hold { reuse_addr: true, ..PLAIN };
 const SHARE: Hold = Hold { reuse_port: true, ..PLAIN };
 
@@ -40,6 +41,19 @@ fn tuples_have_one_owner_each() {
     assert_eq!(demux.find(&Tuple { proto: Proto::Tcp, ..tuple }), None);
     demux.remove(&tuple, Target::Datagram(key[1]));
     assert_eq!(demux.find(&tuple), None);
+}
+
+#[test]
+fn who_yields_is_in_the_way_of_the_same_address_only() {
+    let (mut demux, _) = demux();
+    let service = Hold { yields: true, listening: true, ..PLAIN };
+    demux.hold(binding(A, 53), service);
+    assert!(!demux.is_free(&binding(A, 53), PLAIN));
+    assert!(demux.is_free(&binding(V4_ANY, 53), PLAIN));
+    demux.hold(binding(V4_ANY, 53), PLAIN);
+    assert!(!demux.is_free(&binding(V4_ANY, 53), PLAIN));
+    demux.release(&binding(A, 53), service);
+    assert!(!demux.is_free(&binding(A, 53), PLAIN));
 }
 
 #[test]

@@ -45,6 +45,7 @@ impl Socket {
             reuse_port: self.settings.reuse_port,
             listening: matches!(self.kind, Kind::Listener(_)),
             explicit,
+            yields: self.owner.yields,
             uid: self.owner.uid,
         }
     }
