@@ -113,7 +113,7 @@ counts, slowest, joining = {}, 0, []
 processes = {}
 began = time.monotonic()
 try:
-    for number in range(KILLS):
+    while sum(counts.values()) < KILLS:
         for index, (host, program) in enumerate(LOAD):
             running = processes.get(index)
             if running is None or running.poll() is not None:

@@ -104,6 +104,8 @@ pub struct Supervisor {
     front: Option<OwnedFd>,
     /// A process at whose end the programs are to end.
     guard: Option<OwnedFd>,
+    /// Whether that one has ended.
+    is_unguarded: bool,
     /// Whether the loop waits for room to send to a network in another process.
     awaits_room: bool,
 }
@@ -166,6 +168,7 @@ impl Supervisor {
             reaps_orphans: false,
             front: None,
             guard: None,
+            is_unguarded: false,
             awaits_room: false,
         })
     }
@@ -354,6 +357,7 @@ impl Supervisor {
             Token::Guard => {
                 if let Some(guard) = self.guard.take() {
                     self.poller.forget(&guard);
+                    self.is_unguarded = true;
                     self.events.push_back(SupervisorEvent::GuardGone);
                 }
             }

@@ -43,9 +43,9 @@ pub fn fuzz_greeting() -> &'static [u8] {
 pub fn fuzz_example(next: &mut impl FnMut() -> u64, to_network: bool) -> Vec<u8> {
     let mut some = Random { next };
     let bytes = if to_network {
-        postcard::to_allocvec(&some.question())
+        postcard::to_allocvec(&some.supervisors_message())
     } else {
-        postcard::to_allocvec(&some.answer())
+        postcard::to_allocvec(&some.networks_message())
     };
     bytes.expect("a message")
 }
@@ -143,7 +143,7 @@ impl<F: FnMut() -> u64> Random<'_, F> {
         }
     }
 
-    fn question(&mut self) -> ToNetwork {
+    fn supervisors_message(&mut self) -> ToNetwork {
         match self.below(16) {
             0 => ToNetwork::Join { join: self.join(), keeps_ends: self.chance() },
             1 => ToNetwork::Identify { number: self.number(), identity: self.identity() },
@@ -231,7 +231,7 @@ impl<F: FnMut() -> u64> Random<'_, F> {
         }
     }
 
-    fn answer(&mut self) -> FromNetwork {
+    fn networks_message(&mut self) -> FromNetwork {
         match self.below(8) {
             0 => FromNetwork::Refused(self.text()),
             1 => {

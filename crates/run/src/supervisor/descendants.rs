@@ -36,8 +36,9 @@ impl Supervisor {
         let mut asked = Vec::new();
         let start = Instant::now();
         while self.has_programs() && start.elapsed() < unasked + heeding + KILLING {
-            if start.elapsed() > unasked {
-                let kill = start.elapsed() > unasked + heeding;
+            // Without a guard there is no time: who else would end them if this process were killed?
+            if start.elapsed() > unasked || self.is_unguarded {
+                let kill = start.elapsed() > unasked + heeding || self.is_unguarded;
                 // The children of who ends become ours and have their turn then.
                 for child in children() {
                     if kill {
