@@ -375,5 +375,8 @@ try:
     print(f"{len(CASES)} hard cases as user {os.geteuid()}")
 finally:
     for pid in marked():
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
     shutil.rmtree(work)

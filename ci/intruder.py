@@ -9,8 +9,8 @@ REFUSED, DOWN = 0, b"\x0a"
 
 def attempt(who):
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    connection.settimeout(5)
     connection.connect(path)
+    connection.settimeout(5)
     for message in (b"sockeye 0.1.0\n", b"\x08", DOWN):
         try:
             connection.send(message)

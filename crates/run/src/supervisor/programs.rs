@@ -106,26 +106,29 @@ impl Supervisor {
         }
     }
 
-    /// Stops this process when a program of its process group has stopped (itself, as editors do), so that the
-    /// shell gets its prompt back; the shell's SIGCONT goes to both.
+    /// Stops the process that the shell waits for when a program of its process group has stopped (itself, as
+    /// editors do), so that the shell gets its prompt back; the shell's SIGCONT goes to both.
     fn stop_along(&self) {
         let group =
             || self.programs.iter().filter(|program| !program.leads_group && program.status.is_none());
         let stopped = |options| {
             let options = options | WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-            group().any(|program| {
-                waitid(WaitId::PidFd(program.pidfd.as_fd()), options).is_ok_and(|s| s.is_some())
+            group().find_map(|program| {
+                waitid(WaitId::PidFd(program.pidfd.as_fd()), options).ok().flatten()?.stopping_signal()
             })
         };
-        if stopped(WaitIdOptions::NOWAIT) {
-            // The SIGCONT that ends a stop of the whole group may have reached this process first.
-            std::thread::sleep(Duration::from_millis(1));
-            if stopped(WaitIdOptions::empty()) {
-                let _ = match &self.front {
-                    Some(front) => rustix::process::pidfd_send_signal(front, Signal::STOP),
-                    None => rustix::process::kill_process(rustix::process::getpid(), Signal::STOP),
-                };
-            }
+        if stopped(WaitIdOptions::NOWAIT).is_none() {
+            return;
+        }
+        // The SIGCONT that ends a stop of the whole group may have reached this process first.
+        std::thread::sleep(Duration::from_millis(1));
+        // By the signal that the program was stopped by: of a terminal's the other process has got its own, and
+        // is told no news.
+        if let Some(signal) = stopped(WaitIdOptions::empty()).and_then(Signal::from_named_raw) {
+            let _ = match &self.front {
+                Some(front) => rustix::process::pidfd_send_signal(front, signal),
+                None => rustix::process::kill_process(rustix::process::getpid(), Signal::STOP),
+            };
         }
     }
 
