@@ -5,6 +5,8 @@ use std::path::Path;
 use crate::row::Row;
 
 mod bulk;
+mod gateway;
+mod nginx;
 mod round_trip;
 mod run;
 
@@ -13,5 +15,6 @@ pub(crate) fn all(sockeye: &Path) -> Vec<Row> {
     let mut rows = bulk::rows();
     rows.extend(round_trip::rows());
     rows.extend(run::rows(sockeye));
+    rows.extend(gateway::rows(sockeye));
     rows
 }

@@ -3,33 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::nginx;
 use crate::row::{Figure, Row};
 
 /// Starts nginx, waits for it, runs the client that `$1` names, and stops it.
 const SCRIPT: &str = r#"
 set -u
 cd "$2" || exit 1
-cat > nginx.conf <<END
-worker_processes 2; pid $2/nginx.pid; error_log $2/error.log; daemon off;
-events { worker_connections 4096; }
-http {
-  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
-  client_body_temp_path $2/t1; proxy_temp_path $2/t2; fastcgi_temp_path $2/t3; uwsgi_temp_path $2/t4; scgi_temp_path $2/t5;
-  server { listen 127.0.0.1:18080; root $2; }
-}
-END
 nginx -p "$2" -c "$2/nginx.conf" 2>/dev/null & server=$!
-for try in $(seq 100); do curl -s -o /dev/null http://127.0.0.1:18080/small && break; sleep 0.05; done
+for try in $(seq 100); do curl -s -o /dev/null http://127.0.0.1:$PORT/small && break; sleep 0.05; done
 case $1 in
-  requests) wrk -t1 -c32 -d3s http://127.0.0.1:18080/small | awk '/Requests\/sec/ { print $2 }';;
-  connections) wrk -t1 -c32 -d3s -H 'Connection: close' http://127.0.0.1:18080/small | awk '/Requests\/sec/ { print $2 }';;
-  download) curl -s -o /dev/null -w '%{speed_download}\n' http://127.0.0.1:18080/large;;
+  requests) wrk -t1 -c32 -d3s http://127.0.0.1:$PORT/small | awk '/Requests\/sec/ { print $2 }';;
+  connections) wrk -t1 -c32 -d3s -H 'Connection: close' http://127.0.0.1:$PORT/small | awk '/Requests\/sec/ { print $2 }';;
+  download) curl -s -o /dev/null -w '%{speed_download}\n' http://127.0.0.1:$PORT/large;;
 esac
 kill $server; wait $server 2>/dev/null
 "#;
 
-/// Bytes of the file that is downloaded; it has holes, so that no disk is measured.
-const LARGE: u64 = 1 << 30;
+/// Where nginx listens.
+const PORT: u16 = 18080;
 
 pub(super) fn rows(sockeye: &Path) -> Vec<Row> {
     let row = |name, unit, client: &'static str, goal, scale: f64| {
@@ -54,7 +46,7 @@ pub(super) fn rows(sockeye: &Path) -> Vec<Row> {
 /// Runs the script, under Sockeye where `sockeye` is given, and returns the number it prints.
 fn script(sockeye: Option<&PathBuf>, client: &str) -> Figure {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    prepare(folder.path()).map_err(|error| format!("can't prepare files: {error}"))?;
+    nginx::prepare(folder.path(), PORT).map_err(|error| format!("can't prepare files: {error}"))?;
     let mut command = match sockeye {
         Some(sockeye) if !sockeye.is_file() => {
             return Err(format!("{} is missing: cargo build --release", sockeye.display()));
@@ -67,23 +59,15 @@ fn script(sockeye: Option<&PathBuf>, client: &str) -> Figure {
         }
         None => Command::new("sh"),
     };
-    let shell = command.args(["-c", SCRIPT, "sh", client]).arg(folder.path()).stdin(Stdio::null());
+    let shell = command
+        .args(["-c", SCRIPT, "sh", client])
+        .arg(folder.path())
+        .env("PORT", PORT.to_string())
+        .stdin(Stdio::null());
     let output = shell.output().map_err(|error| format!("can't start sh: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim().parse().ok().filter(|figure| *figure > 0.0).ok_or_else(|| {
         let errors = String::from_utf8_lossy(&output.stderr);
         format!("needs nginx, curl and wrk; the script printed {text:?} {}", errors.trim())
     })
-}
-
-fn prepare(folder: &Path) -> std::io::Result<()> {
-    std::fs::write(folder.join("small"), [b'x'; 612])?;
-    std::fs::File::create(folder.join("large"))?.set_len(LARGE)?;
-    #[cfg(unix)]
-    {
-        // nginx started as root serves as another user.
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
-    }
-    Ok(())
 }
