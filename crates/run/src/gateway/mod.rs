@@ -86,14 +86,13 @@ enum Task {
 impl Task {
     /// Notes what epoll reported of its descriptor.
     fn note(&mut self, flags: epoll::EventFlags) {
-        let error = flags.contains(epoll::EventFlags::ERR);
-        let failed = error || flags.contains(epoll::EventFlags::HUP);
+        let failed = flags.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP);
         let readable = failed || flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::RDHUP);
         let writable = failed || flags.contains(epoll::EventFlags::OUT);
         match self {
             Task::Connecting(connecting) => connecting.ready |= writable,
             Task::Entering(entering) => entering.gone |= failed,
-            Task::Relay(relay) => relay.note(readable, writable, error),
+            Task::Relay(relay) => relay.note(flags),
             Task::Datagrams(datagrams) => datagrams.note(readable),
             Task::Ping(ping) => ping.readable |= readable,
             Task::Listener(listener) => listener.readable |= readable,
@@ -247,8 +246,8 @@ impl Gateway {
     /// Watches a descriptor and keeps the task that `make` makes of it.
     fn watch<F: AsFd>(&mut self, fd: F, make: impl FnOnce(F) -> Task) -> io::Result<Token> {
         let token = self.tasks.reserve();
-        let flags =
-            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        let input = epoll::EventFlags::IN | epoll::EventFlags::PRI | epoll::EventFlags::RDHUP;
+        let flags = input | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         epoll::add(&self.epoll, &fd, epoll::EventData::new_u64(token.0), flags)?;
         self.keep(token, make(fd));
         Ok(token)

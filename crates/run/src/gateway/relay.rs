@@ -8,6 +8,7 @@ use super::tasks::Token;
 use super::{Gateway, Task};
 use crate::sys;
 use crate::world::World;
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown as SysShutdown, sendmsg, shutdown};
 use sockeye_packet::{Chunk, Instant, Pool};
@@ -21,6 +22,9 @@ use std::time::Duration;
 
 /// Most bytes taken from the machine at once; from the stack, twice as many.
 const PIECE: usize = 64 * 1024;
+/// Fewest bytes asked of the machine at once. Memory is set aside for all that is asked for, so a connection
+/// that says little is asked for little.
+const LEAST: usize = 4 * 1024;
 /// How many pieces each direction moves in one step.
 const PIECES: usize = 4;
 /// Most buffers of one write.
@@ -37,6 +41,11 @@ pub(super) struct Relay {
     pub(super) id: SocketId,
     /// The machine's stream may have something to read; cleared when it had nothing.
     readable: bool,
+    /// The machine's stream told of its end, a failure or urgent data: then a read that is short of what was
+    /// asked for doesn't mean that nothing is left.
+    reads_on: bool,
+    /// How many bytes the next read asks for.
+    expected: usize,
     /// The machine's stream may have room; cleared when it had none.
     writable: bool,
     /// Bytes of the machine that the stack had no room for.
@@ -122,6 +131,8 @@ impl Relay {
             fd,
             id,
             readable: true,
+            reads_on: false,
+            expected: LEAST,
             writable: true,
             to_stack: VecDeque::new(),
             to_machine: VecDeque::new(),
@@ -134,9 +145,12 @@ impl Relay {
     }
 
     /// Notes what epoll reported.
-    pub(super) fn note(&mut self, readable: bool, writable: bool, failed: bool) {
-        self.readable |= readable;
-        self.writable |= writable;
+    pub(super) fn note(&mut self, flags: EventFlags) {
+        let failed = flags.contains(EventFlags::ERR);
+        self.reads_on |=
+            flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR | EventFlags::PRI);
+        self.readable |= self.reads_on || flags.contains(EventFlags::IN);
+        self.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
         // Behind an end of file nothing is read any more that would show it.
         self.machine_failed |= failed && self.machine_ended;
     }
@@ -201,18 +215,21 @@ impl Relay {
             if self.machine_ended || self.stack_failed || !self.readable {
                 return Progress::Idle;
             }
-            let space = stack.send_space(self.id).min(PIECE);
-            if space == 0 {
+            let asked = stack.send_space(self.id).min(self.expected);
+            if asked == 0 {
                 return Progress::Idle;
             }
-            match pool.fill(space, |buffer| rustix::io::read(&self.fd, buffer)) {
+            match pool.fill(asked, |buffer| rustix::io::read(&self.fd, buffer)) {
                 Ok(chunk) if chunk.is_empty() && self.machine_failed => return Progress::Failed,
                 Ok(chunk) if chunk.is_empty() => {
                     self.machine_ended = true;
                     stack.shutdown(now, self.id, Shutdown::Write).ok();
                     return Progress::Idle;
                 }
-                Ok(chunk) => self.to_stack.push_back(chunk),
+                Ok(chunk) => {
+                    self.learn(asked, chunk.len());
+                    self.to_stack.push_back(chunk);
+                }
                 Err(Errno::AGAIN) => {
                     self.readable = false;
                     return if self.machine_failed { Progress::Failed } else { Progress::Idle };
@@ -222,6 +239,17 @@ impl Relay {
             }
         }
         Progress::More
+    }
+
+    /// Draws conclusions from how many bytes came of those that were asked for.
+    fn learn(&mut self, asked: usize, came: usize) {
+        if came == asked {
+            self.expected = (self.expected * 2).min(PIECE);
+        } else if came < LEAST {
+            // What comes from now on is an event. (While much comes, to look again at once makes larger pieces.)
+            self.readable = self.reads_on;
+            self.expected = (self.expected / 2).max(LEAST);
+        }
     }
 
     /// Hands the stack what was read.
@@ -276,7 +304,7 @@ impl Relay {
                     // What the machine's side has received comes before its failure.
                     self.to_machine.clear();
                     self.machine_failed = true;
-                    self.readable = true;
+                    (self.readable, self.reads_on) = (true, true);
                 }
             }
         }
