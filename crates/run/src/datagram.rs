@@ -117,6 +117,11 @@ pub(crate) fn open(kind: SocketType, nonblocking: bool) -> io::Result<(Datagram,
     Ok((Datagram::new(kind, plug), theirs))
 }
 
+/// The events of a plug.
+pub(crate) fn carrying() -> EventFlags {
+    EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET
+}
+
 /// The program wrote into the plug, made room in it, or closed it (hang-up).
 pub(crate) fn on_plug(core: &mut Core, key: SocketKey, events: EventFlags) {
     if let Some(datagram) = of(core, key) {

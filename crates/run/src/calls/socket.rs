@@ -64,7 +64,7 @@ fn open(
     let watched = match core.sockets.get(key).map(|record| &record.socket) {
         Some(Socket::Stream(stream)) => core.poller.watch(&stream.plug, Token::Plug(key), stream::idle()),
         Some(Socket::Datagram(datagram)) => {
-            core.poller.watch(datagram.plug(), Token::Plug(key), stream::carrying())
+            core.poller.watch(datagram.plug(), Token::Plug(key), datagram::carrying())
         }
         _ => Ok(()),
     };

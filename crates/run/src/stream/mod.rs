@@ -75,6 +75,9 @@ pub(crate) struct Stream {
     readable: bool,
     /// Whether the program's queue may have room; cleared when it was full.
     writable: bool,
+    /// Whether room in the program's queue is an event: from the first time on that there was none. A program
+    /// that reads makes room each time.
+    hears_of_room: bool,
     /// Bytes from the program that the stack had no room for.
     to_stack: VecDeque<Chunk>,
     /// Bytes for the program that found no room yet.
@@ -119,6 +122,7 @@ impl Stream {
             owner,
             readable: true,
             writable: true,
+            hears_of_room: false,
             to_stack: VecDeque::new(),
             to_program: VecDeque::new(),
             program: End::Open,
@@ -214,9 +218,9 @@ fn unstuff(ours: &OwnedFd, mut junk: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// The events of a plug that carries bytes.
+/// The events of a stream's plug that carries bytes, until it has no room.
 pub(crate) fn carrying() -> EventFlags {
-    EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET
+    EventFlags::IN | EventFlags::RDHUP | EventFlags::ET
 }
 
 /// The events of a plug of which only the end matters.

@@ -4,8 +4,9 @@
 //! [`Core::unfinished`]. Toward the stack the pump stops reading when the send buffer is full, toward the
 //! program it takes from the stack only what it could not yet hand over: TCP's windows do the rest.
 
-use super::{End, Stream, bury, close};
+use super::{End, Stream, bury, carrying, close};
 use crate::core::Core;
+use crate::poller::Token;
 use crate::sockets::{Record, Socket, SocketKey};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno as SysErrno;
@@ -94,6 +95,10 @@ pub(crate) fn pump(core: &mut Core, key: SocketKey) {
         return bury(core, key, Some(error));
     }
     let wake = !record.waiters.is_empty();
+    if !stream.writable && !stream.hears_of_room {
+        let events = carrying() | EventFlags::OUT;
+        stream.hears_of_room = core.poller.rewatch(&stream.plug, Token::Plug(key), events).is_ok();
+    }
     if more && !std::mem::replace(&mut stream.queued, true) {
         core.unfinished.push_back(key);
     }
@@ -129,6 +134,10 @@ impl Stream {
             match self.take(pool, fresh, space.clamp(1, PIECE)) {
                 Ok(chunk) => self.to_stack.push_back(chunk),
                 Err(_) => return Progress::Idle,
+            }
+            if self.kept && self.flush(stack, now, id) {
+                // A short burst, and all of it: what comes from now on is an event.
+                return self.drained(stack, now, id);
             }
         }
         self.flush(stack, now, id);
