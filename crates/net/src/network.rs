@@ -287,6 +287,11 @@ impl Network {
         self.shared.core.wire.add_address(0, NetworkBuilder::GATEWAY, address)
     }
 
+    /// Takes back what [`Network::add_gateway_address`] gave.
+    pub fn remove_gateway_address(&self, address: IpAddr) {
+        self.shared.core.wire.remove_address(address);
+    }
+
     /// The addresses set aside for the machine outside, `host.sockeye`: the IPv4 one, then the IPv6 one.
     /// Nobody has them, unless a gateway does ([`Network::add_gateway_address`]).
     pub fn machine_addresses(&self) -> [IpAddr; 2] {

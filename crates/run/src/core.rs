@@ -405,7 +405,7 @@ impl Core {
                 return;
             }
         }
-        if host == self.world.network().gateway().id() {
+        if host == self.world.network().gateway().id() && !self.names.on_flow(&self.world, self.now, event) {
             self.gateway_is_busy |= self.gateway.on_event(&self.world, self.now, event);
         }
     }

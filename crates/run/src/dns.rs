@@ -15,7 +15,7 @@ mod upstream;
 mod zone;
 
 pub(crate) use forward::ReplyTo;
-pub(crate) use resolv_conf::ResolvConf;
+pub(crate) use resolv_conf::{ResolvConf, ResolvFile};
 pub(crate) use zone::Zone;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
@@ -23,7 +23,6 @@ use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
 use question::Asked;
-use resolv_conf::ResolvFile;
 use sockeye_packet::Instant;
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -26,6 +26,7 @@ mod poller;
 mod proto;
 mod reach;
 mod server;
+mod shares;
 mod sockets;
 mod status;
 mod stream;

@@ -122,7 +122,7 @@ impl ResolvFile {
     }
 
     /// This file, and what it says now.
-    pub(super) fn open(path: &Path, now: Instant) -> (ResolvFile, ResolvConf) {
+    pub(crate) fn open(path: &Path, now: Instant) -> (ResolvFile, ResolvConf) {
         let stamp = stamp(path);
         (ResolvFile { path: path.to_owned(), stamp, looked: now }, ResolvConf::read(path))
     }

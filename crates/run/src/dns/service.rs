@@ -2,21 +2,31 @@
 //!
 //! Each address has sockets of its own, so that an answer comes from the address that was asked. A stream's
 //! answers wait in a queue, and nothing is read while one waits, so a peer that doesn't read can't make it
-//! grow; the number of connections is bounded by closing the oldest. What others are asked is answered when
-//! they have answered, in any order (RFC 7766 §7): [`Service::deliver`]. Of such queries a connection has a
-//! bounded number.
+//! grow; the number of connections is bounded by closing an idle one of whoever has most. What others are asked is
+//! answered when they have answered, in any order (RFC 7766 §7): [`Service::deliver`]. Of such queries a connection
+//! has a bounded number.
+//!
+//! On the gateway, flows to the machine's name servers are the service's too ([`Service::adopt`]): connections as
+//! others, and for each client of a server's UDP port a connected socket, which is closed when it falls idle.
 
 use super::{Names, PORT, Reply, ReplyTo, Transport};
+use crate::shares::Shares;
 use sockeye::HostId;
 use sockeye_packet::{Chunk, Instant, Payload};
 use sockeye_stack::{
-    Domain, Error, Owner, RecvFlags, Result, SendFlags, SockAddr, SocketId, SocketOption, SocketType, Stack,
+    Domain, Error, FlowProtocol, Owner, RecvFlags, Result, SendFlags, SockAddr, SocketId, SocketOption,
+    SocketType, Stack,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Connections open at once on one host.
 const CONNECTIONS_MAX: usize = 128;
+/// Clients of UDP flows at once.
+const GUESTS_MAX: usize = 1024;
+/// How long a connection or a client may be idle (RFC 7766 §6.2.3); longer than others take for their answers.
+pub(crate) const IDLE: Duration = Duration::from_secs(30);
 /// Queries of one connection that wait for others' answers.
 const PENDING_MAX: usize = 16;
 /// Datagrams, connections or reads that are handled before others have their turn.
@@ -29,13 +39,18 @@ const READ_LEN: usize = 16 * 1024;
 pub(crate) struct Service {
     host: HostId,
     sockets: BTreeMap<SocketId, Role>,
-    /// The connections, oldest first.
-    connections: VecDeque<SocketId>,
+    /// Where it listens.
+    addresses: BTreeSet<IpAddr>,
+    /// The connections, and who has them.
+    connections: Shares<SocketId, IpAddr>,
+    /// The sockets of UDP flows, and who has them.
+    guests: Shares<SocketId, IpAddr>,
 }
 
 #[derive(Debug)]
 enum Role {
     Datagrams,
+    Guest,
     Listener,
     Connection(Connection),
 }
@@ -60,13 +75,76 @@ impl Service {
         host: HostId,
         addresses: &[IpAddr],
     ) -> Result<Service> {
-        let mut service = Service { host, sockets: BTreeMap::new(), connections: VecDeque::new() };
+        let mut service = Service {
+            host,
+            sockets: BTreeMap::new(),
+            addresses: BTreeSet::new(),
+            connections: Shares::default(),
+            guests: Shares::default(),
+        };
         for &address in addresses {
-            let (datagrams, listener) = open_at(stack, now, SockAddr::new(address, PORT))?;
-            service.sockets.insert(datagrams, Role::Datagrams);
-            service.sockets.insert(listener, Role::Listener);
+            service.listen(stack, now, address)?;
         }
         Ok(service)
+    }
+
+    /// Listens at port 53 of one more address, unless it does already.
+    pub(crate) fn listen(&mut self, stack: &mut Stack, now: Instant, address: IpAddr) -> Result<()> {
+        if self.addresses.contains(&address) {
+            return Ok(());
+        }
+        let (datagrams, listener) = open_at(stack, now, SockAddr::new(address, PORT))?;
+        self.sockets.insert(datagrams, Role::Datagrams);
+        self.sockets.insert(listener, Role::Listener);
+        self.addresses.insert(address);
+        Ok(())
+    }
+
+    /// Takes over the socket of a flow to a name server of the machine. Says the same as [`Service::on_ready`].
+    pub(crate) fn adopt(
+        &mut self,
+        stack: &mut Stack,
+        now: Instant,
+        id: SocketId,
+        protocol: FlowProtocol,
+        names: &mut Names,
+    ) -> bool {
+        if protocol == FlowProtocol::Tcp {
+            return self.admit(stack, now, id, names);
+        }
+        let Ok(peer) = stack.peer_addr(id) else { return false };
+        if self.guests.len() >= GUESTS_MAX
+            && let Some(victim) = self.guests.victim(peer.ip_addr())
+        {
+            self.drop_socket(stack, now, victim);
+        }
+        self.guests.add(now, id, peer.ip_addr());
+        self.sockets.insert(id, Role::Guest);
+        self.on_ready(stack, now, id, names)
+    }
+
+    /// Closes what was idle for too long; says when to come back.
+    pub(crate) fn on_timeout(&mut self, stack: &mut Stack, now: Instant) -> Option<Instant> {
+        for _ in 0..TURN_MAX {
+            let due = self.next_expiry()?;
+            let idle = [self.connections.oldest(), self.guests.oldest()].into_iter().flatten().min();
+            match idle {
+                Some((_, id)) if due <= now => self.drop_socket(stack, now, id),
+                _ => break,
+            }
+        }
+        self.next_expiry()
+    }
+
+    fn next_expiry(&self) -> Option<Instant> {
+        let oldest = [self.connections.oldest(), self.guests.oldest()].into_iter().flatten().min();
+        oldest.map(|(last, _)| last + IDLE)
+    }
+
+    /// How many sockets it has.
+    #[cfg(test)]
+    pub(crate) fn socket_count(&self) -> usize {
+        self.sockets.len()
     }
 
     /// Whether a socket is the service's, so that its events are for [`Service::on_ready`].
@@ -84,9 +162,11 @@ impl Service {
         names: &mut Names,
     ) -> bool {
         let host = self.host;
+        self.connections.touch(now, id, false);
+        self.guests.touch(now, id, false);
         match self.sockets.get_mut(&id) {
             None => false,
-            Some(Role::Datagrams) => answer_datagrams(stack, now, host, id, names),
+            Some(Role::Datagrams | Role::Guest) => answer_datagrams(stack, now, host, id, names),
             Some(Role::Listener) => self.accept(stack, now, id, names),
             Some(Role::Connection(connection)) => {
                 let progress = connection.advance(stack, now, host, id, names);
@@ -111,7 +191,7 @@ impl Service {
         names: &mut Names,
     ) -> bool {
         match self.sockets.get_mut(&to.socket) {
-            Some(Role::Datagrams) => {
+            Some(Role::Datagrams | Role::Guest) => {
                 send_datagram(stack, now, to.socket, answer, to.peer);
                 false
             }
@@ -127,23 +207,43 @@ impl Service {
     fn accept(&mut self, stack: &mut Stack, now: Instant, listener: SocketId, names: &mut Names) -> bool {
         for _ in 0..TURN_MAX {
             let Ok((id, _)) = stack.accept(now, listener) else { return false };
-            if self.connections.len() >= CONNECTIONS_MAX
-                && let Some(oldest) = self.connections.front().copied()
-            {
-                self.forget(oldest);
-                stack.abort(now, oldest).ok();
-            }
-            self.connections.push_back(id);
-            self.sockets.insert(id, Role::Connection(Connection::default()));
-            // What came with the handshake raises no event of its own.
-            self.on_ready(stack, now, id, names);
+            self.admit(stack, now, id, names);
         }
         true
     }
 
+    /// A connection that is open. Another one is given up for it if there are too many.
+    fn admit(&mut self, stack: &mut Stack, now: Instant, id: SocketId, names: &mut Names) -> bool {
+        let Ok(peer) = stack.peer_addr(id) else {
+            stack.close(now, id).ok();
+            return false;
+        };
+        if self.connections.len() >= CONNECTIONS_MAX
+            && let Some(victim) = self.connections.victim(peer.ip_addr())
+        {
+            self.drop_socket(stack, now, victim);
+        }
+        self.connections.add(now, id, peer.ip_addr());
+        self.sockets.insert(id, Role::Connection(Connection::default()));
+        // What came with the handshake raises no event of its own.
+        self.on_ready(stack, now, id, names)
+    }
+
+    /// Closes a connection or a client's socket in the middle of whatever it does.
+    fn drop_socket(&mut self, stack: &mut Stack, now: Instant, id: SocketId) {
+        let role = self.sockets.get(&id);
+        match role {
+            Some(Role::Connection(connection)) if connection.is_quiet() => stack.close(now, id).ok(),
+            Some(Role::Connection(_)) => stack.abort(now, id).ok(),
+            _ => stack.close(now, id).ok(),
+        };
+        self.forget(id);
+    }
+
     fn forget(&mut self, id: SocketId) {
         self.sockets.remove(&id);
-        self.connections.retain(|&other| other != id);
+        self.connections.remove(id);
+        self.guests.remove(id);
     }
 }
 
@@ -202,6 +302,11 @@ enum Progress {
 }
 
 impl Connection {
+    /// Whether nothing is under way: an end is then no loss to anybody.
+    fn is_quiet(&self) -> bool {
+        self.input.is_empty() && self.output.is_empty() && self.pending == 0
+    }
+
     fn advance(
         &mut self,
         stack: &mut Stack,

@@ -122,7 +122,8 @@ pub(crate) struct Gateway {
 
 /// The loop's side.
 impl Gateway {
-    /// The gateway of `world`'s network. If flows may leave it, they are intercepted and routed from now on.
+    /// The gateway of `world`'s network. What gets to it is intercepted from now on, and if flows may leave the
+    /// network, they are routed there.
     pub(crate) fn new(world: &World, config: GatewayConfig) -> io::Result<Gateway> {
         let network = world.network();
         let host = network.gateway();
@@ -131,11 +132,12 @@ impl Gateway {
             for address in machine {
                 network.add_gateway_address(address).map_err(io::Error::other)?;
             }
-            host.with_stack(|stack, _| stack.intercept(Some(Intercept::default())));
             network.set_gateway(Some(&host));
         }
         Ok(Gateway {
             config,
+        // Also of a network that nothing leaves: flows to the machine's name servers are answered in there.
+        host.with_stack(|stack, _| stack.intercept(Some(Intercept::default())));
             host: host.id(),
             machine,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,

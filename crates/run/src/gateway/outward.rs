@@ -54,6 +54,9 @@ impl Gateway {
 
     /// The machine's loopback address for one that stands for it; never because a packet says so.
     pub(super) fn target_ip(&self, ip: IpAddr) -> Result<IpAddr, Unreachability> {
+        if !self.config.outward {
+            return Err(Unreachability::Network);
+        }
         let [v4, v6] = self.machine;
         if ip == v4 {
             return Ok(Ipv4Addr::LOCALHOST.into());
