@@ -370,6 +370,7 @@ impl Core {
                 self.gateway_is_busy = self.gateway.on_ready(&self.world, self.now);
             }
             let gateway_due = self.gateway.on_timeout(&self.world, self.now);
+            self.gateway_is_busy |= self.gateway.is_busy();
             due = [self.world.turn(self.now), gateway_due].into_iter().flatten().min();
             let mut moved = self.names.is_busy();
             for _ in 0..CHANGES {

@@ -215,7 +215,7 @@ impl Gateway {
         self.tasks.unfinished() > 0
     }
 
-    /// Does what is due; says when something will be.
+    /// Does what is due; says when something will be. What that leaves over makes it [busy](Gateway::is_busy).
     pub(crate) fn on_timeout(&mut self, world: &World, now: Instant) -> Option<Instant> {
         while let Some(token) = self.tasks.pop_due(now) {
             self.step(world, now, token);
@@ -226,6 +226,11 @@ impl Gateway {
 
 /// What the kinds of tasks share.
 impl Gateway {
+
+    /// Whether there is more to do at once, by [`Gateway::on_ready`].
+    pub(crate) fn is_busy(&self) -> bool {
+        self.tasks.unfinished() > 0
+    }
     /// Lets a task do what it can do now.
     fn step(&mut self, world: &World, now: Instant, token: Token) {
         match self.tasks.get(token) {

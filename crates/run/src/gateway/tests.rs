@@ -52,10 +52,11 @@ impl Rig {
     /// One round of what the supervisor's loop does; waits at most a millisecond.
     fn turn(&mut self) {
         let wait = Timespec { tv_sec: 0, tv_nsec: if self.busy { 0 } else { 1_000_000 } };
-        poll(&mut [PollFd::new(&self.gateway.fd(), PollFlags::IN)], Some(&wait)).unwrap();
+        let ready = poll(&mut [PollFd::new(&self.gateway.fd(), PollFlags::IN)], Some(&wait)).unwrap() > 0;
         let now = self.now();
         self.world.network().set_now(now);
-        self.busy = self.gateway.on_ready(&self.world, now);
+        // Only when it has asked for it, as the loop does.
+        self.busy = (ready || self.busy) && self.gateway.on_ready(&self.world, now);
         for _ in 0..8 {
             self.world.turn(now);
             while let Some((host, event)) = self.world.poll_event() {
@@ -65,6 +66,7 @@ impl Rig {
             }
         }
         self.gateway.on_timeout(&self.world, now);
+        self.busy |= self.gateway.is_busy();
     }
 
     fn until<R>(&mut self, what: &str, mut done: impl FnMut(&mut Rig) -> Option<R>) -> R {
@@ -92,6 +94,16 @@ impl Rig {
             let id = stack.socket(domain, kind, Owner::default()).unwrap();
             let result = stack.connect(now, id, to.into());
             assert!(matches!(result, Ok(()) | Err(Error::InProgress)), "{result:?}");
+            id
+        })
+    }
+
+    /// A datagram socket of the host that is bound there.
+    fn bound(&self, at: SocketAddr) -> SocketId {
+        self.on_host(|stack, _| {
+            let domain = if at.is_ipv4() { Domain::Inet } else { Domain::Inet6 };
+            let id = stack.socket(domain, SocketType::Datagram, Owner::default()).unwrap();
+            stack.bind(id, at.into()).unwrap();
             id
         })
     }

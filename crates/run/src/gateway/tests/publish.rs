@@ -132,3 +132,26 @@ fn datagrams_reach_the_host_and_answers_their_client() {
         rig.until_idle();
     }
 }
+
+#[test]
+fn what_time_leaves_over_is_done_without_an_event() {
+    let mut rig = Rig::new();
+    let publication = published(&mut rig, PublishProtocol::Udp, true);
+    let inside = rig.bound(at_host(&rig, true));
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    rig.turn();
+    for number in 0..100_u8 {
+        client.send_to(&[number], publication.machine).unwrap();
+    }
+    // As if descriptors had run out: what waits is not reported again, the time brings it back.
+    let mut buffer = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
+    epoll::wait(&rig.gateway.epoll, &mut buffer, None).unwrap();
+    let (door, now) = (rig.gateway.tasks.iter().next().unwrap().0, rig.now());
+    if let Some(Task::Door(door)) = rig.gateway.tasks.get(door) {
+        door.readable = true;
+    }
+    rig.gateway.tasks.arm(door, now);
+    for number in 0..100 {
+        assert_eq!(rig.received(inside).unwrap(), [number]);
+    }
+}
