@@ -30,12 +30,18 @@ pub(super) fn connect_stream(to: &SocketAddr) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Settings of a stream that is relayed: segments are the sender's to shape, and a peer that vanished is found
-/// out in the end.
+/// Settings of a stream that is relayed: segments are the sender's to shape, a peer that vanished is found
+/// out in the end, and until it is [complete] a close is a reset, also that of a process which ends.
 pub(super) fn carry(fd: &OwnedFd) {
     // Without them a relay works as well.
     set_tcp_nodelay(fd, true).ok();
     set_socket_keepalive(fd, true).ok();
+    set_socket_linger(fd, Some(Duration::ZERO)).ok();
+}
+
+/// All was said to a stream, its end too: what is on its way arrives although the stream is closed.
+pub(super) fn complete(fd: &OwnedFd) {
+    set_socket_linger(fd, None).ok();
 }
 
 /// A connected datagram socket.

@@ -42,6 +42,8 @@ use tasks::{Tasks, Token};
 const EVENTS: usize = 64;
 /// Tasks with work left over that are stepped in one call.
 const UNFINISHED: usize = 64;
+/// Tasks whose time has come that are stepped in one call.
+const DUE: usize = 256;
 
 /// What a gateway does, and how much of it at once.
 #[derive(Clone, Debug)]
@@ -134,10 +136,10 @@ impl Gateway {
             }
             network.set_gateway(Some(&host));
         }
-        Ok(Gateway {
-            config,
         // Also of a network that nothing leaves: flows to the machine's name servers are answered in there.
         host.with_stack(|stack, _| stack.intercept(Some(Intercept::default())));
+        Ok(Gateway {
+            config,
             host: host.id(),
             machine,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
@@ -166,7 +168,8 @@ impl Gateway {
         self.with(world, |stack| {
             self.tasks.iter().any(|(_, task)| match task {
                 Task::Relay(relay) => relay.owes_the_machine(stack),
-                Task::Connecting(_) | Task::Accepted(_) => true,
+                // Who connects has said nothing yet.
+                Task::Accepted(_) => true,
                 _ => false,
             })
         })
@@ -217,20 +220,21 @@ impl Gateway {
 
     /// Does what is due; says when something will be. What that leaves over makes it [busy](Gateway::is_busy).
     pub(crate) fn on_timeout(&mut self, world: &World, now: Instant) -> Option<Instant> {
-        while let Some(token) = self.tasks.pop_due(now) {
+        for _ in 0..DUE {
+            let Some(token) = self.tasks.pop_due(now) else { break };
             self.step(world, now, token);
         }
         self.tasks.next_deadline()
     }
-}
-
-/// What the kinds of tasks share.
-impl Gateway {
 
     /// Whether there is more to do at once, by [`Gateway::on_ready`].
     pub(crate) fn is_busy(&self) -> bool {
         self.tasks.unfinished() > 0
     }
+}
+
+/// What the kinds of tasks share.
+impl Gateway {
     /// Lets a task do what it can do now.
     fn step(&mut self, world: &World, now: Instant, token: Token) {
         match self.tasks.get(token) {

@@ -5,7 +5,7 @@ use super::{Gateway, Task, machine};
 use crate::world::World;
 use rustix::net::sockopt::socket_error;
 use sockeye_packet::Instant;
-use sockeye_stack::{FlowId, FlowProtocol, SockAddr, SocketId, SocketOption, Unreachability, Verdict};
+use sockeye_stack::{FlowId, FlowProtocol, SockAddr, SocketId, Unreachability, Verdict};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
@@ -115,10 +115,7 @@ impl Gateway {
         };
         self.sockets.insert(id, token);
         match self.tasks.get(token) {
-            Some(Task::Accepted(_)) => {
-                self.with(world, |stack| stack.set_option(now, id, SocketOption::NoDelay(true))).ok();
-                self.begin_relay(world, now, token, id);
-            }
+            Some(Task::Accepted(_)) => self.begin_relay(world, now, token, id),
             Some(Task::Datagrams(datagrams)) => {
                 datagrams.id = Some(id);
                 self.step(world, now, token);

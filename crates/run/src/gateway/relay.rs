@@ -2,10 +2,14 @@
 //!
 //! Work per step is bounded. Toward the stack nothing is read while its send buffer is full, toward the machine
 //! nothing is taken from the stack while the machine's is: the windows of both TCPs do the rest. An end of file
-//! passes as one. A failure passes as a reset, once the bytes before it have arrived, or time is up.
+//! passes as one. A failure passes as a reset, once the bytes before it have arrived, or time is up: also while the
+//! other side takes nothing.
+//!
+//! Until the machine was told the end of what the network's side sends, its stream is one that is reset when it is
+//! closed ([`machine::carry`]), however this process ends: what breaks off must not look complete.
 
 use super::tasks::Token;
-use super::{Gateway, Task};
+use super::{Gateway, Task, machine};
 use crate::sys;
 use crate::world::World;
 use rustix::event::epoll::EventFlags;
@@ -13,7 +17,8 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown as SysShutdown, sendmsg, shutdown};
 use sockeye_packet::{Chunk, Instant, Pool};
 use sockeye_stack::{
-    Error, Readiness, RecvFlags as StackRecvFlags, SendFlags as StackSendFlags, Shutdown, SocketId, Stack,
+    Error, Readiness, RecvFlags as StackRecvFlags, SendFlags as StackSendFlags, Shutdown, SocketId,
+    SocketOption, Stack,
 };
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -29,10 +34,17 @@ const LEAST: usize = 4 * 1024;
 const PIECES: usize = 4;
 /// Most buffers of one write.
 const BUFFERS: usize = 16;
-/// How long the bytes before a failure may take.
-const LAST_BYTES: Duration = Duration::from_secs(5);
-/// How often it is looked whether they have arrived, and whether there is memory again.
+/// How long the bytes before a failure may stand still, and how long they may take in all.
+const STANDSTILL: Duration = Duration::from_secs(5);
+const LAST_BYTES: Duration = Duration::from_mins(1);
+/// How long to wait for memory, and before the first look whether the last bytes have arrived, of which nobody
+/// tells; each further look takes twice as long, up to the longest.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const LOOK_LATER: Duration = Duration::from_millis(320);
+/// A client that has vanished is noticed after this long, and so many unanswered questions at this distance.
+const KEEP_IDLE: Duration = Duration::from_mins(1);
+const KEEP_INTERVAL: Duration = Duration::from_secs(15);
+const KEEP_COUNT: u32 = 4;
 
 /// A connection of the machine and one of the stack.
 #[derive(Debug)]
@@ -55,13 +67,48 @@ pub(super) struct Relay {
     /// The machine's peer sends no more, and the stack was told so.
     machine_ended: bool,
     /// The stack's peer sends no more, and the machine was told so.
-    stack_ended: bool,
+    pub(super) stack_ended: bool,
     /// Writing to the machine failed: what can still be read comes first.
     machine_failed: bool,
     /// Writing to the stack failed: what can still be read comes first.
     stack_failed: bool,
-    /// One side has failed, and the other is reset when its last bytes have arrived, at the latest then.
-    dying: Option<(Failure, Instant)>,
+    /// epoll has reported an error of the machine's stream: what it has received may still be to be read.
+    machine_broken: bool,
+    /// One side has failed and all it sent before is handed on; the other is reset when that has arrived.
+    dying: Option<Failure>,
+    /// Since one side is known to have failed: how its last bytes get on.
+    pub(super) last: Option<LastBytes>,
+}
+
+/// How the bytes before a failure get on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastBytes {
+    since: Instant,
+    /// How many are left, and since when it is no less.
+    left: usize,
+    moved: Instant,
+    /// When to look again.
+    look: Instant,
+    pause: Duration,
+}
+
+impl LastBytes {
+    fn new(now: Instant) -> LastBytes {
+        LastBytes { since: now, left: usize::MAX, moved: now, look: now, pause: LOOK_AGAIN }
+    }
+
+    /// So many are left; returns when to look again, or none when time is up.
+    fn look(&mut self, now: Instant, left: usize) -> Option<Instant> {
+        if left < self.left {
+            (self.left, self.moved) = (left, now);
+        }
+        let until = (self.moved + STANDSTILL).min(self.since + LAST_BYTES);
+        if now >= self.look {
+            self.look = now + self.pause;
+            self.pause = (self.pause * 2).min(LOOK_LATER);
+        }
+        (now < until).then(|| self.look.min(until))
+    }
 }
 
 /// Which side of a relay failed.
@@ -92,6 +139,18 @@ impl Gateway {
             Task::Entering(entering) => Task::Relay(Relay::new(entering.fd, id)),
             other => other,
         });
+        self.with(world, |stack| {
+            for option in [
+                SocketOption::NoDelay(true),
+                SocketOption::KeepIdle(KEEP_IDLE),
+                SocketOption::KeepInterval(KEEP_INTERVAL),
+                SocketOption::KeepCount(KEEP_COUNT),
+                SocketOption::KeepAlive(true),
+            ] {
+                // Without them a relay works as well.
+                stack.set_option(now, id, option).ok();
+            }
+        });
         self.step_relay(world, now, token);
     }
 
@@ -102,7 +161,7 @@ impl Gateway {
         match outcome {
             Outcome::Wait => {}
             Outcome::More => self.tasks.enqueue(token),
-            Outcome::LookAgain => self.tasks.arm(token, now + LOOK_AGAIN),
+            Outcome::LookAgain(at) => self.tasks.arm(token, at),
             Outcome::Ended => {
                 let Some(Task::Relay(Relay { id, .. })) = self.tasks.remove(token) else { return };
                 self.streams -= 1;
@@ -120,7 +179,7 @@ impl Gateway {
 enum Outcome {
     Wait,
     More,
-    LookAgain,
+    LookAgain(Instant),
     Ended,
     Failed,
 }
@@ -140,7 +199,9 @@ impl Relay {
             stack_ended: false,
             machine_failed: false,
             stack_failed: false,
+            machine_broken: false,
             dying: None,
+            last: None,
         }
     }
 
@@ -151,48 +212,86 @@ impl Relay {
             flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR | EventFlags::PRI);
         self.readable |= self.reads_on || flags.contains(EventFlags::IN);
         self.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
+        self.machine_broken |= failed;
         // Behind an end of file nothing is read any more that would show it.
         self.machine_failed |= failed && self.machine_ended;
     }
 
-    /// Whether the machine's stream is still to get something that the stack's has received.
+    /// Whether the machine's stream is still to get something that the stack's has received, or its failure.
     pub(super) fn owes_the_machine(&self, stack: &Stack) -> bool {
-        let unread = stack.recv_queued(self.id) > 0;
-        let untold_end = !self.stack_ended && stack.readiness(self.id).contains(Readiness::READ_CLOSED);
-        !self.to_machine.is_empty() || (unread || untold_end) && self.dying.is_none()
+        match self.failure(stack) {
+            Some(Failure::Machine) => false,
+            Some(Failure::Stack) => true,
+            None => {
+                let untold_end =
+                    !self.stack_ended && stack.readiness(self.id).contains(Readiness::READ_CLOSED);
+                !self.to_machine.is_empty() || untold_end || stack.recv_queued(self.id) > 0
+            }
+        }
     }
 
-    fn step(&mut self, stack: &mut Stack, pool: &mut Pool, now: Instant) -> Outcome {
-        if let Some((failure, until)) = self.dying {
-            let arrived = match failure {
-                Failure::Machine => stack.send_queued(self.id) == 0,
-                Failure::Stack => sys::unread_by_peer(&self.fd).is_ok_and(|left| left == 0),
-            };
-            return if arrived || now >= until { Outcome::Failed } else { Outcome::LookAgain };
-        }
-        let had_failed = self.machine_failed;
-        let into_stack = self.move_in(stack, pool, now);
-        let into_machine = self.move_out(stack, now);
-        let failure = if into_stack == Progress::Failed {
+    /// Which side has failed, though perhaps not all it sent before is handed on.
+    fn failure(&self, stack: &Stack) -> Option<Failure> {
+        if self.dying.is_some() {
+            self.dying
+        } else if self.machine_failed || self.machine_broken {
             Some(Failure::Machine)
-        } else if into_machine == Progress::Failed {
+        } else if self.stack_failed || stack.readiness(self.id).contains(Readiness::ERROR) {
             Some(Failure::Stack)
         } else {
             None
-        };
-        if let Some(failure) = failure {
-            self.dying = Some((failure, now + LAST_BYTES));
-            return self.step(stack, pool, now);
         }
-        if self.machine_ended && self.stack_ended {
-            return Outcome::Ended;
+    }
+
+    /// How many bytes the side that did not fail is still to get.
+    fn left(&self, stack: &Stack, failure: Failure) -> usize {
+        let sum = |chunks: &VecDeque<Chunk>| chunks.iter().map(|chunk| chunk.len()).sum::<usize>();
+        match failure {
+            Failure::Machine if self.dying.is_some() => stack.send_queued(self.id),
+            Failure::Machine => {
+                let unread = rustix::io::ioctl_fionread(&self.fd).unwrap_or(0);
+                sum(&self.to_stack) + stack.send_queued(self.id) + usize::try_from(unread).unwrap_or(0)
+            }
+            Failure::Stack => {
+                // Of a stream that has failed meanwhile nobody gets anything.
+                let untaken = sys::unread_by_peer(&self.fd).unwrap_or(0);
+                let unread = if self.dying.is_some() { 0 } else { stack.recv_queued(self.id) };
+                sum(&self.to_machine) + unread + untaken
+            }
         }
-        let just_failed = self.machine_failed && !had_failed;
-        match (into_stack, into_machine) {
-            _ if just_failed => Outcome::More,
-            (Progress::More, _) | (_, Progress::More) => Outcome::More,
-            (Progress::Starved, _) => Outcome::LookAgain,
-            _ => Outcome::Wait,
+    }
+
+    fn step(&mut self, stack: &mut Stack, pool: &mut Pool, now: Instant) -> Outcome {
+        let mut outcome = Outcome::Wait;
+        if self.dying.is_none() {
+            let had_failed = self.machine_failed;
+            let into_stack = self.move_in(stack, pool, now);
+            let into_machine = self.move_out(stack, now);
+            if into_stack == Progress::Failed {
+                self.dying = Some(Failure::Machine);
+            } else if into_machine == Progress::Failed {
+                self.dying = Some(Failure::Stack);
+            } else if self.machine_ended && self.stack_ended {
+                return Outcome::Ended;
+            }
+            let just_failed = self.machine_failed && !had_failed;
+            outcome = match (into_stack, into_machine) {
+                _ if just_failed => Outcome::More,
+                (Progress::More, _) | (_, Progress::More) => Outcome::More,
+                (Progress::Starved, _) => Outcome::LookAgain(now + LOOK_AGAIN),
+                _ => Outcome::Wait,
+            };
+        }
+        let Some(failure) = self.failure(stack) else { return outcome };
+        let left = self.left(stack, failure);
+        let both = self.dying == Some(Failure::Stack) && self.machine_broken;
+        if self.dying.is_some() && (left == 0 || both) {
+            return Outcome::Failed;
+        }
+        match self.last.get_or_insert_with(|| LastBytes::new(now)).look(now, left) {
+            None => Outcome::Failed,
+            Some(_) if outcome == Outcome::More && self.dying.is_none() => outcome,
+            Some(at) => Outcome::LookAgain(at),
         }
     }
 
@@ -276,6 +375,7 @@ impl Relay {
                 Ok(payload) if payload.is_empty() => {
                     self.stack_ended = true;
                     shutdown(&self.fd, SysShutdown::Write).ok();
+                    machine::complete(&self.fd);
                     return Progress::Idle;
                 }
                 Ok(payload) => self.to_machine.extend(payload),

@@ -142,3 +142,25 @@ fn without_descriptors_flows_are_refused_and_nothing_spins() {
     drop(client);
     rig.until_idle();
 }
+
+/// A listener of the machine at which connects hang: its queue is full.
+fn blackhole() -> (std::os::fd::OwnedFd, Vec<TcpStream>, SocketAddr) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
+    let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    bind(&listener, &any).unwrap();
+    listen(&listener, 0).unwrap();
+    let at = SocketAddr::try_from(getsockname(&listener).unwrap()).unwrap();
+    let patience = Duration::from_millis(50);
+    let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&at, patience).ok()).take(8).collect();
+    (listener, waiting, at)
+}
+
+#[test]
+fn who_only_connects_owes_the_machine_nothing() {
+    let mut rig = Rig::new();
+    let (_listener, _waiting, at) = blackhole();
+    rig.connect(SocketType::Stream, rig.outside(at));
+    rig.until("the attempt", |rig| (rig.gateway.flow_count() == 1).then_some(()));
+    assert!(!rig.gateway.owes_the_machine(&rig.world));
+}

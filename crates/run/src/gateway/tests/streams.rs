@@ -270,3 +270,95 @@ fn all_bytes_arrive_before_a_reset_however_slow_the_link() {
 fn unacknowledged(stream: &TcpStream) -> usize {
     crate::sys::unread_by_peer(stream).unwrap()
 }
+
+/// Bytes into a stream of the host until nothing moves any more.
+fn fill_outward(rig: &mut Rig, id: SocketId) {
+    let data = pattern(1 << 20);
+    let mut quiet = 0;
+    rig.until("full buffers", |rig| {
+        quiet = if rig.send(id, &data).is_ok() { 0 } else { quiet + 1 };
+        (quiet > 50).then_some(())
+    });
+}
+
+#[test]
+fn a_failure_passes_also_to_a_side_that_takes_nothing() {
+    let mut rig = Rig::new();
+    // The program is gone, the machine doesn't read.
+    let (id, mut stream) = rig.through(true);
+    fill_outward(&mut rig, id);
+    rig.on_host(|stack, now| stack.abort(now, id)).unwrap();
+    rig.until("the failure", |rig| {
+        rig.gateway
+            .tasks
+            .iter()
+            .any(|(_, task)| matches!(task, Task::Relay(Relay { last: Some(_), .. })))
+            .then_some(())
+    });
+    assert!(rig.gateway.owes_the_machine(&rig.world));
+    rig.skipped += Duration::from_secs(6);
+    rig.until_idle();
+    let error = rig.until("the reset", |_| match stream.read(&mut [0; 65536]) {
+        Ok(0) => panic!("an end of file instead of a reset"),
+        Ok(_) => None,
+        Err(error) => Some(error),
+    });
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    // The machine is gone, the program doesn't read.
+    let (id, mut stream) = rig.through(true);
+    let (data, mut quiet) = (pattern(1 << 20), 0);
+    rig.until("full buffers", |_| {
+        quiet = if stream.write(&data).is_ok() { 0 } else { quiet + 1 };
+        (quiet > 50).then_some(())
+    });
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    rig.turn();
+    rig.turn();
+    rig.skipped += Duration::from_secs(6);
+    rig.until_idle();
+    let error = rig.until("the reset", |rig| match rig.recv(id) {
+        Ok(data) => (data.is_empty()).then(|| panic!("an end of file instead of a reset")),
+        Err(error) => Some(error),
+    });
+    assert_eq!(error, Error::ConnectionReset);
+}
+
+#[test]
+fn what_breaks_off_with_the_process_is_a_reset_and_what_was_complete_is_not() {
+    let mut rig = Rig::new();
+    let (id, mut broken) = rig.through(true);
+    rig.send(id, b"half of").unwrap();
+    assert_eq!(rig.read(&mut broken).unwrap(), b"half of");
+    let (id, mut complete) = rig.through(true);
+    let data = pattern(100_000);
+    let sent = rig.send(id, &data).unwrap();
+    rig.on_host(|stack, now| stack.shutdown(now, id, Shutdown::Write)).unwrap();
+    rig.until("the end's way out", |rig| {
+        let ended = |task: &Task| matches!(task, Task::Relay(relay) if relay.stack_ended);
+        rig.gateway.tasks.iter().any(|(_, task)| ended(task)).then_some(())
+    });
+    drop(rig);
+    broken.set_nonblocking(false).unwrap();
+    assert_eq!(broken.read(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    complete.set_nonblocking(false).unwrap();
+    let mut got = Vec::new();
+    complete.read_to_end(&mut got).unwrap();
+    assert!(got == data[..sent]);
+}
+
+#[test]
+fn a_vanished_client_frees_its_place() {
+    let mut rig = Rig::new();
+    let (id, mut stream) = rig.through(true);
+    rig.on_host(|stack, now| stack.shutdown(now, id, Shutdown::Write)).unwrap();
+    assert_eq!(rig.read(&mut stream).unwrap(), b"");
+    // The server never closes, and from now on nothing comes from the host.
+    let gateway = rig.world.network().gateway();
+    rig.world.network().partition(&rig.host, &gateway);
+    for _ in 0..20 {
+        rig.skipped += Duration::from_secs(15);
+        rig.turn();
+    }
+    rig.until_idle();
+}
