@@ -430,10 +430,8 @@ impl Core {
     /// Has ports of the machine lead to a host no more; answers how many of them did.
     pub(crate) fn unpublish(&mut self, host: HostId, ports: PublishSpec) -> usize {
         let Some(host) = self.world.network().host_by_id(host) else { return 0 };
-        let of_host: Vec<_> = ports.publications(host.addresses()).collect();
-        let published: Vec<_> = self.gateway.publications().collect();
-        let found = of_host.iter().filter(|publication| published.contains(publication));
-        found.filter(|publication| self.gateway.unpublish(&self.world, self.now, publication)).count()
+        let of_host = ports.publications(host.addresses());
+        of_host.filter(|publication| self.gateway.unpublish(&self.world, self.now, publication)).count()
     }
 
     /// From now on, asks these servers (or the machine's) for names of the outside.

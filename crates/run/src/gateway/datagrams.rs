@@ -6,14 +6,14 @@
 
 use super::publish::Publication;
 use super::tasks::Token;
-use super::{Gateway, Task, machine};
+use super::{Gateway, Source, Task, machine};
 use crate::world::World;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, recvfrom, send, sendto};
 use sockeye_packet::{Instant, Payload, Pool};
 use sockeye_stack::{
-    Domain, Error, FlowId, Owner, RecvFlags as StackRecvFlags, Result, SendFlags as StackSendFlags, SockAddr,
-    SocketId, SocketType, Stack, Unreachability, Verdict,
+    Domain, Error, Flow, FlowId, Owner, RecvFlags as StackRecvFlags, Result, SendFlags as StackSendFlags,
+    SockAddr, SocketId, SocketType, Stack, Unreachability, Verdict,
 };
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -98,23 +98,41 @@ impl Datagrams {
 
 /// Flows of both directions.
 impl Gateway {
-    /// Makes room for one more flow: the one that was idle for longest ends.
-    fn make_room(&mut self, world: &World, now: Instant) {
-        if self.datagram_flows < self.config.max_datagram_flows {
-            return;
+    /// Makes room for one more flow of a host: one of whoever has most ends.
+    fn make_room(&mut self, world: &World, now: Instant, source: Source) {
+        if self.datagram_flows.len() >= self.config.max_datagram_flows
+            && let Some(token) = self.datagram_flows.victim(source)
+        {
+            self.end(world, now, token);
         }
-        let flows = self.tasks.iter().filter_map(|(token, task)| match task {
-            Task::Datagrams(datagrams) => Some((datagrams.last, token)),
-            _ => None,
-        });
-        if let Some((_, token)) = flows.min() {
+    }
+
+    /// Makes room for one more client of a published port. Anybody can make up clients, so they push out
+    /// nobody but clients: of the same port, or of the one that has most.
+    fn make_room_for_guest(&mut self, world: &World, now: Instant, door: Token) {
+        let [of_one, of_all] = self.config.max_guests;
+        let victim = if self.guests.count_of(door) >= of_one {
+            self.guests.first_of(door)
+        } else if self.guests.len() >= of_all {
+            self.guests.victim(door)
+        } else {
+            None
+        };
+        if let Some(token) = victim {
             self.end(world, now, token);
         }
     }
 
     /// Cleans up after a flow that is no task any more.
-    pub(super) fn forget_datagrams(&mut self, world: &World, now: Instant, datagrams: &Datagrams) {
-        self.datagram_flows -= 1;
+    pub(super) fn forget_datagrams(
+        &mut self,
+        world: &World,
+        now: Instant,
+        token: Token,
+        datagrams: &Datagrams,
+    ) {
+        self.datagram_flows.remove(token);
+        self.guests.remove(token);
         if let Some(id) = datagrams.id {
             self.sockets.remove(&id);
             self.with(world, |stack| stack.close(now, id)).ok();
@@ -133,7 +151,9 @@ impl Gateway {
         let Some(Task::Datagrams(datagrams)) = self.tasks.get(token) else { return };
         let pool = &mut self.pool;
         let more = world.with(self.host, |stack| datagrams.step(stack, pool, now));
-        let expires = datagrams.expires();
+        let (expires, last, answered) = (datagrams.expires(), datagrams.last, datagrams.answered);
+        self.datagram_flows.touch(last, token, answered);
+        self.guests.touch(last, token, answered);
         if now >= expires {
             return self.end(world, now, token);
         }
@@ -153,18 +173,20 @@ impl Gateway {
         &mut self,
         world: &World,
         now: Instant,
-        flow: FlowId,
-        target: &SocketAddr,
+        id: FlowId,
+        (flow, target): (&Flow, &SocketAddr),
     ) -> std::result::Result<(), Verdict> {
         let nothing_left = Verdict::Unreachable(Unreachability::Host);
-        self.make_room(world, now);
-        let fd = machine::connect_datagrams(target);
-        let fd = fd.map_err(|error| Verdict::Unreachable(machine::unreachability(error)))?;
-        let make = |fd| Task::Datagrams(Datagrams::new(End::Own { fd, flow }, None, now));
+        let fd = machine::connect_datagrams(target)
+            .map_err(|error| Verdict::Unreachable(machine::unreachability(self.note_error(error))))?;
+        let make = |fd| Task::Datagrams(Datagrams::new(End::Own { fd, flow: id }, None, now));
         let token = self.watch(fd, make).map_err(|_| nothing_left)?;
-        self.flows.insert(flow, token);
+        let source = self.source(world, flow.src.ip_addr());
+        self.make_room(world, now, source);
+        self.datagram_flows.add(now, token, source);
+        self.flows.insert(id, token);
         self.tasks.arm(token, now + IDLE_ONE_WAY);
-        if self.with(world, |stack| stack.answer(now, flow, Verdict::Accept)).is_err() {
+        if self.with(world, |stack| stack.answer(now, id, Verdict::Accept)).is_err() {
             self.end(world, now, token);
             return Err(nothing_left);
         }
@@ -215,6 +237,7 @@ impl Gateway {
         let Some(Task::Datagrams(datagrams)) = self.tasks.get(guest) else { return };
         let Some(id) = datagrams.id else { return };
         datagrams.last = now;
+        self.guests.touch(now, guest, false);
         if let End::Guest { other: Some((_, last)), .. } = &mut datagrams.end {
             last.clone_from(payload);
         }
@@ -232,12 +255,13 @@ impl Gateway {
         client: SocketAddr,
         (fd, publication): (Arc<OwnedFd>, Publication),
     ) -> Option<Token> {
-        self.make_room(world, now);
         let [first, second] = publication.targets();
         let id = self.with(world, |stack| connected(stack, now, first)).ok()?;
+        self.make_room_for_guest(world, now, door);
         let end = End::Guest { fd, door, client, other: Some((second, Payload::EMPTY)) };
         let token = self.tasks.reserve();
-        self.keep(token, Task::Datagrams(Datagrams::new(end, Some(id), now)));
+        self.tasks.insert(token, Task::Datagrams(Datagrams::new(end, Some(id), now)));
+        self.guests.add(now, token, door);
         self.sockets.insert(id, token);
         self.tasks.arm(token, now + IDLE_ONE_WAY);
         if let Some(Task::Door(door)) = self.tasks.get(door) {

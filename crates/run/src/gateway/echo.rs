@@ -64,6 +64,7 @@ impl Gateway {
             None => self.open_ping(world, now, key, request)?,
         };
         let Some(Task::Ping(ping)) = self.tasks.get(token) else { return Ok(()) };
+        self.pingers.touch(now, token, false);
         (ping.last, ping.latest) = (now, EchoRequest { payload: Payload::EMPTY, ..request.clone() });
         let sent = ping.send(request);
         self.tasks.arm(token, now + IDLE);
@@ -78,23 +79,34 @@ impl Gateway {
         request: &EchoRequest,
     ) -> Result<Token, Unreachability> {
         let target = self.target_ip(key.dst)?;
-        if self.pings.len() >= self.config.max_pings {
-            let pings = self.tasks.iter().filter_map(|(token, task)| match task {
-                Task::Ping(ping) => Some((ping.last, token)),
-                _ => None,
-            });
-            if let Some((_, token)) = pings.min() {
-                self.end(world, now, token);
-            }
-        }
-        let (fd, kind) = machine::connect_ping(target).map_err(machine::unreachability)?;
+        let opened = machine::connect_ping(target);
+        let (fd, kind) = opened.map_err(|error| machine::unreachability(self.note_error(error)))?;
         let latest = EchoRequest { payload: Payload::EMPTY, ..request.clone() };
-        // Pings of other programs of the machine to the same destination are unlikely to have the same.
-        let outer_id = key.id ^ std::process::id() as u16;
+        let outer_id = self.outer_id(key);
         let make = |fd| Task::Ping(Ping { key, fd, kind, outer_id, latest, last: now, readable: true });
         let token = self.watch(fd, make).map_err(|_| Unreachability::Host)?;
+        let source = self.source(world, key.src);
+        if self.pings.len() >= self.config.max_pings
+            && let Some(victim) = self.pingers.victim(source)
+        {
+            self.end(world, now, victim);
+        }
         self.pings.insert(key, token);
+        self.pingers.add(now, token, source);
         Ok(token)
+    }
+
+    /// An identifier on the machine's side that no other ping to the destination has. Those of other programs
+    /// of the machine are unlikely to have it.
+    fn outer_id(&mut self, key: PingKey) -> u16 {
+        let alike: Vec<Token> =
+            self.pings.iter().filter(|(other, _)| other.dst == key.dst).map(|(_, token)| *token).collect();
+        let id_of = |token| match self.tasks.get(token) {
+            Some(Task::Ping(ping)) => Some(ping.outer_id),
+            _ => None,
+        };
+        let taken: Vec<u16> = alike.into_iter().filter_map(id_of).collect();
+        free_id(key.id ^ std::process::id() as u16, &taken)
     }
 
     #[allow(clippy::large_stack_arrays, reason = "64 KiB of a stack of megabytes, never cleared")]
@@ -168,6 +180,12 @@ impl Ping {
     }
 }
 
+/// The first number from `first` on that is not taken.
+fn free_id(first: u16, taken: &[u16]) -> u16 {
+    let mut ids = (0..=u16::MAX).map(|more| first.wrapping_add(more));
+    ids.find(|id| !taken.contains(id)).unwrap_or(first)
+}
+
 /// The Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
     let mut sum = 0_u32;
@@ -176,4 +194,15 @@ fn checksum(bytes: &[u8]) -> u16 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_one_that_no_other_ping_has() {
+        assert_eq!(free_id(7, &[]), 7);
+        assert_eq!(free_id(u16::MAX, &[u16::MAX, 1, 0]), 2);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::publish::Publication;
 use super::tasks::Token;
-use super::{Gateway, Task, machine};
+use super::{Gateway, Source, Task, machine};
 use crate::world::World;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
@@ -54,14 +54,17 @@ impl Gateway {
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
                 // Descriptors or memory have run out: what waits is not reported again, and asking at once
                 // would only spin.
-                Err(_) => return self.tasks.arm(token, now + SHORTAGE),
+                Err(error) => {
+                    self.note_error(error);
+                    return self.tasks.arm(token, now + SHORTAGE);
+                }
             }
         }
         self.tasks.enqueue(token);
     }
 
     fn enter(&mut self, world: &World, now: Instant, fd: OwnedFd, publication: &Publication) {
-        if self.streams >= self.config.max_streams {
+        if !self.streams.admit(Source::Machine, self.config.max_streams) {
             return machine::reset(fd);
         }
         machine::carry(&fd);
@@ -71,7 +74,10 @@ impl Gateway {
         };
         let make = |fd| Task::Entering(Entering { fd, id, peer, next, gone: false });
         match self.watch(fd, make) {
-            Ok(token) => drop(self.sockets.insert(id, token)),
+            Ok(token) => {
+                self.streams.add(now, token, Source::Machine);
+                self.sockets.insert(id, token);
+            }
             // The descriptor is closed by now, and the machine's client sees the end.
             Err(_) => drop(self.with(world, |stack| stack.abort(now, id))),
         }

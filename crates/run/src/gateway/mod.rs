@@ -21,6 +21,7 @@ mod tasks;
 
 pub use publish::{Publication, PublishError, PublishProtocol, PublishSpec, PublishSpecError};
 
+use crate::shares::Shares;
 use crate::world::World;
 use datagrams::{Datagrams, Door};
 use echo::{Ping, PingKey};
@@ -28,10 +29,11 @@ use entry::{Entering, Listener};
 use outward::{Accepted, Connecting};
 use relay::Relay;
 use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 use sockeye::HostId;
 use sockeye_packet::{Instant, Pool};
 use sockeye_stack::{Event, FlowId, Intercept, SocketId, Stack};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
@@ -50,18 +52,41 @@ const DUE: usize = 256;
 pub(crate) struct GatewayConfig {
     /// Whether flows may leave the network. Without, there are only publications.
     pub(crate) outward: bool,
-    /// Most TCP connections at once, in both directions.
+    /// Most TCP connections at once, in both directions; a quarter is left to those who have little.
     pub(crate) max_streams: usize,
-    /// Most UDP flows at once, in both directions: for one more, the one that is idle for longest ends.
+    /// Most of them that wait for an answer out there: for one more, one of whoever has most is given up. Less
+    /// than what the stack holds, so that nobody who wants in is turned away there.
+    pub(crate) max_connecting: usize,
+    /// Most UDP flows at once out of the network: for one more, one of whoever has most ends.
     pub(crate) max_datagram_flows: usize,
-    /// Most pings at once, by host, destination and identifier: for one more, the oldest ends.
+    /// Most clients at once of one published UDP port, and of all.
+    pub(crate) max_guests: [usize; 2],
+    /// Most pings at once, by host, destination and identifier: for one more, one of whoever has most ends.
     pub(crate) max_pings: usize,
 }
 
 impl Default for GatewayConfig {
     fn default() -> GatewayConfig {
-        GatewayConfig { outward: true, max_streams: 8192, max_datagram_flows: 1024, max_pings: 128 }
+        GatewayConfig {
+            outward: true,
+            max_streams: 8192,
+            max_connecting: 3072,
+            max_datagram_flows: 1024,
+            max_guests: [256, 1024],
+            max_pings: 128,
+        }
     }
+}
+
+/// Whose a flow is, where several share what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Source {
+    /// A host of the network, by either of its addresses.
+    Host(HostId),
+    /// An address that no host was given.
+    Address(IpAddr),
+    /// Clients of published TCP ports.
+    Machine,
 }
 
 /// One thing that goes on.
@@ -118,8 +143,17 @@ pub(crate) struct Gateway {
     flows: HashMap<FlowId, Token>,
     sockets: HashMap<SocketId, Token>,
     pings: HashMap<PingKey, Token>,
-    streams: usize,
-    datagram_flows: usize,
+    /// The ports that are open.
+    ports: BTreeMap<Publication, Token>,
+    streams: Shares<Token, Source>,
+    /// Those of them that wait for an answer out there.
+    connecting: Shares<Token, Source>,
+    datagram_flows: Shares<Token, Source>,
+    /// Clients of published UDP ports, by port.
+    guests: Shares<Token, Token>,
+    pingers: Shares<Token, Source>,
+    /// Something failed because this process has no descriptors left.
+    shortage: bool,
 }
 
 /// The loop's side.
@@ -148,8 +182,13 @@ impl Gateway {
             flows: HashMap::new(),
             sockets: HashMap::new(),
             pings: HashMap::new(),
-            streams: 0,
-            datagram_flows: 0,
+            ports: BTreeMap::new(),
+            streams: Shares::default(),
+            connecting: Shares::default(),
+            datagram_flows: Shares::default(),
+            guests: Shares::default(),
+            pingers: Shares::default(),
+            shortage: false,
         })
     }
 
@@ -160,7 +199,12 @@ impl Gateway {
 
     /// How many flows there are, pings counted.
     pub(crate) fn flow_count(&self) -> usize {
-        self.streams + self.datagram_flows + self.pings.len()
+        self.streams.len() + self.datagram_flows.len() + self.guests.len() + self.pings.len()
+    }
+
+    /// Whether something has failed since the last call because this process has no descriptors left.
+    pub(crate) fn take_shortage(&mut self) -> bool {
+        std::mem::take(&mut self.shortage)
     }
 
     /// Whether the machine is still to get something that the network's hosts have sent it.
@@ -260,19 +304,22 @@ impl Gateway {
         let input = epoll::EventFlags::IN | epoll::EventFlags::PRI | epoll::EventFlags::RDHUP;
         let flags = input | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         epoll::add(&self.epoll, &fd, epoll::EventData::new_u64(token.0), flags)?;
-        self.keep(token, make(fd));
+        self.tasks.insert(token, make(fd));
         Ok(token)
     }
 
-    /// Keeps a task under its token.
-    fn keep(&mut self, token: Token, task: Task) {
-        match task {
-            Task::Connecting(_) | Task::Entering(_) => self.streams += 1,
-            Task::Datagrams(_) => self.datagram_flows += 1,
-            // Those that follow them were counted; pings have a table.
-            _ => {}
-        }
-        self.tasks.insert(token, task);
+    /// Notes an error of the machine that may be a shortage of ours.
+    fn note_error(&mut self, error: Errno) -> Errno {
+        self.shortage |= matches!(error, Errno::MFILE | Errno::NFILE);
+        error
+    }
+
+    /// Whose an address of the network is.
+    fn source(&self, world: &World, address: IpAddr) -> Source {
+        world
+            .network()
+            .host_by_address(address)
+            .map_or(Source::Address(address), |host| Source::Host(host.id()))
     }
 
     /// Ends a task, whatever it does, and closes what it has; a stream of the machine is reset.
@@ -280,19 +327,24 @@ impl Gateway {
         let Some(task) = self.tasks.remove(token) else { return };
         match task {
             Task::Connecting(Connecting { fd, flow, .. }) | Task::Accepted(Accepted { fd, flow }) => {
-                self.streams -= 1;
+                self.streams.remove(token);
+                self.connecting.remove(token);
                 self.flows.remove(&flow);
                 machine::reset(fd);
             }
             Task::Entering(Entering { fd, id, .. }) | Task::Relay(Relay { fd, id, .. }) => {
-                self.streams -= 1;
+                self.streams.remove(token);
                 self.sockets.remove(&id);
                 self.with(world, |stack| stack.abort(now, id)).ok();
                 machine::reset(fd);
             }
-            Task::Datagrams(datagrams) => self.forget_datagrams(world, now, &datagrams),
-            Task::Ping(ping) => drop(self.pings.remove(&ping.key)),
-            Task::Listener(_) | Task::Door(_) => {}
+            Task::Datagrams(datagrams) => self.forget_datagrams(world, now, token, &datagrams),
+            Task::Ping(ping) => {
+                self.pings.remove(&ping.key);
+                self.pingers.remove(token);
+            }
+            Task::Listener(Listener { publication, .. }) => drop(self.ports.remove(&publication)),
+            Task::Door(door) => drop(self.ports.remove(&door.publication)),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{Gateway, Task, machine};
 use crate::world::World;
 use rustix::net::sockopt::socket_error;
 use sockeye_packet::Instant;
-use sockeye_stack::{FlowId, FlowProtocol, SockAddr, SocketId, Unreachability, Verdict};
+use sockeye_stack::{Flow, FlowId, FlowProtocol, SockAddr, SocketId, Unreachability, Verdict};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
@@ -32,8 +32,8 @@ impl Gateway {
         let begun = match self.target(flow.dst) {
             Err(why) => Err(Verdict::Unreachable(why)),
             Ok(target) => match flow.protocol {
-                FlowProtocol::Tcp => self.connect_out(id, &target),
-                FlowProtocol::Udp => self.accept_datagrams(world, now, id, &target),
+                FlowProtocol::Tcp => self.connect_out(world, now, id, (&flow, &target)),
+                FlowProtocol::Udp => self.accept_datagrams(world, now, id, (&flow, &target)),
             },
         };
         tracing::trace!(flow = ?flow, refused = ?begun, "a flow out of the network");
@@ -76,15 +76,39 @@ impl Gateway {
         if is_unicast { Ok(ip) } else { Err(Unreachability::Prohibited) }
     }
 
-    fn connect_out(&mut self, flow: FlowId, target: &SocketAddr) -> Result<(), Verdict> {
-        if self.streams >= self.config.max_streams {
+    fn connect_out(
+        &mut self,
+        world: &World,
+        now: Instant,
+        id: FlowId,
+        (flow, target): (&Flow, &SocketAddr),
+    ) -> Result<(), Verdict> {
+        let source = self.source(world, flow.src.ip_addr());
+        let has_room = |gateway: &Gateway| gateway.streams.admit(source, gateway.config.max_streams);
+        let gives_up = |gateway: &Gateway| gateway.connecting.len() >= gateway.config.max_connecting;
+        if (!has_room(self) || gives_up(self))
+            && let Some(victim) = self.connecting.victim(source)
+        {
+            self.give_up(world, now, victim);
+        }
+        if !has_room(self) {
             return Err(Verdict::Unreachable(Unreachability::Host));
         }
-        let fd = machine::connect_stream(target).map_err(machine::verdict)?;
-        let token = self.watch(fd, |fd| Task::Connecting(Connecting { fd, flow, ready: false }));
+        let fd = machine::connect_stream(target).map_err(|error| machine::verdict(self.note_error(error)))?;
+        let token = self.watch(fd, |fd| Task::Connecting(Connecting { fd, flow: id, ready: false }));
         let token = token.map_err(|_| Verdict::Unreachable(Unreachability::Host))?;
-        self.flows.insert(flow, token);
+        self.streams.add(now, token, source);
+        self.connecting.add(now, token, source);
+        self.flows.insert(id, token);
         Ok(())
+    }
+
+    /// Gives up an attempt that nothing has answered. A client that still waits asks again.
+    fn give_up(&mut self, world: &World, now: Instant, token: Token) {
+        if let Some(&mut Task::Connecting(Connecting { flow, .. })) = self.tasks.get(token) {
+            self.with(world, |stack| stack.answer(now, flow, Verdict::Drop)).ok();
+        }
+        self.end(world, now, token);
     }
 
     pub(super) fn step_connecting(&mut self, world: &World, now: Instant, token: Token) {
@@ -101,6 +125,7 @@ impl Gateway {
         if verdict != Verdict::Accept || answered.is_err() {
             return self.end(world, now, token);
         }
+        self.connecting.remove(token);
         self.tasks.replace(token, |task| match task {
             Task::Connecting(Connecting { fd, flow, .. }) => Task::Accepted(Accepted { fd, flow }),
             other => other,

@@ -223,13 +223,13 @@ impl Gateway {
             }
             PublishProtocol::Udp => self.watch(Arc::new(fd), |fd| Task::Door(Door::new(fd, publication))),
         };
-        watched.map(drop).map_err(failed)
+        self.ports.insert(publication, watched.map_err(failed)?);
+        Ok(())
     }
 
     /// Closes a published port. Connections through it go on, datagrams don't. False when it wasn't open.
     pub(crate) fn unpublish(&mut self, world: &World, now: Instant, publication: &Publication) -> bool {
-        let open = self.tasks.iter().find(|(_, task)| published(task) == Some(publication));
-        let Some(token) = open.map(|(token, _)| token) else { return false };
+        let Some(&token) = self.ports.get(publication) else { return false };
         if let Some(Task::Door(door)) = self.tasks.get(token) {
             for guest in door.guests() {
                 self.end(world, now, guest);
@@ -241,19 +241,7 @@ impl Gateway {
 
     /// The ports that are open, in order.
     pub(crate) fn publications(&self) -> impl Iterator<Item = Publication> {
-        let mut all: Vec<Publication> =
-            self.tasks.iter().filter_map(|(_, task)| published(task)).copied().collect();
-        all.sort_unstable();
-        all.into_iter()
-    }
-}
-
-/// What a task publishes.
-fn published(task: &Task) -> Option<&Publication> {
-    match task {
-        Task::Listener(listener) => Some(&listener.publication),
-        Task::Door(door) => Some(&door.publication),
-        _ => None,
+        self.ports.keys().copied()
     }
 }
 

@@ -164,7 +164,7 @@ impl Gateway {
             Outcome::LookAgain(at) => self.tasks.arm(token, at),
             Outcome::Ended => {
                 let Some(Task::Relay(Relay { id, .. })) = self.tasks.remove(token) else { return };
-                self.streams -= 1;
+                self.streams.remove(token);
                 self.sockets.remove(&id);
                 // Both sides have said all and were told all: what is on its way still arrives.
                 self.with(world, |stack| stack.close(now, id)).ok();

@@ -132,6 +132,7 @@ fn without_descriptors_flows_are_refused_and_nothing_spins() {
     let datagrams = rig.connect(SocketType::Datagram, to);
     rig.send(datagrams, b"?").unwrap();
     assert_eq!(rig.received(datagrams), Err(Error::HostUnreachable));
+    assert!(rig.gateway.take_shortage(), "somebody is to be told");
     for _ in 0..100 {
         rig.turn();
         assert!(!rig.busy, "the loop spins");
@@ -163,4 +164,39 @@ fn who_only_connects_owes_the_machine_nothing() {
     rig.connect(SocketType::Stream, rig.outside(at));
     rig.until("the attempt", |rig| (rig.gateway.flow_count() == 1).then_some(()));
     assert!(!rig.gateway.owes_the_machine(&rig.world));
+}
+
+#[test]
+fn who_connects_to_nowhere_again_and_again_does_not_close_the_way_out() {
+    let config = GatewayConfig { max_connecting: 4, max_streams: 16, ..GatewayConfig::default() };
+    let mut rig = Rig::with(config);
+    let (_listener, _waiting, at) = blackhole();
+    for _ in 0..30 {
+        let id = rig.connect(SocketType::Stream, rig.outside(at));
+        rig.turn();
+        rig.on_host(|stack, now| stack.abort(now, id)).unwrap();
+    }
+    assert_eq!(rig.gateway.flow_count(), 4);
+    assert_eq!(rig.gateway.flows.len(), 4);
+    let (id, mut stream) = rig.through(true);
+    rig.send(id, b"out").unwrap();
+    assert_eq!(rig.read(&mut stream).unwrap(), b"out");
+}
+
+#[test]
+fn whoever_has_little_gets_in_where_somebody_has_much() {
+    let mut rig = Rig::with(GatewayConfig { max_streams: 4, ..GatewayConfig::default() });
+    let streams: Vec<_> = (0..3).map(|_| rig.through(true)).collect();
+    let to = rig.outside(streams[0].1.local_addr().unwrap());
+    let id = rig.connect(SocketType::Stream, to);
+    assert_eq!(rig.connected(id, to), Err(Error::HostUnreachable));
+    // A client of a published port is another.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let publication =
+        Publication { protocol: PublishProtocol::Tcp, machine: free, host: rig.host.addresses(), port: 80 };
+    rig.gateway.publish(&publication).unwrap();
+    let inside = rig.listen(SocketAddr::new(rig.host.addresses()[0], 80));
+    let _client = TcpStream::connect(free).unwrap();
+    rig.accept(inside);
+    assert_eq!(rig.gateway.flow_count(), 4);
 }

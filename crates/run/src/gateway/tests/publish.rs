@@ -155,3 +155,48 @@ fn what_time_leaves_over_is_done_without_an_event() {
         assert_eq!(rig.received(inside).unwrap(), [number]);
     }
 }
+
+#[test]
+fn clients_of_a_published_port_push_out_nobody_else() {
+    let config = GatewayConfig { max_guests: [2, 4], max_datagram_flows: 2, ..GatewayConfig::default() };
+    let mut rig = Rig::with(config);
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = rig.outside(server.local_addr().unwrap());
+    for number in 0..2 {
+        let id = rig.connect(SocketType::Datagram, to);
+        rig.on_host(|stack, now| {
+            let payload = Payload::from(Chunk::copy_from(&[number]));
+            stack.send_to(now, id, payload, None, SendFlags::default()).unwrap();
+        });
+    }
+    rig.until("the program's flows", |rig| (rig.gateway.flow_count() == 2).then_some(()));
+    let publication = published(&mut rig, PublishProtocol::Udp, true);
+    let inside = rig.bound(at_host(&rig, true));
+    for number in 0..10 {
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.send_to(&[number], publication.machine).unwrap();
+        assert_eq!(rig.received(inside).unwrap(), [number]);
+    }
+    assert_eq!((rig.gateway.datagram_flows.len(), rig.gateway.guests.len()), (2, 2));
+    let now = rig.now();
+    rig.gateway.unpublish(&rig.world, now, &publication);
+    assert_eq!(rig.gateway.flow_count(), 2);
+}
+
+#[test]
+fn a_thousand_ports_are_opened_and_closed() {
+    let mut rig = Rig::new();
+    let open: Vec<Publication> = (20_000..21_000)
+        .map(|port| Publication {
+            protocol: PublishProtocol::Udp,
+            machine: SocketAddr::new("127.7.7.7".parse().unwrap(), port),
+            host: rig.host.addresses(),
+            port,
+        })
+        .filter(|publication| rig.gateway.publish(publication).is_ok())
+        .collect();
+    assert!(rig.gateway.publications().eq(open.iter().copied()));
+    let now = rig.now();
+    assert!(open.iter().all(|one| rig.gateway.unpublish(&rig.world, now, one)));
+    assert!(rig.gateway.publications().next().is_none() && rig.gateway.tasks.iter().next().is_none());
+}
