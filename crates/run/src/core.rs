@@ -306,6 +306,12 @@ impl Core {
         self.notify(member, Notice::Warning(text));
     }
 
+    /// The same for all members with sockets: what failed was not for one of them alone.
+    fn warn_members(&mut self) {
+        let members: HashSet<MemberId> = self.sockets.records().map(|record| record.member).collect();
+        members.into_iter().for_each(|member| self.out_of_descriptors(member));
+    }
+
     /// Tells a member something.
     pub(crate) fn notify(&mut self, member: MemberId, notice: Notice) {
         self.notices.push_back((member, notice));
@@ -371,6 +377,9 @@ impl Core {
             }
             let gateway_due = self.gateway.on_timeout(&self.world, self.now);
             self.gateway_is_busy |= self.gateway.is_busy();
+            if self.gateway.take_shortage() {
+                self.warn_members();
+            }
             due = [self.world.turn(self.now), gateway_due].into_iter().flatten().min();
             let mut moved = self.names.is_busy();
             for _ in 0..CHANGES {
