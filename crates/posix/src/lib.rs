@@ -11,6 +11,7 @@ pub mod address;
 pub mod cmsg;
 mod errno;
 pub mod flags;
+pub mod interface;
 pub mod message;
 pub mod options;
 mod tcp_info;

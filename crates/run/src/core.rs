@@ -366,8 +366,10 @@ impl Core {
         for _ in 0..ROUNDS {
             for _ in 0..self.unfinished.len() {
                 let Some(key) = self.unfinished.pop_front() else { break };
-                if let Some(Record { socket: Socket::Stream(stream), .. }) = self.sockets.get_mut(key) {
-                    stream.dequeue();
+                match self.sockets.get_mut(key).map(|record| &mut record.socket) {
+                    Some(Socket::Stream(stream)) => stream.dequeue(),
+                    Some(Socket::Netlink(netlink)) => netlink.dequeue(),
+                    _ => {}
                 }
                 stream::on_stack(self, key);
             }

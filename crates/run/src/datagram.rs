@@ -12,7 +12,7 @@
 
 mod calls;
 
-pub(crate) use calls::{Outgoing, SEND_MAX, receive, send as send_one};
+pub(crate) use calls::{Outgoing, SEND_MAX, receive, send as send_one, wait};
 
 use crate::calls::{Answer, done};
 use crate::core::Core;

@@ -6,6 +6,7 @@
 //! numbers mean other calls.
 
 use libc::sock_filter;
+use sockeye_posix::interface;
 
 /// An intercepted system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ enum Rule {
     Family,
     /// When this argument is no null pointer.
     Pointer(u32),
+    /// By the address, or when it may be a request of a route socket.
+    Send,
     /// Unless (level, name), the second and third argument, is one of these.
     ExceptOptions(&'static [u32]),
     /// When the request, the second argument, is one of ours.
@@ -53,15 +56,17 @@ enum Rule {
 
 /// Options of `SOL_SOCKET` that work on a plug as they are: the timeouts of reading and writing.
 const NATIVE_OPTIONS: &[u32] = &[20, 21, 66, 67];
-/// The requests about interfaces: `SIOCGIFNAME` to `SIOCGIFINDEX` and their neighbours.
-const INTERFACE_REQUESTS: std::ops::RangeInclusive<u32> = 0x8910..=0x894f;
+/// The length of musl's requests for all links or addresses, which it sends by `send` without flags and whose
+/// answer it reads at once, without waiting: so it has to be there when `send` returns. Other programs pay for
+/// that with an interception of their sends of just this length.
+const ROUTE_REQUEST_LEN: u32 = 20;
 
 /// Call, number on x86-64, number on aarch64, rule.
 const CALLS: [(Syscall, i32, i32, Rule); 20] = [
     (Syscall::RecvMsg, 47, 212, Rule::Always),
     (Syscall::SendMsg, 46, 211, Rule::Always),
     (Syscall::RecvFrom, 45, 207, Rule::Pointer(4)),
-    (Syscall::SendTo, 44, 206, Rule::Pointer(4)),
+    (Syscall::SendTo, 44, 206, Rule::Send),
     (Syscall::Accept4, 288, 242, Rule::Always),
     (Syscall::Accept, 43, 202, Rule::Always),
     (Syscall::Connect, 42, 203, Rule::Always),
@@ -174,8 +179,9 @@ fn block(rule: Rule) -> Vec<sock_filter> {
         Rule::Refused(error) => vec![give(errno(error))],
         Rule::Family => vec![
             load(low(0)),
-            jump_equal(libc::AF_INET as u32, 3, 0),
-            jump_equal(libc::AF_INET6 as u32, 2, 0),
+            jump_equal(libc::AF_INET as u32, 4, 0),
+            jump_equal(libc::AF_INET6 as u32, 3, 0),
+            jump_equal(libc::AF_NETLINK as u32, 2, 0),
             jump_equal(libc::AF_UNIX as u32, 2, 0),
             // glibc, musl and Go take this for a kernel without the family, and go on without it.
             give(errno(libc::EAFNOSUPPORT)),
@@ -187,6 +193,18 @@ fn block(rule: Rule) -> Vec<sock_filter> {
             jump_equal(0, 0, 2),
             load(low(argument) + 4),
             jump_equal(0, 1, 0),
+            notify,
+            allow,
+        ],
+        Rule::Send => vec![
+            load(low(4)),
+            jump_equal(0, 0, 6),
+            load(low(4) + 4),
+            jump_equal(0, 0, 4),
+            load(low(2)),
+            jump_equal(ROUTE_REQUEST_LEN, 0, 3),
+            load(low(3)),
+            jump_equal(0, 0, 1),
             notify,
             allow,
         ],
@@ -212,8 +230,8 @@ fn block(rule: Rule) -> Vec<sock_filter> {
         Rule::Request => vec![
             load(low(1)),
             jump_equal(libc::TIOCOUTQ as u32, 2, 0),
-            jump_at_least(*INTERFACE_REQUESTS.start(), 0, 2),
-            jump_at_least(*INTERFACE_REQUESTS.end() + 1, 1, 0),
+            jump_at_least(*interface::REQUESTS.start(), 0, 2),
+            jump_at_least(*interface::REQUESTS.end() + 1, 1, 0),
             notify,
             allow,
         ],

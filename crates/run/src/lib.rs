@@ -22,6 +22,7 @@ mod front;
 mod gateway;
 mod launch;
 mod names;
+mod netlink;
 mod poller;
 mod proto;
 mod reach;

@@ -37,6 +37,8 @@ pub(crate) enum Class {
     Stream,
     /// A datagram socket.
     Datagram,
+    /// A route socket.
+    Netlink,
 }
 
 /// One call on one socket.
@@ -83,8 +85,8 @@ pub(crate) enum Op {
     Receive { flags: i32, room: u32, control_room: u32 },
     /// A send or receive that the kernel does on the plug, if the socket is connected; the flags of a send.
     Pass { send: Option<i32> },
-    /// `ioctl`.
-    Ioctl { request: u32 },
+    /// `ioctl`, with the structure that goes with the request.
+    Ioctl { request: u32, argument: Vec<u8> },
 }
 
 /// What becomes of a call.

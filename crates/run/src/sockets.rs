@@ -6,6 +6,7 @@
 //! what is left to tell is kept as [`Socket::Dead`], for the last few thousand such sockets only.
 
 use crate::datagram::Datagram;
+use crate::netlink::Netlink;
 use crate::proto::{Class, Identity, MemberId};
 use crate::stream::{Listener, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -52,9 +53,9 @@ pub(crate) struct Record {
     pub(crate) names: PlugNames,
     /// The host whose stack the socket belongs to.
     pub(crate) host: HostId,
-    /// The socket in that stack. A dead record's is closed.
+    /// The socket in that stack. A dead record's is closed, a route socket's is none.
     pub(crate) id: SocketId,
-    /// Its family.
+    /// Its family; of a route socket it means nothing.
     pub(crate) domain: Domain,
     /// Options that concern only the API.
     pub(crate) stored: Stored,
@@ -72,6 +73,7 @@ impl Record {
         match &self.socket {
             Socket::Stream(_) | Socket::Listener(_) | Socket::Dead(_) => SocketType::Stream,
             Socket::Datagram(datagram) => datagram.kind(),
+            Socket::Netlink(_) => SocketType::Datagram,
         }
     }
 
@@ -86,6 +88,7 @@ impl Record {
             Socket::Stream(stream) => stream.plug.as_fd(),
             Socket::Listener(listener) => listener.plug.as_fd(),
             Socket::Datagram(datagram) => datagram.plug(),
+            Socket::Netlink(netlink) => netlink.plug(),
             Socket::Dead(_) => return true,
         };
         let mut ready = [PollFd::from_borrowed_fd(plug, PollFlags::empty())];
@@ -95,9 +98,10 @@ impl Record {
 
     /// Its type, for those who have sockets of other makers too.
     pub(crate) fn class(&self) -> Class {
-        match self.kind() {
-            SocketType::Stream => Class::Stream,
-            SocketType::Datagram | SocketType::Ping => Class::Datagram,
+        match &self.socket {
+            Socket::Stream(_) | Socket::Listener(_) | Socket::Dead(_) => Class::Stream,
+            Socket::Datagram(_) => Class::Datagram,
+            Socket::Netlink(_) => Class::Netlink,
         }
     }
 }
@@ -136,6 +140,8 @@ pub(crate) enum Socket {
     Listener(Listener),
     /// A datagram socket.
     Datagram(Datagram),
+    /// A route socket.
+    Netlink(Netlink),
     /// A stream whose connection failed or was reset: the plug is gone, the program's descriptor may not be.
     Dead(Dead),
 }

@@ -6,6 +6,7 @@ use crate::datagram::SEND_MAX;
 use crate::filter::Syscall;
 use crate::proto::{Class, Identity, Op, Outcome, Request};
 use sockeye_posix::Errno;
+use sockeye_posix::interface::{self, InterfaceList, InterfaceRequest};
 use sockeye_posix::message::{CONTROL_MAX, IOV_MAX, IoVec, MMSG_MAX, MessageHeader};
 use std::os::fd::OwnedFd;
 
@@ -34,6 +35,8 @@ pub(super) enum Landing {
     Option { address: u64, len: u64 },
     /// A value by itself.
     Value { address: u64 },
+    /// A list of interfaces, by the `struct ifconf` at this address.
+    Interfaces { at: u64, list: InterfaceList },
     /// A datagram's data, and its source's address.
     Buffer { data: u64, address: u64, len: u64 },
     /// A datagram, by a `struct msghdr`.
@@ -74,6 +77,10 @@ impl Agent {
             Named::Socket(identity, theirs) => (identity, theirs),
             Named::Other => return not_ours(call),
         };
+        if call.syscall == Syscall::Ioctl && interface::REQUESTS.contains(&(call.word(1) as u32)) {
+            // Whose socket it is doesn't matter: C libraries ask through local ones.
+            return Ok(ask(call, Some(identity), None, interface_op(call)?));
+        }
         let Some(class) = self.attachment.class_of(identity) else { return Ok(Step::Identify(identity)) };
         let (op, landing) = match class {
             Class::Other => return not_ours(call),
@@ -83,7 +90,7 @@ impl Agent {
                 }
                 op => op,
             },
-            Class::Datagram => match datagram_op(call, index)? {
+            Class::Datagram | Class::Netlink => match datagram_op(call, index)? {
                 Some(op) => op,
                 // A vector of no messages.
                 None => return Ok(Step::Conclude(Outcome::Value(0))),
@@ -151,16 +158,31 @@ fn common_op(call: &Call) -> Result<(Op, Landing), Errno> {
             (Op::GetOption { level: call.int(1), name: call.int(2), room }, landing)
         }
         Syscall::Ioctl => {
-            (Op::Ioctl { request: call.word(1) as u32 }, Landing::Value { address: call.word(2) })
+            let op = Op::Ioctl { request: call.word(1) as u32, argument: Vec::new() };
+            (op, Landing::Value { address: call.word(2) })
         }
         // Sends and receives depend on the kind of socket; the filter answers the rest itself.
         _ => (Op::Pass { send: None }, Landing::Nothing),
     })
 }
 
+/// An `ioctl` about interfaces.
+fn interface_op(call: &Call) -> Result<(Op, Landing), Errno> {
+    let (request, address) = (call.word(1) as u32, call.word(2));
+    if request == interface::LIST_REQUEST {
+        let mut bytes = [0; InterfaceList::SIZE];
+        call.read(address, &mut bytes)?;
+        let landing = Landing::Interfaces { at: address, list: InterfaceList::parse(&bytes) };
+        return Ok((Op::Ioctl { request, argument: Vec::new() }, landing));
+    }
+    let argument = call.read_vec(address, InterfaceRequest::SIZE)?;
+    Ok((Op::Ioctl { request, argument }, Landing::Value { address }))
+}
+
 fn stream_op(call: &Call) -> Result<(Op, Landing), Errno> {
     let pass = |send| Ok((Op::Pass { send }, Landing::Nothing));
     let ranges = match call.syscall {
+        Syscall::SendTo if call.word(4) == 0 => return pass(Some(call.int(3))),
         Syscall::SendTo => vec![(call.word(1), call.size(2))],
         Syscall::SendMsg => {
             let mut header = [0; MessageHeader::SIZE];
@@ -187,7 +209,10 @@ fn datagram_op(call: &Call, index: usize) -> Result<Option<(Op, Landing)>, Errno
     Ok(Some(match call.syscall {
         Syscall::SendTo => {
             let ranges = [(call.word(1), call.size(2))];
-            let name = call.read_address(call.word(4), call.int(5))?;
+            let name = match call.word(4) {
+                0 => Vec::new(),
+                address => call.read_address(address, call.int(5))?,
+            };
             let data = datagram_data(call, &ranges)?;
             (Op::Send { flags: call.int(3), name, control: Vec::new(), data }, Landing::Nothing)
         }

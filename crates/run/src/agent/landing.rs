@@ -6,6 +6,7 @@ use super::{Agent, Call};
 use crate::proto::{Outcome, Received, Reply};
 use crate::sys::{self, Response};
 use sockeye_posix::Errno;
+use sockeye_posix::interface::{InterfaceList, InterfaceRequest};
 use sockeye_posix::message::{MMSG_MAX, MessageHeader};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -99,6 +100,7 @@ impl Agent {
                 self.write(call, &[(len, 4)], &(bytes.len() as i32).to_ne_bytes())
             }
             Landing::Value { address } => self.write(call, &[(address, bytes.len())], bytes),
+            Landing::Interfaces { at, list } => self.put_interfaces(call, at, list, bytes),
             _ => Err(Errno::EFAULT),
         }
     }
@@ -109,6 +111,19 @@ impl Agent {
         let cut = &bytes[..bytes.len().min(room)];
         self.write(call, &[(address, cut.len())], cut)?;
         self.write(call, &[(len, 4)], &(bytes.len() as i32).to_ne_bytes())
+    }
+
+    /// The entries that fit, and how many bytes they are; without a buffer how many all would be.
+    fn put_interfaces(&self, call: &Call, at: u64, list: InterfaceList, bytes: &[u8]) -> Result<(), Errno> {
+        let fitting = if list.buffer == 0 {
+            bytes.len()
+        } else {
+            let room = list.room - list.room % InterfaceRequest::SIZE;
+            let fitting = &bytes[..bytes.len().min(room)];
+            self.write(call, &[(list.buffer, fitting.len())], fitting)?;
+            fitting.len()
+        };
+        self.write(call, &[(at, 4)], &(fitting as i32).to_ne_bytes())
     }
 
     fn put_received(&self, call: &Call, landing: &Landing, received: &Received) -> Result<(), Errno> {

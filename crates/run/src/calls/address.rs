@@ -75,7 +75,7 @@ pub(crate) fn peer(core: &mut Core, key: SocketKey) -> Answer {
     let may_have_one = match &record.socket {
         Socket::Stream(stream) => matches!(stream.phase, stream::Phase::Connected { .. }),
         Socket::Datagram(_) => true,
-        Socket::Listener(_) | Socket::Dead(_) => false,
+        Socket::Listener(_) | Socket::Netlink(_) | Socket::Dead(_) => false,
     };
     let peer = if may_have_one { core.world.with(host, |stack| stack.peer_addr(id)).ok() } else { None };
     peer.map(|peer| address(peer, domain)).ok_or(Errno::ENOTCONN)

@@ -10,10 +10,10 @@ use crate::core::Core;
 use crate::end::ProgramEnd;
 use crate::proto::{MemberId, Op, Outcome, Reply, Request};
 use crate::sockets::{Socket, SocketKey};
-use crate::{datagram, stream};
+use crate::{datagram, netlink, stream};
 use rustix::net::Shutdown as SysShutdown;
 use sockeye::HostId;
-use sockeye_posix::Errno;
+use sockeye_posix::{Errno, interface};
 use sockeye_stack::SocketType;
 use std::os::fd::OwnedFd;
 
@@ -65,6 +65,11 @@ pub(crate) fn handle(
     if let Op::Socket { domain, kind, protocol } = request.op {
         return socket::socket(core, caller, [domain, kind, protocol]);
     }
+    if let Op::Ioctl { request, argument } = &request.op
+        && interface::REQUESTS.contains(request)
+    {
+        return netlink::interface_request(core, host, *request, argument).into();
+    }
     if matches!(request.op, Op::Bind { .. } | Op::Listen { .. } | Op::Connect { .. }) {
         core.hear_plugs();
     }
@@ -86,6 +91,9 @@ pub(crate) fn handle(
 
 fn on_socket(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey, op: &Op) -> Reply {
     let Some(record) = core.sockets.get(key) else { return Outcome::Continue.into() };
+    if let Socket::Netlink(_) = record.socket {
+        return netlink::handle(core, caller, end, key, op).into();
+    }
     let is_stream = record.kind() == SocketType::Stream;
     match op {
         Op::Bind { address } => address::bind(core, key, address).into(),
@@ -112,7 +120,7 @@ fn on_socket(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey, 
             datagram::receive(core, end, key, *flags, room).into()
         }
         Op::Pass { send } => socket::pass(core, key, *send).into(),
-        Op::Ioctl { request } => options::request(core, key, *request).into(),
+        Op::Ioctl { request, argument: _ } => options::request(core, key, *request).into(),
         Op::Socket { .. } => Outcome::Continue.into(),
     }
 }
@@ -137,6 +145,8 @@ fn shutdown(core: &mut Core, end: &ProgramEnd, key: SocketKey, how: i32) -> Answ
             };
             done(stream.shut(end, how))
         }
-        Socket::Stream(_) | Socket::Dead(_) | Socket::Datagram(_) => Err(Errno::ENOTCONN),
+        Socket::Stream(_) | Socket::Dead(_) | Socket::Datagram(_) | Socket::Netlink(_) => {
+            Err(Errno::ENOTCONN)
+        }
     }
 }

@@ -117,7 +117,7 @@ fn take_error(core: &mut Core, end: &ProgramEnd, key: SocketKey) -> Option<Errno
     let ours: Option<Error> = match &mut record.socket {
         // A read may have met the error already: then the plug has none left.
         Socket::Dead(dead) => dead.error.take().filter(|_| now_native.is_some() || end.fd().is_none()),
-        Socket::Stream(_) => None,
+        Socket::Stream(_) | Socket::Netlink(_) => None,
         Socket::Listener(_) => core.world.with(host, |stack| stack.take_error(id)),
         Socket::Datagram(datagram) => {
             datagram.take_error(end).or_else(|| core.world.with(host, |stack| stack.take_error(id)))
@@ -126,17 +126,17 @@ fn take_error(core: &mut Core, end: &ProgramEnd, key: SocketKey) -> Option<Errno
     ours.map(Errno::from).or_else(|| now_native.map(|errno| Errno(errno.raw_os_error())))
 }
 
-/// `ioctl`: how much is queued. The machine's interfaces are not the host's.
+/// `ioctl`: how much is queued.
 pub(crate) fn request(core: &mut Core, key: SocketKey, request: u32) -> Answer {
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     if request != libc::TIOCOUTQ as u32 {
-        return Err(Errno::ENODEV);
+        return Err(Errno::ENOTTY);
     }
     let count = match &record.socket {
         // What the pump has not taken yet; the first unread byte is its own.
         Socket::Stream(stream) => i32::try_from(stream.unread()).unwrap_or(i32::MAX),
         Socket::Listener(_) => return Err(Errno::EINVAL),
-        Socket::Datagram(_) | Socket::Dead(_) => 0,
+        Socket::Datagram(_) | Socket::Netlink(_) | Socket::Dead(_) => 0,
     };
     Ok(Outcome::Bytes(count.to_ne_bytes().to_vec()))
 }

@@ -2,16 +2,18 @@
 
 use super::{Answer, Caller};
 use crate::core::Core;
-use crate::datagram;
 use crate::end::ProgramEnd;
+use crate::netlink::Netlink;
 use crate::poller::Token;
 use crate::proto::{Class, MemberId, Outcome, Reply};
 use crate::sockets::{PlugNames, Record, Socket, SocketKey};
 use crate::stream::{self, Phase, Stream};
+use crate::{datagram, netlink};
+use rustix::event::epoll::EventFlags;
 use rustix::net::SendFlags;
 use rustix::net::sockopt::Timeout;
 use sockeye_posix::{Errno, Stored};
-use sockeye_stack::{Domain, Owner, SocketType};
+use sockeye_stack::{Domain, Owner, SocketId, SocketType};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -37,6 +39,12 @@ fn open(
     [domain, kind, protocol]: [i32; 3],
 ) -> Result<(Class, OwnedFd), Errno> {
     let nonblocking = kind & libc::SOCK_NONBLOCK != 0;
+    if domain == libc::AF_NETLINK {
+        let kind = netlink::check(kind, protocol)?;
+        let opened = netlink::open(kind, caller.tid, nonblocking);
+        let plug = name(core, caller, opened.map(|(netlink, theirs)| (Socket::Netlink(netlink), theirs)))?;
+        return Ok(enter(core, caller, (Domain::Inet, Netlink::stack_id()), plug));
+    }
     let (domain, kind) = kind_of(domain, kind, protocol)?;
     let opened = match kind {
         SocketType::Stream => stream::new_plug(nonblocking)
@@ -45,15 +53,39 @@ fn open(
             datagram::open(kind, nonblocking).map(|(datagram, theirs)| (Socket::Datagram(datagram), theirs))
         }
     };
+    let plug = name(core, caller, opened)?;
+    let id = core.stack_socket(caller, domain, kind)?;
+    Ok(enter(core, caller, (domain, id), plug))
+}
+
+/// A new plug: the network's side of it, how the program's end is recognized, that end, and what is kept of it.
+struct NewPlug {
+    socket: Socket,
+    names: PlugNames,
+    theirs: OwnedFd,
+    kept: Option<Arc<OwnedFd>>,
+}
+
+fn name(core: &mut Core, caller: Caller, opened: io::Result<(Socket, OwnedFd)>) -> Result<NewPlug, Errno> {
     let named = opened.and_then(|(socket, theirs)| {
-        Ok((socket, PlugNames::of(&theirs)?, core.keeping(caller.member, &theirs)?, theirs))
+        let kept = core.keeping(caller.member, &theirs)?;
+        Ok(NewPlug { socket, names: PlugNames::of(&theirs)?, theirs, kept })
     });
-    let (socket, names, kept, theirs) = named.map_err(|error| core.plug_errno(caller.member, &error))?;
-    let (host, id) = (caller.host, core.stack_socket(caller, domain, kind)?);
+    named.map_err(|error| core.plug_errno(caller.member, &error))
+}
+
+/// Takes note of a new socket.
+fn enter(
+    core: &mut Core,
+    caller: Caller,
+    (domain, id): (Domain, SocketId),
+    plug: NewPlug,
+) -> (Class, OwnedFd) {
+    let NewPlug { socket, names, theirs, kept } = plug;
     let key = core.sockets.insert(Record {
         member: caller.member,
         names,
-        host,
+        host: caller.host,
         id,
         domain,
         stored: Stored::default(),
@@ -66,12 +98,15 @@ fn open(
         Some(Socket::Datagram(datagram)) => {
             core.poller.watch(datagram.plug(), Token::Plug(key), datagram::carrying())
         }
+        Some(Socket::Netlink(netlink)) => {
+            core.poller.watch(netlink.plug(), Token::Plug(key), EventFlags::IN | stream::idle())
+        }
         _ => Ok(()),
     };
     // Only for want of memory: the socket works, but its close is not seen before the program's end.
     watched.map_err(|error| tracing::warn!(%error, "can't watch a socket")).ok();
     let class = core.sockets.get(key).map_or(Class::Other, Record::class);
-    Ok((class, theirs))
+    (class, theirs)
 }
 
 impl Core {
@@ -81,7 +116,7 @@ impl Core {
         caller: Caller,
         domain: Domain,
         kind: SocketType,
-    ) -> Result<sockeye_stack::SocketId, Errno> {
+    ) -> Result<SocketId, Errno> {
         let uid = rustix::process::getuid().as_raw();
         let owner = Owner { uid, pid: caller.tid, ..Owner::default() };
         Ok(self.world.with(caller.host, |stack| stack.socket(domain, kind, owner))?)
@@ -160,7 +195,7 @@ fn is_fresh(core: &Core, key: SocketKey) -> bool {
     match core.sockets.get(key).map(|record| &record.socket) {
         Some(Socket::Stream(stream)) => stream.phase == Phase::Fresh,
         Some(Socket::Listener(_)) => true,
-        Some(Socket::Datagram(_) | Socket::Dead(_)) | None => false,
+        Some(Socket::Datagram(_) | Socket::Netlink(_) | Socket::Dead(_)) | None => false,
     }
 }
 

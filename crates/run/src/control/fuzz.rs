@@ -127,7 +127,7 @@ impl<F: FnMut() -> u64> Random<'_, F> {
             }
             11 => Op::Receive { flags: self.int(), room: self.number(), control_room: self.number() },
             12 => Op::Pass { send: self.chance().then(|| self.int()) },
-            _ => Op::Ioctl { request: self.number() },
+            _ => Op::Ioctl { request: self.number(), argument: self.bytes() },
         }
     }
 
@@ -173,7 +173,7 @@ impl<F: FnMut() -> u64> Random<'_, F> {
     }
 
     fn class(&mut self) -> Class {
-        [Class::Other, Class::Stream, Class::Datagram][self.below(3) as usize]
+        [Class::Other, Class::Stream, Class::Datagram, Class::Netlink][self.below(4) as usize]
     }
 
     fn outcome(&mut self) -> Outcome {

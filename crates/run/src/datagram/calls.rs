@@ -50,7 +50,7 @@ pub(crate) fn send(
 }
 
 /// EAGAIN for who doesn't wait; the others are handled again when the socket changes.
-fn wait(end: &ProgramEnd, key: SocketKey, dont_wait: bool, which: Timeout) -> Answer {
+pub(crate) fn wait(end: &ProgramEnd, key: SocketKey, dont_wait: bool, which: Timeout) -> Answer {
     if dont_wait || end.is_nonblocking() {
         return Err(Errno::EAGAIN);
     }

@@ -83,7 +83,9 @@ impl NetworkServer {
     }
 
     fn sockets_of(&self, host: HostId) -> Vec<SocketStatus> {
-        let of_host = self.core.sockets.records().filter(|record| record.host == host && record.is_alive());
+        // Route sockets have no address that would tell anything.
+        let is_shown = |record: &&Record| record.is_alive() && !matches!(record.socket, Socket::Netlink(_));
+        let of_host = self.core.sockets.records().filter(|record| record.host == host).filter(is_shown);
         of_host.map(|record| self.describe(record)).collect()
     }
 
@@ -91,7 +93,7 @@ impl NetworkServer {
         self.core.world.with(record.host, |stack| {
             let state = match &record.socket {
                 Socket::Datagram(_) if stack.peer_addr(record.id).is_ok() => "ESTAB",
-                Socket::Datagram(_) | Socket::Dead(_) => "UNCONN",
+                Socket::Datagram(_) | Socket::Netlink(_) | Socket::Dead(_) => "UNCONN",
                 Socket::Listener(_) => "LISTEN",
                 Socket::Stream(_) => stack.tcp_state(record.id).map_or("UNCONN", state_name),
             };

@@ -47,7 +47,7 @@ pub(crate) fn connect(
             }
             Phase::Connected { told: true } => Err(Errno::EISCONN).into(),
         },
-        Socket::Datagram(_) => Err(Errno::EINVAL).into(),
+        Socket::Datagram(_) | Socket::Netlink(_) => Err(Errno::EINVAL).into(),
     }
 }
 
@@ -186,7 +186,9 @@ fn dissolve(core: &mut Core, key: SocketKey) -> Result<(), Errno> {
             bury(core, key, None);
             Ok(())
         }
-        Socket::Listener(_) | Socket::Datagram(_) | Socket::Dead(_) => Err(Errno::EINVAL),
+        Socket::Listener(_) | Socket::Datagram(_) | Socket::Netlink(_) | Socket::Dead(_) => {
+            Err(Errno::EINVAL)
+        }
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) fn listen(core: &mut Core, end: &ProgramEnd, key: SocketKey, backlog:
     match &record.socket {
         Socket::Stream(Stream { phase: Phase::Fresh, .. }) | Socket::Listener(_) => {}
         Socket::Stream(_) | Socket::Dead(_) => return Err(Errno::EINVAL),
-        Socket::Datagram(_) => return Err(Errno::EOPNOTSUPP),
+        Socket::Datagram(_) | Socket::Netlink(_) => return Err(Errno::EOPNOTSUPP),
     }
     let (host, id, now) = (record.host, record.id, core.now);
     core.world.with(host, |stack| stack.listen(now, id, backlog))?;
@@ -129,7 +129,7 @@ fn accept_one(
     let (host, id, domain, now) = (record.host, record.id, record.domain, core.now);
     let listener = match &mut record.socket {
         Socket::Listener(listener) if !listener.shut => listener,
-        Socket::Datagram(_) => return Err(Errno::EOPNOTSUPP),
+        Socket::Datagram(_) | Socket::Netlink(_) => return Err(Errno::EOPNOTSUPP),
         _ => return Err(Errno::EINVAL),
     };
     let next = match listener.returned.pop_front() {

@@ -237,6 +237,7 @@ pub(crate) fn on_plug(core: &mut Core, key: SocketKey, events: EventFlags) {
         },
         Some(Socket::Listener(_)) => on_listener_plug(core, key, events),
         Some(Socket::Datagram(_)) => crate::datagram::on_plug(core, key, events),
+        Some(Socket::Netlink(_)) => crate::netlink::on_plug(core, key, events),
         Some(Socket::Dead(_)) | None => {}
     }
 }
@@ -251,6 +252,8 @@ pub(crate) fn on_stack(core: &mut Core, key: SocketKey) {
         },
         Some(Socket::Listener(_)) => announce(core, key),
         Some(Socket::Datagram(_)) => crate::datagram::on_stack(core, key),
+        // It has no socket in the stack: this is work left over.
+        Some(Socket::Netlink(_)) => crate::netlink::on_plug(core, key, EventFlags::empty()),
         Some(Socket::Dead(_)) | None => {}
     }
 }

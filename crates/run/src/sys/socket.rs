@@ -33,7 +33,8 @@ pub(crate) fn threads_have_descriptors() -> bool {
     pidfd_open(rustix::thread::gettid(), PidfdFlags::from_bits_retain(PIDFD_THREAD)).is_ok()
 }
 
-fn process_of_thread(tid: u32) -> io::Result<Pid> {
+/// The process that a thread belongs to.
+pub(crate) fn process_of_thread(tid: u32) -> io::Result<Pid> {
     let status = std::fs::read_to_string(format!("/proc/{tid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
     let pid = line.and_then(|value| value.trim().parse().ok()).and_then(Pid::from_raw);
