@@ -154,10 +154,11 @@ fn serve(core: &mut Core, key: SocketKey) {
     for _ in 0..SHARE {
         let Some(netlink) = of(core, key) else { return };
         match recv(&netlink.plug, &mut buffer, RecvFlags::DONTWAIT) {
-            // An empty message asks nothing, and the end is told by the plug's event.
-            Ok((_, 0)) | Err(SysErrno::AGAIN) => return,
+            Err(SysErrno::AGAIN) => return,
+            // An empty message asks nothing and may have others behind it; the end looks the same, and the
+            // plug's event tells of it.
+            Ok((_, 0)) | Err(_) => {}
             Ok(((bytes, _), _)) => answer(core, key, bytes),
-            Err(_) => {}
         }
     }
     if let Some(netlink) = of(core, key)
@@ -179,12 +180,10 @@ fn answer(core: &mut Core, key: SocketKey, bytes: &[u8]) {
         strict: netlink.has(options::STRICT_CHECK),
     };
     let (plug, overrun) = (&netlink.plug, &mut netlink.overrun);
-    let mut put = |message: &[u8]| match send(plug, message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-        Ok(_) => true,
-        Err(_) => {
-            *overrun = true;
-            false
-        }
+    let mut put = |message: &[u8]| {
+        let sent = send(plug, message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        *overrun |= sent.is_err();
+        sent.is_ok()
     };
     core.world.with(host, |stack| respond(stack, asker, bytes, &mut put));
     core.wake(key);

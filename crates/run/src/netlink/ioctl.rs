@@ -21,13 +21,10 @@ const QUEUE_LEN: i32 = 1000;
 /// Requests that libc doesn't name.
 const SIOCGIFMEM: u32 = 0x891f;
 const SIOCSIFMEM: u32 = 0x8920;
-const SIOCSIFNAME: u32 = 0x8923;
 const SIOCGIFENCAP: u32 = 0x8925;
 const SIOCSIFENCAP: u32 = 0x8926;
 const SIOCGIFSLAVE: u32 = 0x8929;
 const SIOCGIFCOUNT: u32 = 0x8938;
-const SIOCSIFTXQLEN: u32 = 0x8943;
-const SIOCGSKNS: u32 = 0x894c;
 
 /// A request with its `struct ifreq`, which goes back with the answer; of that for a list nothing, and all of
 /// the list goes back.
@@ -60,11 +57,20 @@ fn refused(request: u32) -> Option<Errno> {
     Some(match request {
         SIOCGIFMEM | SIOCSIFMEM | SIOCGIFENCAP | SIOCSIFENCAP => Errno::ENOTTY,
         SIOCGIFCOUNT => Errno::EINVAL,
-        SIOCSIFNAME | SIOCSIFTXQLEN | SIOCGSKNS => Errno::EPERM,
         // `SIOCSIFFLAGS` to `SIOCSIFMTU`: the even ones set.
         0x8914..=0x8922 if request.is_multiple_of(2) => Errno::EPERM,
-        // `SIOCSIFLINK`, hardware addresses, slaves, multicast addresses, the MII's registers.
-        0x8911 | 0x8924 | 0x8930..=0x8932 | 0x8934 | 0x8936 | 0x8937 | 0x8947..=0x8949 => Errno::EPERM,
+        // `SIOCSIFLINK`, names, hardware addresses, slaves, multicast addresses; the queue's length, the
+        // MII's registers, the network namespace.
+        0x8911
+        | 0x8923
+        | 0x8924
+        | 0x8930..=0x8932
+        | 0x8934
+        | 0x8936
+        | 0x8937
+        | 0x8943
+        | 0x8947..=0x8949
+        | 0x894c => Errno::EPERM,
         _ => return None,
     })
 }

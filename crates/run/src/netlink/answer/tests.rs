@@ -135,16 +135,14 @@ fn told_addresses(asker: Asker, family: AddressFamily, index: u32) -> Vec<String
         let Message::NewAddress(AddressMessage { header, attributes, .. }) = message else {
             panic!("{message:?}")
         };
-        let mut text = format!("{}:", header.index);
-        for attribute in attributes {
-            match attribute {
-                AddressAttribute::Address(ip) => text += &format!(" {ip}/{}", header.prefix_len),
-                AddressAttribute::Broadcast(ip) => text += &format!(" brd {ip}"),
-                AddressAttribute::Label(label) => text += &format!(" {label}"),
-                _ => {}
-            }
-        }
-        text + &format!(" {}", header.scope)
+        let words = attributes.iter().filter_map(|attribute| match attribute {
+            AddressAttribute::Address(ip) => Some(format!("{ip}/{}", header.prefix_len)),
+            AddressAttribute::Broadcast(ip) => Some(format!("brd {ip}")),
+            AddressAttribute::Label(label) => Some(label.clone()),
+            _ => None,
+        });
+        let words = [format!("{}:", header.index)].into_iter().chain(words);
+        words.chain([header.scope.to_string()]).collect::<Vec<_>>().join(" ")
     };
     dump(asker, get_address(family, index)).iter().map(tell).collect()
 }
