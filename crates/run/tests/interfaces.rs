@@ -255,18 +255,18 @@ fn a_static_go_program_lists_interfaces() {
 }
 
 #[test]
-fn a_closed_route_socket_is_gone_with_its_port() {
+fn a_closed_route_socket_is_gone() {
     let mut lab = Lab::new();
     let script = "
-import os, socket
+import socket
 for n in range(500):
     s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    s.bind((0, 0)); assert s.getsockname()[0] == os.getpid(), n
+    s.bind((0, 0)); s.getsockname()
     if n % 2: s.sendto(bytes([20, 0, 0, 0, 18, 0, 1, 3] + [0] * 12), (0, 0))
     s.close()
-print('closed'); input()
+print('closed')
 ";
     let program = lab.python("a", script);
-    lab.until_printed(program, "closed");
+    assert_eq!(lab.output(program), "closed\n");
     lab.until("the last close", |lab| lab.supervisor.socket_count() == 0);
 }

@@ -14,7 +14,7 @@ fn a_port_is_free_as_soon_as_its_socket_is_closed() {
     let program = lab.python(
         "a",
         "
-import socket, threading
+import os, socket, threading
 def rebind(port):
     for _ in range(150):
         s = socket.socket(); s.bind(('127.0.0.1', port)); s.listen(); s.getsockname(); s.close()
@@ -27,6 +27,11 @@ done = []
 threads = [threading.Thread(target=rebind, args=(6000 + i,)) for i in range(4)]
 for t in threads: t.start()
 for t in threads: t.join()
+for n in range(150):
+    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    s.bind((0, 0)); assert s.getsockname()[0] == os.getpid(), n
+    if n % 2: s.sendto(bytes([20, 0, 0, 0, 18, 0, 1, 3] + [0] * 12), (0, 0))
+    s.close()
 print(sorted(done))
 ",
     );
