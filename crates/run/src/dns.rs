@@ -88,9 +88,12 @@ impl Names {
             (conf.sockets(), Some(file))
         };
         self.file = file;
-        match &mut self.resolver {
-            Some(resolver) => resolver.set_servers(&servers),
-            None => self.resolver = Some(Resolver::new(&servers)?),
+        if let Some(resolver) = &mut self.resolver {
+            resolver.set_servers(&servers);
+        } else {
+            let mut resolver = Resolver::new(&servers)?;
+            resolver.set_own(self.zone.subnets());
+            self.resolver = Some(resolver);
         }
         Ok(())
     }

@@ -14,8 +14,9 @@ use super::response::{self, Response};
 use sockeye::HostId;
 use sockeye_packet::{Instant, Rng};
 use sockeye_stack::{SockAddr, SocketId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,9 @@ pub(crate) struct Forwarder {
     last: u64,
     steps: VecDeque<Step>,
     answers: VecDeque<(ReplyTo, Vec<u8>)>,
+    askers_of: HashMap<(HostId, IpAddr), usize>,
+    /// Subnets that no name of the outside may lead into: first address, and length of the prefix.
+    own: Vec<(IpAddr, u8)>,
 }
 
 #[derive(Debug)]
@@ -114,6 +118,8 @@ impl Forwarder {
             last: 0,
             steps: VecDeque::new(),
             answers: VecDeque::new(),
+            askers_of: HashMap::new(),
+            own: Vec::new(),
         }
     }
 
@@ -129,6 +135,12 @@ impl Forwarder {
     /// Asks for somebody. The answer is returned if it is clear at once, else it comes out of
     /// [`Forwarder::poll_answer`].
     pub(crate) fn ask(&mut self, now: Instant, to: ReplyTo, asked: Asked) -> Option<Vec<u8>> {
+    /// From now on, names of the outside don't lead into these subnets: who can ask for such a name is not
+    /// who owns it, and could be led to hosts of the network that trust those around them.
+    pub(crate) fn set_own(&mut self, own: Vec<(IpAddr, u8)>) {
+        self.own = own;
+    }
+
         if TRANSFERS.contains(&asked.kind()) {
             return Some(response::refusal(&asked));
         }
@@ -218,7 +230,11 @@ impl Forwarder {
         }
     }
 
-    fn on_response(&mut self, now: Instant, id: FlightId, response: Response) {
+    fn on_response(&mut self, now: Instant, id: FlightId, mut response: Response) {
+        if response.leads_into(&self.own) {
+            tracing::debug!("a name of the outside leads into the network: its addresses are left out");
+            response.empty();
+        }
         if response.is_failure() {
             if let Some(flight) = self.flights.get_mut(&id) {
                 flight.failure = Some(response);

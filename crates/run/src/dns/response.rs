@@ -7,6 +7,7 @@
 
 use super::question::Asked;
 use super::{HEADER_LEN, UDP_MAX};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ const RECORD_HEAD_LEN: usize = 10;
 /// What an SOA record has behind its two names.
 const SOA_NUMBERS_LEN: usize = 20;
 
+const TYPE_A: u16 = 1;
 const TYPE_SOA: u16 = 6;
+const TYPE_AAAA: u16 = 28;
 const TYPE_OPT: u16 = 41;
 const TYPE_ANY: u16 = 255;
 
@@ -149,6 +152,29 @@ impl Response {
         matches!(self.code, SERV_FAIL | NOT_IMP | REFUSED)
     }
 
+    /// Whether one of its addresses is in one of these subnets.
+    pub(crate) fn leads_into(&self, subnets: &[(IpAddr, u8)]) -> bool {
+        let mut at = self.question_end;
+        let records_max = (1..=3).map(|section| usize::from(count(&self.bytes, section))).sum();
+        let records = std::iter::from_fn(|| {
+            let record = RecordAt::read(&self.bytes, at)?;
+            at = record.data.end;
+            Some(record)
+        });
+        records
+            .take(records_max)
+            .filter_map(|record| record.address(&self.bytes))
+            .any(|address| subnets.iter().any(|&(first, prefix)| is_in(address, first, prefix)))
+    }
+
+    /// Takes all records out: the name exists, and has nothing of what was asked for. That is not kept.
+    pub(crate) fn empty(&mut self) {
+        self.bytes.truncate(self.question_end);
+        self.bytes[6..HEADER_LEN].fill(0);
+        self.ttls.clear();
+        self.lifetime = Duration::ZERO;
+    }
+
     /// How long it may be kept; zero: not at all.
     pub(crate) fn lifetime(&self) -> Duration {
         self.lifetime
@@ -245,11 +271,30 @@ impl RecordAt {
         message.get(self.ttl_at..).and_then(|rest| rest.first_chunk()).map_or(0, |ttl| plain_ttl(*ttl))
     }
 
+    /// The address of an A or AAAA record; an IPv4 one in IPv6's clothes is the IPv4 one.
+    fn address(&self, message: &[u8]) -> Option<IpAddr> {
+        let data = &message[self.data.clone()];
+        match self.kind {
+            TYPE_A => <[u8; 4]>::try_from(data).ok().map(IpAddr::from),
+            TYPE_AAAA => <[u8; 16]>::try_from(data).ok().map(|data| IpAddr::from(data).to_canonical()),
+            _ => None,
+        }
+    }
+
     /// The last of an SOA record's numbers.
     fn soa_minimum(&self, message: &[u8]) -> Option<u32> {
         let data = &message[self.data.clone()];
         // Two names have a byte each at least.
         (data.len() >= SOA_NUMBERS_LEN + 2).then(|| data.last_chunk().map(|last| plain_ttl(*last)))?
+    }
+}
+
+/// Whether an address is in a subnet.
+fn is_in(address: IpAddr, first: IpAddr, prefix: u8) -> bool {
+    match (address, first) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros() >= prefix.into(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros() >= prefix.into(),
+        _ => false,
     }
 }
 

@@ -17,7 +17,7 @@ use sockeye_packet::Instant;
 use std::collections::BTreeMap;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Sockets looked at in one turn, and datagrams read from one of them.
@@ -75,6 +75,16 @@ impl Resolver {
     /// Asks other servers from now on.
     pub(crate) fn set_servers(&mut self, servers: &[SocketAddr]) {
         self.forwarder.set_servers(servers);
+    }
+
+    /// From now on, names of the outside don't lead into these subnets.
+    pub(crate) fn set_own(&mut self, own: Vec<(IpAddr, u8)>) {
+        self.forwarder.set_own(own);
+    }
+
+    /// Whether somebody who had to wait has an answer.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.forwarder.has_answers()
     }
 
     /// Asks for somebody. The answer is returned if it is clear at once, else it comes out of

@@ -60,6 +60,11 @@ impl Zone {
         self.own.push((subnet.address(), subnet.prefix()));
     }
 
+    /// The network's own subnets: first address, and length of the prefix.
+    pub(crate) fn subnets(&self) -> Vec<(IpAddr, u8)> {
+        self.own.iter().copied().filter(|(address, _)| !address.is_loopback()).collect()
+    }
+
     /// Adds a host, or more addresses of one. An address belongs to the first name that has it.
     pub(crate) fn add(&mut self, name: &str, addresses: &[IpAddr]) {
         let name = canonical(name);

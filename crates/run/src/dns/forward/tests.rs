@@ -330,3 +330,46 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_server_that_writes_names_small_is_understood() {
+    let mut f = forwarder(1);
+    f.ask(AT(0), reply_to(1), asked("Example."));
+    let (flight, _, _, mut sent) = asks(&mut f);
+    sent[13] = b'e';
+    f.on_datagram(AT(1), flight, &bytes(&answer_to(&sent, 1, 60)));
+    let (_, answer) = f.poll_answer().unwrap();
+    assert_eq!(&answer[13..20], b"Example", "the asker's spelling");
+}
+
+#[test]
+fn no_name_of_the_outside_leads_into_the_network() {
+    use hickory_proto::rr::{
+        Name, RData, Record,
+        rdata::{A, AAAA},
+    };
+    let own = [("10.77.0.0", 16), ("fd77::", 64)];
+    let cases = [
+        ("10.77.255.254", false),
+        ("::ffff:10.77.0.2", false),
+        ("fd77::ffff", false),
+        ("10.78.0.1", true),
+        ("127.0.0.1", true),
+        ("2001:db8::1", true),
+    ];
+    for (address, passes) in cases {
+        let mut f = forwarder(1);
+        f.set_own(own.map(|(first, prefix)| (first.parse().unwrap(), prefix)).into());
+        f.ask(AT(0), reply_to(1), asked("example."));
+        let (flight, _, _, sent) = asks(&mut f);
+        let mut answer = answer_to(&sent, 1, 60);
+        let data = match address.parse().unwrap() {
+            IpAddr::V4(v4) => RData::A(A(v4)),
+            IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
+        };
+        answer.add_answer(Record::from_rdata(Name::from_ascii("example.").unwrap(), 60, data));
+        f.on_datagram(AT(1), flight, &bytes(&answer));
+        let records = if passes { 2 } else { 0 };
+        assert_eq!(answers(&mut f), [(1, ResponseCode::NoError, records)], "{address}");
+    }
+}
