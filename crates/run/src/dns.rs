@@ -159,6 +159,11 @@ impl Names {
         self.resolver.as_mut()?.on_timeout(now)
     }
 
+    /// Whether there is an answer that somebody had to wait for.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.resolver.as_ref().is_some_and(Resolver::has_answers)
+    }
+
     /// The next answer that somebody had to wait for.
     pub(crate) fn poll_answer(&mut self) -> Option<(ReplyTo, Vec<u8>)> {
         self.resolver.as_mut()?.poll_answer()

@@ -1,6 +1,6 @@
 //! The names of a network: what its name servers know, where they are asked, and how late answers get back.
 
-use crate::dns::service::{IDLE, Service};
+use crate::dns::service::{IDLE, Service, TURN_MAX};
 use crate::dns::{Names, PORT, ResolvConf, ResolvFile, Zone};
 use crate::world::World;
 use sockeye::{Host, HostId};
@@ -135,7 +135,7 @@ impl NameServers {
 
     /// Whether there is something to do at once.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.unfinished.is_empty()
+        !self.unfinished.is_empty() || self.names.has_answers()
     }
 
     /// Goes on with what was left over, and delivers what servers outside have answered, or not in time;
@@ -151,17 +151,17 @@ impl NameServers {
                 |(&id, service): (_, &mut Service)| world.with(id, |stack| service.on_timeout(stack, now));
             self.expires = services.filter_map(expire).min();
         }
-        loop {
-            let due = self.names.on_timeout(now);
-            let Some((to, answer)) = self.names.poll_answer() else {
-                return [due, self.expires].into_iter().flatten().min();
-            };
+        self.names.on_timeout(now);
+        for _ in 0..TURN_MAX {
+            let Some((to, answer)) = self.names.poll_answer() else { break };
             let Some(service) = self.services.get_mut(&to.host) else { continue };
             let names = &mut self.names;
             if world.with(to.host, |stack| service.deliver(stack, now, to, answer, names)) {
                 self.unfinished.push((to.host, to.socket));
             }
         }
+        // Delivering may have asked more, which has a deadline of its own.
+        [self.names.on_timeout(now), self.expires].into_iter().flatten().min()
     }
 
     /// What happened to a flow out of the network; says whether it goes to a name server and so no further.

@@ -5,11 +5,12 @@
 //! say goes in through `on_datagram`, `on_stream` and `on_failure`; answers come out of [`Forwarder::poll_answer`].
 //!
 //! Servers are not trusted to be who they seem (RFC 5452): each try has a number and a socket of its own, and an
-//! answer counts only with that number and the question exactly as it was asked.
+//! answer counts only with that number and that question. Its case is the server's: we add no bits to it, and some
+//! servers write all names small.
 
 use super::Transport;
 use super::cache::Cache;
-use super::question::{Asked, Key};
+use super::question::{Asked, Key, same_question};
 use super::response::{self, Response};
 use sockeye::HostId;
 use sockeye_packet::{Instant, Rng};
@@ -26,7 +27,7 @@ const TRY: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 2;
 /// How many servers are asked, as by the C library (MAXNS).
 const SERVERS_MAX: usize = 3;
-/// Most askers that wait at once.
+/// Most askers that wait at once. A quarter is left to those who ask for less than half.
 const ASKERS_MAX: usize = 512;
 /// After so many datagrams that answer something else somebody is guessing (RFC 5452 §9.2): a stream can't be
 /// guessed into.
@@ -43,6 +44,8 @@ pub(crate) struct ReplyTo {
     pub(crate) socket: SocketId,
     /// Who asked, if the socket doesn't say.
     pub(crate) peer: Option<SockAddr>,
+    /// Whose address that is.
+    pub(crate) source: IpAddr,
 }
 
 /// Names a question that was sent.
@@ -76,14 +79,14 @@ pub(crate) struct Forwarder {
     flights: BTreeMap<FlightId, Flight>,
     by_key: BTreeMap<Key, FlightId>,
     deadlines: BTreeSet<(Instant, FlightId)>,
-    /// How many wait, in all flights.
+    /// How many wait, in all flights, and how many of each host's address.
     askers: usize,
-    last: u64,
-    steps: VecDeque<Step>,
-    answers: VecDeque<(ReplyTo, Vec<u8>)>,
     askers_of: HashMap<(HostId, IpAddr), usize>,
     /// Subnets that no name of the outside may lead into: first address, and length of the prefix.
     own: Vec<(IpAddr, u8)>,
+    last: u64,
+    steps: VecDeque<Step>,
+    answers: VecDeque<(ReplyTo, Vec<u8>)>,
 }
 
 #[derive(Debug)]
@@ -115,11 +118,11 @@ impl Forwarder {
             by_key: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             askers: 0,
+            askers_of: HashMap::new(),
+            own: Vec::new(),
             last: 0,
             steps: VecDeque::new(),
             answers: VecDeque::new(),
-            askers_of: HashMap::new(),
-            own: Vec::new(),
         }
     }
 
@@ -132,15 +135,15 @@ impl Forwarder {
         }
     }
 
-    /// Asks for somebody. The answer is returned if it is clear at once, else it comes out of
-    /// [`Forwarder::poll_answer`].
-    pub(crate) fn ask(&mut self, now: Instant, to: ReplyTo, asked: Asked) -> Option<Vec<u8>> {
     /// From now on, names of the outside don't lead into these subnets: who can ask for such a name is not
     /// who owns it, and could be led to hosts of the network that trust those around them.
     pub(crate) fn set_own(&mut self, own: Vec<(IpAddr, u8)>) {
         self.own = own;
     }
 
+    /// Asks for somebody. The answer is returned if it is clear at once, else it comes out of
+    /// [`Forwarder::poll_answer`].
+    pub(crate) fn ask(&mut self, now: Instant, to: ReplyTo, asked: Asked) -> Option<Vec<u8>> {
         if TRANSFERS.contains(&asked.kind()) {
             return Some(response::refusal(&asked));
         }
@@ -156,10 +159,13 @@ impl Forwarder {
         {
             return None;
         }
-        if self.askers >= ASKERS_MAX || self.servers.is_empty() {
+        let of_this = self.askers_of.get(&(to.host, to.source)).copied().unwrap_or(0);
+        let has_room = self.askers < ASKERS_MAX - ASKERS_MAX / 4 || of_this < ASKERS_MAX / 2;
+        if self.askers >= ASKERS_MAX || !has_room || self.servers.is_empty() {
             return Some(response::server_failure(&asked));
         }
         self.askers += 1;
+        self.askers_of.insert((to.host, to.source), of_this + 1);
         if let Some(flight) = joined {
             flight.askers.push((to, asked));
             return None;
@@ -265,6 +271,11 @@ impl Forwarder {
         self.steps.pop_front()
     }
 
+    /// Whether somebody who had to wait has an answer.
+    pub(crate) fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// The next answer for somebody who had to wait.
     pub(crate) fn poll_answer(&mut self) -> Option<(ReplyTo, Vec<u8>)> {
         self.answers.pop_front()
@@ -293,6 +304,12 @@ impl Forwarder {
         self.steps.push_back(Step::Close(id));
         let response = response.or(flight.failure);
         for (to, asked) in flight.askers {
+            if let Entry::Occupied(mut entry) = self.askers_of.entry((to.host, to.source)) {
+                *entry.get_mut() -= 1;
+                if *entry.get() == 0 {
+                    entry.remove();
+                }
+            }
             let answer = match &response {
                 Some(response) => response.answer(&asked, Duration::ZERO),
                 None => response::server_failure(&asked),
@@ -309,10 +326,13 @@ impl Forwarder {
 }
 
 impl Flight {
-    /// RFC 5452 §9.1: the number and the question, in its spelling, must be those of the query.
+    /// RFC 5452 §9.1: the number and the question must be those of the query.
     fn is_answered_by(&self, response: &Response) -> bool {
         response.id() == self.id
-            && self.askers.first().is_some_and(|(_, asked)| response.question() == &*asked.question)
+            && self
+                .askers
+                .first()
+                .is_some_and(|(_, asked)| same_question(response.question(), &asked.question))
     }
 }
 

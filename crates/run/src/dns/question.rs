@@ -33,6 +33,16 @@ impl Key {
     }
 }
 
+/// Whether two questions are the same: names compare without case (RFC 4343), type and class don't.
+pub(crate) fn same_question(a: &[u8], b: &[u8]) -> bool {
+    match (a.split_last_chunk::<TYPE_AND_CLASS_LEN>(), b.split_last_chunk::<TYPE_AND_CLASS_LEN>()) {
+        (Some((name, rest)), Some((other_name, other_rest))) => {
+            rest == other_rest && name.eq_ignore_ascii_case(other_name)
+        }
+        _ => false,
+    }
+}
+
 /// A client's question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {

@@ -30,7 +30,7 @@ pub(crate) const IDLE: Duration = Duration::from_secs(30);
 /// Queries of one connection that wait for others' answers.
 const PENDING_MAX: usize = 16;
 /// Datagrams, connections or reads that are handled before others have their turn.
-const TURN_MAX: usize = 64;
+pub(crate) const TURN_MAX: usize = 64;
 /// How much of a stream is read at once.
 const READ_LEN: usize = 16 * 1024;
 
@@ -55,8 +55,10 @@ enum Role {
     Connection(Connection),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Connection {
+    /// Who asks.
+    source: IpAddr,
     /// What was read and is no whole query yet: at most a query and a read.
     input: Vec<u8>,
     /// Answers on their way out.
@@ -224,7 +226,7 @@ impl Service {
             self.drop_socket(stack, now, victim);
         }
         self.connections.add(now, id, peer.ip_addr());
-        self.sockets.insert(id, Role::Connection(Connection::default()));
+        self.sockets.insert(id, Role::Connection(Connection::new(peer.ip_addr())));
         // What came with the handshake raises no event of its own.
         self.on_ready(stack, now, id, names)
     }
@@ -264,7 +266,7 @@ fn answer_datagrams(stack: &mut Stack, now: Instant, host: HostId, id: SocketId,
     for _ in 0..TURN_MAX {
         match stack.recv_from(now, id, RecvFlags::default()) {
             Ok(query) => {
-                let to = ReplyTo { host, socket: id, peer: Some(query.from) };
+                let to = ReplyTo { host, socket: id, peer: Some(query.from), source: query.from.ip_addr() };
                 if let Reply::Now(answer) = names.answer(now, &query.payload.into_chunk(), Transport::Udp, to)
                 {
                     send_datagram(stack, now, id, answer, to.peer);
@@ -302,6 +304,10 @@ enum Progress {
 }
 
 impl Connection {
+    fn new(source: IpAddr) -> Connection {
+        Connection { source, input: Vec::new(), output: VecDeque::new(), pending: 0, ended: false }
+    }
+
     /// Whether nothing is under way: an end is then no loss to anybody.
     fn is_quiet(&self) -> bool {
         self.input.is_empty() && self.output.is_empty() && self.pending == 0
@@ -327,7 +333,7 @@ impl Connection {
                 return Ok(Progress::Waiting);
             }
             if let Some(query) = next_query(&mut self.input) {
-                let to = ReplyTo { host, socket: id, peer: None };
+                let to = ReplyTo { host, socket: id, peer: None, source: self.source };
                 match names.answer(now, &query, Transport::Tcp, to) {
                     Reply::Now(answer) => self.output.push_back(framed(&answer)),
                     Reply::Later => self.pending += 1,

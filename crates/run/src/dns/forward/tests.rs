@@ -12,7 +12,7 @@ pub(in crate::dns) fn reply_to(port: u16) -> ReplyTo {
     static HOST: std::sync::LazyLock<HostId> =
         std::sync::LazyLock::new(|| sockeye::Network::builder().build_manual().unwrap().gateway().id());
     let peer = SockAddr::new(std::net::Ipv4Addr::new(10, 77, 0, 2).into(), port);
-    ReplyTo { host: *HOST, socket: SocketId::from_u64(1), peer: Some(peer) }
+    ReplyTo { host: *HOST, socket: SocketId::from_u64(1), peer: Some(peer), source: peer.ip_addr() }
 }
 
 fn forwarder(servers: u8) -> Forwarder {
@@ -95,11 +95,11 @@ fn what_does_not_answer_the_query_is_ignored() {
     let (flight, _, _, sent) = asks(&mut f);
     let mut other_id = sent.clone();
     other_id[1] ^= 1;
-    let mut other_case = sent.clone();
-    other_case[13] ^= 0x20;
+    let mut other_type = sent.clone();
+    *other_type.iter_mut().nth_back(2).unwrap() ^= 0x20;
     let mut other_name = sent.clone();
     other_name[14] = b'y';
-    for wrong in [&other_id, &other_case, &other_name] {
+    for wrong in [&other_id, &other_type, &other_name] {
         f.on_datagram(AT(1), flight, &bytes(&answer_to(wrong, 1, 60)));
     }
     f.on_datagram(AT(1), flight, &sent);
@@ -234,10 +234,14 @@ fn streams_do_not_prolong_the_last_deadline() {
 #[test]
 fn askers_are_bounded() {
     let mut f = forwarder(1);
-    for number in 0..ASKERS_MAX {
-        let name = format!("n{}.example.", number / 2);
-        assert_eq!(f.ask(AT(0), reply_to(number as u16), asked(&name)), None);
-    }
+    let ask = |f: &mut Forwarder, number: usize, source: IpAddr| {
+        let to = ReplyTo { source, ..reply_to(number as u16) };
+        f.ask(AT(0), to, asked(&format!("n{}.example.", number / 2))).is_none()
+    };
+    let sources: [IpAddr; 2] = [[10, 77, 0, 2].into(), [10, 77, 0, 3].into()];
+    let accepted = (0..ASKERS_MAX).take_while(|&number| ask(&mut f, number, sources[0])).count();
+    assert_eq!(accepted, ASKERS_MAX / 4 * 3, "the rest is for who asks less");
+    assert!((accepted..ASKERS_MAX).all(|number| ask(&mut f, number, sources[1])));
     let refused = |f: &mut Forwarder, name: &str| {
         f.ask(AT(0), reply_to(9999), asked(name))
             .map(|answer| Message::from_bytes(&answer).unwrap().metadata.response_code)
