@@ -309,6 +309,10 @@ impl Network {
     /// [`HostConfig::capture`](crate::HostConfig::capture) does from the start.
     pub fn capture_host(&self, host: &Host, path: impl AsRef<Path>) -> Result<(), Error> {
         let offset = host.with_stack(|stack, _| stack.config().wall_offset);
+        if self.shared.core.wire.is_captured(host.core.index) {
+            // Before the file is emptied, which may be that of the capture that goes on.
+            return Err(Error::CapturedAlready { name: host.name().to_owned() });
+        }
         let sink = Capture::File(path.as_ref().to_owned()).open(offset)?;
         self.shared.core.wire.capture_host(host.core.index, host.name(), sink)?;
         host.core.is_captured.store(true, Ordering::Relaxed);

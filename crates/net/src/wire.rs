@@ -187,6 +187,11 @@ impl Wire {
         inner.capture.is_some() || inner.ports[host as usize].capture.is_some()
     }
 
+    /// Whether a host has a capture of its own.
+    pub(crate) fn is_captured(&self, host: u32) -> bool {
+        self.lock().ports[host as usize].capture.is_some()
+    }
+
     /// Captures packets that a host of this name sent to itself, and drops them.
     pub(crate) fn capture_loopback(&self, host: u32, name: &str, packets: &mut Vec<Packet>) {
         let mut inner = self.lock();

@@ -153,3 +153,17 @@ fn without_a_capture_nothing_is_copied() {
         assert_eq!(tapped, captured);
     }
 }
+
+#[test]
+fn a_second_capture_is_refused_before_the_file_of_the_first_is_emptied() {
+    let file = Scratch::new("twice");
+    let network = Network::builder().seed(1).host("a", HostConfig::default()).build_manual().unwrap();
+    let host = network.host("a").unwrap();
+    network.capture_host(&host, &file.0).unwrap();
+    network.flush_captures().unwrap();
+    let before = std::fs::read(&file.0).unwrap();
+    assert!(!before.is_empty());
+    let error = network.capture_host(&host, &file.0).unwrap_err();
+    assert!(matches!(error, sockeye::Error::CapturedAlready { .. }), "{error}");
+    assert_eq!(std::fs::read(&file.0).unwrap(), before);
+}
