@@ -152,13 +152,21 @@ impl HostState {
         if self.waiters.is_empty() && kept {
             return;
         }
-        while let Some(event) = self.stack.poll_event() {
-            let Event::Ready(id) = event else {
-                // Nobody polls, or all too late: a flow that nobody hears of is not answered, and that is that.
-                if kept && self.others.len() < MAX_OTHERS {
-                    self.others.push_back(event);
+        loop {
+            // What there is no room for stays with the stack, which bounds it: who doesn't hear how a flow ended
+            // would keep what belongs to it.
+            let has_room = !kept || self.others.len() < MAX_OTHERS;
+            let event =
+                if has_room { self.stack.poll_event() } else { self.stack.poll_ready().map(Event::Ready) };
+            let id = match event {
+                None => break,
+                Some(Event::Ready(id)) => id,
+                Some(event) => {
+                    if kept {
+                        self.others.push_back(event);
+                    }
+                    continue;
                 }
-                continue;
             };
             let (readiness, space) = (self.stack.readiness(id), self.stack.send_space(id));
             if !self.waiters.on_event(id, readiness, space, wakers) && kept {

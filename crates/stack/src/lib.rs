@@ -255,6 +255,12 @@ impl Stack {
         self.next_event()
     }
 
+    /// The next socket that became ready, as in [`Stack::poll_event`], while events of flows stay where they are:
+    /// for who has no room for more of those.
+    pub fn poll_ready(&mut self) -> Option<SocketId> {
+        self.next_ready()
+    }
+
     /// Moves the host's packets to itself.
     fn run_loopback(&mut self, now: Instant) {
         if !self.wants_transmit(NicId::LOOPBACK) {

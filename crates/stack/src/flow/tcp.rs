@@ -32,9 +32,12 @@ impl Io {
         self.wait_for_answer(now, key, syn.tuple);
     }
 
-    /// Gives a new flow its four-tuple and its time.
+    /// Gives a new flow its four-tuple and its time; if somebody has the four-tuple, there is no flow.
     pub(super) fn wait_for_answer(&mut self, now: Instant, key: Key, tuple: Tuple) {
-        self.demux.insert(tuple, Target::Flow(key));
+        if !self.demux.insert(tuple, Target::Flow(key)) {
+            self.flows.remove(key);
+            return;
+        }
         let hold = self.flows.config().map_or(Duration::ZERO, |config| config.hold);
         let timer = self.wheel.set(now + hold, Token::Flow(key));
         if let Some(record) = self.flows.get_mut(key) {

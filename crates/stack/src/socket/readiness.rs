@@ -47,10 +47,15 @@ impl Stack {
         if let Some(event) = self.io.flows.next_event() {
             return Some(event);
         }
+        self.next_ready().map(Event::Ready)
+    }
+
+    /// The next socket that became ready.
+    pub(crate) fn next_ready(&mut self) -> Option<SocketId> {
         while let Some(id) = self.io.ready.pop_front() {
             if let Some(socket) = self.sockets.get_mut(id.0) {
                 socket.listed = false;
-                return Some(Event::Ready(id));
+                return Some(id);
             }
         }
         None

@@ -169,8 +169,8 @@ impl Stack {
         let Syn { tuple, header, .. } = *syn;
         let mut record = io.half_open_of(now, syn, &path, &listener.settings, Opener::Listener(id), tos);
         if !out_of_room {
-            listener.half_open += 1;
-            io.add_half_open(now, record);
+            // Each that is kept takes one off when it ends.
+            listener.half_open += usize::from(io.add_half_open(now, record));
         } else if config.syn_cookies {
             let mss = header.options.mss.unwrap_or(sizes.default).min(sizes.path);
             record.iss = cookie::make(io.secrets.cookies, now, &tuple, record.irs, mss);
