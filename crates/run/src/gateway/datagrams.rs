@@ -7,9 +7,10 @@
 use super::publish::Publication;
 use super::tasks::Token;
 use super::{Gateway, Source, Task, machine};
+use crate::sys;
 use crate::world::World;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, recvfrom, send, sendto};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use sockeye_packet::{Instant, Payload, Pool};
 use sockeye_stack::{
     Domain, Error, Flow, FlowId, Owner, RecvFlags as StackRecvFlags, Result, SendFlags as StackSendFlags,
@@ -17,7 +18,7 @@ use sockeye_stack::{
 };
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +56,7 @@ enum End {
     Guest {
         fd: Arc<OwnedFd>,
         door: Token,
-        client: SocketAddr,
+        client: Client,
         /// The host's address of the other family, and the last datagram: for when nobody is at the first.
         other: Option<(SockAddr, Payload)>,
     },
@@ -67,8 +68,11 @@ pub(super) struct Door {
     fd: Arc<OwnedFd>,
     pub(super) publication: Publication,
     pub(super) readable: bool,
-    guests: HashMap<SocketAddr, Token>,
+    guests: HashMap<Client, Token>,
 }
+
+/// Who sends to a published port, and to which of the machine's addresses, if the port has several.
+type Client = (SocketAddr, Option<IpAddr>);
 
 impl Door {
     pub(super) fn new(fd: Arc<OwnedFd>, publication: Publication) -> Door {
@@ -204,11 +208,11 @@ impl Gateway {
             if !door.readable {
                 return;
             }
-            match recvfrom(&door.fd, &mut buffer, RecvFlags::DONTWAIT) {
-                Ok(((bytes, _), _, from)) => {
-                    let Some(client) = from.and_then(|from| SocketAddr::try_from(from).ok()) else {
-                        continue;
-                    };
+            let received = sys::receive_datagram(&door.fd, &mut buffer);
+            match received.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
+                Ok(None) => {}
+                Ok(Some((bytes, received))) => {
+                    let client = (received.from, received.to);
                     let mut payload = Payload::EMPTY;
                     self.pool.copy(bytes, |chunk| payload.push(chunk));
                     self.let_in(world, now, token, client, &payload);
@@ -226,7 +230,7 @@ impl Gateway {
     }
 
     /// A datagram of a client of a published port.
-    fn let_in(&mut self, world: &World, now: Instant, door: Token, client: SocketAddr, payload: &Payload) {
+    fn let_in(&mut self, world: &World, now: Instant, door: Token, client: Client, payload: &Payload) {
         let Some(Task::Door(open)) = self.tasks.get(door) else { return };
         let (fd, publication) = (Arc::clone(&open.fd), open.publication);
         let known = open.guests.get(&client).copied();
@@ -243,6 +247,8 @@ impl Gateway {
         }
         let sent = world.with(self.host, |stack| send_on(stack, now, id, payload));
         if sent == Err(Error::ConnectionRefused) {
+            // What the first family has answered nevertheless comes first.
+            self.step_datagrams(world, now, guest);
             self.try_other_family(world, now, guest);
         }
     }
@@ -252,7 +258,7 @@ impl Gateway {
         world: &World,
         now: Instant,
         door: Token,
-        client: SocketAddr,
+        client: Client,
         (fd, publication): (Arc<OwnedFd>, Publication),
     ) -> Option<Token> {
         let [first, second] = publication.targets();
@@ -335,6 +341,7 @@ impl Datagrams {
 
     /// From the stack to the machine.
     fn move_out(&mut self, stack: &mut Stack, now: Instant, id: SocketId) -> Step {
+        let mut refused = false;
         for _ in 0..SHARE {
             match stack.recv_from(now, id, StackRecvFlags::default()) {
                 Ok(datagram) => {
@@ -343,9 +350,12 @@ impl Datagrams {
                     self.give(stack, now, id, &chunk);
                 }
                 Err(Error::ConnectionRefused) if matches!(self.end, End::Guest { .. }) => {
-                    return Step::Nobody;
+                    // What has come before that is handed on all the same.
+                    refused = true;
                 }
-                Err(Error::WouldBlock | Error::BadSocket | Error::NotSupported) => return Step::Done,
+                Err(Error::WouldBlock | Error::BadSocket | Error::NotSupported) => {
+                    return if refused { Step::Nobody } else { Step::Done };
+                }
                 // An error of something sent before, told once.
                 Err(_) => {}
             }
@@ -369,7 +379,8 @@ impl Datagrams {
             End::Guest { fd, client, other, .. } => {
                 self.answered = true;
                 *other = None;
-                sendto(&*fd, bytes, flags, client).ok();
+                let (client, local) = *client;
+                sys::send_datagram(&*fd, bytes, client, local).ok();
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The machine's sockets: made non-blocking, and what their errors mean to a flow.
 
+use crate::sys;
 use rustix::io::Errno;
 use rustix::net::sockopt::{
     set_ipv6_v6only, set_socket_keepalive, set_socket_linger, set_socket_reuseaddr, set_tcp_nodelay,
@@ -60,7 +61,13 @@ pub(super) fn listen_at(addr: &SocketAddr) -> Result<OwnedFd, Errno> {
 
 /// A bound datagram socket.
 pub(super) fn receive_at(addr: &SocketAddr) -> Result<OwnedFd, Errno> {
-    bound(addr, SocketType::DGRAM)
+    let fd = bound(addr, SocketType::DGRAM)?;
+    if addr.ip().is_unspecified() {
+        // Answers are to come from the address that was asked.
+        sys::tell_destinations(&fd, addr.is_ipv4())
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOBUFS))?;
+    }
+    Ok(fd)
 }
 
 fn bound(addr: &SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {

@@ -4,6 +4,7 @@
 //! All `unsafe` of this crate stands here. Nothing here knows what a socket of ours is.
 
 mod child;
+mod datagram;
 mod memory;
 mod seccomp;
 mod signals;
@@ -12,6 +13,7 @@ mod socket;
 pub(crate) use child::{
     ChildEnds, ChildPlan, ChildReport, Stage, close_all_but, fork, spawn_child, spawn_idle_child,
 };
+pub(crate) use datagram::{receive_datagram, send_datagram, tell_destinations};
 pub(crate) use memory::{read_memory, write_memory};
 pub(crate) use seccomp::{
     AddFd, Confinement, Notification, Response, add_fd, confine_this_thread, notification_is_valid,

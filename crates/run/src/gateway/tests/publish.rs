@@ -200,3 +200,27 @@ fn a_thousand_ports_are_opened_and_closed() {
     assert!(open.iter().all(|one| rig.gateway.unpublish(&rig.world, now, one)));
     assert!(rig.gateway.publications().next().is_none() && rig.gateway.tasks.iter().next().is_none());
 }
+
+#[test]
+fn answers_of_a_port_at_all_addresses_come_from_the_one_that_was_asked() {
+    let mut rig = Rig::new();
+    let free = UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap();
+    let publication =
+        Publication { protocol: PublishProtocol::Udp, machine: free, host: rig.host.addresses(), port: 80 };
+    rig.gateway.publish(&publication).unwrap();
+    let server = rig.bound(at_host(&rig, true));
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_nonblocking(true).unwrap();
+    for address in ["127.0.0.2", "127.0.0.3"] {
+        let to = SocketAddr::new(address.parse().unwrap(), free.port());
+        client.send_to(b"?", to).unwrap();
+        let got = rig.until("the question", |rig| {
+            rig.on_host(|stack, now| stack.recv_from(now, server, RecvFlags::default())).ok()
+        });
+        let answer = Payload::from(Chunk::copy_from(b"!"));
+        rig.on_host(|stack, now| stack.send_to(now, server, answer, Some(got.from), SendFlags::default()))
+            .unwrap();
+        assert_eq!(rig.until("the answer", |_| client.recv_from(&mut [0; 9]).ok()), (1, to));
+    }
+    assert_eq!(rig.gateway.flow_count(), 2);
+}
