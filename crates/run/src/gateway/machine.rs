@@ -6,7 +6,8 @@ use rustix::net::sockopt::{
     set_ipv6_v6only, set_socket_keepalive, set_socket_linger, set_socket_reuseaddr, set_tcp_nodelay,
 };
 use rustix::net::{
-    AddressFamily, Protocol, SocketFlags, SocketType, bind, connect, ipproto, listen, socket_with,
+    AddressFamily, Protocol, SocketFlags, SocketType, bind, connect, getpeername, getsockname, ipproto,
+    listen, socket_with,
 };
 use sockeye_stack::{Unreachability, Verdict};
 use std::net::{IpAddr, SocketAddr};
@@ -49,7 +50,16 @@ pub(super) fn complete(fd: &OwnedFd) {
 pub(super) fn connect_datagrams(to: &SocketAddr) -> Result<OwnedFd, Errno> {
     let fd = open(to, SocketType::DGRAM, None)?;
     connect(&fd, to)?;
-    Ok(fd)
+    if talks_to_itself(&fd) { Err(Errno::CONNREFUSED) } else { Ok(fd) }
+}
+
+/// Whether a connected socket has become its own peer: of the machine's own address, a free port can be the one
+/// that the kernel chooses for the socket itself. Nobody serves there.
+pub(super) fn talks_to_itself(fd: &OwnedFd) -> bool {
+    match (getsockname(fd), getpeername(fd)) {
+        (Ok(own), Ok(Some(peer))) => own == peer,
+        _ => false,
+    }
 }
 
 /// A listening stream socket.
@@ -132,5 +142,27 @@ pub(super) fn unreachability(error: Errno) -> Unreachability {
         }
         Errno::ACCESS | Errno::PERM => Unreachability::Prohibited,
         _ => Unreachability::Host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+
+    #[test]
+    fn a_socket_that_is_its_own_peer_is_known() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let any: SocketAddr = any.parse().unwrap();
+            let itself = open(&any, SocketType::STREAM, None).unwrap();
+            bind(&itself, &any).unwrap();
+            let at = SocketAddr::try_from(getsockname(&itself).unwrap()).unwrap();
+            assert!(!talks_to_itself(&itself));
+            // Both ends open at once: it connects.
+            assert!(matches!(connect(&itself, &at), Ok(()) | Err(Errno::INPROGRESS)));
+            assert!(talks_to_itself(&itself));
+            let server = UdpSocket::bind(any).unwrap();
+            assert!(!talks_to_itself(&connect_datagrams(&server.local_addr().unwrap()).unwrap()));
+        }
     }
 }

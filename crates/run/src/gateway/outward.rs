@@ -118,6 +118,7 @@ impl Gateway {
         }
         let flow = connecting.flow;
         let verdict = match socket_error(&connecting.fd) {
+            Ok(Ok(())) if machine::talks_to_itself(&connecting.fd) => Verdict::Reset,
             Ok(Ok(())) => Verdict::Accept,
             Ok(Err(error)) | Err(error) => machine::verdict(error),
         };
