@@ -309,7 +309,9 @@ impl Core {
     /// The same for all members with sockets: what failed was not for one of them alone.
     fn warn_members(&mut self) {
         let members: HashSet<MemberId> = self.sockets.records().map(|record| record.member).collect();
-        members.into_iter().for_each(|member| self.out_of_descriptors(member));
+        for member in members {
+            self.out_of_descriptors(member);
+        }
     }
 
     /// Tells a member something.

@@ -185,7 +185,7 @@ impl Gateway {
             .map_err(|error| Verdict::Unreachable(machine::unreachability(self.note_error(error))))?;
         let make = |fd| Task::Datagrams(Datagrams::new(End::Own { fd, flow: id }, None, now));
         let token = self.watch(fd, make).map_err(|_| nothing_left)?;
-        let source = self.source(world, flow.src.ip_addr());
+        let source = Source::of(world, flow.src.ip_addr());
         self.make_room(world, now, source);
         self.datagram_flows.add(now, token, source);
         self.flows.insert(id, token);
@@ -210,7 +210,7 @@ impl Gateway {
             }
             let received = sys::receive_datagram(&door.fd, &mut buffer);
             match received.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
-                Ok(None) => {}
+                Ok(None) | Err(Errno::INTR) => {}
                 Ok(Some((bytes, received))) => {
                     let client = (received.from, received.to);
                     let mut payload = Payload::EMPTY;
@@ -221,7 +221,6 @@ impl Gateway {
                     door.readable = false;
                     return;
                 }
-                Err(Errno::INTR) => {}
                 // Out of memory, perhaps: asking at once would only spin.
                 Err(_) => return self.tasks.arm(token, now + SHORTAGE),
             }

@@ -5,7 +5,7 @@
 
 use super::machine::PingKind;
 use super::tasks::Token;
-use super::{Gateway, Task, machine};
+use super::{Gateway, Source, Task, machine};
 use crate::world::World;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -85,7 +85,7 @@ impl Gateway {
         let outer_id = self.outer_id(key);
         let make = |fd| Task::Ping(Ping { key, fd, kind, outer_id, latest, last: now, readable: true });
         let token = self.watch(fd, make).map_err(|_| Unreachability::Host)?;
-        let source = self.source(world, key.src);
+        let source = Source::of(world, key.src);
         if self.pings.len() >= self.config.max_pings
             && let Some(victim) = self.pingers.victim(source)
         {

@@ -89,6 +89,14 @@ enum Source {
     Machine,
 }
 
+impl Source {
+    /// Whose an address of the network is.
+    fn of(world: &World, address: IpAddr) -> Source {
+        let host = world.network().host_by_address(address);
+        host.map_or(Source::Address(address), |host| Source::Host(host.id()))
+    }
+}
+
 /// One thing that goes on.
 #[derive(Debug)]
 enum Task {
@@ -312,14 +320,6 @@ impl Gateway {
     fn note_error(&mut self, error: Errno) -> Errno {
         self.shortage |= matches!(error, Errno::MFILE | Errno::NFILE);
         error
-    }
-
-    /// Whose an address of the network is.
-    fn source(&self, world: &World, address: IpAddr) -> Source {
-        world
-            .network()
-            .host_by_address(address)
-            .map_or(Source::Address(address), |host| Source::Host(host.id()))
     }
 
     /// Ends a task, whatever it does, and closes what it has; a stream of the machine is reset.

@@ -1,7 +1,7 @@
 //! Flows out of the network: where they may go, and connections until both sides are open.
 
 use super::tasks::Token;
-use super::{Gateway, Task, machine};
+use super::{Gateway, Source, Task, machine};
 use crate::world::World;
 use rustix::net::sockopt::socket_error;
 use sockeye_packet::Instant;
@@ -83,7 +83,7 @@ impl Gateway {
         id: FlowId,
         (flow, target): (&Flow, &SocketAddr),
     ) -> Result<(), Verdict> {
-        let source = self.source(world, flow.src.ip_addr());
+        let source = Source::of(world, flow.src.ip_addr());
         let has_room = |gateway: &Gateway| gateway.streams.admit(source, gateway.config.max_streams);
         let gives_up = |gateway: &Gateway| gateway.connecting.len() >= gateway.config.max_connecting;
         if (!has_room(self) || gives_up(self))

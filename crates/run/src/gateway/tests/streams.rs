@@ -298,7 +298,7 @@ fn a_failure_passes_also_to_a_side_that_takes_nothing() {
     assert!(rig.gateway.owes_the_machine(&rig.world));
     rig.skipped += Duration::from_secs(6);
     rig.until_idle();
-    let error = rig.until("the reset", |_| match stream.read(&mut [0; 65536]) {
+    let error = rig.until("the reset", |_| match stream.read(&mut [0; 16384]) {
         Ok(0) => panic!("an end of file instead of a reset"),
         Ok(_) => None,
         Err(error) => Some(error),
