@@ -21,6 +21,20 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
     print(server.recv(5).decode())
 END
 
+cat >"$work/closes.py" <<'END'
+# A closed socket's port is free at once, and nobody listens there any more after a moment; one is left open.
+import socket, time
+for turn in range(10):
+    socket.create_server(("127.0.0.1", 7001)).close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams: datagrams.bind(("127.0.0.1", 7001))
+for turn in range(60):
+    try: socket.create_connection(("127.0.0.1", 7001)).close()
+    except ConnectionRefusedError: break
+    time.sleep(0.05)
+else: raise SystemExit("a closed listener still listens")
+left_open = socket.create_server(("127.0.0.1", 7001))
+END
+
 # without CALLS COMMAND…: as where these calls are refused.
 without() { "${as[@]}" python3 "$work/without.py" "$@"; }
 # doctor STATUS MARK ROW [CALLS]: it exits so, and has this row.
@@ -44,6 +58,9 @@ all() {
   [ "$got" = 1 ] && grep -q "^missing  no other supervisor" "$work/out" || fail "doctor, supervised: $(cat "$work/out")"; ok
 
   without pidfd_getfd "$sockeye" run -- true || fail "doesn't start without pidfd_getfd"; ok
+  before=$(date +%s%N)
+  without pidfd_getfd "$sockeye" run -- python3 "$work/closes.py" || fail "closes, without pidfd_getfd"; ok
+  took=$((($(date +%s%N) - before) / 1000000)); [ "$took" -lt 6000 ] || fail "sockets left open keep a run for $took ms"; ok
   # The program has asked not to be debugged, and is answered.
   [ "$("${as[@]}" "$sockeye" run -- python3 "$work/talk.py")" = hello ] || fail "a program that isn't dumpable"; ok
   [ "$(without landlock_create_ruleset "$sockeye" run -- python3 "$work/talk.py")" = hello ] || fail "without Landlock"; ok
