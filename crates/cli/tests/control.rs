@@ -178,13 +178,14 @@ impl Random {
 fn wrong_greetings_and_messages_end_the_conversation() {
     let net = Net::new();
     let before = net.process();
-    for greeting in [&b"sockeye 0.0.0\n"[..], b"GET / HTTP/1.1\r\n\r\n", &[0; 100_000], &[b'x'; 300], b"\xff"]
-    {
+    let long = vec![0; 100_000];
+    for greeting in [&b"sockeye 0.0.0\n"[..], b"GET / HTTP/1.1\r\n\r\n", &long, &[b'x'; 300], b"\xff"] {
         let socket = net.connect();
         say(&socket, greeting);
         is_parted_with(&socket);
     }
-    for message in [&[][..], &[0xff; 10], &[0; 1], &[0x80; 60_000], &[8, 8], &[0xff; 150_000]] {
+    let (long, longer) = (vec![0x80; 60_000], vec![0xff; 150_000]);
+    for message in [&[][..], &[0xff; 10], &[0; 1], &long, &[8, 8], &longer] {
         let socket = net.greet();
         say(&socket, message);
         if message.is_empty() {
@@ -220,14 +221,14 @@ fn random_and_damaged_messages_do_no_harm() {
                 // `Down`, which anybody of the user may say.
                 continue;
             }
-            if random.next() % 4 == 0 {
+            if random.next().is_multiple_of(4) {
                 let at = random.next() as usize % message.len();
                 message[at] ^= 1 << (random.next() % 8);
             }
             if message[0] == 10 {
                 continue;
             }
-            if random.next() % 4 == 0 {
+            if random.next().is_multiple_of(4) {
                 say_with(&socket, &message, &[&own]);
             } else {
                 say(&socket, &message);
