@@ -35,7 +35,13 @@ impl Stack {
 
     /// Gives a socket its local address; port 0 picks one. A ping socket's port is its echo identifier.
     pub fn bind(&mut self, id: SocketId, addr: SockAddr) -> Result<()> {
-        self.bind_socket(id, addr)
+        self.bind_socket(id, addr, false)
+    }
+
+    /// [`Stack::bind`], in the way of others at the same address only: they may be bound to all addresses of
+    /// the port beside it, and get what isn't for this one. For services that the host's programs didn't ask for.
+    pub fn bind_yielding(&mut self, id: SocketId, addr: SockAddr) -> Result<()> {
+        self.bind_socket(id, addr, true)
     }
 
     /// Makes a stream socket accept connections, at most `backlog` waiting ones; again, to change it.

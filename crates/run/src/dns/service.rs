@@ -251,13 +251,13 @@ impl Service {
 
 fn open_at(stack: &mut Stack, now: Instant, addr: SockAddr) -> Result<(SocketId, SocketId)> {
     let domain = if addr.is_v4() { Domain::Inet } else { Domain::Inet6 };
-    // A program's server has all other addresses.
-    let owner = Owner { yields: true, ..Owner::default() };
+    let owner = Owner::default();
     let datagrams = stack.socket(domain, SocketType::Datagram, owner)?;
-    stack.bind(datagrams, addr)?;
+    // A program's server may have all other addresses.
+    stack.bind_yielding(datagrams, addr)?;
     let listener = stack.socket(domain, SocketType::Stream, owner)?;
     stack.set_option(now, listener, SocketOption::ReuseAddr(true))?;
-    stack.bind(listener, addr)?;
+    stack.bind_yielding(listener, addr)?;
     stack.listen(now, listener, CONNECTIONS_MAX)?;
     Ok((datagrams, listener))
 }

@@ -75,10 +75,6 @@ pub struct Owner {
     pub pid: u32,
     /// A number that the owner of the stack chooses.
     pub cookie: u64,
-    /// Whether its sockets are in the way of others at the same address only: they may be bound to all
-    /// addresses of the port beside it, and get what isn't for this one. For services that a host's programs
-    /// didn't ask for.
-    pub yields: bool,
 }
 
 /// Which direction to shut down.

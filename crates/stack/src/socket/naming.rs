@@ -45,7 +45,7 @@ impl Socket {
             reuse_port: self.settings.reuse_port,
             listening: matches!(self.kind, Kind::Listener(_)),
             explicit,
-            yields: self.owner.yields,
+            yields: self.bound.as_ref().is_some_and(|bound| bound.1.yields),
             uid: self.owner.uid,
         }
     }
@@ -74,7 +74,7 @@ impl Stack {
         self.sockets.get_mut(id.0).ok_or(Error::BadSocket)
     }
 
-    pub(crate) fn bind_socket(&mut self, id: SocketId, addr: SockAddr) -> Result<()> {
+    pub(crate) fn bind_socket(&mut self, id: SocketId, addr: SockAddr, yields: bool) -> Result<()> {
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
         if socket.check_family(&addr).is_err() {
@@ -102,7 +102,7 @@ impl Stack {
         if !may_have {
             return Err(Error::AddrNotAvailable);
         }
-        let hold = socket.hold(true);
+        let hold = Hold { yields, ..socket.hold(true) };
         let mut binding = socket.binding_at(addr);
         if addr.port == 0 {
             let range = if proto.is_echo() { &ECHO_IDS } else { &io.config.local_ports };
@@ -126,7 +126,7 @@ impl Stack {
             return Ok(());
         }
         let any = SockAddr { port: 0, ..socket.local };
-        self.bind_socket(id, any)
+        self.bind_socket(id, any, false)
     }
 
     /// Picks a local port for a connection over `path` to `peer` (RFC 6056 §3.3.4): one that no bind call
