@@ -70,8 +70,11 @@ def children(pid):
 
 
 def supervisor_of(front):
-    """Behind the process that was started stands a guard, behind that the supervisor."""
-    return children(children(front.pid)[0])[0]
+    """Behind the process that was started stands a guard, behind that the supervisor. It may have started the
+    network, too."""
+    words = open(f"/proc/{front.pid}/cmdline").read()
+    guard = next(child for child in children(front.pid) if open(f"/proc/{child}/cmdline").read() == words)
+    return children(guard)[0]
 
 
 def down():
@@ -112,13 +115,19 @@ class Terminal:
         while not (found := re.search(pattern, self.said)):
             left = deadline - time.monotonic()
             readable = left > 0 and select.select([self.fd], [], [], left)[0]
-            assert readable, f"no {pattern!r} within {limit} s but {self.said!r}"
+            assert readable, f"no {pattern!r} within {limit} s but {self.said!r}; {self.processes()}"
             try:
                 self.said += os.read(self.fd, 4096).decode(errors="replace")
             except OSError:
                 raise AssertionError(f"no {pattern!r} but the end, behind {self.said!r}") from None
         self.said = self.said[found.end():]
         return found
+
+    def processes(self):
+        """Who is there, in which group, and waits or is stopped where."""
+        columns = "pid,ppid,pgid,tpgid,stat,wchan:16,args"
+        tty = os.path.basename(os.path.dirname(os.ptsname(self.fd))) + "/" + os.path.basename(os.ptsname(self.fd))
+        return subprocess.run(["ps", "-o", columns, "-t", tty], capture_output=True, text=True).stdout
 
     def type(self, text):
         os.write(self.fd, text.encode())
@@ -338,14 +347,14 @@ def ten_thousand():
     folder = scratch("many")
     server = start(under("server", ["both_echo", "7000", folder + "/ready"]))
     there(folder + "/ready")
-    client = start(under("client", ["short_lived", "server", "7000", "10000", folder]))
+    client = start(under("client", ["short_lived", "server", "7000", os.environ.get("MANY", "10000"), folder]))
     until("the first thousand", lambda: os.path.exists(folder + "/warm"), 60)
     network = next(pid for pid, command in marked().items() if f" network {NET}" in command)
     measured = {"supervisor": supervisor_of(client), "its server's": supervisor_of(server), "network": network}
     before = {name: footprint(pid) for name, pid in measured.items()}
     started = time.monotonic()
     open(folder + "/measured", "w").close()
-    until("the ten thousandth", lambda: os.path.exists(folder + "/done"), 120)
+    until("the last of them", lambda: os.path.exists(folder + "/done"), 240)
     took = time.monotonic() - started
     time.sleep(0.5)
     after = {name: footprint(pid) for name, pid in measured.items()}
