@@ -126,10 +126,11 @@ class Terminal:
     def processes(self):
         """Who is there, in which group, and waits or is stopped where."""
         columns = "pid,ppid,pgid,tpgid,stat,wchan:16,args"
-        tty = os.path.basename(os.path.dirname(os.ptsname(self.fd))) + "/" + os.path.basename(os.ptsname(self.fd))
-        return subprocess.run(["ps", "-o", columns, "-t", tty], capture_output=True, text=True).stdout
+        return subprocess.run(["ps", "-o", columns, "-g", str(self.pid)], capture_output=True, text=True).stdout
 
     def type(self, text):
+        # As a person would: a terminal forgets what was typed while it handled Ctrl-Z.
+        time.sleep(0.2)
         os.write(self.fd, text.encode())
 
     def end(self):
