@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use sockeye_link::NetemConfig;
 
@@ -101,7 +102,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     pub(crate) linger: Duration,
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     pub(crate) program: Vec<OsString>,
 }
 
@@ -167,34 +168,25 @@ pub(crate) struct LabArgs {
 impl Args {
     /// Parses the process's arguments. Help and version are printed here and end the process.
     pub(crate) fn from_command_line() -> Result<Args, CliError> {
-        let args = Args::try_parse().map_err(|error| {
+        Args::try_parse().map_err(|error| {
             if error.use_stderr()
-                && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
             {
                 return CliError::usage(one_line(&error));
             }
             error.exit()
-        })?;
-        args.check()?;
-        Ok(args)
-    }
-
-    /// What looks like an option in the program's place is a misspelt one.
-    fn check(&self) -> Result<(), CliError> {
-        if let Command::Run(RunArgs { program, .. }) = &self.command
-            && let Some(name) = program.first().map(|name| name.to_string_lossy())
-            && name.starts_with('-')
-        {
-            return Err(CliError::usage(format!(
-                "there is no option {name} (try --help); the program comes after --"
-            )));
-        }
-        Ok(())
+        })
     }
 }
 
 /// Clap's first paragraph in one line, with the place to read on.
 fn one_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg)
+        && name.starts_with('-')
+    {
+        return format!("there is no option {name} (try --help); a program and its options come after --");
+    }
     let text = error.render().to_string();
     let paragraph: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let message = paragraph.join(" ");
@@ -222,11 +214,25 @@ mod tests {
 
     #[test]
     fn a_misspelt_option_is_no_program() {
-        for line in [["sockeye", "run", "--bogus", "true"], ["sockeye", "run", "-x", "80:80"]] {
-            let error = Args::try_parse_from(line).unwrap().check().unwrap_err();
-            assert!(error.to_string().contains(line[2]), "{error}");
+        for line in [["sockeye", "run", "--bogus", "true"], ["sockeye", "run", "-x80:80", "true"]] {
+            let error = one_line(&Args::try_parse_from(line).unwrap_err());
+            assert!(error.contains(&format!("no option {}", &line[2][..2])), "{error}");
         }
-        assert!(Args::try_parse_from(["sockeye", "run", "true", "--bogus"]).unwrap().check().is_ok());
+        let args = Args::try_parse_from(["sockeye", "run", "true", "--bogus", "-x", "--", "-p1:2"]).unwrap();
+        let Command::Run(run) = args.command else { panic!("not run") };
+        assert_eq!(run.program, ["true", "--bogus", "-x", "--", "-p1:2"]);
+    }
+
+    #[test]
+    fn a_short_options_value_may_follow_at_once() {
+        for line in [&["-p", "18080:80"][..], &["-p18080:80"], &["-p=18080:80"], &["--publish=18080:80"]] {
+            for program in [&["true", "-x"][..], &["--", "true", "-x"]] {
+                let args = Args::try_parse_from([&["sockeye", "run"], line, program].concat()).unwrap();
+                let Command::Run(run) = args.command else { panic!("not run") };
+                assert_eq!(run.publish, ["18080:80"], "{line:?}");
+                assert_eq!(run.program, ["true", "-x"], "{line:?}");
+            }
+        }
     }
 
     #[test]
