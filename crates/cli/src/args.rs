@@ -30,6 +30,10 @@ Ports are written as [ADDR:]HOSTPORT[-HOSTPORT]:PORT[-PORT][/udp]: the machine's
 ADDR (127.0.0.1 unless given; IPv6 in brackets) leads to the host's, as in 8080:80, 0.0.0.0:5300-5303:53-56/udp, \
 [::1]:8080:80";
 
+const UNPUBLISH_HELP: &str = "\
+Ports are written as [ADDR:]HOSTPORT[-HOSTPORT][/udp], the machine's: as in 8080, 0.0.0.0:5300-5303/udp, [::1]:8080. \
+All of them are closed, or none. Connections that go through them go on.";
+
 const RUN_HELP: &str = "\
 The program's flows leave the network through this machine's sockets, unless --offline; host.sockeye is this \
 machine's loopback.\n\
@@ -63,6 +67,7 @@ pub(crate) enum Command {
     /// Have ports of the machine lead to a host of a named network
     Publish(PublishArgs),
     /// Have published ports lead nowhere again
+    #[command(after_help = UNPUBLISH_HELP)]
     Unpublish(PublishArgs),
     /// Say what this machine lacks for running programs, and what to do about it
     Doctor,
@@ -169,9 +174,7 @@ impl Args {
     /// Parses the process's arguments. Help and version are printed here and end the process.
     pub(crate) fn from_command_line() -> Result<Args, CliError> {
         Args::try_parse().map_err(|error| {
-            if error.use_stderr()
-                && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-            {
+            if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 return CliError::usage(one_line(&error));
             }
             error.exit()

@@ -104,11 +104,9 @@ pub(crate) fn down(name: &str) -> Result<ExitCode, CliError> {
 
 /// `sockeye publish` and `sockeye unpublish`.
 pub(crate) fn publish(args: &PublishArgs, on: bool) -> Result<ExitCode, CliError> {
-    for ports in &args.ports {
-        let text = connect(&args.name)?.publish(args.host.as_deref(), ports, on)?;
-        if !text.is_empty() {
-            println!("{text}");
-        }
+    let text = connect(&args.name)?.publish(args.host.as_deref(), &args.ports, on)?;
+    if !text.is_empty() {
+        println!("{text}");
     }
     Ok(ExitCode::SUCCESS)
 }

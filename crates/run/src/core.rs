@@ -1,7 +1,7 @@
 //! What every handler of the network works on: the stacks, the sockets, the plugs, the names.
 
 use crate::clock::Clock;
-use crate::gateway::{Gateway, GatewayConfig, PublishError, PublishSpec};
+use crate::gateway::{Gateway, GatewayConfig, Publication, PublishError, PublishSpec};
 use crate::names::NameServers;
 use crate::poller::{Poller, Token};
 use crate::proto::{Class, Identity, MemberId, Notice, Outcome, Reply, Request, Seen, Ticket};
@@ -445,6 +445,11 @@ impl Core {
         let Some(host) = self.world.network().host_by_id(host) else { return 0 };
         let of_host = ports.publications(host.addresses());
         of_host.filter(|publication| self.gateway.unpublish(&self.world, self.now, publication)).count()
+    }
+
+    /// Closes one port of the machine.
+    pub(crate) fn close_port(&mut self, publication: &Publication) {
+        self.gateway.unpublish(&self.world, self.now, publication);
     }
 
     /// From now on, asks these servers (or the machine's) for names of the outside.

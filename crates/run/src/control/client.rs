@@ -89,9 +89,15 @@ impl Control {
         }
     }
 
-    /// Has ports of the machine lead to a host, or lead there no more. Answers what the user should know.
-    pub fn publish(&mut self, host: Option<&str>, ports: &str, on: bool) -> Result<String, ControlError> {
-        let (host, ports) = (host.map(str::to_owned), ports.to_owned());
+    /// Has ports of the machine lead to a host, or lead there no more: all of them, or none. Answers what the
+    /// user should know.
+    pub fn publish(
+        &mut self,
+        host: Option<&str>,
+        ports: &[String],
+        on: bool,
+    ) -> Result<String, ControlError> {
+        let (host, ports) = (host.map(str::to_owned), ports.to_vec());
         let message =
             if on { ToNetwork::Publish { host, ports } } else { ToNetwork::Unpublish { host, ports } };
         match self.ask(&message, None)? {

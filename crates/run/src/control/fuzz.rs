@@ -157,8 +157,8 @@ impl<F: FnMut() -> u64> Random<'_, F> {
             6 => ToNetwork::Ended,
             7 => ToNetwork::Leaving,
             8 => ToNetwork::Status,
-            9 => ToNetwork::Publish { host: self.chance().then(|| self.text()), ports: self.text() },
-            10 => ToNetwork::Unpublish { host: self.chance().then(|| self.text()), ports: self.text() },
+            9 => ToNetwork::Publish { host: self.chance().then(|| self.text()), ports: self.texts() },
+            10 => ToNetwork::Unpublish { host: self.chance().then(|| self.text()), ports: self.texts() },
             11 if self.below(8) == 0 => ToNetwork::Down,
             _ => {
                 let identity = self.chance().then(|| self.identity());

@@ -66,10 +66,10 @@ pub(crate) enum ToNetwork {
     Status,
     /// The network is to end.
     Down,
-    /// A port of the machine is to lead to a host (the only one, unless named).
-    Publish { host: Option<String>, ports: String },
-    /// It is to lead there no more.
-    Unpublish { host: Option<String>, ports: String },
+    /// Ports of the machine are to lead to a host (the only one, unless named): all of them, or none.
+    Publish { host: Option<String>, ports: Vec<String> },
+    /// They are to lead nowhere again: all of them, or none.
+    Unpublish { host: Option<String>, ports: Vec<String> },
 }
 
 /// What a network says.

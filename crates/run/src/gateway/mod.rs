@@ -18,8 +18,10 @@ mod outward;
 mod publish;
 mod relay;
 mod tasks;
+mod unpublish;
 
 pub use publish::{Publication, PublishError, PublishProtocol, PublishSpec, PublishSpecError};
+pub(crate) use unpublish::UnpublishSpec;
 
 use crate::shares::Shares;
 use crate::world::World;

@@ -124,21 +124,34 @@ impl PublishSpec {
 
 /// A port, or several in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Ports {
-    first: u16,
-    last: u16,
+pub(super) struct Ports {
+    pub(super) first: u16,
+    pub(super) last: u16,
 }
 
-/// Why a text names no ports to publish.
+impl Ports {
+    pub(super) fn len(self) -> u32 {
+        u32::from(self.last - self.first) + 1
+    }
+}
+
+/// Why a text names no ports to publish, or to unpublish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishSpecError {
+    verb: &'static str,
     text: String,
     reason: String,
 }
 
+impl PublishSpecError {
+    pub(super) fn new(verb: &'static str, text: &str, reason: String) -> PublishSpecError {
+        PublishSpecError { verb, text: text.to_owned(), reason }
+    }
+}
+
 impl fmt::Display for PublishSpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "can't publish {:?}: {}", self.text, self.reason)
+        write!(f, "can't {} {:?}: {}", self.verb, self.text, self.reason)
     }
 }
 
@@ -148,52 +161,57 @@ impl FromStr for PublishSpec {
     type Err = PublishSpecError;
 
     fn from_str(text: &str) -> Result<PublishSpec, PublishSpecError> {
-        parse(text).map_err(|reason| PublishSpecError { text: text.to_owned(), reason })
+        parse(text).map_err(|reason| PublishSpecError::new("publish", text, reason))
     }
 }
 
 fn parse(text: &str) -> Result<PublishSpec, String> {
-    let (ports, protocol) = match text.rsplit_once('/') {
-        None => (text, PublishProtocol::Tcp),
-        Some((ports, "tcp")) => (ports, PublishProtocol::Tcp),
-        Some((ports, "udp")) => (ports, PublishProtocol::Udp),
-        Some((_, other)) => return Err(format!("{other:?} is no protocol; write /tcp or /udp")),
-    };
+    let (ports, protocol) = split_protocol(text)?;
     let (address, ports) = split_address(ports)?;
     let (machine, host) = ports
         .split_once(':')
         .ok_or("write HOSTPORT:PORT, the machine's port and the host's, for example 8080:80")?;
     let (machine, host) = (parse_ports(machine)?, parse_ports(host)?);
-    let (outside, inside) = (machine.last - machine.first, host.last - host.first);
+    let (outside, inside) = (machine.len(), host.len());
     if outside != inside {
-        let (outside, inside) = (u32::from(outside) + 1, u32::from(inside) + 1);
         return Err(format!("{outside} ports can't lead to {inside}; write ranges of equal length"));
     }
+    let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
     Ok(PublishSpec { protocol, address, machine, host })
 }
 
-/// The address in front, or the default, and what follows it.
-fn split_address(text: &str) -> Result<(IpAddr, &str), String> {
+/// What is in front of the protocol, and the protocol.
+pub(super) fn split_protocol(text: &str) -> Result<(&str, PublishProtocol), String> {
+    match text.rsplit_once('/') {
+        None => Ok((text, PublishProtocol::Tcp)),
+        Some((ports, "tcp")) => Ok((ports, PublishProtocol::Tcp)),
+        Some((ports, "udp")) => Ok((ports, PublishProtocol::Udp)),
+        Some((_, other)) => Err(format!("{other:?} is no protocol; write /tcp or /udp")),
+    }
+}
+
+/// The address in front, if there is one, and what follows it.
+pub(super) fn split_address(text: &str) -> Result<(Option<IpAddr>, &str), String> {
     if let Some(rest) = text.strip_prefix('[') {
         let (address, ports) =
             rest.split_once("]:").ok_or("write an IPv6 address as [ADDR]:HOSTPORT:PORT")?;
         let address: std::net::Ipv6Addr =
             address.parse().map_err(|_| format!("{address:?} is no IPv6 address"))?;
-        return Ok((address.into(), ports));
+        return Ok((Some(address.into()), ports));
     }
     match text.matches(':').count() {
-        0 | 1 => Ok((Ipv4Addr::LOCALHOST.into(), text)),
+        0 | 1 => Ok((None, text)),
         2 => {
             let (address, ports) = text.split_once(':').unwrap_or_default();
             let wrong = || format!("{address:?} is no IPv4 address; write ADDR:HOSTPORT:PORT");
             let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
-            Ok((address.into(), ports))
+            Ok((Some(address.into()), ports))
         }
         _ => Err("there are too many colons; put an IPv6 address in brackets".to_owned()),
     }
 }
 
-fn parse_ports(text: &str) -> Result<Ports, String> {
+pub(super) fn parse_ports(text: &str) -> Result<Ports, String> {
     let port = |text: &str| match text.parse::<u16>() {
         // A sign is no part of a port.
         Ok(port) if port > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),

@@ -3,7 +3,6 @@
 use super::{Leaving, Membership, NetworkServer, Peer, Stage};
 use crate::control::{FromNetwork, GREETING, Join, ToNetwork, Welcome};
 use crate::core::Outside;
-use crate::gateway::{PublishSpec, PublishSpecError};
 use crate::poller::Token;
 use crate::proto::{MemberId, Outcome, Reply};
 use rustix::event::epoll::EventFlags;
@@ -20,7 +19,7 @@ const UNREAD_MAX: usize = 256;
 const COMMAND_MAX: usize = 4096;
 
 /// Why a network won't do what it is asked.
-enum Refusal {
+pub(super) enum Refusal {
     /// What the user wrote is wrong.
     Misused(String),
     /// It can't, or not now.
@@ -306,61 +305,6 @@ impl NetworkServer {
         }
         Ok((host, false))
     }
-
-    /// Publishes all that is written, or nothing.
-    fn publish_all(&mut self, host: &Host, specs: &[String]) -> Result<Vec<PublishSpec>, Refusal> {
-        let parse = |spec: &String| spec.parse::<PublishSpec>().map_err(misspelt);
-        let specs: Vec<_> = specs.iter().map(parse).collect::<Result<_, _>>()?;
-        for (index, &spec) in specs.iter().enumerate() {
-            if let Err(error) = self.core.publish(host.id(), spec) {
-                for &spec in &specs[..index] {
-                    self.core.unpublish(host.id(), spec);
-                }
-                return Err(Refusal::Failed(error.to_string()));
-            }
-        }
-        Ok(specs)
-    }
-
-    /// The host of this name, or the only one.
-    fn host_to_publish(&self, name: Option<&str>) -> Result<Host, Refusal> {
-        let network = self.core.world.network();
-        match name {
-            Some(name) => Ok(network.host(name)?),
-            None => match <[Host; 1]>::try_from(network.hosts()) {
-                Ok([only]) => Ok(only),
-                Err(hosts) => {
-                    let names: Vec<_> = hosts.iter().map(Host::name).collect();
-                    Err(Refusal::Misused(format!(
-                        "the network has several hosts: name one of {} with --host",
-                        names.join(", ")
-                    )))
-                }
-            },
-        }
-    }
-
-    fn publish(&mut self, host: Option<&str>, ports: &str) -> Result<String, Refusal> {
-        let host = self.host_to_publish(host)?;
-        self.publish_all(&host, &[ports.to_owned()])?;
-        Ok(String::new())
-    }
-
-    fn unpublish(&mut self, host: Option<&str>, ports: &str) -> Result<String, Refusal> {
-        let host = self.host_to_publish(host)?;
-        match self.core.unpublish(host.id(), ports.parse().map_err(misspelt)?) {
-            0 => Err(Refusal::Failed(format!(
-                "{ports} is not published for host {}: sockeye ps lists what is",
-                host.name()
-            ))),
-            _ => Ok(String::new()),
-        }
-    }
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "it stands in map_err")]
-fn misspelt(error: PublishSpecError) -> Refusal {
-    Refusal::Misused(error.to_string())
 }
 
 /// A command line that isn't too long for a table.

@@ -6,6 +6,7 @@
 
 mod admission;
 mod conversation;
+mod publishing;
 mod status;
 
 use crate::control::Channel;
