@@ -17,6 +17,7 @@ expect 2 dela "$sockeye" run --link "dela 4ms" -- true
 expect 2 101 "$sockeye" run --link "loss 101%" -- true
 expect 2 10.0.0 "$sockeye" run --ip 10.0.0 -- true
 expect 2 192.0.2.1 "$sockeye" run --ip 192.0.2.1 -- true
+expect 2 gateway "$sockeye" run --net bad --host gateway -- true
 expect 2 PROGRAM "$sockeye" run
 expect 2 fly "$sockeye" fly
 expect 127 no-such-program "$sockeye" run -- no-such-program

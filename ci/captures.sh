@@ -55,6 +55,24 @@ done
 for shown in 'tcp.flags.syn==1 && tcp.flags.ack==0' 'tcp.flags.syn==1 && tcp.flags.ack==1' tcp.options.sack_le 'tcp.flags.fin==1' ipv6 udp icmp; do
   [ "$(count "$work/lab.pcapng" "$shown")" -gt 0 ] || fail "no packet with $shown"; ok
 done
+# A file that is being written, and one that a refused run names, stay as they are. A run's end frees its file.
+export XDG_RUNTIME_DIR=$work/runtime; mkdir -m 700 "$XDG_RUNTIME_DIR"
+"$sockeye" run --net one --host a --offline --pcap "$work/one.pcapng" -- sleep 60 & first=$!
+for _ in $(seq 100); do [ -s "$work/one.pcapng" ] && break; sleep 0.05; done
+sum=$(sha256sum "$work/one.pcapng")
+for second in "--net one --host a" "--net one --host b" "--net two" ""; do
+  status=0; "$sockeye" run $second --pcap "$work/one.pcapng" -- true 2>"$work/second" || status=$?
+  grep -q "captur" "$work/second" && [ "$status" -ge 2 ] || fail "a second capture ($second): $status $(cat "$work/second")"; ok
+done
+[ "$sum" = "$(sha256sum "$work/one.pcapng")" ] || fail "the first capture was changed"; ok
+"$sockeye" down one; wait "$first" 2>/dev/null || true
+for _ in $(seq 10); do "$sockeye" run --net one --pcap "$work/one.pcapng" -- true || fail "its file isn't free at a run's end"; ok; done
+echo precious >"$work/kept"
+"$sockeye" run --net one --host a --ip 10.77.0.9 -- sleep 60 & first=$!
+for _ in $(seq 100); do "$sockeye" ps | grep -q 10.77.0.9 && break; sleep 0.05; done
+"$sockeye" run --net one --host a --ip 10.77.0.8 --pcap "$work/kept" -- true 2>/dev/null && fail "--ip was not refused"
+[ "$(cat "$work/kept")" = precious ] || fail "a refused run emptied a file"; ok
+"$sockeye" down one; wait "$first" 2>/dev/null || true
 # A host's packets to itself: what came for one request, byte for byte, from handshake to close.
 [ "$(count "$work/run.pcapng" 'frame.interface_name != "me:lo"')" = 0 ] || fail "packets that left the only host"; ok
 for shown in 'tcp.flags.syn==1 && tcp.flags.ack==0' 'tcp.flags.syn==1 && tcp.flags.ack==1' \

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -56,7 +57,7 @@ fn join(name: &str, args: &RunArgs) -> Result<Membership, CliError> {
     let place = Folder::of_this_user()?.place(name)?;
     published(&args.publish)?;
     let capture: Option<OwnedFd> = match &args.pcap {
-        Some(path) => Some(OwnedFd::from(File::create(path).map_err(|error| {
+        Some(path) => Some(OwnedFd::from(open_capture(path).map_err(|error| {
             CliError::failed(format!("can't write the capture {}: {error}", path.display()))
         })?)),
         None => None,
@@ -73,6 +74,11 @@ fn join(name: &str, args: &RunArgs) -> Result<Membership, CliError> {
     let start = || networks::start(name, args.offline, args.seed);
     Membership::join(&place, &join, capture.as_ref(), start)
         .map_err(|error| CliError::from(error).about(&format!("network {name}")))
+}
+
+/// Opens a file for a capture. Only the network empties it, when it has nothing against the capture.
+fn open_capture(path: &Path) -> std::io::Result<File> {
+    File::options().write(true).create(true).truncate(false).open(path)
 }
 
 fn wait_in_front(front: Front) -> Result<ExitCode, CliError> {

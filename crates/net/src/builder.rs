@@ -11,9 +11,9 @@ use sockeye_link::pcapng::PcapngConfig;
 use sockeye_packet::Rng;
 use sockeye_stack::Config;
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,17 +79,32 @@ impl fmt::Debug for Capture {
 }
 
 impl Capture {
-    /// Creates the file, if it is to be one.
+    /// Opens the file, if it is to be one, for itself alone.
     pub(crate) fn open(self, wall_offset: Duration) -> Result<(Sink, PcapngConfig), Error> {
         let sink: Sink = match self {
             Capture::Writer(sink) => sink,
-            Capture::File(path) => match File::create(&path) {
+            Capture::File(path) => match open_alone(&path) {
                 Ok(file) => Box::new(file),
                 Err(error) => return Err(Error::Capture { path: Some(path), error }),
             },
         };
         Ok((sink, PcapngConfig { gso: false, wall_offset }))
     }
+}
+
+/// Opens a file to write it anew, unless another capture is being written to it: then nothing is lost. Pipes and
+/// terminals are written to as they are.
+fn open_alone(path: &Path) -> io::Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    if file.metadata()?.is_file() {
+        // Where a file system has no locks, nothing is known of others.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let why = "another capture is being written to it; choose another file";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
+        }
+        file.set_len(0)?;
+    }
+    Ok(file)
 }
 
 impl NetworkBuilder {

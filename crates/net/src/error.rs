@@ -137,7 +137,7 @@ impl fmt::Display for Error {
             }
             Error::Capture { path: None, error } => write!(f, "can't write the capture: {error}"),
             Error::CapturedAlready { name } => {
-                write!(f, "host {name:?} is captured to another file already: leave the capture out")
+                write!(f, "host {name:?} is being captured already: leave the capture out")
             }
             Error::Thread { error } => write!(f, "can't start the network's thread: {error}"),
             Error::NotManual => f.write_str(

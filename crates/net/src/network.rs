@@ -149,9 +149,10 @@ impl Network {
         Ok(Host { shared: Arc::clone(&self.shared), core: host })
     }
 
-    /// The host with this name; case doesn't count.
+    /// The host with this name; case doesn't count. The gateway is none: [`Network::gateway`].
     pub fn host(&self, name: &str) -> Result<Host, Error> {
         let index = self.registry().names.get(&name.to_ascii_lowercase()).copied();
+        let index = index.filter(|&index| index != 0);
         let unknown = || Error::UnknownHost { name: name.to_owned() };
         index.and_then(|index| self.host_by_id(HostId(index))).ok_or_else(unknown)
     }

@@ -167,3 +167,19 @@ fn a_second_capture_is_refused_before_the_file_of_the_first_is_emptied() {
     assert!(matches!(error, sockeye::Error::CapturedAlready { .. }), "{error}");
     assert_eq!(std::fs::read(&file.0).unwrap(), before);
 }
+
+#[test]
+fn two_captures_do_not_share_a_file() {
+    let file = Scratch::new("shared");
+    let make = |seed| Network::builder().seed(seed).host("a", HostConfig::default()).build_manual().unwrap();
+    let (first, second) = (make(1), make(2));
+    first.capture_host(&first.host("a").unwrap(), &file.0).unwrap();
+    first.flush_captures().unwrap();
+    let before = std::fs::read(&file.0).unwrap();
+    let host = second.host("a").unwrap();
+    let error = second.capture_host(&host, &file.0).unwrap_err();
+    assert!(error.to_string().contains("another capture"), "{error}");
+    assert_eq!(std::fs::read(&file.0).unwrap(), before);
+    drop(first);
+    second.capture_host(&host, &file.0).unwrap();
+}

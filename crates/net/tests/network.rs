@@ -202,3 +202,14 @@ fn an_address_that_a_host_has_is_not_the_gateways() {
     assert!(error.contains("10.77.0.9"), "{error}");
     network.add_gateway_address(network.gateway().ipv4().into()).unwrap_err();
 }
+
+#[test]
+fn the_gateway_is_no_host_that_a_name_finds() {
+    let network = Network::builder().host("me", HostConfig::default()).build_manual().unwrap();
+    for name in ["gateway", "Gateway"] {
+        let error = network.host(name).unwrap_err();
+        assert!(matches!(error, sockeye::Error::UnknownHost { .. }), "{error}");
+        let error = network.add_host(name, HostConfig::default()).unwrap_err();
+        assert!(matches!(error, sockeye::Error::BadName { .. }), "{error}");
+    }
+}

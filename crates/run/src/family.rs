@@ -1,5 +1,6 @@
 //! The processes that are this one's to end.
 
+use libc::SIGTERM;
 use rustix::process::Pid;
 use std::fs;
 
@@ -11,4 +12,12 @@ pub(crate) fn children() -> Vec<Pid> {
         .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
         .filter_map(Pid::from_raw)
         .collect()
+}
+
+/// Whether a child is stopped and ignores SIGTERM.
+pub(crate) fn is_stopped_and_deaf(child: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.as_raw_nonzero())).unwrap_or_default();
+    let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let ignored = field("SigIgn:").and_then(|signals| u64::from_str_radix(signals, 16).ok()).unwrap_or(0);
+    field("State:").is_some_and(|state| state.starts_with('T')) && ignored & 1 << (SIGTERM - 1) != 0
 }

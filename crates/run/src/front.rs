@@ -14,7 +14,9 @@ use crate::family::children;
 use crate::sys::{self, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, wait};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, pidfd_send_signal, wait,
+};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -234,6 +236,8 @@ impl Behind {
         message[1..].copy_from_slice(&value.to_ne_bytes());
         // Nobody is left to tell if this fails.
         self.report.write_all(&message).ok();
+        // Stopped, as its program was, it would not hear.
+        pidfd_send_signal(&self.front, Signal::CONT).ok();
     }
 
     /// Leaves the terminal and the shell's care, for programs that go on when the one that was to be run

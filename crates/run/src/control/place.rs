@@ -1,7 +1,8 @@
 //! Where control sockets are, who may have them, and which process owns a name.
 //!
-//! The folder is `$XDG_RUNTIME_DIR/sockeye`, or `/tmp/sockeye-UID` without such a directory: so two users'
-//! networks of one name are two networks. It must be ours and closed to others. `NAME.lock` is locked (flock)
+//! The folder is `$XDG_RUNTIME_DIR/sockeye`, or `/run/user/UID/sockeye` where that variable is not set (by cron,
+//! `su` or `sudo`, whose programs are to meet those of a login), or `/tmp/sockeye-UID` without such a directory:
+//! so two users' networks of one name are two networks. It must be ours and closed to others. `NAME.lock` is locked (flock)
 //! by the network's process as long as it lives; `NAME.sock` is its control socket, replaced when stale.
 
 use rustix::fs::{FlockOperation, flock};
@@ -58,13 +59,16 @@ pub struct Folder(PathBuf);
 impl Folder {
     /// The one that this process's environment names; made if it is missing.
     pub fn of_this_user() -> Result<Folder, PlaceError> {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let runtime = runtime.filter(|path| path.is_absolute() && is_ours(path).is_ok());
-        let path = match runtime {
-            Some(path) => path.join("sockeye"),
-            None => PathBuf::from(format!("/tmp/sockeye-{}", rustix::process::geteuid().as_raw())),
-        };
-        Folder::at(path)
+        Folder::at(Folder::path_of_this_user())
+    }
+
+    /// Where it is, or is to be.
+    pub(crate) fn path_of_this_user() -> PathBuf {
+        let user = rustix::process::geteuid().as_raw();
+        let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+        let candidates = [named, Some(PathBuf::from(format!("/run/user/{user}")))];
+        let runtime = candidates.into_iter().flatten().find(|path| is_ours(path).is_ok());
+        runtime.map_or_else(|| PathBuf::from(format!("/tmp/sockeye-{user}")), |path| path.join("sockeye"))
     }
 
     fn at(path: PathBuf) -> Result<Folder, PlaceError> {

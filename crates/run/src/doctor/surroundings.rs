@@ -1,6 +1,7 @@
 //! What is read rather than tried: the kernel's version and settings, limits, addresses, files.
 
 use super::Finding;
+use crate::control::place::Folder;
 use crate::dns::ResolvConf;
 use crate::reach;
 use rustix::fs::{Access, access};
@@ -10,7 +11,7 @@ use std::fs;
 use std::io;
 use std::net::Ipv6Addr;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The first kernel that answers a call and hands over a descriptor in one step.
 const KERNEL: (u32, u32) = (5, 14);
@@ -125,12 +126,7 @@ pub(super) fn resolvers() -> Finding {
 }
 
 pub(super) fn control_files() -> Finding {
-    let runtime =
-        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
-    let user = geteuid().as_raw();
-    let folder = runtime
-        .map_or_else(|| PathBuf::from(format!("/tmp/sockeye-{user}")), |runtime| runtime.join("sockeye"));
-    control_files_in(&folder, user)
+    control_files_in(&Folder::path_of_this_user(), geteuid().as_raw())
 }
 
 pub(super) fn control_files_in(folder: &Path, user: u32) -> Finding {

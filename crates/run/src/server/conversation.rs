@@ -9,7 +9,6 @@ use rustix::event::epoll::EventFlags;
 use rustix::fs::OFlags;
 use sockeye::{Direction, Host, HostConfig, LinkConfig, NetemConfig};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
 
 /// Messages taken from one peer in a row.
 const TURN_MAX: usize = 64;
@@ -224,8 +223,14 @@ impl NetworkServer {
         }
         // Whoever came, came: without others the network doesn't wait any longer.
         self.has_served = true;
-        let placed = self.place_on_host(&join, capture).and_then(|(host, is_new_host)| {
+        let placed = self.place_on_host(&join).and_then(|(host, is_new_host)| {
             let published = self.publish_all(&host, &join.publish)?;
+            if let Err(error) = self.capture(&host, capture) {
+                for &spec in &published {
+                    self.core.unpublish(host.id(), spec);
+                }
+                return Err(error);
+            }
             Ok((host, is_new_host, published))
         });
         let (host, is_new_host, published) = match placed {
@@ -250,8 +255,8 @@ impl NetworkServer {
         self.tell(id, &FromNetwork::Joined(welcome), None);
     }
 
-    /// Finds or makes the host that a supervisor wants, and gives it the link and capture that it asks for.
-    fn place_on_host(&mut self, join: &Join, capture: Option<&OwnedFd>) -> Result<(Host, bool), Refusal> {
+    /// Finds or makes the host that a supervisor wants, and gives it the link that it asks for.
+    fn place_on_host(&mut self, join: &Join) -> Result<(Host, bool), Refusal> {
         if join.offline && self.options.outside == Outside::Open {
             return Err(Refusal::Failed(
                 "the network has a way out; whether it has is decided by who starts it \
@@ -259,27 +264,16 @@ impl NetworkServer {
                     .to_owned(),
             ));
         }
-        // Opening a pipe that nobody reads would hold up everything; who has it open for writing had a reader.
-        let is_open = |fd: &OwnedFd| {
-            rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| {
-                !flags.contains(OFlags::PATH) && flags.intersects(OFlags::WRONLY | OFlags::RDWR)
-            })
-        };
-        if capture.is_some_and(|fd| !is_open(fd)) {
-            return Err(Refusal::Failed("the file for the capture isn't open for writing".to_owned()));
-        }
         let link: Option<NetemConfig> = match &join.link {
             Some(text) => Some(
                 text.parse().map_err(|error| Refusal::Misused(format!("bad --link {text:?}: {error}")))?,
             ),
             None => None,
         };
-        // The file is opened anew: what can't be opened is no file to write to.
-        let capture_path = capture.map(|fd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())));
         let network = self.core.world.network().clone();
         let Ok(host) = network.host(&join.host) else {
             let link = LinkConfig::from(link.unwrap_or_default());
-            let mut config = HostConfig { ip: join.ip, link, capture: capture_path, ..HostConfig::default() };
+            let mut config = HostConfig { ip: join.ip, link, ..HostConfig::default() };
             config.stack.wall_offset = network.gateway().with_stack(|stack, _| stack.config().wall_offset);
             let id = self.core.add_host(&join.host, config)?;
             return match network.host_by_id(id) {
@@ -300,10 +294,28 @@ impl NetworkServer {
             network.set_link(&host, Direction::Up, link);
             network.set_link(&host, Direction::Down, link);
         }
-        if let Some(path) = capture_path {
-            network.capture_host(&host, path)?;
-        }
         Ok((host, false))
+    }
+
+    /// Captures a host's packets to a file that a supervisor has open.
+    fn capture(&self, host: &Host, file: Option<&OwnedFd>) -> Result<(), Refusal> {
+        let Some(file) = file else { return Ok(()) };
+        // Opening a pipe that nobody reads would hold up everything; who has it open for writing had a reader.
+        let is_open = rustix::fs::fcntl_getfl(file).is_ok_and(|flags| {
+            !flags.contains(OFlags::PATH) && flags.intersects(OFlags::WRONLY | OFlags::RDWR)
+        });
+        if !is_open {
+            return Err(Refusal::Failed("the file for the capture isn't open for writing".to_owned()));
+        }
+        // It is opened anew: what can't be opened is no file to write to.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        self.core.world.network().capture_host(host, &path).map_err(|error| match error {
+            sockeye::Error::Capture { error, .. } => {
+                let path = std::fs::read_link(&path).unwrap_or_default();
+                Refusal::Failed(format!("can't write the capture {}: {error}", path.display()))
+            }
+            error => error.into(),
+        })
     }
 }
 

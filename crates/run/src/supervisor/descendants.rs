@@ -2,8 +2,8 @@
 //! goes on running in it, and its socket calls would have nobody to answer them.
 
 use super::Supervisor;
-use crate::family::children;
-use rustix::process::{Signal, kill_process};
+use crate::family::{children, is_stopped_and_deaf};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,14 @@ const HEEDING: Duration = Duration::from_secs(2);
 const KILLING: Duration = Duration::from_secs(2);
 /// How often they are looked at.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// Asks a child to end. A stopped process heeds nothing till it goes on; one that then would not heed SIGTERM
+/// either is killed: if it is an interactive shell, all it would do is to take the terminal.
+fn ask(child: Pid) {
+    let signal = if is_stopped_and_deaf(child) { Signal::KILL } else { Signal::TERM };
+    kill_process(child, signal).ok();
+    kill_process(child, Signal::CONT).ok();
+}
 
 impl Supervisor {
     /// Ends the programs' descendants that still run: waits a moment, then sends SIGTERM, then SIGKILL. Their
@@ -44,9 +52,7 @@ impl Supervisor {
                     if kill {
                         kill_process(child, Signal::KILL).ok();
                     } else if !asked.contains(&child) {
-                        kill_process(child, Signal::TERM).ok();
-                        // A stopped process heeds nothing.
-                        kill_process(child, Signal::CONT).ok();
+                        ask(child);
                         asked.push(child);
                     }
                 }
