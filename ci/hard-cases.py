@@ -226,6 +226,25 @@ def shell_outside():
     until("the end of all", lambda: not marked())
 
 
+def suspended_shell_ended():
+    """The end of the network of a suspended shell leaves the terminal to the shell outside."""
+    outside = Terminal(SHELL)
+    outside.expect("prompt> ")
+    outside.type(f"{SOCKEYE} run --net suspended -- {' '.join(SHELL)}\n")
+    outside.expect("prompt> ")
+    outside.type("suspend\n")
+    outside.expect("Stopped")
+    outside.expect("prompt> ")
+    output(sockeye("down", "suspended"))
+    outside.type("echo ali''ve\n")
+    outside.expect("alive")
+    outside.type("wait; echo sta''tus $?\n")
+    outside.expect("status")
+    outside.type("exit\n")
+    outside.end()
+    until("the end of all", lambda: not marked())
+
+
 def all_closed():
     for host in (None, "a"):
         assert "answered" in output(under(host, ["closes_all"]))
@@ -370,8 +389,8 @@ def ten_thousand():
 
 
 CASES = [
-    daemons, shell_inside, shell_outside, all_closed, fork_while_parked, setuid_helper, close_against_connect,
-    passed_descriptors, last_words, stopped_programs, stopped_supervisor, ten_thousand,
+    daemons, shell_inside, shell_outside, suspended_shell_ended, all_closed, fork_while_parked, setuid_helper,
+    close_against_connect, passed_descriptors, last_words, stopped_programs, stopped_supervisor, ten_thousand,
 ]
 
 try:
