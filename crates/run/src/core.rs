@@ -433,11 +433,21 @@ impl Core {
                 for publication in &done {
                     self.gateway.unpublish(&self.world, self.now, publication);
                 }
-                return Err(error);
+                return Err(self.explain(&publication, error));
             }
             done.push(publication);
         }
         Ok(())
+    }
+
+    /// The error, with the host that has the port already.
+    fn explain(&self, wanted: &Publication, error: PublishError) -> PublishError {
+        if !error.is_in_use() {
+            return error;
+        }
+        let host = self.gateway.in_the_way_of(wanted);
+        let host = host.and_then(|one| self.world.network().host_by_address(one.host[0]));
+        error.published_for(host.map(|host| host.name().to_owned()))
     }
 
     /// Has ports of the machine lead to a host no more; answers how many of them did.

@@ -63,12 +63,35 @@ impl fmt::Display for Publication {
 pub struct PublishError {
     publication: Publication,
     error: io::Error,
+    /// The host of this network that the port leads to already.
+    leads_to: Option<String>,
+}
+
+impl PublishError {
+    /// The same, when this network itself has published the port, for the host of this name.
+    pub(crate) fn published_for(self, host: Option<String>) -> PublishError {
+        PublishError { leads_to: host, ..self }
+    }
+
+    /// Whether somebody has the port.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.error.kind() == io::ErrorKind::AddrInUse
+    }
+
+    /// Whether it is this network that has the port.
+    pub(crate) fn is_published_already(&self) -> bool {
+        self.leads_to.is_some()
+    }
 }
 
 impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PublishError { publication, error } = self;
+        let PublishError { publication, error, leads_to } = self;
         write!(f, "can't publish {publication}: ")?;
+        if let Some(host) = leads_to {
+            let port = publication.machine.port();
+            return write!(f, "port {port} is published already, for host {host} of this network");
+        }
         match error.kind() {
             io::ErrorKind::AddrInUse => f.write_str("the port is in use; choose another, or end who uses it"),
             io::ErrorKind::PermissionDenied => {
@@ -229,7 +252,7 @@ impl Gateway {
     /// Opens a port of the machine that leads to a host.
     pub(crate) fn publish(&mut self, publication: &Publication) -> Result<(), PublishError> {
         let publication = *publication;
-        let failed = |error: io::Error| PublishError { publication, error };
+        let failed = |error: io::Error| PublishError { publication, error, leads_to: None };
         let opened = match publication.protocol {
             PublishProtocol::Tcp => machine::listen_at(&publication.machine),
             PublishProtocol::Udp => machine::receive_at(&publication.machine),
@@ -243,6 +266,18 @@ impl Gateway {
         };
         self.ports.insert(publication, watched.map_err(failed)?);
         Ok(())
+    }
+
+    /// The published port that this one is in conflict with.
+    pub(crate) fn in_the_way_of(&self, wanted: &Publication) -> Option<Publication> {
+        let overlap = |one: IpAddr, other: IpAddr| {
+            one == other || (one.is_unspecified() || other.is_unspecified()) && one.is_ipv4() == other.is_ipv4()
+        };
+        self.publications().find(|one| {
+            one.protocol == wanted.protocol
+                && one.machine.port() == wanted.machine.port()
+                && overlap(one.machine.ip(), wanted.machine.ip())
+        })
     }
 
     /// Closes a published port. Connections through it go on, datagrams don't. False when it wasn't open.

@@ -15,7 +15,8 @@ impl NetworkServer {
                 for &spec in &specs[..index] {
                     self.core.unpublish(host.id(), spec);
                 }
-                return Err(Refusal::Failed(error.to_string()));
+                let where_to_look = if error.is_published_already() { "; see sockeye ps" } else { "" };
+                return Err(Refusal::Failed(format!("{error}{where_to_look}")));
             }
         }
         Ok(specs)
@@ -25,7 +26,10 @@ impl NetworkServer {
     fn host_to_publish(&self, name: Option<&str>) -> Result<Host, Refusal> {
         let network = self.core.world.network();
         match name {
-            Some(name) => Ok(network.host(name)?),
+            Some(name) => network.host(name).map_err(|error| {
+                let names: Vec<_> = network.hosts().iter().map(|host| host.name().to_owned()).collect();
+                Refusal::Failed(format!("{error}; the network has {}", names.join(", ")))
+            }),
             None => match <[Host; 1]>::try_from(network.hosts()) {
                 Ok([only]) => Ok(only),
                 Err(hosts) => {
