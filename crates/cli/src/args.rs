@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use sockeye_link::NetemConfig;
@@ -23,12 +24,25 @@ Examples:
 const LINK_HELP: &str = "\
 Conditions of the host's link, in each direction, in netem's words:
   delay TIME [JITTER]   loss N%   duplicate N%   reorder N%   corrupt N%   rate RATE   limit PACKETS
-as in --link \"delay 40ms 5ms loss 1% rate 20mbit\"";
+as in --link \"delay 40ms 5ms loss 1% rate 20mbit\". On a host that is there already they change its link, for all that \
+run on it.";
 
-const PUBLISH_HELP: &str = "\
-Ports are written as [ADDR:]HOSTPORT[-HOSTPORT]:PORT[-PORT][/udp]: the machine's port (or range of them) at \
-ADDR (127.0.0.1 unless given; IPv6 in brackets) leads to the host's, as in 8080:80, 0.0.0.0:5300-5303:53-56/udp, \
-[::1]:8080:80";
+macro_rules! ports_help {
+    () => {
+        "Ports are written as [ADDR:]HOSTPORT[-HOSTPORT]:PORT[-PORT][/udp]: the machine's port (or range of them) \
+        at ADDR (127.0.0.1 unless given; IPv6 in brackets) leads to the host's, as in 8080:80, \
+        0.0.0.0:5300-5303:53-56/udp, [::1]:8080:80."
+    };
+}
+
+const PUBLISH_HELP: &str =
+    concat!(ports_help!(), " They stay published until sockeye unpublish, or until the network ends.");
+
+const RUN_PUBLISH_HELP: &str = concat!(
+    "Have ports of the machine lead to the host. ",
+    ports_help!(),
+    " They are closed when this run ends; those of sockeye publish stay."
+);
 
 const UNPUBLISH_HELP: &str = "\
 Ports are written as [ADDR:]HOSTPORT[-HOSTPORT][/udp], the machine's: as in 8080, 0.0.0.0:5300-5303/udp, [::1]:8080. \
@@ -88,22 +102,23 @@ pub(crate) struct RunArgs {
     /// Address of the host [default: the next free one from 10.77.0.2 on]
     #[arg(long, value_name = "ADDR")]
     pub(crate) ip: Option<IpAddr>,
-    /// Have ports of the machine lead to the host: [ADDR:]PORT:PORT, ranges too; /udp at the end for UDP
-    #[arg(short = 'p', long = "publish", value_name = "PORTS", long_help = PUBLISH_HELP)]
+    /// Have ports of the machine lead to the host while the program runs: [ADDR:]HOSTPORT:PORT, ranges too;
+    /// /udp at the end for UDP
+    #[arg(short = 'p', long = "publish", value_name = "PORTS", long_help = RUN_PUBLISH_HELP)]
     pub(crate) publish: Vec<String>,
-    /// Conditions of the link, as "delay 40ms 5ms loss 1% rate 20mbit"
+    /// Conditions of the host's link, for all that run on it, as "delay 40ms 5ms loss 1% rate 20mbit"
     #[arg(long, value_name = "CONDITIONS", long_help = LINK_HELP)]
     pub(crate) link: Option<NetemConfig>,
     /// Record the host's packets, also those to itself, in a pcapng file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(parse_capture))]
     pub(crate) pcap: Option<PathBuf>,
     /// Seed of every random choice (loss, jitter, ports) of a new network [default: fresh]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_seed)]
     pub(crate) seed: Option<u64>,
     /// Close the network: nothing leaves it, no name of the outside is known
     #[arg(long)]
     pub(crate) offline: bool,
-    /// How long connections that the program has closed may take to deliver what it sent, in seconds
+    /// How long connections that the program has closed may take to deliver what it sent: seconds, or a time such as 500ms
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     pub(crate) linger: Duration,
     /// The program and its arguments
@@ -147,14 +162,24 @@ pub(crate) struct NetworkArgs {
 /// A time such as `500ms`; a bare number is seconds. At most a day.
 fn parse_time(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let time = match seconds {
-        Some(seconds) => seconds,
-        None => humantime::parse_duration(text).map_err(|error| error.to_string())?,
-    };
-    if time > Duration::from_hours(24) {
-        return Err("a day is the longest".to_owned());
+    let time = seconds.or_else(|| humantime::parse_duration(text).ok());
+    match time {
+        Some(time) if time <= Duration::from_hours(24) => Ok(time),
+        Some(_) => Err("a day is the longest".to_owned()),
+        None => Err("write a number of seconds, or a time such as 10s, 500ms or 2min".to_owned()),
     }
-    Ok(time)
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("write a whole number from 0 to {}", u64::MAX))
+}
+
+/// The file of a capture. Elsewhere a lone hyphen is the standard output; a file of that name is a mistake.
+fn parse_capture(path: PathBuf) -> Result<PathBuf, &'static str> {
+    if path.as_os_str() == "-" {
+        return Err("for the standard output write --pcap /dev/stdout, for a file of that name ./-");
+    }
+    Ok(path)
 }
 
 #[derive(Debug, clap::Args)]
@@ -239,12 +264,36 @@ mod tests {
     }
 
     #[test]
+    fn bad_values_are_named_with_a_remedy() {
+        for (option, value, remedy) in [
+            ("--seed", "x", "whole number"),
+            ("--seed", "1.5", "whole number"),
+            ("--linger", "abc", "such as 10s"),
+            ("--linger", "10 parsecs", "such as 10s"),
+            ("--linger", "25h", "a day"),
+            ("--pcap", "-", "/dev/stdout"),
+        ] {
+            let line = ["sockeye", "run", option, value, "--", "true"];
+            let message = one_line(&Args::try_parse_from(line).unwrap_err());
+            assert!(message.contains(option) && message.contains(remedy), "{message}");
+            assert!(message.contains(&format!("'{value}'")), "{message}");
+        }
+        for (text, millis) in
+            [("10", 10_000), ("10s", 10_000), ("0.5", 500), ("500ms", 500), ("2min", 120_000)]
+        {
+            assert_eq!(parse_time(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_one_line() {
         for line in [
             &["sockeye", "run"][..],
             &["sockeye", "run", "--ip", "10.0.0", "--", "true"],
             &["sockeye", "run", "--link", "dela 4ms", "--", "true"],
             &["sockeye", "run", "--seed", "x", "--", "true"],
+            &["sockeye", "run", "--linger", "abc", "--", "true"],
+            &["sockeye", "run", "--pcap", "-", "--", "true"],
             &["sockeye", "fly"],
             &["sockeye", "lab"],
         ] {

@@ -271,7 +271,8 @@ impl Gateway {
     /// The published port that this one is in conflict with.
     pub(crate) fn in_the_way_of(&self, wanted: &Publication) -> Option<Publication> {
         let overlap = |one: IpAddr, other: IpAddr| {
-            one == other || (one.is_unspecified() || other.is_unspecified()) && one.is_ipv4() == other.is_ipv4()
+            one == other
+                || (one.is_unspecified() || other.is_unspecified()) && one.is_ipv4() == other.is_ipv4()
         };
         self.publications().find(|one| {
             one.protocol == wanted.protocol
