@@ -74,7 +74,7 @@ fn connect(name: &str) -> Result<Control, CliError> {
 
 /// `sockeye ps`.
 pub(crate) fn list(name: Option<&str>) -> Result<ExitCode, CliError> {
-    let mut tables = Vec::new();
+    let (mut tables, mut errors) = (Vec::new(), Vec::new());
     if let Some(name) = name {
         tables.push(table::render(&connect(name)?.status()?));
     } else {
@@ -84,11 +84,21 @@ pub(crate) fn list(name: Option<&str>) -> Result<ExitCode, CliError> {
             let Some(mut control) = Control::connect(&folder.place(&name)?)? else { continue };
             match control.status() {
                 Ok(status) => tables.push(table::render(&status)),
-                Err(error) => eprintln!("sockeye: network {name}: {error}"),
+                Err(error) => errors.push((name, error)),
             }
         }
     }
-    if tables.is_empty() {
+    if tables.is_empty()
+        && let Some((_, first)) = errors.first()
+        && errors.iter().all(|(_, error)| error.to_string() == first.to_string())
+    {
+        // None speaks to a program of sockeye's.
+        return Err(CliError::failed(first.to_string()));
+    }
+    for (name, error) in &errors {
+        eprintln!("sockeye: network {name}: {error}");
+    }
+    if tables.is_empty() && errors.is_empty() {
         eprintln!("sockeye: there is no named network; sockeye run --net NAME -- PROGRAM starts one");
     }
     // A closed standard output wants no more.
