@@ -67,6 +67,7 @@ fn join(name: &str, args: &RunArgs) -> Result<Membership, CliError> {
         ip: args.ip,
         link: args.link.map(|link| link.to_string()),
         offline: args.offline,
+        seed: args.seed,
         publish: args.publish.clone(),
         linger: args.linger,
         program: args.program.iter().map(|word| word.to_string_lossy().into_owned()).collect(),

@@ -137,6 +137,7 @@ impl<F: FnMut() -> u64> Random<'_, F> {
             ip: self.chance().then(|| self.address()),
             link: self.chance().then(|| self.text()),
             offline: self.chance(),
+            seed: self.chance().then(|| u64::from(self.number())),
             publish: self.texts(),
             linger: Duration::new((self.next)(), 7),
             program: self.texts(),

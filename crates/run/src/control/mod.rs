@@ -32,6 +32,8 @@ pub struct Join {
     pub link: Option<String>,
     /// Whether the network has to be closed to the outside.
     pub offline: bool,
+    /// The seed that the network has to have been given.
+    pub seed: Option<u64>,
     /// Ports of the machine that lead to the host, as `-p` has them.
     pub publish: Vec<String>,
     /// How long connections that the program closed may take to end.

@@ -264,6 +264,15 @@ impl NetworkServer {
                     .to_owned(),
             ));
         }
+        if let Some(seed) = join.seed
+            && self.options.seed != Some(seed)
+        {
+            let own = self.options.seed.map_or("a fresh seed".to_owned(), |own| format!("the seed {own}"));
+            return Err(Refusal::Failed(format!(
+                "the network has {own}, not {seed}; which it has is decided by who starts it: leave --seed out \
+                 (sockeye down ends the network)"
+            )));
+        }
         let link: Option<NetemConfig> = match &join.link {
             Some(text) => Some(
                 text.parse().map_err(|error| Refusal::Misused(format!("bad --link {text:?}: {error}")))?,
