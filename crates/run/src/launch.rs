@@ -100,7 +100,17 @@ impl fmt::Display for LaunchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LaunchError::NotFound(program) => {
-                write!(f, "{}: program not found; check its name and PATH", program.display())
+                write!(f, "{}: program not found; check its name and PATH", program.display())?;
+                if program.as_bytes().iter().any(u8::is_ascii_whitespace) {
+                    f.write_str(
+                        " (it holds a blank: a program's arguments are words of their own; \
+                         for a shell's command line use sh -c 'LINE')",
+                    )?;
+                }
+                Ok(())
+            }
+            LaunchError::NotExecutable(program, error) if error.kind() == io::ErrorKind::IsADirectory => {
+                write!(f, "{}: can't be executed: it is a folder; name a program", program.display())
             }
             LaunchError::NotExecutable(program, error) => {
                 write!(f, "{}: can't be executed: {}", program.display(), plain(error))
@@ -251,6 +261,7 @@ fn find(name: &OsStr, spec: &ProgramSpec) -> Result<OsString, LaunchError> {
             if folder.as_os_str().is_empty() { Path::new(".").join(name) } else { folder.join(name) };
         match executable(&base.join(&candidate)) {
             Ok(()) => return Ok(candidate.into_os_string()),
+            // A folder of that name hides nothing, as in a shell.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => refused = Some(error),
             Err(_) => {}
         }
@@ -264,6 +275,9 @@ fn find(name: &OsStr, spec: &ProgramSpec) -> Result<OsString, LaunchError> {
 /// Whether a file is there to be executed, by anybody: exec itself decides about us.
 fn executable(path: &Path) -> io::Result<()> {
     let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::EISDIR));
+    }
     let runs = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
     if runs { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EACCES)) }
 }
