@@ -1,6 +1,6 @@
 """The cases of ci/hard-cases.sh: `hard-cases.py SOCKEYE [CASE…]`. Each runs in a network of its own, and where
 that makes a difference in a named one too."""
-import os, pty, re, select, shutil, signal, subprocess, sys, tempfile, time
+import os, pty, re, select, shutil, signal, subprocess, sys, tempfile, termios, time
 
 SOCKEYE = os.path.abspath(sys.argv[1])
 FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -124,9 +124,10 @@ class Terminal:
         return found
 
     def processes(self):
-        """Who is there, in which group, and waits or is stopped where."""
-        columns = "pid,ppid,pgid,tpgid,stat,wchan:16,args"
-        return subprocess.run(["ps", "-o", columns, "-g", str(self.pid)], capture_output=True, text=True).stdout
+        """Who is there, in which group, waits or is stopped where, and heeds which signals; the terminal's modes."""
+        columns = "pid,ppid,pgid,tpgid,stat,wchan:16,blocked,ignored,pending,args"
+        shown = subprocess.run(["ps", "-o", columns, "-g", str(self.pid)], capture_output=True, text=True).stdout
+        return f"modes {termios.tcgetattr(self.fd)[:4]}\n{shown}"
 
     def type(self, text):
         # As a person would: a terminal forgets what was typed while it handled Ctrl-Z.

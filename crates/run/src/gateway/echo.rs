@@ -51,13 +51,13 @@ impl Gateway {
     /// Echo requests wait in the stack, as many as it keeps.
     pub(super) fn pinged(&mut self, world: &World, now: Instant) {
         while let Some(request) = self.with(world, sockeye_stack::Stack::poll_echo) {
-            if self.config.outward && self.machine.contains(&request.dst) {
-                // Its loopback always answers; this process may not be allowed to ask.
-                self.with(world, |stack| stack.reply_echo(request));
-                continue;
-            }
-            if let Err(why) = self.ping(world, now, &request) {
-                self.with(world, |stack| stack.refuse_echo(now, &request, why));
+            match self.ping(world, now, &request) {
+                Ok(()) => {}
+                // This process may not ask, but a machine's loopback always answers.
+                Err(Unreachability::Prohibited) if self.machine.contains(&request.dst) => {
+                    self.with(world, |stack| stack.reply_echo(request));
+                }
+                Err(why) => self.with(world, |stack| stack.refuse_echo(now, &request, why)),
             }
         }
     }
