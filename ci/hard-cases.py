@@ -107,6 +107,9 @@ class Terminal:
         self.said = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            # As a login has them: what runs in a shell's background, or under nohup, ignores some.
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
             os.environ.update(PS1="prompt> ", TERM="dumb", HISTFILE="")
             os.execvp(command[0], command)
 
