@@ -2,15 +2,6 @@
 # Wrong input gets one line on standard error that names it, and the exit status that is documented.
 . "$(dirname "$0")/lib.sh"
 
-# expect STATUS WORD COMMAND…: the command exits so and says one line that holds WORD.
-expect() {
-  local status=$1 word=$2 got=0; shift 2
-  "$@" >"$work/out" 2>"$work/err" </dev/null || got=$?
-  [ "$got" = "$status" ] || fail "$*: exit status $got, expected $status: $(cat "$work/err")"
-  [ "$(wc -l <"$work/err")" = 1 ] || fail "$*: not one line: $(cat "$work/err")"
-  grep -qF -- "$word" "$work/err" || fail "$*: doesn't name '$word': $(cat "$work/err")"
-  ok
-}
 lab() { printf '%s\n' "$1" >"$work/lab.toml"; }
 
 expect 2 dela "$sockeye" run --link "dela 4ms" -- true

@@ -2,7 +2,6 @@
 # Who may speak to a named network: processes of its user that run outside of it, and nobody else.
 . "$(dirname "$0")/lib.sh"
 
-user=sockeye-ci
 cp "$sockeye" ci/intruder.py "$work"
 sockeye=$work/sockeye
 python=/usr/bin/python3

@@ -4,7 +4,6 @@
 # As root, also for an ordinary user.
 . "$(dirname "$0")/lib.sh"
 
-user=sockeye-ci
 cp "$sockeye" ci/hard-cases.py ci/programs.py "$work"
 # A helper with rights that its caller has not.
 if [ "$(id -u)" = 0 ]; then install -m 4755 "$(command -v id)" "$work/setuid-id"; fi
@@ -14,7 +13,7 @@ run() {
   MANY=$many "$@" /usr/bin/python3 "$work/hard-cases.py" "$work/sockeye" || fail "hard cases: $*"; ok
 }
 if [ "$(id -u)" = 0 ] && id "$user" >/dev/null 2>&1; then
-  run 10000 setpriv --reuid "$user" --regid "$user" --init-groups env HOME=/tmp
+  run 10000 "${as_user[@]}"
   run 1000 env
 else
   run 10000 env

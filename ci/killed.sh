@@ -2,8 +2,6 @@
 # A killed program's peers see an end or a reset; a killed sockeye leaves no process and no file.
 . "$(dirname "$0")/lib.sh"
 
-# within SECONDS COMMAND…: the command comes true in time.
-within() { local tries=$(($1 * 20)); shift; while [ "$tries" -gt 0 ]; do "$@" && return 0; tries=$((tries - 1)); sleep 0.05; done; return 1; }
 files() { find /tmp "${XDG_RUNTIME_DIR:-/tmp}" -maxdepth 2 -name '*sockeye*' -not -path "$work*" 2>/dev/null | sort; }
 gone() { ! pgrep -f "$1" >/dev/null; }
 before=$(files)

@@ -3,12 +3,11 @@
 # happen as an ordinary user. KILLS and SEED change how many and which.
 . "$(dirname "$0")/lib.sh"
 
-user=sockeye-ci
 cp "$sockeye" ci/kills.py ci/programs.py "$work"
 kills=${KILLS:-200} seed=${SEED:-$RANDOM}
 run() { local count=$1; shift; "$@" /usr/bin/python3 "$work/kills.py" "$work/sockeye" "$count" "$seed" || fail "kills, seed $seed: $*"; ok; }
 if [ "$(id -u)" = 0 ] && id "$user" >/dev/null 2>&1; then
-  run "$((kills - kills / 4))" setpriv --reuid "$user" --regid "$user" --init-groups env HOME=/tmp
+  run "$((kills - kills / 4))" "${as_user[@]}"
   kills=$((kills / 4))
 fi
 run "$kills" env

@@ -3,7 +3,6 @@
 # as an ordinary user; each once more where a container's filter refuses pidfd_getfd.
 . "$(dirname "$0")/lib.sh"
 
-user=sockeye-ci
 if [ "${1-}" != here ]; then
   # Where every user can read it.
   mkdir "$work/ci"; cp ci/lib.sh ci/without.py ci/networks.sh "$work/ci"; install -m 755 "$sockeye" "$work/sockeye"
@@ -16,7 +15,7 @@ if [ "${1-}" != here ]; then
   both() { here "$1" "${@:2}"; here "$1, without pidfd_getfd" "${@:2}" python3 "$work/ci/without.py" pidfd_getfd; }
   both "as $(id -un)" env
   if [ "$(id -u)" = 0 ] && id "$user" >/dev/null 2>&1; then
-    both "as an ordinary user" setpriv --reuid "$user" --regid "$user" --init-groups env HOME=/tmp PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    both "as an ordinary user" "${as_user[@]}"
   fi
   finish
   exit
@@ -32,8 +31,6 @@ end_all() {
 }
 trap end_all EXIT
 
-# within SECONDS COMMAND…: the command comes true in time.
-within() { local tries=$(($1 * 20)); shift; while [ "$tries" -gt 0 ]; do "$@" && return 0; tries=$((tries - 1)); sleep 0.05; done; return 1; }
 # on HOST WORDS…: a program on that host, of a terminal of its own.
 on() { local host=$1; shift; timeout 30 setsid -w "$sockeye" run --net meet --host "$host" "$@"; }
 # serve NAME HOST WORDS…: the same, in the background, until it is stopped; NAME has its output.
@@ -45,7 +42,6 @@ listens() { "$sockeye" ps meet 2>/dev/null | awk -v host="$1" -v port=":$2" '
   here && ($2 == "LISTEN" || $1 == "udp") && substr($3, length($3) - length(port) + 1) == port { found = 1 }
   END { exit !found }'; }
 ready() { within 10 listens "$2" "$3" || fail "$1 doesn't come up: $(cat "$work/$1.log")"; }
-same() { [ "$1" = "$2" ] || fail "$3: '$1', expected '$2'"; ok; }
 gone() { [ -z "$(ls -A "$control" 2>/dev/null)" ]; }
 
 mkdir "$work/www"
@@ -216,15 +212,6 @@ if command -v tshark >/dev/null; then
   captured() { [ "$(tshark -r "$work/seen.pcapng" -Y 'http.request.uri == "/hello"' 2>/dev/null | wc -l)" = 1 ]; }
   within 5 captured || fail "--pcap: $(tshark -r "$work/seen.pcapng" 2>&1)"; ok
 fi
-# expect STATUS WORD COMMAND…: the command exits so and says one line that holds WORD.
-expect() {
-  local status=$1 word=$2 got=0; shift 2
-  "$@" >"$work/out" 2>"$work/err" </dev/null || got=$?
-  [ "$got" = "$status" ] || fail "$*: exit status $got, expected $status: $(cat "$work/err")"
-  [ "$(wc -l <"$work/err")" = 1 ] || fail "$*: not one line: $(cat "$work/err")"
-  grep -qF -- "$word" "$work/err" || fail "$*: doesn't name '$word': $(cat "$work/err")"
-  ok
-}
 run="$sockeye run --net"
 expect 2 a/b $run a/b -- true
 expect 2 10.0.0 $run meet --ip 10.0.0 -- true

@@ -4,7 +4,6 @@
 # an ordinary user. Root's part has a machine of its own, made of namespaces: all that runs there ends with it.
 . "$(dirname "$0")/lib.sh"
 
-user=sockeye-ci
 if [ "${1-}" = "" ]; then
   mkdir "$work/ci"; cp ci/lib.sh ci/outside.sh "$work/ci"; install -m 755 "$sockeye" "$work/sockeye"
   export SOCKEYE=$work/sockeye PROGRAMS=$work/ci
@@ -129,7 +128,6 @@ CODE
     echo "$what: $(cat "$work/out")"
     passed=$((passed + $(sed -n 's/ passed.*//p' "$work/out")))
   }
-  as_user=(setpriv --reuid "$user" --regid "$user" --init-groups env HOME=/tmp PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
   rest=(bash "$work/ci/outside.sh" here)
   machine=(unshare --net --mount --pid --fork --kill-child --mount-proc bash "$work/ci/outside.sh" far)
   if [ "$(id -u)" = 0 ]; then
@@ -181,8 +179,6 @@ end_all() {
   rm -rf "$work"
 }
 trap end_all EXIT
-within() { local tries=$(($1 * 20)); shift; while [ "$tries" -gt 0 ]; do "$@" && return 0; tries=$((tries - 1)); sleep 0.05; done; return 1; }
-same() { [ "$1" = "$2" ] || fail "$3: '$1', expected '$2'"; ok; }
 run=(timeout 60 "$sockeye" run)
 net=(timeout 60 "$sockeye" run --net pub)
 
@@ -274,15 +270,6 @@ shown=$("$sockeye" ps pub | grep -c published); same "$shown" 6 "ps, published p
 same "$(curl -sS http://127.0.0.1:28083/)" "port 81" "published while running"
 "$sockeye" unpublish pub --host web 28083:81 || fail "unpublish"
 curl -sS --max-time 5 http://127.0.0.1:28083/ >/dev/null 2>&1 && fail "unpublish leaves the port open"; ok
-# expect STATUS WORD COMMAND…: the command exits so and says one line that holds WORD.
-expect() {
-  local status=$1 word=$2 got=0; shift 2
-  "$@" >"$work/out" 2>"$work/err" </dev/null || got=$?
-  [ "$got" = "$status" ] || fail "$*: exit status $got, expected $status: $(cat "$work/err")"
-  [ "$(wc -l <"$work/err")" = 1 ] || fail "$*: not one line: $(cat "$work/err")"
-  grep -qF -- "$word" "$work/err" || fail "$*: doesn't name '$word': $(cat "$work/err")"
-  ok
-}
 expect 125 28000 "$sockeye" publish pub --host web 28000:80
 expect 125 28083 "$sockeye" unpublish pub --host web 28083:81
 expect 2 28083:x "$sockeye" publish pub --host web 28083:x

@@ -3,7 +3,6 @@
 # `sockeye doctor` names what is missing. As root, also for an ordinary user.
 . "$(dirname "$0")/lib.sh"
 
-user=sockeye-ci
 # Where an ordinary user can read it.
 cp "$sockeye" ci/without.py "$work"
 sockeye=$work/sockeye
@@ -75,7 +74,7 @@ if [ "$(id -u)" = 0 ]; then
   [ "$("${as[@]}" "$sockeye" run -- python3 "$work/talk.py")" = hello ] || fail "root with few capabilities"; ok
 fi
 if [ "$(id -u)" = 0 ] && id "$user" >/dev/null 2>&1; then
-  as=(setpriv --reuid "$user" --regid "$user" --init-groups env HOME=/tmp)
+  as=("${as_user[@]}")
   all
   # Every call on a descriptor fails, and one line says why.
   try='import socket

@@ -145,13 +145,14 @@ fn begin(
     Ok((supervisor, program))
 }
 
-/// Turns until the program has ended.
-fn follow(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, CliError> {
+/// Turns until the program has ended. What only named networks do never happens on a private one.
+pub(crate) fn follow(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, CliError> {
     loop {
         supervisor.turn(None)?;
         while let Some(event) = supervisor.poll_event() {
             match event {
                 SupervisorEvent::Exited { program, status } if program == awaited => return Ok(status),
+                // The program decides what the signal means. A terminal's it has got already.
                 SupervisorEvent::Signal { signal, from_process: true } => supervisor.kill(awaited, signal),
                 SupervisorEvent::NetworkEnding => {
                     eprintln!("sockeye: the network was told to end, and its programs with it");
@@ -183,7 +184,7 @@ fn end_of_all(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitSta
 }
 
 /// Kills the program and all its descendants, which nobody would end if this process were killed too.
-pub(crate) fn kill_all(supervisor: &mut Supervisor) -> CliError {
+fn kill_all(supervisor: &mut Supervisor) -> CliError {
     let killed = supervisor.kill_descendants();
     killed.err().map_or_else(|| CliError::failed("the guard was killed"), CliError::from)
 }

@@ -2,9 +2,7 @@
 
 use std::process::{ExitCode, ExitStatus};
 
-use sockeye_run::{
-    Behind, ProgramId, ProgramSpec, PublishSpec, PublishSpecError, Stdio, Supervisor, SupervisorEvent,
-};
+use sockeye_run::{Behind, ProgramId, ProgramSpec, PublishSpec, PublishSpecError, Stdio, Supervisor};
 
 use crate::args::RunArgs;
 use crate::error::CliError;
@@ -42,7 +40,7 @@ fn follow(args: &RunArgs, behind: &Behind) -> Result<ExitStatus, CliError> {
         supervisor.publish(host, ports).map_err(|error| CliError::failed(error.to_string()))?;
     }
     let program = start(&mut supervisor, &ProgramSpec { host: Some(host), ..spec(args) })?;
-    let status = wait(&mut supervisor, program)?;
+    let status = joined::follow(&mut supervisor, program)?;
     supervisor.end_descendants()?;
     supervisor.drain(args.linger)?;
     supervisor.network().inspect(|network| network::finish_capture(network, args.pcap.as_deref()));
@@ -72,19 +70,4 @@ pub(crate) fn spec(args: &RunArgs) -> ProgramSpec {
 /// Starts the program; the error has the exit status by which a shell tells it.
 pub(crate) fn start(supervisor: &mut Supervisor, spec: &ProgramSpec) -> Result<ProgramId, CliError> {
     supervisor.spawn(spec).map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))
-}
-
-fn wait(supervisor: &mut Supervisor, awaited: ProgramId) -> Result<ExitStatus, CliError> {
-    loop {
-        supervisor.turn(None)?;
-        while let Some(event) = supervisor.poll_event() {
-            match event {
-                SupervisorEvent::Exited { program, status } if program == awaited => return Ok(status),
-                // The program decides what the signal means. A terminal's it has got already.
-                SupervisorEvent::Signal { signal, from_process: true } => supervisor.kill(awaited, signal),
-                SupervisorEvent::GuardGone => return Err(joined::kill_all(supervisor)),
-                _ => {}
-            }
-        }
-    }
 }

@@ -2,6 +2,18 @@
 
 use super::*;
 
+/// What a host's socket receives before its connection is broken, and by what.
+fn until_error(rig: &mut Rig, id: SocketId) -> (Error, Vec<u8>) {
+    let mut got = Vec::new();
+    loop {
+        match rig.received(id) {
+            Ok(data) if data.is_empty() => panic!("an end of file instead of a reset"),
+            Ok(data) => got.extend(data),
+            Err(error) => return (error, got),
+        }
+    }
+}
+
 #[test]
 fn an_echo_comes_back_over_both_families() {
     for v4 in [true, false] {
@@ -112,14 +124,7 @@ fn a_reset_passes_after_the_bytes_before_it() {
     });
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
     drop(stream);
-    let mut got = Vec::new();
-    let error = loop {
-        match rig.received(id) {
-            Ok(data) if data.is_empty() => panic!("an end of file instead of a reset"),
-            Ok(data) => got.extend(data),
-            Err(error) => break error,
-        }
-    };
+    let (error, got) = until_error(&mut rig, id);
     assert_eq!(error, Error::ConnectionReset);
     assert_eq!(got, pattern(300_000)[..got.len()]);
     assert!(got.len() >= 65_536, "{} bytes", got.len());
@@ -253,14 +258,7 @@ fn all_bytes_arrive_before_a_reset_however_slow_the_link() {
     });
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
     drop(stream);
-    let mut got = Vec::new();
-    let error = loop {
-        match rig.received(id) {
-            Ok(data) if data.is_empty() => panic!("an end of file instead of a reset"),
-            Ok(data) => got.extend(data),
-            Err(error) => break error,
-        }
-    };
+    let (error, got) = until_error(&mut rig, id);
     assert_eq!((error, got.len()), (Error::ConnectionReset, data.len()));
     assert!(got == data);
     rig.until_idle();
