@@ -114,6 +114,7 @@ impl Core {
         let mut scratch = Scratch::take();
         if self.clock.is_manual() {
             let mut state = host.lock();
+            let now = state.not_before(now);
             let result = call(&mut state, now, &mut scratch.wakers);
             // Many calls may be made before the next turn: what a capture wants doesn't wait for it. Who
             // has the token takes it otherwise.
@@ -122,19 +123,24 @@ impl Core {
                 Some(token) => self.capture_loopback(host, token, state, &mut scratch.tapped),
                 None => drop(state),
             }
-            self.mark_dirty(host);
+            // After the token is back: a turn that found it taken has passed this host over.
             drop(token);
+            self.mark_dirty(host);
             scratch.finish();
             return result;
         }
         let result = if let Some(token) = host.try_token() {
             // Nothing is fetched here: a note about packets that arrived stays for the visits below.
             let mut state = host.lock();
+            let now = state.not_before(now);
             let result = call(&mut state, now, &mut scratch.wakers);
             self.advance(now, host, token, state, &mut scratch);
             result
         } else {
-            let result = call(&mut host.lock(), now, &mut scratch.wakers);
+            let mut state = host.lock();
+            let now = state.not_before(now);
+            let result = call(&mut state, now, &mut scratch.wakers);
+            drop(state);
             scratch.queue.push_back(host.index);
             result
         };
@@ -250,7 +256,8 @@ impl Core {
             let host = &hosts[index as usize];
             let Some(token) = host.token_for_visit() else { continue };
             self.wire.receive(now, host.index, &mut scratch.batch);
-            let state = host.lock();
+            let mut state = host.lock();
+            let now = state.not_before(now);
             self.advance(now, host, token, state, scratch);
         }
         scratch.queue.is_empty()

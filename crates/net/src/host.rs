@@ -67,6 +67,8 @@ pub(crate) struct HostCore {
 #[derive(Debug)]
 pub(crate) struct HostState {
     pub(crate) stack: Stack,
+    /// The latest time that the stack was told.
+    latest: Instant,
     pub(crate) waiters: Waiters,
     /// Sockets without a handle that became ready, for who polls events.
     unclaimed: BTreeSet<SocketId>,
@@ -103,6 +105,7 @@ impl HostCore {
             is_captured: AtomicBool::new(is_captured),
             state: Mutex::new(HostState {
                 stack,
+                latest: Instant::ZERO,
                 waiters: Waiters::default(),
                 unclaimed: BTreeSet::new(),
                 others: VecDeque::new(),
@@ -128,7 +131,8 @@ impl HostCore {
 
     /// The token, unless another thread has it.
     pub(crate) fn try_token(&self) -> Option<Token<'_>> {
-        (!self.busy.swap(true, Ordering::SeqCst)).then_some(Token(&self.busy))
+        // Lazily: a token made for nothing would give back, when dropped, the one that another thread has.
+        (!self.busy.swap(true, Ordering::SeqCst)).then(|| Token(&self.busy))
     }
 
     /// The token, for a visit that fetches all there is, or a note to its holder that there is more to do.
@@ -146,6 +150,14 @@ impl HostCore {
 }
 
 impl HostState {
+    /// What the stack is told when a thread comes that read the clock before it got the lock: another may
+    /// have been here since then with a later time, and time must not run backwards, or segments carry
+    /// timestamps that the peer takes for old ones.
+    pub(crate) fn not_before(&mut self, now: Instant) -> Instant {
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+
     /// Hands the stack's events to who waits for them. Those of sockets without a handle stay with the
     /// stack, or are `kept` for who polls them.
     pub(crate) fn collect_events(&mut self, kept: bool, wakers: &mut Vec<Waker>) {
@@ -266,5 +278,33 @@ impl Host {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Host({} {} {})", self.core.name, self.core.v4, self.core.v6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{HostConfig, Instant, Network};
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn only_its_holder_gives_a_token_back() {
+        let network = Network::builder().host("web", HostConfig::default()).build_manual().unwrap();
+        let host = network.host("web").unwrap().core;
+        let token = host.try_token().unwrap();
+        assert!(host.try_token().is_none());
+        assert!(host.token_for_visit().is_none(), "the attempt before gave the token back");
+        assert!(host.work.load(Ordering::SeqCst), "the holder is told that there is more to do");
+        drop(token);
+        assert!(host.token_for_visit().is_some());
+        assert!(!host.work.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_late_thread_does_not_turn_back_the_time() {
+        let network = Network::builder().host("web", HostConfig::default()).build_manual().unwrap();
+        let host = network.host("web").unwrap().core;
+        let mut state = host.lock();
+        let [early, late] = [1, 2].map(Instant::from_millis);
+        assert_eq!([late, early, late].map(|now| state.not_before(now)), [late; 3]);
     }
 }
