@@ -61,6 +61,8 @@ fn tshark(capture: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
     let mut command = Command::new("tshark");
     command.arg("-r").arg(capture).args(["-n", "-Y", filter, "-T", "fields", "-E", "separator= "]);
     command.args(["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]);
+    // The data is no HTTP, whatever some segment of it may look like.
+    command.args(["-d", "tcp.port==80,data"]);
     for field in fields {
         command.args(["-e", field]);
     }
