@@ -1,0 +1,8 @@
+//! Packet scripts: what a program calls and what passes on the wire, line by line, played against a
+//! [`Stack`](sockeye_stack::Stack) under virtual time.
+//!
+//! The language is packetdrill's. [`script`] holds what a script says.
+
+#![forbid(unsafe_code)]
+
+pub mod script;
