@@ -127,7 +127,7 @@ fn span_lines(span: proc_macro2::Span) -> usize {
 }
 
 /// Whether one of the attributes is `#[cfg(test)]`, alone or within `all(…)`.
-fn is_test(attributes: &[syn::Attribute]) -> bool {
+pub(crate) fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
             && attribute

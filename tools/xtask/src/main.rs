@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod labs;
 mod loc;
+mod rfc;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Chores of the project")]
@@ -23,6 +24,8 @@ enum Chore {
     Loc,
     /// Run real programs under `sockeye lab`, on the lab files of labs/
     Labs(labs::Args),
+    /// List RFC 9293's labelled requirements, and the code and the tests that cite them
+    Rfc(rfc::Args),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().chore {
         Chore::Loc => loc::run(&root),
         Chore::Labs(args) => labs::run(&root, &args),
+        Chore::Rfc(args) => rfc::run(&root, &args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
