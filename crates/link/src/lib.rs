@@ -3,11 +3,11 @@
 //! A [`Link`] is anything that carries IP packets. In memory there are the [`Cable`] (two ends) and the
 //! [`Fabric`] (a switch with many ports, conditions and partitions), whose ports pass through
 //! [`Netem`], the simulated bad network. [`segmentation`] cuts super-segments for what can't carry
-//! them whole, and [`pcapng`] writes down what passes.
+//! them whole, and [`pcapng`] writes down what passes. `Tun` is an interface of the Linux kernel.
 //!
 //! Nothing here reads a clock: an [`Instant`](sockeye_packet::Instant) is always handed in.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod cable;
 pub mod fabric;
@@ -15,11 +15,17 @@ mod link;
 pub mod netem;
 pub mod pcapng;
 pub mod segmentation;
+#[cfg(target_os = "linux")]
+mod sys;
+#[cfg(target_os = "linux")]
+mod tun;
 
 pub use cable::{Cable, CableEnd};
 pub use fabric::{Fabric, FabricConfig, FabricError, PortId};
 pub use link::{Capabilities, Link, Medium};
 pub use netem::{Netem, NetemConfig};
+#[cfg(target_os = "linux")]
+pub use tun::{Tun, TunConfig, TunCounters};
 
 #[cfg(test)]
 mod testing;
