@@ -13,6 +13,7 @@ use crate::ip::route::{NicConfig, Routes};
 use crate::slab::{Key, Slab};
 use crate::socket::options::TcpSettings;
 use crate::tap::Tap;
+use crate::tcp::Spares;
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::isn::Secrets;
 use crate::tcp::time_wait::TimeWait;
@@ -91,6 +92,8 @@ pub struct Counters {
     pub overflow: u64,
     /// Dropped: fragments that overlap, don't fit or weren't completed in time.
     pub fragments: u64,
+    /// TCP segments sent again.
+    pub retransmitted: u64,
     /// SYN cookies sent.
     pub cookies_sent: u64,
     /// Acknowledgments that looked like a SYN cookie's and weren't.
@@ -115,6 +118,7 @@ pub(crate) struct Io {
     /// Sockets whose readiness gained something and that nobody asked about yet.
     pub(crate) ready: VecDeque<SocketId>,
     pub(crate) budget: Budget,
+    pub(crate) spares: Spares,
     pub(crate) rng: Rng,
     pub(crate) secrets: Secrets,
     pub(crate) half_open: Slab<HalfOpen>,
@@ -145,6 +149,7 @@ impl Io {
             demux: Demux::new(&mut rng),
             ready: VecDeque::new(),
             budget: Budget::new(config.memory),
+            spares: Spares::default(),
             secrets: Secrets::new(&mut rng),
             rng,
             half_open: Slab::default(),

@@ -129,7 +129,7 @@ fn a_transfer_allocates_nothing_per_packet() {
         let after = counts(&transfer);
         let (packets, allocations) = (after.0 - before.0, after.1 - before.1);
         assert!(packets > 9_000, "{packets} packets");
-        // One for each write, for the list of what is in flight: an idle connection doesn't keep it.
-        assert!(allocations <= WRITES as u64, "{allocations} allocations for {packets} packets");
+        // Nor one for each write: what an idle connection does without, it hands to whom is next.
+        assert!(allocations <= WRITES as u64 / 10, "{allocations} allocations for {packets} packets");
     }
 }

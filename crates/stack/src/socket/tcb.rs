@@ -142,6 +142,8 @@ macro_rules! resources {
         Resources {
             max_segment: $io.nic($tcb.nic).config.max_segment,
             budget: &mut $io.budget,
+            spares: &mut $io.spares,
+            counters: &mut $io.counters,
             config: &$io.config.tcp,
             settings: &$tcb.settings,
         }

@@ -1,5 +1,7 @@
 //! Facts about a connection, for tables, tests and programs (`TCP_INFO`).
 
+use super::congestion::Controller as _;
+use super::connection::Connection;
 use super::state::State;
 use core::time::Duration;
 
@@ -51,4 +53,34 @@ pub struct TcpInfo {
     pub snd_wscale: u8,
     /// The shift of our windows.
     pub rcv_wscale: u8,
+}
+
+impl Connection {
+    /// How it is doing.
+    pub(crate) fn info(&self) -> TcpInfo {
+        TcpInfo {
+            state: self.state,
+            snd_mss: self.snd_mss,
+            rcv_mss: self.rcv_mss,
+            snd_cwnd: self.congestion.cwnd(),
+            snd_ssthresh: self.congestion.ssthresh(),
+            snd_wnd: self.snd_wnd,
+            rcv_wnd: self.rcv_wnd(),
+            in_flight: self.in_flight() as usize,
+            unacked: self.snd_nxt.since(self.snd_una) as usize,
+            sacked: self.sent.sacked() as usize,
+            lost: self.sent.lost() as usize,
+            unsent: self.unsent() as usize,
+            retransmits: self.total_retransmits,
+            backoff: self.retransmits,
+            srtt: self.rtt.srtt(),
+            min_rtt: self.rtt.min_rtt(),
+            rttvar: self.rtt.rttvar().unwrap_or_default(),
+            rto: self.rtt.rto(),
+            timestamps: self.options.timestamps,
+            sack: self.options.sack,
+            snd_wscale: self.options.snd_wscale,
+            rcv_wscale: self.options.rcv_wscale,
+        }
+    }
 }

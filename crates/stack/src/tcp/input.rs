@@ -3,7 +3,7 @@
 //! Each step either lets the segment through to the next or ends it, with or without an answer. What is
 //! owed in the usual way (acknowledgments) is noted and sent by `output`.
 
-use super::connection::{Connection, Resources, Urgent};
+use super::connection::{Connection, Resources};
 use super::recovery::AckInfo;
 use super::segment::{Segment, reset_for, seq_len};
 use super::seq::SeqNumber;
@@ -32,6 +32,8 @@ impl Connection {
             State::SynSent => self.input_syn_sent(now, &header, payload, resources),
             _ => self.input(now, &header, payload, gso_size, resources),
         };
+        self.send.rest(resources.spares);
+        self.sent.rest(resources.spares);
         self.settle_charge(resources.budget);
         match step {
             Break(answer) => answer,
@@ -158,13 +160,6 @@ impl Connection {
         self.owe_duplicate_ack(duplicate);
     }
 
-    /// Answers something suspicious with an acknowledgment, at a limited rate (RFC 5961).
-    fn challenge(&mut self, now: Instant) {
-        if self.may_challenge(now) {
-            self.acks.now = true;
-        }
-    }
-
     /// Second: reset. Only the exact sequence number ends the connection (RFC 5961 §3.2).
     fn check_reset(&mut self, now: Instant, header: &TcpHeader, resources: &mut Resources<'_>) -> Step {
         if !header.flags.rst() {
@@ -275,9 +270,11 @@ impl Connection {
         let fin = self.fin_unacked() && ack.after(self.send_end());
         let acked = self.sent.acknowledge(ack);
         self.scoreboard.acknowledge(ack);
-        self.send.advance(bytes as usize);
+        if bytes > 0 {
+            self.send.advance(bytes as usize);
+        }
         self.snd_una = ack;
-        self.snd_up = self.snd_up.filter(|up| up.after(ack));
+        self.urgent.on_acknowledged(ack);
         // Nagle's mark must not fall behind by more than sequence numbers can tell.
         self.snd_sml = self.snd_sml.max(ack);
         // MUST-18, Karn: only what was sent once is measured, or what a timestamp identifies. When a second
@@ -358,32 +355,6 @@ impl Connection {
         self.timers.set(Timer::Close, now + resources.config.time_wait);
     }
 
-    /// Sixth: the urgent pointer (MUST-30 to MUST-33, MUST-62: it points behind the urgent octet).
-    fn process_urgent(&mut self, header: &TcpHeader, payload: &Payload) {
-        if !header.flags.contains(TcpFlags::URG) || header.urgent == 0 || !self.state.can_receive() {
-            return;
-        }
-        let start = SeqNumber(header.seq) + u32::from(header.flags.syn());
-        let mark = start + u32::from(header.urgent) - 1;
-        let newer = self.urgent.is_none_or(|urgent| mark.after(urgent.mark));
-        if newer && !mark.before(self.read_seq()) {
-            self.urgent = Some(Urgent { mark, byte: None, taken: false });
-        }
-        self.take_urgent_byte(start, payload);
-    }
-
-    /// Keeps the urgent byte when `payload`, which begins at `start`, has it.
-    fn take_urgent_byte(&mut self, start: SeqNumber, payload: &Payload) {
-        if let Some(urgent) = &mut self.urgent
-            && urgent.byte.is_none()
-            && !urgent.taken
-            && urgent.mark.in_window(start, payload.len() as u32)
-        {
-            let at = urgent.mark.since(start) as usize;
-            urgent.byte = payload.slice(at, at + 1).chunks().next().map(|chunk| chunk[0]);
-        }
-    }
-
     /// Seventh: the data, trimmed to the window.
     fn process_text(
         &mut self,
@@ -406,9 +377,7 @@ impl Connection {
             return Break(Some(reset));
         }
         self.note_segment_size(payload.len(), gso_size);
-        if self.urgent.is_some() {
-            self.take_urgent_byte(start, &payload);
-        }
+        self.take_urgent_byte(start, &payload);
         let edge = self.rcv_adv.max(self.rcv_nxt);
         let duplicate = start
             .before(self.rcv_nxt)
@@ -446,6 +415,7 @@ impl Connection {
         let limit =
             (2 * self.recv_limit as usize + 65_536).min(self.recv.charged() + resources.budget.available());
         let rcv_nxt = self.rcv_nxt;
+        self.recv.wake(resources.spares);
         let inserted = self.recv.insert(start.since(rcv_nxt), payload, limit);
         self.rcv_nxt += inserted.advanced;
         let duplicate = duplicate.or_else(|| {

@@ -5,6 +5,7 @@
 //! ([`Resources`]), and may call in any order.
 
 mod ack;
+mod challenge;
 pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod cookie;
@@ -13,8 +14,10 @@ pub(crate) mod info;
 mod input;
 pub(crate) mod isn;
 pub(crate) mod listener;
+mod open;
 pub(crate) mod options;
 mod output;
+mod path;
 mod queue;
 mod recovery;
 pub(crate) mod recv;
@@ -24,16 +27,20 @@ pub(crate) mod segment;
 pub(crate) mod send;
 mod sent;
 pub(crate) mod seq;
+mod spare;
 pub(crate) mod state;
 pub(crate) mod time_wait;
 mod timeout;
 pub(crate) mod timers;
+mod urgent;
 mod user;
 
-pub(crate) use connection::{Connection, Handshake, OpenParams, Resources, TimeWaitSeed};
+pub(crate) use connection::{Connection, Resources, TimeWaitSeed};
 pub use info::TcpInfo;
+pub(crate) use open::{Handshake, OpenParams};
 pub(crate) use segment::{Segment, reset_for};
 pub(crate) use seq::SeqNumber;
+pub(crate) use spare::Spares;
 pub use state::State;
 
 #[cfg(test)]

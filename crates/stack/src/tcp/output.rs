@@ -75,7 +75,7 @@ impl Connection {
 
     /// What is lost goes out again, as far as `cwnd` allows; the peer's window was open for it before
     /// (SHLD-16, MAY-7).
-    fn next_retransmission(&mut self, now: Instant, resources: &Resources<'_>) -> Option<Segment> {
+    fn next_retransmission(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
         if self.snd_wnd == 0 {
             return None;
         }
@@ -94,7 +94,9 @@ impl Connection {
         self.sent.on_retransmit(record.start, now);
         self.recovery.next = record.end;
         self.recovery.retransmit_now = false;
-        self.total_retransmits += record.end.since(record.start).div_ceil(mss);
+        let segments = record.end.since(record.start).div_ceil(mss);
+        self.total_retransmits += segments;
+        resources.counters.retransmitted += u64::from(segments);
         Some(self.transmit(now, record.start, record.end))
     }
 
@@ -121,7 +123,7 @@ impl Connection {
     }
 
     /// New data within both windows, and the FIN behind the last of it.
-    fn next_new(&mut self, now: Instant, resources: &Resources<'_>) -> Option<Segment> {
+    fn next_new(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
         // While what is lost waits for `cwnd`, so does new data.
         if self.sent.lost() > 0 {
             return None;
@@ -145,6 +147,7 @@ impl Connection {
         if self.sent.is_empty() {
             self.stalled_since = now;
         }
+        self.sent.wake(resources.spares);
         self.sent.push(start, end, now);
         self.snd_nxt = end;
         if len % u32::from(self.snd_mss) != 0 {
@@ -191,7 +194,7 @@ impl Connection {
     /// Whether a last segment that is not full may go out: Nagle's algorithm (SHLD-7, MUST-17), as the
     /// kernel has it: only a short segment in flight holds back another.
     fn may_send_tail(&self, resources: &Resources<'_>) -> bool {
-        if self.fin_unacked() || self.snd_up.is_some() {
+        if self.fin_unacked() || self.urgent.snd_up().is_some() {
             return true;
         }
         let held = resources.settings.cork || self.flags.more;
@@ -204,7 +207,7 @@ impl Connection {
     fn segment_limit(&self, resources: &Resources<'_>) -> u32 {
         let mss = u32::from(self.snd_mss);
         // The urgent pointer counts from each segment's own sequence number.
-        if self.snd_up.is_some() {
+        if self.urgent.snd_up().is_some() {
             return mss;
         }
         let limit = resources.max_segment.min(usize::from(u16::MAX)) as u32;
@@ -240,8 +243,12 @@ impl Connection {
         let syn = u32::from(opening && start == self.iss);
         let fin = u32::from(self.fin_unacked() && end.after(self.send_end()));
         let (first, last) = (start + syn, end - fin);
-        let offset = first.since(self.snd_una + u32::from(opening)) as usize;
-        let payload = self.send.slice(offset, last.since(first) as usize);
+        let payload = if last.after(first) {
+            let offset = first.since(self.snd_una + u32::from(opening)) as usize;
+            self.send.slice(offset, last.since(first) as usize)
+        } else {
+            Payload::EMPTY
+        };
         let mut flags = TcpFlags::NONE;
         if syn > 0 {
             flags |= TcpFlags::SYN;
@@ -254,7 +261,7 @@ impl Connection {
             flags |= TcpFlags::PSH;
         }
         let mut header = self.header(now, start, flags);
-        if let Some(up) = self.snd_up.filter(|up| up.after(start)) {
+        if let Some(up) = self.urgent.snd_up().filter(|up| up.after(start)) {
             header.flags |= TcpFlags::URG;
             header.urgent = up.since(start).min(u32::from(u16::MAX)) as u16;
         }

@@ -38,6 +38,8 @@ impl Entry {
 }
 
 impl ChunkQueue {
+    pub(crate) const EMPTY: ChunkQueue = ChunkQueue { first: None, rest: None, end: 0, charged: 0 };
+
     /// An empty queue whose first byte will be at `position`.
     pub(crate) fn at(position: u64) -> ChunkQueue {
         ChunkQueue { end: position, ..ChunkQueue::default() }

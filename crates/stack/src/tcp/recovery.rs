@@ -209,6 +209,9 @@ impl Connection {
 
     /// Everything in flight is to be sent again.
     pub(super) fn retransmit_all(&mut self) {
+        if self.sent.is_empty() {
+            return;
+        }
         self.sent.mark_lost(self.snd_una, self.snd_nxt);
         self.recovery.duplicates = 0;
         self.recovery.next = self.snd_una;

@@ -64,6 +64,9 @@ pub(crate) struct Inserted {
 }
 
 impl RecvBuffer {
+    pub(super) const EMPTY: RecvBuffer =
+        RecvBuffer { ready: ChunkQueue::EMPTY, tail: Vec::new(), run_len: 0, ahead: None };
+
     /// Bytes in order that wait for the reader.
     pub(crate) fn len(&self) -> usize {
         self.ready.len() + self.tail.len()

@@ -80,6 +80,12 @@ impl Scoreboard {
         }
     }
 
+    /// Whether it takes no memory.
+    #[cfg(test)]
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Forgets everything, and the memory.
     pub(super) fn clear(&mut self) {
         self.0 = None;

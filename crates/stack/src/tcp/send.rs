@@ -26,6 +26,8 @@ pub(crate) struct SendBuffer {
 }
 
 impl SendBuffer {
+    pub(super) const EMPTY: SendBuffer = SendBuffer { queue: ChunkQueue::EMPTY, tail: Vec::new() };
+
     /// Bytes held.
     pub(crate) fn len(&self) -> usize {
         self.queue.len() + self.tail.len()

@@ -8,6 +8,9 @@ use super::seq::SeqNumber;
 use alloc::collections::VecDeque;
 use sockeye_packet::Instant;
 
+/// An empty queue keeps room for so many records, for whoever needs it next.
+const SPARE_CAPACITY: usize = 64;
+
 /// One (super-)segment in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
@@ -45,13 +48,23 @@ pub(super) struct Acked {
 
 /// The records in flight.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SentQueue {
+pub(crate) struct SentQueue {
     records: VecDeque<Record>,
     sacked: u32,
     lost: u32,
 }
 
 impl SentQueue {
+    pub(super) const EMPTY: SentQueue = SentQueue { records: VecDeque::new(), sacked: 0, lost: 0 };
+
+    /// Gives back memory that an empty queue does without.
+    pub(super) fn shrink(&mut self) {
+        debug_assert!(self.is_empty() && self.sacked == 0 && self.lost == 0);
+        if self.records.capacity() > SPARE_CAPACITY {
+            self.records = VecDeque::new();
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -118,10 +131,6 @@ impl SentQueue {
             acked.sent_at = acked.sent_at.or(Some(record.sent_at));
         }
         acked.sent_at = acked.sent_at.filter(|_| !retransmitted);
-        if self.records.is_empty() {
-            // An idle connection owns no memory besides itself.
-            self.records = VecDeque::new();
-        }
         acked
     }
 

@@ -1,10 +1,11 @@
 //! The user's calls (RFC 9293 §3.10.1–3.10.6) and how the buffers grow.
 
 use super::congestion::Controller as _;
-use super::connection::{Connection, Resources, clamp_window};
+use super::connection::{Connection, Resources};
 use super::state::{State, Transition};
 use super::timers::Timer;
-use crate::{Error, RecvFlags, Result, SendFlags, Shutdown};
+use crate::socket::options::TcpSettings;
+use crate::{Error, Readiness, RecvFlags, Result, SendFlags, Shutdown};
 use alloc::collections::VecDeque;
 use core::time::Duration;
 use sockeye_packet::{Budget, Chunk, Instant, Payload};
@@ -35,12 +36,13 @@ impl Connection {
             let starved = self.send.is_empty() && self.send_space() > 0;
             return Err(if starved { Error::NoBufs } else { Error::WouldBlock });
         }
-        let taken = self.send.push(chunks, self.send.len() + space);
+        self.send.wake(resources.spares);
+        let limit = self.send.len() + space;
+        let taken = self.send.push(chunks, limit);
         self.settle_charge(resources.budget);
         self.flags.more = more;
         if oob && taken > 0 {
-            // MUST-62, RFC 6093: the pointer is the octet behind the urgent one.
-            self.snd_up = Some(self.send_end());
+            self.urgent.set_snd_up(self.send_end());
         }
         if self.sent.is_empty() && taken > 0 {
             self.stalled_since = now;
@@ -80,48 +82,6 @@ impl Connection {
             return Ok(Payload::EMPTY);
         }
         Err(Error::WouldBlock)
-    }
-
-    /// In-order bytes up to the urgent mark, which a read doesn't cross (RFC 6093 §2, MUST-33). An urgent
-    /// byte that is not in line is left out.
-    fn take_in_order(&mut self, max: usize, peek: bool, resources: &Resources<'_>) -> Payload {
-        let inline = resources.settings.oob_inline;
-        let mut max = max;
-        let mut skip = 0;
-        if let Some(urgent) = self.urgent {
-            let distance = urgent.mark - self.read_seq();
-            if distance > 0 {
-                max = max.min(distance as usize);
-            } else if !inline && distance == 0 && !self.recv.is_empty() && max > 0 {
-                skip = 1;
-            }
-        }
-        if peek {
-            let payload = self.recv.peek(max.saturating_add(skip));
-            let skip = skip.min(payload.len());
-            return payload.slice(skip, payload.len());
-        }
-        self.recv.read(skip);
-        let payload = self.recv.read(max);
-        let read_seq = self.read_seq();
-        self.urgent = self.urgent.filter(|urgent| !urgent.mark.before(read_seq));
-        payload
-    }
-
-    /// The urgent byte, out of band.
-    fn recv_urgent(&mut self, peek: bool, resources: &Resources<'_>) -> Result<Payload> {
-        let Some(urgent) = self.urgent.as_mut().filter(|urgent| !urgent.taken) else {
-            return Err(Error::InvalidArgument);
-        };
-        if resources.settings.oob_inline {
-            return Err(Error::InvalidArgument);
-        }
-        let Some(byte) = urgent.byte else { return Err(Error::WouldBlock) };
-        if !peek {
-            urgent.byte = None;
-            urgent.taken = true;
-        }
-        Ok(Payload::from(Chunk::copy_from(&[byte])))
     }
 
     /// Bytes were read: the window may open, and grow when the reader keeps up with the path.
@@ -237,5 +197,42 @@ impl Connection {
     /// Takes the pending error (`SO_ERROR`).
     pub(crate) fn take_error(&mut self) -> Option<Error> {
         self.error.take()
+    }
+
+    /// What its socket is ready for.
+    pub(crate) fn readiness(&self, settings: &TcpSettings) -> Readiness {
+        let mut ready = Readiness::EMPTY;
+        if matches!(self.state, State::SynSent | State::SynReceived) {
+            return ready;
+        }
+        let ended = self.state == State::Closed;
+        let read_closed = self.flags.read_shut || !self.state.can_receive();
+        let write_closed = !self.state.can_send();
+        let most = (self.recv_limit as usize / 2).max(1);
+        let enough = (settings.recv_low_water as usize).clamp(1, most);
+        ready.insert_if(Readiness::READABLE, read_closed || self.recv.len() >= enough);
+        ready.insert_if(Readiness::READ_CLOSED, read_closed);
+        ready.insert_if(Readiness::WRITE_CLOSED, write_closed);
+        // As the kernel: writable from a third of the buffer on, so that writers work in large pieces.
+        let writable = write_closed
+            || (self.send_space() >= (self.send_limit as usize / 3).max(1)
+                && self.unsent() < settings.not_sent_low_water);
+        ready.insert_if(Readiness::WRITABLE, ended || writable);
+        ready.insert_if(Readiness::ERROR, self.error.is_some());
+        ready.insert_if(Readiness::PRIORITY, self.urgent.has_byte());
+        ready
+    }
+
+    /// Bytes that [`send`](Connection::send) would take now.
+    pub(crate) fn send_space(&self) -> usize {
+        if self.state.can_send() { (self.send_limit as usize).saturating_sub(self.send.len()) } else { 0 }
+    }
+}
+
+/// A receive buffer's size under `TCP_WINDOW_CLAMP`.
+pub(super) fn clamp_window(limit: u32, settings: &TcpSettings) -> u32 {
+    match settings.window_clamp {
+        0 => limit,
+        clamp => limit.min(clamp),
     }
 }

@@ -21,6 +21,27 @@ fn an_idle_connection_costs_little() {
     assert!(total <= 1024, "{total}: {parts:?}");
 }
 
+/// What a connection owns besides that, it gives back when it has said everything.
+#[test]
+fn a_connection_that_fell_silent_owns_nothing() {
+    let mut pair = Pair::new();
+    let (client, _, server) = pair.connected("10.0.0.2:80");
+    let bare = |stack: &Stack| stack.connections.iter().all(|(_, tcb)| tcb.connection.is_bare());
+    assert!(bare(&pair.a) && bare(&pair.b));
+    for _ in 0..3 {
+        send(&mut pair.a, pair.now, client, b"question").unwrap();
+        assert!(!bare(&pair.a));
+        pair.cable();
+        assert!(!bare(&pair.b));
+        assert_eq!(recv(&mut pair.b, pair.now, server).unwrap(), b"question");
+        send(&mut pair.b, pair.now, server, b"answer").unwrap();
+        pair.cable();
+        assert_eq!(recv(&mut pair.a, pair.now, client).unwrap(), b"answer");
+        pair.pass(Duration::from_secs(1));
+        assert!(bare(&pair.a) && bare(&pair.b));
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
     let run = || {

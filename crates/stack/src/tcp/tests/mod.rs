@@ -10,11 +10,14 @@ mod open;
 mod pair;
 mod windows;
 
-use super::connection::{Connection, OpenParams, Resources};
+use super::connection::{Connection, Resources};
+use super::open::OpenParams;
 use super::segment::Segment;
 use super::seq::SeqNumber;
+use super::spare::Spares;
 use super::state::State;
 use crate::config::TcpConfig;
+use crate::io::Counters;
 use crate::socket::options::TcpSettings;
 use crate::{Error, RecvFlags, SendFlags, Shutdown};
 use alloc::collections::VecDeque;
@@ -30,6 +33,8 @@ struct Script {
     config: TcpConfig,
     settings: TcpSettings,
     budget: Budget,
+    spares: Spares,
+    counters: Counters,
     connection: Connection,
     /// Resets that calls answered, to be sent before all else.
     answers: Vec<TcpHeader>,
@@ -53,8 +58,8 @@ impl Script {
             default_mss: 536,
         };
         let connection = Connection::connect(now, &open);
-        let budget = Budget::new(64 << 20);
-        Script { now, config, settings, budget, connection, answers: Vec::new(), sent: 0 }
+        let (budget, spares, counters) = (Budget::new(64 << 20), Spares::default(), Counters::default());
+        Script { now, config, settings, budget, spares, counters, connection, answers: Vec::new(), sent: 0 }
     }
 
     /// An established connection; the round trip took `rtt` milliseconds.
@@ -81,6 +86,8 @@ impl Script {
     fn call<T>(&mut self, call: impl FnOnce(&mut Connection, Instant, &mut Resources<'_>) -> T) -> T {
         let mut resources = Resources {
             budget: &mut self.budget,
+            spares: &mut self.spares,
+            counters: &mut self.counters,
             config: &self.config,
             settings: &self.settings,
             max_segment: 0,

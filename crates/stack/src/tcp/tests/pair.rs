@@ -16,6 +16,8 @@ struct Path {
 struct End {
     connection: Connection,
     budget: Budget,
+    spares: Spares,
+    counters: Counters,
     settings: TcpSettings,
     sent: usize,
     received: usize,
@@ -48,8 +50,8 @@ impl Pair {
                 default_mss: 536,
             };
             let connection = Connection::connect(now, &open);
-            let budget = Budget::new(16 << 20);
-            End { connection, budget, settings, sent: 0, received: 0, closed: false }
+            let (budget, spares, counters) = (Budget::new(16 << 20), Spares::default(), Counters::default());
+            End { connection, budget, spares, counters, settings, sent: 0, received: 0, closed: false }
         };
         // Sequence numbers wrap early on one side, and change sign on the other.
         let ends = [end(u32::MAX - 5_000), end((1 << 31) - 5_000)];
@@ -72,6 +74,8 @@ impl Pair {
         let end = &mut self.ends[at];
         let mut resources = Resources {
             budget: &mut end.budget,
+            spares: &mut end.spares,
+            counters: &mut end.counters,
             config: &self.config,
             settings: &end.settings,
             max_segment: self.max_segment,

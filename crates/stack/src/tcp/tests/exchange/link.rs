@@ -26,6 +26,8 @@ struct Flight {
 struct End {
     connection: Connection,
     budget: Budget,
+    spares: Spares,
+    counters: Counters,
     config: TcpConfig,
     settings: TcpSettings,
     total: usize,
@@ -70,6 +72,8 @@ impl Pair {
             End {
                 connection: Connection::connect(now, &open),
                 budget: Budget::new(64 << 20),
+                spares: Spares::default(),
+                counters: Counters::default(),
                 config: config.clone(),
                 settings: settings.clone(),
                 total,
@@ -98,6 +102,8 @@ impl Pair {
         let end = &mut self.ends[side];
         let mut resources = Resources {
             budget: &mut end.budget,
+            spares: &mut end.spares,
+            counters: &mut end.counters,
             config: &end.config,
             settings: &end.settings,
             max_segment: self.max_segment,
@@ -139,6 +145,8 @@ impl Pair {
             let end = &mut self.ends[side];
             let mut resources = Resources {
                 budget: &mut end.budget,
+                spares: &mut end.spares,
+                counters: &mut end.counters,
                 config: &end.config,
                 settings: &end.settings,
                 max_segment: self.max_segment,
@@ -219,6 +227,8 @@ impl Pair {
             let end = &mut self.ends[flight.to];
             let mut resources = Resources {
                 budget: &mut end.budget,
+                spares: &mut end.spares,
+                counters: &mut end.counters,
                 config: &end.config,
                 settings: &end.settings,
                 max_segment: self.max_segment,
@@ -233,6 +243,8 @@ impl Pair {
         for end in &mut self.ends {
             let mut resources = Resources {
                 budget: &mut end.budget,
+                spares: &mut end.spares,
+                counters: &mut end.counters,
                 config: &end.config,
                 settings: &end.settings,
                 max_segment: self.max_segment,

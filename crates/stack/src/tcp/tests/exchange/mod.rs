@@ -15,10 +15,13 @@ mod urgent;
 mod windows;
 
 use crate::config::TcpConfig;
+use crate::io::Counters;
 use crate::socket::options::TcpSettings;
-use crate::tcp::connection::{Connection, Handshake, OpenParams, Resources};
+use crate::tcp::connection::{Connection, Resources};
+use crate::tcp::open::{Handshake, OpenParams};
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNumber;
+use crate::tcp::spare::Spares;
 use crate::tcp::state::State;
 use crate::{Error, Readiness, RecvFlags, Result, SendFlags};
 use alloc::collections::VecDeque;
@@ -34,6 +37,8 @@ struct Test {
     connection: Connection,
     now: Instant,
     budget: Budget,
+    spares: Spares,
+    counters: Counters,
     config: TcpConfig,
     settings: TcpSettings,
     max_segment: usize,
@@ -75,6 +80,8 @@ impl Test {
             connection,
             now,
             budget: Budget::new(64 << 20),
+            spares: Spares::default(),
+            counters: Counters::default(),
             config,
             settings,
             max_segment: 0,
@@ -142,6 +149,8 @@ impl Test {
     fn call<T>(&mut self, call: impl FnOnce(&mut Connection, Instant, &mut Resources<'_>) -> T) -> T {
         let mut resources = Resources {
             budget: &mut self.budget,
+            spares: &mut self.spares,
+            counters: &mut self.counters,
             config: &self.config,
             settings: &self.settings,
             max_segment: self.max_segment,
