@@ -1,8 +1,10 @@
 //! Packet scripts: what a program calls and what passes on the wire, line by line, played against a
 //! [`Stack`](sockeye_stack::Stack) under virtual time.
 //!
-//! The language is packetdrill's. [`script`] holds what a script says.
+//! The language is packetdrill's. [`script`] holds what a script says, and reads it.
 
 #![forbid(unsafe_code)]
 
+mod lexer;
+mod parse;
 pub mod script;

@@ -5,6 +5,9 @@
 //! player's business.
 
 use core::time::Duration;
+
+pub use crate::lexer::ParseError;
+pub use crate::parse::parse;
 use sockeye_wire::{SackBlock, TcpFlags};
 
 /// A whole script.
@@ -16,6 +19,8 @@ pub struct Script {
     pub init: Vec<Command>,
     /// The events, in order.
     pub events: Vec<Event>,
+    /// Shell commands behind the last event: they put back what those before it changed.
+    pub cleanup: Vec<Command>,
 }
 
 /// A shell command of the script.
@@ -86,6 +91,8 @@ pub enum Packet {
     Udp {
         /// Bytes of payload.
         len: u32,
+        /// Source and destination port, where the line names them.
+        ports: Option<(u16, u16)>,
         /// `[ect0]` and the like.
         ip: IpSpec,
     },
@@ -126,6 +133,8 @@ pub enum EcnSpec {
 pub struct TcpSpec {
     /// The IP header.
     pub ip: IpSpec,
+    /// Source and destination port, where the line names them: `8080 > 40000 S 0:0(0)`.
+    pub ports: Option<(u16, u16)>,
     /// The control bits by letter; `-` is the empty set.
     pub flags: TcpFlags,
     /// The ACE field of accurate ECN, where the flags hold a digit.
@@ -163,9 +172,9 @@ pub enum TcpOptionSpec {
     Sack(Vec<SackBlock>),
     /// `TS val 1 ecr 2`
     Timestamps {
-        /// TSval.
+        /// `TSval`.
         value: u32,
-        /// TSecr.
+        /// `TSecr`.
         echo: u32,
     },
     /// `FO 1122` (option 34) or `FOEXP 1122` (experimental); an empty cookie is a request.
@@ -173,12 +182,21 @@ pub enum TcpOptionSpec {
         /// Whether the experimental number is used.
         experimental: bool,
         /// The cookie.
-        cookie: Vec<u8>,
+        cookie: FastOpenCookie,
     },
-    /// `ECN e1b 1 ceb 0 e0b 1` or `exp-ECN` and the like of accurate ECN: kept as text.
+    /// `ECN e1b 1 ceb 0 e0b 1` or `exp-ECN` and the like of accurate ECN: kept as text, single blanks between.
     AccurateEcn(String),
     /// Any other: its kind and the bytes behind its length.
     Raw(u8, Vec<u8>),
+}
+
+/// The cookie of a Fast Open option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FastOpenCookie {
+    /// The bytes themselves; none are a request.
+    Bytes(Vec<u8>),
+    /// A name whose value depends on the run's addresses: `TFO_COOKIE`.
+    Named(String),
 }
 
 /// An ICMP error.
@@ -219,7 +237,7 @@ pub struct Call {
 pub enum Expr {
     /// `...`: whatever is usual there.
     Ellipsis,
-    /// A number, decimal, octal or hexadecimal.
+    /// A number, decimal or hexadecimal.
     Int(i64),
     /// `1.5`
     Float(f64),
@@ -229,7 +247,7 @@ pub enum Expr {
     Name(String),
     /// `O_RDWR | O_NONBLOCK`, `a + b`
     Binary(Box<Expr>, BinaryOp, Box<Expr>),
-    /// `~O_NONBLOCK`, `-x` of something that is no number.
+    /// `~O_NONBLOCK`
     Not(Box<Expr>),
     /// `[1, 2]`
     List(Vec<Expr>),
