@@ -100,6 +100,25 @@ pub struct TcpConfig {
     pub initial_window: u32,
     /// Congestion control of new sockets.
     pub congestion: CongestionControl,
+    /// How CUBIC ends slow start before packets are lost.
+    pub slow_start_exit: SlowStartExit,
+    /// Whether the congestion window shrinks while nothing is sent (RFC 5681 §4.1).
+    pub slow_start_after_idle: bool,
+    /// Whether segments leave at the pacing rate, spread over the round trip. Off, as the kernel without
+    /// its packet scheduler `fq`: sockets with `SO_MAX_PACING_RATE` are paced all the same.
+    pub pacing: bool,
+    /// The pacing rate in slow start, in percent of a window per round trip.
+    pub pacing_slow_start: u16,
+    /// The pacing rate in congestion avoidance, likewise.
+    pub pacing_avoidance: u16,
+    /// Explicit congestion notification (RFC 3168).
+    pub ecn: Ecn,
+    /// Whether a SYN that was lost is sent again without asking for ECN (RFC 3168 §6.1.1.1).
+    pub ecn_fallback: bool,
+    /// The least segments of a super-segment, however low the rate.
+    pub min_tso_segments: u8,
+    /// A super-segment is put off until it would fill this part of the window; 0 sends at once.
+    pub tso_win_divisor: u8,
     /// Idle time before the first keep-alive probe.
     pub keep_idle: Duration,
     /// Time between keep-alive probes.
@@ -138,6 +157,15 @@ impl Default for TcpConfig {
             fin_timeout: Duration::from_mins(1),
             initial_window: 10,
             congestion: CongestionControl::Cubic,
+            slow_start_exit: SlowStartExit::HyStartPlusPlus,
+            slow_start_after_idle: true,
+            pacing: false,
+            pacing_slow_start: 200,
+            pacing_avoidance: 120,
+            ecn: Ecn::Accept,
+            ecn_fallback: true,
+            min_tso_segments: 2,
+            tso_win_divisor: 3,
             keep_idle: Duration::from_hours(2),
             keep_interval: Duration::from_secs(75),
             keep_count: 9,
@@ -158,6 +186,33 @@ pub enum CongestionControl {
     Cubic,
     /// Reno (RFC 5681).
     Reno,
+}
+
+/// How slow start ends before packets are lost. Reno always goes on until they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SlowStartExit {
+    /// Not at all.
+    None,
+    /// `HyStart` as Linux's CUBIC has it: for good, on a rise of the round-trip time or a long train of
+    /// acknowledgements.
+    HyStart,
+    /// `HyStart++` (RFC 9406): by a slower growth first, on a rise of the round-trip time.
+    #[default]
+    HyStartPlusPlus,
+}
+
+/// Use of explicit congestion notification (RFC 3168), as Linux's `tcp_ecn`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ecn {
+    /// Neither asked for nor accepted (0).
+    Off,
+    /// Asked for in every SYN, and accepted (1).
+    Request,
+    /// Accepted when the peer asks for it (2).
+    #[default]
+    Accept,
 }
 
 impl CongestionControl {

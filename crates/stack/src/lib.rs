@@ -35,7 +35,7 @@ mod verbs;
 mod wheel;
 
 pub use address::SockAddr;
-pub use config::{BufferSizes, Config, CongestionControl, TcpConfig};
+pub use config::{BufferSizes, Config, CongestionControl, Ecn, SlowStartExit, TcpConfig};
 pub use error::{Error, Result};
 pub use event::{Event, Readiness, Wake, WakeReason};
 pub use flow::{EchoRequest, Flow, FlowId, FlowProtocol, Intercept, Unreachability, Verdict};

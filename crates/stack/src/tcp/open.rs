@@ -136,7 +136,7 @@ impl Connection {
             scoreboard: Scoreboard::default(),
             recovery: Recovery::new(iss),
             rtt: RttEstimator::new(config.initial_rto, config.min_rto, config.max_rto),
-            congestion: congestion(settings.congestion, mss, config.initial_window),
+            congestion: congestion(settings.congestion, mss, config.initial_window, config),
             options: Negotiated::offer(config, settings, ts_offset),
             acks: Acks::new(config, settings),
             timers: Timers::new(),
@@ -171,7 +171,7 @@ impl Connection {
         self.update_mss(settings);
         // RFC 5681 §3.1: after a lost SYN one segment is the initial window.
         let segments = if self.flags.syn_timed_out { 1 } else { config.initial_window };
-        self.congestion = congestion(settings.congestion, self.snd_mss, segments);
+        self.congestion = congestion(settings.congestion, self.snd_mss, segments, config);
         if self.flags.syn_timed_out {
             self.rtt.on_syn_timeout();
         }
@@ -185,9 +185,17 @@ impl Connection {
 }
 
 /// A new controller.
-pub(super) fn congestion(control: CongestionControl, mss: u16, initial_segments: u32) -> Congestion {
+pub(super) fn congestion(
+    control: CongestionControl,
+    mss: u16,
+    initial_segments: u32,
+    config: &TcpConfig,
+) -> Congestion {
+    let mss = usize::from(mss);
     match control {
-        CongestionControl::Cubic => Congestion::Cubic(Cubic::new(usize::from(mss), initial_segments)),
-        CongestionControl::Reno => Congestion::Reno(Reno::new(usize::from(mss), initial_segments)),
+        CongestionControl::Cubic => {
+            Congestion::Cubic(Cubic::new(mss, initial_segments, config.slow_start_exit))
+        }
+        CongestionControl::Reno => Congestion::Reno(Reno::new(mss, initial_segments)),
     }
 }

@@ -135,7 +135,7 @@ impl Connection {
         }
         if self.sent.is_empty() {
             let idle = now.saturating_since(self.last_sent_at);
-            self.congestion.on_idle(idle, self.rtt.rto());
+            self.congestion.on_idle(idle, self.rtt.rto(), resources.config.slow_start_after_idle);
         }
         let unsent = self.unsent();
         let len = if unsent == 0 { 0 } else { self.sendable(now, unsent, usable, resources)? };

@@ -135,6 +135,9 @@ impl Connection {
                 rtt: info.rtt,
                 srtt: self.rtt.srtt().unwrap_or_default(),
                 app_limited: !self.is_cwnd_limited(),
+                una: self.snd_una.0,
+                nxt: self.snd_nxt.0,
+                paced: false,
             };
             self.congestion.on_ack(&event);
         }

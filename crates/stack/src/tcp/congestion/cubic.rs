@@ -1,58 +1,67 @@
-//! CUBIC (RFC 9438).
+//! CUBIC (RFC 9438), with an early end of slow start ([`SlowStartExit`]).
 //!
 //! After a congestion event the window follows `W_cubic(t) = C (t − K)³ + W_max`: fast towards the window
 //! where congestion happened, slowly around it, fast beyond it, and never slower than Reno would
-//! (`W_est`). The RFC counts in segments and seconds; here windows are bytes, so C is multiplied by the
-//! segment size. Real arithmetic is `f64` with the operations of `core` only: the same on every machine.
+//! (`W_est`). Windows are counted in whole segments, as the RFC and the kernel do. Where the RFC leaves
+//! room, the kernel's ways are taken, because they can be seen in `TCP_INFO`:
+//!
+//! - the window shrinks from `cwnd`, not from the flight (§4.6 allows both; windows are validated);
+//! - growth goes in steps: a segment for so many acknowledged ones, the way to the curve rounded up to
+//!   whole segments;
+//! - where no congestion is known (`W_max` is not set), growth is a twentieth per round trip at least.
+//!
+//! Real arithmetic is `f64` with the operations of `core` only: the same on every machine.
 
-use super::{AckEvent, Controller, MAX_CWND, initial_window, slow_start};
+use super::hystart::HyStart;
+use super::window::Window;
+use super::{AckEvent, Controller};
+use crate::config::SlowStartExit;
 use alloc::boxed::Box;
 use core::time::Duration;
 use sockeye_packet::Instant;
 
-/// RFC 9438 §4.6: the window shrinks to this part of itself.
-const BETA: f64 = 0.7;
+/// RFC 9438 §4.6: the window shrinks to this part of itself, in 1024ths (0.7).
+const BETA: u64 = 717;
 /// RFC 9438 §5: growth in segments per second cubed.
 const C: f64 = 0.4;
 /// RFC 9438 §4.3: the additive increase that is as fast, with BETA, as Reno with one half.
-const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+const ALPHA: f64 = 3.0 * (1.0 - 0.7) / (1.0 + 0.7);
+/// Without a known `W_max`: at most so many acknowledged segments for one of growth.
+const SLOWEST_SEARCH: u32 = 20;
+/// No faster than half a window per round trip: `target` is at most 1.5 `cwnd` (RFC 9438 §4.2).
+const FASTEST: u32 = 2;
 
 /// CUBIC's state for one connection.
 #[derive(Clone, Debug)]
 pub struct Cubic {
-    mss: u32,
-    initial_segments: u16,
-    windows: Windows,
+    state: State,
+    hystart: HyStart,
     /// A timeout happened and nothing was acknowledged since.
     timed_out: bool,
-    /// When the latest acknowledgement arrived.
-    last_ack: Instant,
     /// What [`Controller::undo`] goes back to (RFC 9438 §4.9); boxed, for most connections never need it.
-    prior: Option<Box<Windows>>,
+    prior: Option<Box<State>>,
 }
 
 /// All that a congestion event changes.
 #[derive(Clone, Debug)]
-struct Windows {
-    cwnd: usize,
-    /// Growth of less than a byte.
-    fraction: f64,
-    ssthresh: usize,
+struct State {
+    window: Window,
     /// `W_max`: the window at the latest congestion event, less when it converges; 0 when there was none.
-    w_max: f64,
+    w_max: u32,
     /// `cwnd_prior`: the window just before the latest reduction.
-    cwnd_prior: f64,
+    cwnd_prior: u32,
     /// The congestion avoidance stage, from its first acknowledgement to the next congestion event;
     /// boxed, for most connections never leave slow start.
     epoch: Option<Box<Epoch>>,
 }
 
-/// The curve of one congestion avoidance stage.
+/// The curve of one congestion avoidance stage, in segments and seconds.
 #[derive(Clone, Copy, Debug)]
 struct Epoch {
     /// `t_epoch`, moved on by the time in which the application limited the window.
     start: Instant,
-    /// K in seconds.
+    /// When the latest acknowledgement arrived.
+    last_ack: Instant,
     k: f64,
     /// The window at `start + K`.
     plateau: f64,
@@ -62,169 +71,172 @@ struct Epoch {
 
 impl Cubic {
     /// A controller that starts with a window of `initial_segments` (RFC 6928).
-    pub fn new(mss: usize, initial_segments: u32) -> Cubic {
-        let mss = mss.max(1);
+    pub fn new(mss: usize, initial_segments: u32, exit: SlowStartExit) -> Cubic {
+        let window = Window::new(mss, initial_segments);
         Cubic {
-            mss: mss as u32,
-            initial_segments: initial_segments.min(u16::MAX.into()) as u16,
-            windows: Windows {
-                cwnd: initial_window(mss, initial_segments),
-                fraction: 0.0,
-                ssthresh: usize::MAX,
-                w_max: 0.0,
-                cwnd_prior: 0.0,
-                epoch: None,
-            },
+            state: State { window, w_max: 0, cwnd_prior: 0, epoch: None },
+            hystart: HyStart::new(exit),
             timed_out: false,
-            last_ack: Instant::ZERO,
             prior: None,
         }
     }
 
     /// RFC 9438 §4.6 and §4.7: the new threshold and plateau.
-    fn reduce(&mut self, in_flight: usize) {
-        self.prior = Some(Box::new(self.windows.clone()));
-        let Windows { cwnd, fraction, ssthresh, w_max, cwnd_prior, epoch } = &mut self.windows;
-        let window = *cwnd as f64;
+    fn reduce(&mut self) {
+        self.prior = Some(Box::new(self.state.clone()));
+        let State { window, w_max, cwnd_prior, epoch } = &mut self.state;
+        let segments = window.segments();
         // A flow that is stopped below its former W_max leaves room for a newer one (fast convergence).
-        *w_max = if window < *w_max { window * (1.0 + BETA) / 2.0 } else { window };
-        *cwnd_prior = window;
-        *ssthresh = ((in_flight.min(*cwnd) as f64 * BETA) as usize).max(2 * self.mss as usize);
-        *fraction = 0.0;
+        *w_max = if segments < *w_max { share(segments, u64::midpoint(1024, BETA)) } else { segments };
+        *cwnd_prior = segments;
         *epoch = None;
-    }
-
-    /// RFC 9438 §4.2–§4.5: one acknowledgement of `acked` bytes in congestion avoidance.
-    fn avoid_congestion(&mut self, acked: usize, now: Instant, srtt: Duration) {
-        let scale = C * self.mss as f64;
-        let window = self.windows.cwnd as f64 + self.windows.fraction;
-        let epoch = self.windows.epoch.take();
-        let mut epoch = epoch.unwrap_or_else(|| Box::new(self.windows.start_epoch(now, scale)));
-        // What a peer acknowledges beyond one window was not sent in this round trip.
-        let share = (acked as f64 / window).min(1.0);
-
-        let alpha = if epoch.w_est < self.windows.cwnd_prior { ALPHA } else { 1.0 };
-        epoch.w_est += alpha * self.mss as f64 * share;
-
-        let elapsed = now.saturating_since(epoch.start).as_secs_f64();
-        let grown = if epoch.w_cubic(elapsed, scale) < epoch.w_est {
-            // §4.3, the Reno-friendly region.
-            window.max(epoch.w_est)
-        } else {
-            // §4.4 and §4.5, the concave and the convex region.
-            let target = epoch.w_cubic(elapsed + srtt.as_secs_f64(), scale).clamp(window, 1.5 * window);
-            window + (target - window) * share
-        };
-        let grown = grown.min(MAX_CWND as f64);
-        self.windows.cwnd = grown as usize;
-        self.windows.fraction = grown - self.windows.cwnd as f64;
-        self.windows.epoch = Some(epoch);
-    }
-
-    fn initial_window(&self) -> usize {
-        initial_window(self.mss as usize, self.initial_segments.into())
+        window.reduce(share(segments, BETA));
     }
 
     /// RFC 9438 §5.8: time in which the window was not the limit doesn't count.
-    fn skip_time(&mut self, idle: Duration) {
-        if let Some(epoch) = &mut self.windows.epoch {
-            epoch.start += idle;
+    fn skip_time(&mut self, until: Instant) {
+        if let Some(epoch) = &mut self.state.epoch {
+            epoch.start += until.saturating_since(epoch.last_ack);
+            epoch.last_ack = until;
         }
     }
 }
 
-impl Windows {
-    fn start_epoch(&mut self, now: Instant, scale: f64) -> Epoch {
-        let cwnd = self.cwnd as f64;
-        if self.w_max > cwnd {
-            let k = cube_root((self.w_max - cwnd) / scale);
-            Epoch { start: now, k, plateau: self.w_max, w_est: cwnd }
-        } else {
-            // After a timeout (§4.8), or slow start that ended without a loss (§4.10).
-            self.w_max = cwnd;
-            Epoch { start: now, k: 0.0, plateau: cwnd, w_est: cwnd }
+/// So many 1024ths of a window.
+fn share(segments: u32, parts: u64) -> u32 {
+    (u64::from(segments) * parts / 1024) as u32
+}
+
+impl State {
+    /// RFC 9438 §4.2–§4.5: an acknowledgement of `acked` segments in congestion avoidance.
+    fn avoid_congestion(&mut self, acked: u32, now: Instant, srtt: Duration) {
+        let cwnd = self.window.segments();
+        let mut epoch = match self.epoch.take() {
+            Some(epoch) => epoch,
+            None => Box::new(self.start_epoch(now)),
+        };
+        epoch.last_ack = now;
+        // What a peer acknowledges beyond one window was not sent in this round trip.
+        let share = f64::from(acked.min(cwnd)) / f64::from(cwnd);
+        let alpha = if epoch.w_est < f64::from(self.cwnd_prior) { ALPHA } else { 1.0 };
+        epoch.w_est += alpha * share;
+
+        // §4.4 and §4.5, the concave and the convex region: `target` in a round trip.
+        let elapsed = now.saturating_since(epoch.start) + srtt;
+        let mut per = pace(cwnd, epoch.w_cubic(elapsed.as_secs_f64())).unwrap_or(cwnd.saturating_mul(100));
+        if self.w_max == 0 {
+            per = per.min(SLOWEST_SEARCH);
         }
+        // §4.3, the Reno-friendly region.
+        if let Some(friendly) = pace(cwnd, epoch.w_est as u32) {
+            per = per.min(friendly);
+        }
+        self.window.grow(per.max(FASTEST), acked);
+        self.epoch = Some(epoch);
     }
+
+    fn start_epoch(&self, now: Instant) -> Epoch {
+        let cwnd = f64::from(self.window.segments());
+        let w_max = f64::from(self.w_max);
+        // Without a W_max above: after a timeout (§4.8), or slow start that ended without a loss (§4.10).
+        let k = cube_root((w_max - cwnd).max(0.0) / C);
+        Epoch { start: now, last_ack: now, k, plateau: w_max.max(cwnd), w_est: cwnd }
+    }
+}
+
+/// So many acknowledged segments for one of growth make `cwnd` reach `target` in a round trip.
+fn pace(cwnd: u32, target: u32) -> Option<u32> {
+    let gap = target.checked_sub(cwnd).filter(|gap| *gap > 0)?;
+    Some(cwnd / gap)
 }
 
 impl Epoch {
-    /// `W_cubic`, `elapsed` seconds after the start; `scale` is C in bytes.
-    fn w_cubic(&self, elapsed: f64, scale: f64) -> f64 {
+    /// `W_cubic`, `elapsed` seconds after the start, its distance from the plateau in whole segments.
+    fn w_cubic(&self, elapsed: f64) -> u32 {
         let t = elapsed - self.k;
-        scale * t * t * t + self.plateau
+        let distance = (C * t * t * t) as i64;
+        (self.plateau as i64).saturating_add(distance).clamp(0, u32::MAX.into()) as u32
     }
 }
 
 impl Controller for Cubic {
     fn cwnd(&self) -> usize {
-        self.windows.cwnd
+        self.state.window.bytes()
     }
 
     fn ssthresh(&self) -> usize {
-        self.windows.ssthresh
+        self.state.window.ssthresh_bytes()
     }
 
     fn on_ack(&mut self, event: &AckEvent) {
-        let AckEvent { now, acked, in_flight: _, rtt: _, srtt, app_limited } = *event;
+        let AckEvent { now, srtt, app_limited, .. } = *event;
         self.timed_out = false;
-        let since_last = now.saturating_since(self.last_ack);
-        self.last_ack = now;
+        let window = &mut self.state.window;
+        let mut acked = window.acked_segments(event);
+        self.hystart.on_ack(event, window);
         if app_limited {
-            self.skip_time(since_last);
+            self.skip_time(now);
             return;
         }
-        let left = slow_start(&mut self.windows.cwnd, self.windows.ssthresh, acked);
-        if left > 0 {
-            self.avoid_congestion(left, now, srtt);
+        if window.in_slow_start() {
+            acked = window.slow_start(self.hystart.growth(acked));
+        }
+        if acked > 0 {
+            self.state.avoid_congestion(acked, now, srtt);
         }
     }
 
-    fn on_congestion(&mut self, _now: Instant, in_flight: usize) {
-        self.reduce(in_flight);
-        self.windows.cwnd = self.windows.ssthresh;
+    fn on_congestion(&mut self, _now: Instant, _in_flight: usize) {
+        self.reduce();
+        self.state.window.fall();
     }
 
-    fn on_timeout(&mut self, _now: Instant, in_flight: usize) {
+    fn on_timeout(&mut self, _now: Instant, _in_flight: usize) {
         // RFC 5681 §3.1: ssthresh is held when the same data times out again.
         if !self.timed_out {
-            self.reduce(in_flight);
+            self.reduce();
         }
         self.timed_out = true;
-        self.windows.cwnd = self.mss as usize;
-        self.windows.fraction = 0.0;
+        self.state.window.collapse();
         // RFC 9438 §4.8: the next stage starts with K = 0 from the window it finds.
-        self.windows.w_max = 0.0;
+        self.state.w_max = 0;
+        self.state.epoch = None;
+        self.hystart.reset();
     }
 
-    fn on_idle(&mut self, idle: Duration, rto: Duration) {
-        self.skip_time(idle);
-        self.last_ack += idle;
-        // RFC 5681 §4.1: the restart window.
-        let restart = self.initial_window();
-        if idle > rto && self.windows.cwnd > restart {
-            self.windows.cwnd = restart;
-            self.windows.fraction = 0.0;
-            self.windows.epoch = None;
+    fn on_idle(&mut self, idle: Duration, rto: Duration, restart: bool) {
+        if let Some(epoch) = &mut self.state.epoch {
+            epoch.start += idle;
+            epoch.last_ack += idle;
+        }
+        self.hystart.forget_round();
+        if restart {
+            self.state.window.restart(idle, rto);
         }
     }
 
     fn undo(&mut self) {
         // RFC 9438 §4.9: unless the window has outgrown what was saved.
-        if let Some(prior) = self.prior.take()
-            && self.windows.cwnd < prior.cwnd
-        {
-            self.windows = *prior;
+        if let Some(prior) = self.prior.take() {
+            if self.state.window.segments() < prior.window.segments() {
+                self.state = *prior;
+            } else {
+                self.state.window.undo(&prior.window);
+            }
             self.timed_out = false;
         }
     }
 
+    fn set_cwnd(&mut self, cwnd: usize) {
+        self.state.window.set_cwnd(cwnd);
+    }
+
+    fn set_ssthresh(&mut self, ssthresh: usize) {
+        self.state.window.set_ssthresh(ssthresh);
+    }
+
     fn set_mss(&mut self, mss: usize) {
-        let untouched = self.windows.ssthresh == usize::MAX && self.windows.cwnd == self.initial_window();
-        self.mss = mss.max(1) as u32;
-        if untouched {
-            self.windows.cwnd = self.initial_window();
-        }
-        self.windows.cwnd = self.windows.cwnd.max(self.mss as usize);
+        self.state.window.set_mss(mss);
     }
 
     fn name(&self) -> &'static str {

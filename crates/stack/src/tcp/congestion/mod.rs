@@ -6,7 +6,9 @@
 //! while the window, not the application, was the limit.
 
 mod cubic;
+mod hystart;
 mod reno;
+mod window;
 
 pub use cubic::Cubic;
 pub use reno::Reno;
@@ -34,6 +36,12 @@ pub struct AckEvent {
     pub srtt: Duration,
     /// The application or the peer's window, not `cwnd`, limited what was in flight: no growth (RFC 7661).
     pub app_limited: bool,
+    /// SND.UNA behind it.
+    pub una: u32,
+    /// SND.NXT. An acknowledgement of what was SND.NXT when a round trip began begins the next.
+    pub nxt: u32,
+    /// Whether sending is paced.
+    pub paced: bool,
 }
 
 /// A congestion control algorithm, called by one connection. All windows are in bytes.
@@ -45,16 +53,25 @@ pub trait Controller: Send + Debug {
     /// New data was acknowledged while not in recovery.
     fn on_ack(&mut self, event: &AckEvent);
     /// A loss was found by acknowledgements, or ECN reported congestion; at most once per round trip.
-    /// `in_flight` is the RFC's `FlightSize` (SND.NXT − SND.UNA) at that moment.
+    /// `in_flight` is the RFC's `FlightSize` (SND.NXT − SND.UNA) at that moment. Both windows shrink.
     fn on_congestion(&mut self, now: Instant, in_flight: usize);
     /// The retransmission timer expired. Repeated expiries for the same data are reported too.
     fn on_timeout(&mut self, now: Instant, in_flight: usize);
-    /// Sending starts again after `idle` without anything in flight.
-    fn on_idle(&mut self, idle: Duration, rto: Duration);
+    /// Sending starts again after `idle` without anything in flight. `restart` says whether the window is
+    /// to shrink when that was longer than `rto` (RFC 5681 §4.1).
+    fn on_idle(&mut self, idle: Duration, rto: Duration, restart: bool);
     /// The latest congestion event or timeout was spurious: windows go back to what they were.
     fn undo(&mut self);
+    /// Who runs recovery (PRR, RFC 6937) or validates the window (RFC 7661) has decided on its size.
+    fn set_cwnd(&mut self, cwnd: usize);
+    /// The window was not used for a round trip: `ssthresh` remembers three quarters of it (RFC 7661 §4.4).
+    fn set_ssthresh(&mut self, ssthresh: usize);
     /// The segment size changed.
     fn set_mss(&mut self, mss: usize);
+    /// The rate at which it wants segments to leave, in bytes per second; none where the window is enough.
+    fn pacing_rate(&self) -> Option<u64> {
+        None
+    }
     /// The name by which `TCP_CONGESTION` knows it.
     fn name(&self) -> &'static str;
 }
@@ -101,59 +118,31 @@ impl Controller for Congestion {
         dispatch!(self, c => c.on_timeout(now, in_flight));
     }
 
-    fn on_idle(&mut self, idle: Duration, rto: Duration) {
-        dispatch!(self, c => c.on_idle(idle, rto));
+    fn on_idle(&mut self, idle: Duration, rto: Duration, restart: bool) {
+        dispatch!(self, c => c.on_idle(idle, rto, restart));
     }
 
     fn undo(&mut self) {
         dispatch!(self, c => c.undo());
     }
 
+    fn set_cwnd(&mut self, cwnd: usize) {
+        dispatch!(self, c => c.set_cwnd(cwnd));
+    }
+
+    fn set_ssthresh(&mut self, ssthresh: usize) {
+        dispatch!(self, c => c.set_ssthresh(ssthresh));
+    }
+
     fn set_mss(&mut self, mss: usize) {
         dispatch!(self, c => c.set_mss(mss));
     }
 
+    fn pacing_rate(&self) -> Option<u64> {
+        dispatch!(self, c => c.pacing_rate())
+    }
+
     fn name(&self) -> &'static str {
         dispatch!(self, c => c.name())
-    }
-}
-
-/// The initial window for `segments` segments (RFC 6928 §2, where `segments` is 10).
-pub(crate) fn initial_window(mss: usize, segments: u32) -> usize {
-    let segments = segments.max(1) as usize;
-    (segments * mss).min((2 * mss).max(segments * 1460))
-}
-
-/// Grows `cwnd` in slow start and returns how many of the `acked` bytes are left for congestion avoidance.
-///
-/// Counts bytes without RFC 3465's limit per acknowledgement: super-segments make acknowledgements of
-/// dozens of segments normal, and the peer can only acknowledge what was sent.
-fn slow_start(cwnd: &mut usize, ssthresh: usize, acked: usize) -> usize {
-    let room = ssthresh.min(MAX_CWND).saturating_sub(*cwnd);
-    let used = acked.min(room);
-    *cwnd += used;
-    acked - used
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn initial_windows_of_rfc_6928() {
-        assert_eq!(initial_window(1460, 10), 14_600);
-        assert_eq!(initial_window(536, 10), 5_360);
-        assert_eq!(initial_window(8_960, 10), 17_920);
-        assert_eq!(initial_window(65_000, 10), 130_000);
-    }
-
-    #[test]
-    fn slow_start_stops_at_the_threshold() {
-        let mut cwnd = 10_000;
-        assert_eq!(slow_start(&mut cwnd, 12_000, 1_500), 0);
-        assert_eq!(slow_start(&mut cwnd, 12_000, 1_500), 1_000);
-        assert_eq!((cwnd, slow_start(&mut cwnd, 12_000, 7)), (12_000, 7));
-        assert_eq!(slow_start(&mut cwnd, usize::MAX, usize::MAX), usize::MAX - (MAX_CWND - 12_000));
-        assert_eq!(cwnd, MAX_CWND);
     }
 }

@@ -1,109 +1,95 @@
 //! Reno (RFC 5681): slow start, additive increase, halving.
-//!
-//! Congestion avoidance counts acknowledged bytes (RFC 3465), so delayed and stretched acknowledgements
-//! grow the window by one segment per window all the same.
 
-use super::{AckEvent, Controller, MAX_CWND, initial_window, slow_start};
+use super::window::Window;
+use super::{AckEvent, Controller};
+use alloc::boxed::Box;
 use core::time::Duration;
 use sockeye_packet::Instant;
 
 /// Reno's state for one connection.
 #[derive(Clone, Debug)]
 pub struct Reno {
-    mss: usize,
-    initial_segments: u32,
-    cwnd: usize,
-    ssthresh: usize,
-    /// Bytes acknowledged towards the next segment of growth.
-    acked: usize,
+    window: Window,
     /// A timeout happened and nothing was acknowledged since.
     timed_out: bool,
-    /// `cwnd` and `ssthresh` before the latest reduction.
-    prior: Option<(usize, usize)>,
+    /// The window before the latest reduction.
+    prior: Option<Box<Window>>,
 }
 
 impl Reno {
     /// A controller that starts with a window of `initial_segments` (RFC 6928).
     pub fn new(mss: usize, initial_segments: u32) -> Reno {
-        let mss = mss.max(1);
-        Reno {
-            mss,
-            initial_segments,
-            cwnd: initial_window(mss, initial_segments),
-            ssthresh: usize::MAX,
-            acked: 0,
-            timed_out: false,
-            prior: None,
-        }
+        Reno { window: Window::new(mss, initial_segments), timed_out: false, prior: None }
     }
 
-    fn reduce(&mut self, in_flight: usize) {
-        self.prior = Some((self.cwnd, self.ssthresh));
-        // RFC 5681 §3.1 (4): half the flight, not half a window that may never have been used.
-        self.ssthresh = (in_flight.min(self.cwnd) / 2).max(2 * self.mss);
-        self.acked = 0;
+    /// Half the window. RFC 5681 §3.1 (4) halves the flight, for a window may never have been used; as the
+    /// kernel, windows are validated instead (RFC 7661), which also shrinks those that are not used.
+    fn reduce(&mut self) {
+        self.prior = Some(Box::new(self.window));
+        self.window.reduce(self.window.segments() / 2);
     }
 }
 
 impl Controller for Reno {
     fn cwnd(&self) -> usize {
-        self.cwnd
+        self.window.bytes()
     }
 
     fn ssthresh(&self) -> usize {
-        self.ssthresh
+        self.window.ssthresh_bytes()
     }
 
     fn on_ack(&mut self, event: &AckEvent) {
         self.timed_out = false;
+        let mut acked = self.window.acked_segments(event);
         if event.app_limited {
             return;
         }
-        self.acked += slow_start(&mut self.cwnd, self.ssthresh, event.acked).min(self.cwnd);
-        if self.acked >= self.cwnd {
-            self.acked -= self.cwnd;
-            self.cwnd = (self.cwnd + self.mss).min(MAX_CWND);
+        if self.window.in_slow_start() {
+            acked = self.window.slow_start(acked);
+        }
+        if acked > 0 {
+            self.window.grow(self.window.segments(), acked);
         }
     }
 
-    fn on_congestion(&mut self, _now: Instant, in_flight: usize) {
-        self.reduce(in_flight);
-        self.cwnd = self.ssthresh;
+    fn on_congestion(&mut self, _now: Instant, _in_flight: usize) {
+        self.reduce();
+        self.window.fall();
     }
 
-    fn on_timeout(&mut self, _now: Instant, in_flight: usize) {
+    fn on_timeout(&mut self, _now: Instant, _in_flight: usize) {
         // RFC 5681 §3.1: ssthresh is held when the same data times out again.
         if !self.timed_out {
-            self.reduce(in_flight);
+            self.reduce();
         }
         self.timed_out = true;
-        self.cwnd = self.mss;
+        self.window.collapse();
     }
 
-    fn on_idle(&mut self, idle: Duration, rto: Duration) {
-        // RFC 5681 §4.1: the restart window.
-        if idle > rto {
-            self.cwnd = self.cwnd.min(initial_window(self.mss, self.initial_segments));
-            self.acked = 0;
+    fn on_idle(&mut self, idle: Duration, rto: Duration, restart: bool) {
+        if restart {
+            self.window.restart(idle, rto);
         }
     }
 
     fn undo(&mut self) {
-        if let Some((cwnd, ssthresh)) = self.prior.take() {
-            self.cwnd = self.cwnd.max(cwnd);
-            self.ssthresh = self.ssthresh.max(ssthresh);
+        if let Some(prior) = self.prior.take() {
+            self.window.undo(&prior);
             self.timed_out = false;
         }
     }
 
+    fn set_cwnd(&mut self, cwnd: usize) {
+        self.window.set_cwnd(cwnd);
+    }
+
+    fn set_ssthresh(&mut self, ssthresh: usize) {
+        self.window.set_ssthresh(ssthresh);
+    }
+
     fn set_mss(&mut self, mss: usize) {
-        let untouched =
-            self.ssthresh == usize::MAX && self.cwnd == initial_window(self.mss, self.initial_segments);
-        self.mss = mss.max(1);
-        if untouched {
-            self.cwnd = initial_window(self.mss, self.initial_segments);
-        }
-        self.cwnd = self.cwnd.max(self.mss);
+        self.window.set_mss(mss);
     }
 
     fn name(&self) -> &'static str {
@@ -113,6 +99,7 @@ impl Controller for Reno {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MAX_CWND;
     use super::*;
     use proptest::prelude::*;
 
@@ -126,6 +113,9 @@ mod tests {
             rtt: None,
             srtt: Duration::from_millis(10),
             app_limited: false,
+            una: 0,
+            nxt: 1,
+            paced: false,
         }
     }
 
@@ -160,9 +150,11 @@ mod tests {
     fn restarts_from_the_initial_window_after_idling() {
         let mut reno = Reno::new(MSS, 10);
         reno.on_ack(&ack(10_000));
-        reno.on_idle(Duration::from_secs(1), Duration::from_secs(1));
+        reno.on_idle(Duration::from_secs(1), Duration::from_secs(1), true);
         assert_eq!(reno.cwnd(), 20_000);
-        reno.on_idle(Duration::from_secs(2), Duration::from_secs(1));
+        reno.on_idle(Duration::from_secs(2), Duration::from_secs(1), false);
+        assert_eq!(reno.cwnd(), 20_000);
+        reno.on_idle(Duration::from_secs(2), Duration::from_secs(1), true);
         assert_eq!(reno.cwnd(), 10_000);
     }
 
@@ -172,13 +164,15 @@ mod tests {
         reno.set_mss(1460);
         assert_eq!(reno.cwnd(), 14_600);
         reno.on_ack(&ack(1460));
-        reno.set_mss(536);
         assert_eq!(reno.cwnd(), 16_060);
+        // As the kernel: a window is so many segments, whatever their size.
+        reno.set_mss(536);
+        assert_eq!(reno.cwnd(), 11 * 536);
     }
 
     proptest! {
         #[test]
-        fn the_window_stays_in_bounds(events in proptest::collection::vec((0_u8..6, any::<usize>()), 0..200)) {
+        fn the_window_stays_in_bounds(events in proptest::collection::vec((0_u8..8, any::<usize>()), 0..200)) {
             let mut reno = Reno::new(MSS, 10);
             for (kind, n) in events {
                 match kind {
@@ -186,9 +180,11 @@ mod tests {
                     2 => reno.on_congestion(Instant::ZERO, n),
                     3 => reno.on_timeout(Instant::ZERO, n),
                     4 => reno.undo(),
+                    5 => reno.set_cwnd(n),
+                    6 => reno.set_ssthresh(n),
                     _ => reno.set_mss(n % 70_000),
                 }
-                prop_assert!(reno.cwnd() >= 1 && reno.cwnd() <= MAX_CWND + 70_000);
+                prop_assert!(reno.cwnd() >= 1 && reno.cwnd() <= MAX_CWND);
                 prop_assert!(reno.ssthresh() >= 2);
             }
         }

@@ -75,7 +75,7 @@ fn buffers_are_small() {
     assert!(size_of::<crate::tcp::send::SendBuffer>() <= 120);
     assert!(size_of::<crate::tcp::recv::RecvBuffer>() <= 136);
     assert!(size_of::<crate::tcp::rtt::RttEstimator>() <= 48);
-    assert!(size_of::<crate::tcp::congestion::Congestion>() <= 72);
+    assert!(size_of::<crate::tcp::congestion::Congestion>() <= 88);
 }
 
 proptest! {

@@ -11,7 +11,8 @@ fn in_flight(mut t: Test) -> Test {
 }
 
 fn reno(mut t: Test) -> Test {
-    t.connection.congestion = crate::tcp::open::congestion(crate::CongestionControl::Reno, 1000, 10);
+    t.connection.congestion =
+        crate::tcp::open::congestion(crate::CongestionControl::Reno, 1000, 10, &t.config);
     t
 }
 
@@ -255,7 +256,8 @@ fn a_large_window_of_sacks_is_cheap() {
     // takes minutes where anything walks the queue for each.
     let mut t = Test::connect_with(Test::config(), |_| {});
     t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,nop,sackOK,nop,wscale 7>");
-    t.connection.congestion = crate::tcp::open::congestion(crate::CongestionControl::Reno, 1000, 3000);
+    t.connection.congestion =
+        crate::tcp::open::congestion(crate::CongestionControl::Reno, 1000, 3000, &t.config);
     t.connection.send_limit = 4 << 20;
     t.inject(". 1:1(0) ack 1 win 60000");
     t.write(3_000_000);
