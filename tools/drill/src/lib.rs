@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod eval;
 mod lexer;
 mod parse;
 pub mod script;

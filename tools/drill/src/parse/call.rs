@@ -6,6 +6,8 @@ use crate::script::{BinaryOp, Call, Expr};
 
 /// How deep an expression may nest.
 const MAX_DEPTH: usize = 32;
+/// How many operators of a kind may follow each other.
+const MAX_OPERATORS: usize = 100;
 
 /// A call, behind the time of its event.
 pub(super) fn call(lexer: &mut Lexer<'_>) -> Result<Call, ParseError> {
@@ -24,7 +26,12 @@ pub(super) fn call(lexer: &mut Lexer<'_>) -> Result<Call, ParseError> {
 /// a note may follow, so a name takes no arguments.
 fn result(lexer: &mut Lexer<'_>) -> Result<Expr, ParseError> {
     let mut result = result_operand(lexer)?;
+    let mut count = 0;
     while lexer.eat("|") {
+        count += 1;
+        if count > MAX_OPERATORS {
+            return Err(lexer.error("this expression is too long"));
+        }
         result = Expr::Binary(Box::new(result), BinaryOp::Or, Box::new(result_operand(lexer)?));
     }
     Ok(result)
@@ -79,7 +86,12 @@ fn expression(lexer: &mut Lexer<'_>, depth: usize) -> Result<Expr, ParseError> {
 fn binary(lexer: &mut Lexer<'_>, level: usize, depth: usize) -> Result<Expr, ParseError> {
     let Some(operators) = LEVELS.get(level) else { return operand(lexer, depth) };
     let mut left = binary(lexer, level + 1, depth)?;
+    let mut count = 0;
     while let Some(&(_, operator)) = operators.iter().find(|(sign, _)| lexer.eat(sign)) {
+        count += 1;
+        if count > MAX_OPERATORS {
+            return Err(lexer.error("this expression is too long"));
+        }
         let right = binary(lexer, level + 1, depth)?;
         left = Expr::Binary(Box::new(left), operator, Box::new(right));
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use sockeye_wire::{SackBlock, TcpFlags};
 
 use super::parse;
+use crate::eval::Program;
 use crate::script::{
     Action, BinaryOp, Call, Direction, EcnSpec, Event, EventTime, Expr, FastOpenCookie, IcmpSpec, IpSpec,
     Packet, Script, TcpOptionSpec, TcpSpec,
@@ -350,6 +351,16 @@ fn nesting_is_bounded() {
     }
 }
 
+#[test]
+fn chains_of_operators_are_bounded() {
+    assert!(
+        error(&format!("0 call(1{}) = 0", " | 1".repeat(100_000))).ends_with("this expression is too long")
+    );
+    assert!(
+        error(&format!("0 call() = 1{}", " | 1".repeat(100_000))).ends_with("this expression is too long")
+    );
+}
+
 /// All files below `folder` that end in `.pkt`.
 fn scripts(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -372,13 +383,18 @@ fn shared_scripts_are_read() {
         return;
     }
     let scripts = scripts(&folder);
-    let failed: Vec<String> = scripts
-        .iter()
-        .filter_map(|path| {
-            let text = std::fs::read_to_string(path).expect("a script");
-            parse(&path.display().to_string(), &text).err().map(|error| error.to_string())
-        })
-        .collect();
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).expect("a script");
+        let script = parse(&path.display().to_string(), &text).map_err(|error| error.to_string())?;
+        for event in script.events {
+            if let Action::Code(code) = event.action {
+                Program::parse(&code.text)
+                    .map_err(|error| format!("{}:{}: {error}", path.display(), code.line))?;
+            }
+        }
+        Ok(())
+    };
+    let failed: Vec<String> = scripts.iter().filter_map(|path| read(path).err()).collect();
     assert!(failed.is_empty(), "{} of {} are not read:\n{}", failed.len(), scripts.len(), failed.join("\n"));
 }
 
