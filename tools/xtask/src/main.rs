@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod kernel;
 mod labs;
 mod loc;
 mod rfc;
@@ -24,6 +25,8 @@ enum Chore {
     Loc,
     /// Run real programs under `sockeye lab`, on the lab files of labs/
     Labs(labs::Args),
+    /// Measure transfers between Sockeye and the Linux kernel beside kernel to kernel (needs root)
+    Kernel(kernel::Args),
     /// List RFC 9293's labelled requirements, and the code and the tests that cite them
     Rfc(rfc::Args),
 }
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().chore {
         Chore::Loc => loc::run(&root),
         Chore::Labs(args) => labs::run(&root, &args),
+        Chore::Kernel(args) => kernel::run(&root, &args),
         Chore::Rfc(args) => rfc::run(&root, &args),
     };
     match outcome {

@@ -1,0 +1,137 @@
+//! The Linux kernel as the other end: `cargo xtask kernel`, as root.
+//!
+//! Two hosts of the kernel's, network namespaces of this process, have a TUN device each. What they send passes
+//! Sockeye's netem in real time. For each transfer between the two there is one with a Sockeye stack in the place of
+//! the left one, through the same netem with the same seed; both are connections of one loop, many at a time.
+
+#![forbid(unsafe_code)]
+
+mod kernel_end;
+mod matrix;
+mod namespace;
+mod program;
+mod record;
+mod report;
+mod run;
+mod silence;
+mod sockeye_end;
+mod world;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use matrix::{Cell, Conditions, Figures, complaint};
+use report::Report;
+use run::{Spec, Subject};
+use world::World;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask kernel",
+    about = "Transfers between Sockeye and the Linux kernel, beside kernel to kernel"
+)]
+struct Args {
+    /// `all`, `six`, or words that a cell's name has: "5% 20ms reorder sends v6"
+    #[arg(long, default_value = "all")]
+    cells: String,
+    /// Runs in each cell
+    #[arg(long, default_value_t = 9)]
+    seeds: u64,
+    /// The number of the first run: others see other losses
+    #[arg(long, default_value_t = 0)]
+    first_seed: u64,
+    /// Connections at a time
+    #[arg(long, default_value_t = 48)]
+    parallel: usize,
+    /// Longest time of a run, in seconds; the slowest of the kernel's own take a quarter of this
+    #[arg(long, default_value_t = 120)]
+    limit: u64,
+    /// Leave out the resets and half-closes
+    #[arg(long)]
+    no_endings: bool,
+    /// Write a capture and a packet list of every run into this folder
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Write the name of this check to this file where it can't be run
+    #[arg(long, value_name = "FILE")]
+    skips: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("kernel: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs the cells; true when all is well.
+fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIP kernel: network namespaces and TUN devices need root");
+        if let Some(file) = &args.skips {
+            std::fs::write(file, "kernel\n")?;
+        }
+        return Ok(true);
+    }
+    let cells = chosen(&args.cells);
+    if cells.is_empty() {
+        return Err(format!("no cell has all the words of `{}`", args.cells).into());
+    }
+    let tasks = tasks(args, &cells);
+    let limit = Duration::from_secs(args.limit);
+    let specs: Vec<Spec> = tasks.iter().map(|task| Spec { limit, ..task.2.clone() }).collect();
+    let mut world = World::new(args.record.clone())?;
+    let outcomes = world.run(specs, args.parallel.max(1), |spec, outcome| {
+        if spec.subject == Subject::Sockeye
+            && let Some(complaint) = complaint(outcome)
+        {
+            println!("FAIL {}: {complaint}", spec.name);
+        }
+    })?;
+    let mut report = Report::new(&cells);
+    let mut figures = vec![Figures::default(); cells.len()];
+    for ((cell, is_transfer, spec), outcome) in tasks.iter().zip(&outcomes) {
+        if *is_transfer {
+            figures[*cell].add(cells[*cell], spec.subject, outcome);
+        }
+        report.count(*cell, spec, outcome);
+    }
+    Ok(report.print(&figures, world.lateness))
+}
+
+/// The cells that the option names.
+fn chosen(option: &str) -> Vec<Cell> {
+    let six = option == "six";
+    let conditions = if six { Conditions::six() } else { Conditions::all() };
+    let words: Vec<&str> =
+        if six || option == "all" { Vec::new() } else { option.split_whitespace().collect() };
+    let mut cells: Vec<Cell> = conditions.into_iter().flat_map(Cell::of).collect();
+    cells.retain(|cell| {
+        let name = cell.to_string();
+        words.iter().all(|word| name.split(' ').any(|part| part == *word))
+    });
+    cells
+}
+
+/// All runs: those that are compared stand next to each other, and the cells take turns.
+fn tasks(args: &Args, cells: &[Cell]) -> Vec<(usize, bool, Spec)> {
+    let mut tasks = Vec::new();
+    for number in args.first_seed..args.first_seed + args.seeds {
+        for (index, &cell) in cells.iter().enumerate() {
+            for subject in [Subject::Kernel, Subject::Sockeye] {
+                tasks.push((index, true, cell.transfer(subject, number)));
+            }
+            if !args.no_endings {
+                tasks.push((index, false, cell.ending(number)));
+            }
+        }
+    }
+    tasks
+}
