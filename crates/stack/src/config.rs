@@ -131,6 +131,11 @@ pub struct TcpConfig {
     pub max_half_open: usize,
     /// Whether SYN cookies are sent when a listener's half-open records are used up.
     pub syn_cookies: bool,
+    /// Whether a reset leaves TIME-WAIT as it is (RFC 1337 §3, fix 1).
+    pub rfc1337: bool,
+    /// Least time between two answers of a connection to segments that are suspicious: challenge
+    /// acknowledgments (RFC 5961) and acknowledgments of empty segments outside the window. Zero: no limit.
+    pub invalid_ratelimit: Duration,
     /// Most connections that live on without a socket.
     pub max_orphans: usize,
 }
@@ -172,6 +177,8 @@ impl Default for TcpConfig {
             max_time_wait: 65_536,
             max_half_open: 4096,
             syn_cookies: true,
+            rfc1337: true,
+            invalid_ratelimit: Duration::from_millis(500),
             max_orphans: 65_536,
         }
     }

@@ -333,18 +333,26 @@ impl Stack {
         tcb.nic == nic
     }
 
-    /// An orphan in TIME-WAIT that owes nothing any more becomes a small record.
+    /// A connection in TIME-WAIT that owes nothing any more becomes a small record. As in the kernel its
+    /// socket, if it still has one, is that of a closed connection from then on.
     fn retire(&mut self, now: Instant, key: Key) {
         let Stack { connections, io, .. } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
-        if tcb.socket.is_some() {
-            return;
+        let Some(seed) = tcb.connection.time_wait() else { return };
+        if tcb.socket.is_some() && !io.has_room_in_time_wait() {
+            return; // It can stay as it is: it is there anyway.
         }
-        if let Some(seed) = tcb.connection.time_wait() {
-            let record =
-                TimeWait { tuple: tcb.tuple, bound: tcb.take_bound(), nic: tcb.nic, seed, timer: None };
-            io.add_time_wait(now, record, Target::Connection(key));
-            self.bury(key);
-        }
+        let answer_limit = tcb.connection.answer_limit();
+        let record = TimeWait {
+            tuple: tcb.tuple,
+            bound: tcb.take_bound(),
+            nic: tcb.nic,
+            seed,
+            answer_limit,
+            timer: None,
+        };
+        io.add_time_wait(now, record, Target::Connection(key));
+        tcb.connection.end(&mut io.budget);
+        self.after(key, Readiness::EMPTY);
     }
 }

@@ -8,7 +8,6 @@
 //! `snd_una` on; `charged` is what the budget was charged for both buffers.
 
 use super::ack::Acks;
-use super::challenge::Challenges;
 use super::congestion::Congestion;
 use super::options::Negotiated;
 use super::recovery::Recovery;
@@ -22,6 +21,7 @@ use super::spare::{OnDemand, Spares};
 use super::state::{State, Transition};
 use super::timers::{Timer, Timers};
 use super::urgent::Urgency;
+use super::validate::AnswerLimit;
 use crate::Error;
 use crate::config::TcpConfig;
 use crate::io::Counters;
@@ -55,8 +55,6 @@ pub(crate) struct TimeWaitSeed {
     pub(crate) rcv_nxt: SeqNumber,
     /// The window field of our acknowledgments, as it is sent.
     pub(crate) window: u16,
-    /// The right edge of our window lies this far from `rcv_nxt`.
-    pub(crate) rcv_wnd: u32,
     /// With timestamps: the peer's last one.
     pub(crate) ts_recent: Option<u32>,
     /// Added to the clock in timestamps.
@@ -129,7 +127,7 @@ pub(crate) struct Connection {
     pub(super) window_backoff: u8,
     pub(super) keep_probes: u8,
     pub(super) total_retransmits: u32,
-    pub(super) challenges: Challenges,
+    pub(super) answer_limit: AnswerLimit,
 
     pub(super) flags: Flags,
     pub(super) error: Option<Error>,
@@ -170,7 +168,7 @@ impl Connection {
     }
 
     /// The connection is over: nothing is sent any more.
-    pub(super) fn end(&mut self, budget: &mut Budget) {
+    pub(crate) fn end(&mut self, budget: &mut Budget) {
         self.state = self.state.next(Transition::Ended);
         self.timers.stop_all();
         self.send.clear();
@@ -215,6 +213,11 @@ impl Connection {
     /// Whether our FIN is queued or in flight.
     pub(super) fn fin_unacked(&self) -> bool {
         matches!(self.state, State::FinWait1 | State::Closing | State::LastAck)
+    }
+
+    /// Whether the user has closed the sending side.
+    pub(super) fn fin_was_queued(&self) -> bool {
+        self.fin_unacked() || matches!(self.state, State::FinWait2 | State::TimeWait)
     }
 
     /// The sequence number behind the last byte in the send buffer: where our FIN is or will be.
@@ -293,13 +296,17 @@ impl Connection {
         self.snd_mss
     }
 
+    /// When it answered something suspicious last.
+    pub(crate) fn answer_limit(&self) -> AnswerLimit {
+        self.answer_limit
+    }
+
     /// In TIME-WAIT: what has to be kept for it.
     pub(crate) fn time_wait(&self) -> Option<TimeWaitSeed> {
         (self.state == State::TimeWait).then(|| TimeWaitSeed {
             snd_nxt: self.snd_nxt,
             rcv_nxt: self.rcv_nxt,
             window: (self.rcv_wnd() >> self.options.rcv_wscale) as u16,
-            rcv_wnd: self.rcv_wnd(),
             ts_recent: self.options.ts_recent(),
             ts_offset: self.options.ts_offset(),
         })

@@ -5,7 +5,7 @@
 
 use super::connection::{Connection, Resources};
 use super::recovery::AckInfo;
-use super::segment::{Segment, reset_for, seq_len};
+use super::segment::{Segment, reset_for};
 use super::seq::SeqNumber;
 use super::state::{State, Transition};
 use super::timers::Timer;
@@ -16,7 +16,7 @@ use sockeye_packet::{Instant, Payload};
 use sockeye_wire::{SackBlock, TcpFlags, TcpHeader};
 
 /// Whether the segment goes on to the next step; if not, what is answered outside the usual way.
-type Step = ControlFlow<Option<TcpHeader>>;
+pub(super) type Step = ControlFlow<Option<TcpHeader>>;
 
 impl Connection {
     /// Takes in a segment. What is answered is a reset to be sent at once; its ports are not filled.
@@ -50,9 +50,13 @@ impl Connection {
         gso_size: u16,
         resources: &mut Resources<'_>,
     ) -> Step {
+        if self.state == State::TimeWait {
+            self.input_time_wait(now, header, payload.len(), resources);
+            return Break(None);
+        }
         self.check_sequence(now, header, payload.len(), resources)?;
         self.check_reset(now, header, resources)?;
-        self.check_syn(now, header)?;
+        self.check_syn(now, header, resources)?;
         self.process_ack(now, header, payload.len(), resources)?;
         self.process_urgent(header, &payload);
         self.process_text(now, header, payload, gso_size, resources)?;
@@ -68,10 +72,8 @@ impl Connection {
         payload: Payload,
         resources: &mut Resources<'_>,
     ) -> Step {
+        self.check_syn_sent_ack(now, header, payload.len())?;
         let ack = SeqNumber(header.ack);
-        if header.flags.ack() && (!ack.after(self.iss) || ack.after(self.snd_nxt)) {
-            return Break(reset_for(header, payload.len()));
-        }
         if header.flags.rst() {
             // A reset that doesn't acknowledge our SYN may be anybody's.
             if header.flags.ack() {
@@ -105,97 +107,6 @@ impl Connection {
         Continue(())
     }
 
-    /// First: sequence number, with PAWS before (RFC 7323 §5.3).
-    fn check_sequence(
-        &mut self,
-        now: Instant,
-        header: &TcpHeader,
-        payload_len: usize,
-        resources: &Resources<'_>,
-    ) -> Step {
-        if self.options.timestamps && !header.flags.rst() {
-            match header.options.timestamps {
-                // RFC 7323 §3.2: once agreed on, timestamps are in every segment; others are dropped.
-                None => return Break(None),
-                Some(timestamps) if self.options.is_old(now, timestamps) => {
-                    self.answer_unacceptable(now, header, payload_len);
-                    return Break(None);
-                }
-                Some(_) => {}
-            }
-        }
-        let (seq, len, wnd) = (SeqNumber(header.seq), seq_len(header, payload_len), self.rcv_wnd());
-        let acceptable = match (len, wnd) {
-            // At the right edge too: a peer that has used up our window still acknowledges from there.
-            (0, _) => seq.in_window(self.rcv_nxt, wnd + 1),
-            // MUST-66: with a closed window the data is refused, but ACK, RST and URG count.
-            (_, 0) => seq == self.rcv_nxt,
-            _ => seq.in_window(self.rcv_nxt, wnd) || self.rcv_nxt.in_window(seq, len),
-        };
-        // Simultaneous open: the peer's SYN again, now with the acknowledgment of ours.
-        let syn_ack = self.state == State::SynReceived && header.flags.syn() && seq == self.irs;
-        if acceptable || syn_ack {
-            return Continue(());
-        }
-        if !header.flags.rst() {
-            self.answer_unacceptable(now, header, payload_len);
-        }
-        if self.state == State::TimeWait && header.flags.fin() {
-            // The peer has not seen our acknowledgment: the 2 MSL begin anew.
-            self.enter_time_wait(now, resources);
-        }
-        Break(None)
-    }
-
-    /// An acknowledgment for a segment outside the window: of old data with a DSACK block (RFC 2883 §4),
-    /// of an empty one at a limited rate, lest two ends answer each other for ever.
-    fn answer_unacceptable(&mut self, now: Instant, header: &TcpHeader, payload_len: usize) {
-        if seq_len(header, payload_len) == 0 {
-            self.challenge(now);
-            return;
-        }
-        let start = SeqNumber(header.seq) + u32::from(header.flags.syn());
-        let end = (start + payload_len as u32).min(self.rcv_nxt);
-        let duplicate = start.before(end).then_some(SackBlock { left: start.0, right: end.0 });
-        self.owe_duplicate_ack(duplicate);
-    }
-
-    /// Second: reset. Only the exact sequence number ends the connection (RFC 5961 §3.2).
-    fn check_reset(&mut self, now: Instant, header: &TcpHeader, resources: &mut Resources<'_>) -> Step {
-        if !header.flags.rst() {
-            return Continue(());
-        }
-        if SeqNumber(header.seq) != self.rcv_nxt {
-            self.challenge(now);
-            return Break(None);
-        }
-        match self.state {
-            State::SynReceived => self.fail(Error::ConnectionRefused, resources.budget),
-            // As the kernel: the peer had closed already, so nothing more was to be read.
-            State::CloseWait => self.fail(Error::BrokenPipe, resources.budget),
-            State::Closing | State::LastAck | State::TimeWait => self.end(resources.budget),
-            _ => self.fail(Error::ConnectionReset, resources.budget),
-        }
-        Break(None)
-    }
-
-    /// Fourth: SYN in the window, from a restarted peer or an attacker (RFC 5961 §4.2).
-    fn check_syn(&mut self, now: Instant, header: &TcpHeader) -> Step {
-        if !header.flags.syn() {
-            return Continue(());
-        }
-        if self.state == State::SynReceived && SeqNumber(header.seq) == self.irs {
-            if header.flags.ack() {
-                return Continue(());
-            }
-            // The peer's SYN again: so is our answer.
-            self.retransmit_all();
-            return Break(None);
-        }
-        self.challenge(now);
-        Break(None)
-    }
-
     /// Fifth: the acknowledgment.
     fn process_ack(
         &mut self,
@@ -218,7 +129,7 @@ impl Connection {
             self.acks.now |= header.flags.syn();
         } else if ack.after(self.snd_nxt) || ack.before(self.snd_una - self.max_snd_wnd) {
             // RFC 5961 §5.2 (MAY-12): neither what was sent nor recently in flight.
-            self.challenge(now);
+            self.challenge(now, resources.config);
             return Break(None);
         }
         self.last_received_at = now;
@@ -231,8 +142,7 @@ impl Connection {
             return Continue(());
         }
         self.acknowledge(now, header, payload_len);
-        self.after_ack(now, resources);
-        Continue(())
+        self.after_ack(now, header, payload_len, resources)
     }
 
     /// An acknowledgment of SND.UNA or later: retransmission queue, SACK, window.
@@ -337,25 +247,36 @@ impl Connection {
     }
 
     /// What follows when our FIN was acknowledged, and the buffers' growth.
-    fn after_ack(&mut self, now: Instant, resources: &mut Resources<'_>) {
+    fn after_ack(
+        &mut self,
+        now: Instant,
+        header: &TcpHeader,
+        payload_len: usize,
+        resources: &mut Resources<'_>,
+    ) -> Step {
         match self.state {
             State::FinWait2 if self.flags.orphaned && !self.timers.is_set(Timer::Close) => {
-                let wait = resources.settings.fin_timeout.unwrap_or_default();
+                let Some(wait) = self.fin_timeout(resources) else {
+                    // TCP_LINGER2 says not to wait.
+                    self.end(resources.budget);
+                    return Break(reset_for(header, payload_len));
+                };
                 self.timers.set(Timer::Close, now + wait);
             }
-            State::TimeWait if !self.timers.is_set(Timer::Close) => self.enter_time_wait(now, resources),
+            State::TimeWait => self.enter_time_wait(now, resources),
             State::Closed => self.end(resources.budget),
             _ => self.grow_send_buffer(resources),
         }
+        Continue(())
     }
 
-    fn enter_time_wait(&mut self, now: Instant, resources: &Resources<'_>) {
+    pub(super) fn enter_time_wait(&mut self, now: Instant, resources: &Resources<'_>) {
         self.timers.stop_all();
         // MUST-13.
         self.timers.set(Timer::Close, now + resources.config.time_wait);
     }
 
-    /// Seventh: the data, trimmed to the window.
+    /// Seventh: the data.
     fn process_text(
         &mut self,
         now: Instant,
@@ -364,29 +285,35 @@ impl Connection {
         gso_size: u16,
         resources: &mut Resources<'_>,
     ) -> Step {
-        let syn = u32::from(header.flags.syn());
-        if (payload.is_empty() && !header.flags.fin()) || !self.state.can_receive() {
+        let (syn, fin) = (u32::from(header.flags.syn()), u32::from(header.flags.fin()));
+        if payload.is_empty() && fin == 0 {
             return Continue(());
         }
         let mut start = SeqNumber(header.seq) + syn;
         let end = start + payload.len() as u32;
-        if self.flags.orphaned && end.after(self.rcv_nxt) {
+        if !(end + fin).after(self.rcv_nxt) {
+            // All of it has arrived before: its acknowledgment was lost, or it came twice.
+            self.owe_duplicate_ack(Some(SackBlock { left: start.0, right: (end + fin).0 }));
+            return Continue(());
+        }
+        if !self.state.can_receive() {
+            return Continue(());
+        }
+        let deaf = self.flags.orphaned || (self.flags.read_shut && self.fin_was_queued());
+        if deaf && end.after(self.rcv_nxt) {
             // SHLD-3: nobody will read it, and the peer should know.
-            let reset = self.reset_header();
-            self.end(resources.budget);
-            return Break(Some(reset));
+            self.fail(Error::ConnectionReset, resources.budget);
+            return Break(reset_for(header, payload.len()));
         }
         self.note_segment_size(payload.len(), gso_size);
         self.take_urgent_byte(start, &payload);
-        let edge = self.rcv_adv.max(self.rcv_nxt);
-        let duplicate = start
-            .before(self.rcv_nxt)
-            .then(|| SackBlock { left: start.0, right: end.min(self.rcv_nxt).0 })
-            .filter(|block| block.left != block.right);
-        let from = self.rcv_nxt.max(start).min(end).since(start) as usize;
-        let to = end.min(edge).max(start).since(start) as usize;
-        let cut = to < payload.len();
-        if header.flags.fin() && !cut && self.rcv_fin.is_none() {
+        if !payload.is_empty() && self.is_beyond_window(start, end) {
+            self.owe_duplicate_ack(None);
+            return Continue(());
+        }
+        let duplicate =
+            start.before(self.rcv_nxt).then_some(SackBlock { left: start.0, right: self.rcv_nxt.0 });
+        if fin > 0 && self.rcv_fin.is_none() {
             self.rcv_fin = Some(end);
         }
         if payload.is_empty() {
@@ -395,10 +322,18 @@ impl Connection {
             }
             return Continue(());
         }
-        payload.trim(from.min(to), to);
-        start += from.min(to) as u32;
-        self.insert_text(now, start, payload, cut, duplicate, resources);
+        let seen = self.rcv_nxt.max(start).min(end).since(start);
+        payload.trim(seen as usize, payload.len());
+        start += seen;
+        self.insert_text(now, start, payload, duplicate, resources);
         Continue(())
+    }
+
+    /// Whether data is refused because of where it lies. As the kernel: what begins in the window is taken
+    /// whole while nothing else waits to be read (a sender may have seen the window before it shrank).
+    fn is_beyond_window(&self, start: SeqNumber, end: SeqNumber) -> bool {
+        let edge = self.rcv_nxt + self.rcv_wnd();
+        !start.before(edge) || (end.after(edge) && !self.recv.is_empty())
     }
 
     /// Puts data that lies in the window into the receive buffer and settles how it is acknowledged.
@@ -407,7 +342,6 @@ impl Connection {
         now: Instant,
         start: SeqNumber,
         payload: Payload,
-        cut: bool,
         duplicate: Option<SackBlock>,
         resources: &mut Resources<'_>,
     ) {
@@ -426,7 +360,7 @@ impl Connection {
             // MAY-13, RFC 5681 §4.2: out of order or seen before: at once, one for each segment.
             self.owe_duplicate_ack(duplicate);
         } else {
-            let hurry = gap_before || cut || inserted.dropped;
+            let hurry = gap_before || inserted.dropped;
             self.owe_ack(now, inserted.advanced, hurry, resources.config);
         }
     }

@@ -17,7 +17,6 @@ use crate::socket::options::TcpSettings;
 use crate::socket::tcb::Sizes;
 use crate::socket::{Kind, Socket, SocketId, scoped, tuple_scope};
 use crate::tcp::half_open::{HalfOpen, Opener, Syn};
-use crate::tcp::time_wait::{Verdict, judge};
 use crate::tcp::{Segment, SeqNumber, cookie, reset_for};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -364,38 +363,5 @@ impl Stack {
         record.timer = Some(io.wheel.set(at, Token::HalfOpen(key)));
         let copy = *record;
         io.send_control(copy.nic, &copy.tuple, copy.syn_ack(now), copy.tos);
-    }
-
-    /// A segment for a connection in TIME-WAIT that has no socket any more.
-    fn time_wait_segment(&mut self, now: Instant, ingress: &Ingress, key: Key, segment: Segment) {
-        let Some(record) = self.io.time_wait.get(key).copied() else { return };
-        let mut verdict = judge(&record.seed, &segment.header, segment.payload.len());
-        if matches!(verdict, Verdict::Reopen(_)) && !self.io.opens_passively(ingress, &record.tuple) {
-            // As the kernel: where nobody listens the old connection answers.
-            verdict = Verdict::Acknowledge { restart: false };
-        }
-        match verdict {
-            Verdict::Ignore => {}
-            Verdict::Acknowledge { restart } => {
-                if let Some(timer) = record.timer.filter(|_| restart) {
-                    self.io.wheel.reset(timer, now + self.io.config.tcp.time_wait);
-                }
-                self.io.send_control(record.nic, &record.tuple, record.ack(now), 0);
-            }
-            Verdict::Reopen(floor) => {
-                self.io.take_time_wait(key);
-                self.listener_segment(now, ingress, record.tuple, segment, Some(floor));
-            }
-        }
-    }
-}
-
-impl Stack {
-    /// TIME-WAIT is over.
-    pub(crate) fn time_wait_timeout(&mut self, key: Key) {
-        if let Some(record) = self.io.time_wait.get_mut(key) {
-            record.timer = None;
-            self.io.take_time_wait(key);
-        }
     }
 }

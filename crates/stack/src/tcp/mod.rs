@@ -5,7 +5,6 @@
 //! ([`Resources`]), and may call in any order.
 
 mod ack;
-mod challenge;
 pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod cookie;
@@ -34,6 +33,7 @@ mod timeout;
 pub(crate) mod timers;
 mod urgent;
 mod user;
+pub(crate) mod validate;
 
 pub(crate) use connection::{Connection, Resources, TimeWaitSeed};
 pub use info::TcpInfo;

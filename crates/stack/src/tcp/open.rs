@@ -1,7 +1,6 @@
 //! How a connection begins: what is decided then, and what the handshake taught (RFC 9293 §3.5).
 
 use super::ack::Acks;
-use super::challenge::Challenges;
 use super::congestion::{Congestion, Cubic, Reno};
 use super::connection::{Connection, Flags};
 use super::options::Negotiated;
@@ -15,6 +14,7 @@ use super::state::{State, Transition};
 use super::timers::Timers;
 use super::urgent::Urgency;
 use super::user::clamp_window;
+use super::validate::AnswerLimit;
 use crate::config::{CongestionControl, TcpConfig};
 use crate::socket::options::TcpSettings;
 use core::time::Duration;
@@ -148,7 +148,7 @@ impl Connection {
             window_backoff: 0,
             keep_probes: 0,
             total_retransmits: 0,
-            challenges: Challenges::new(now),
+            answer_limit: AnswerLimit::default(),
             flags: Flags::default(),
             error: None,
             soft_error: None,

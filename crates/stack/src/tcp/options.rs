@@ -14,6 +14,8 @@ use sockeye_wire::{TcpOptions, TcpTimestamps};
 const MAX_WINDOW_SHIFT: u8 = 14;
 /// RFC 7323 §5.5: after this time without a segment TS.Recent says nothing any more.
 const TS_RECENT_VALID: Duration = Duration::from_hours(576);
+/// Ticks by which a segment may be older than TS.Recent.
+const PAWS_WINDOW: u32 = 1;
 
 /// The shift that lets a window of the largest receive buffer be announced.
 pub(crate) fn window_shift(config: &TcpConfig, settings: &TcpSettings) -> u8 {
@@ -110,10 +112,24 @@ impl Negotiated {
             .then(|| Duration::from_millis(elapsed.max(1) as u64))
     }
 
-    /// PAWS (RFC 7323 §5.3 R1): the segment is older than what has arrived.
+    /// Whether we may have sent the timestamp that the peer echoes within the last `period`.
+    pub(super) fn may_echo(&self, now: Instant, timestamps: TcpTimestamps, period: Duration) -> bool {
+        u128::from(self.clock(now).wrapping_sub(timestamps.echo)) <= period.as_millis() + 1
+    }
+
+    /// By how many ticks of the peer's clock a segment is older than TS.Recent.
+    pub(super) fn age(&self, timestamps: TcpTimestamps) -> u32 {
+        (self.ts_recent.wrapping_sub(timestamps.value) as i32).max(0) as u32
+    }
+
+    /// PAWS (RFC 7323 §5.3 R1): the segment is older than what has arrived. As the kernel: one tick is no
+    /// age, and zero is not a time (some peers send it in their SYN).
     pub(super) fn is_old(&self, now: Instant, timestamps: TcpTimestamps) -> bool {
-        (timestamps.value.wrapping_sub(self.ts_recent) as i32) < 0
-            && now.saturating_since(self.ts_recent_at) < TS_RECENT_VALID
+        self.ts_recent != 0 && self.age(timestamps) > PAWS_WINDOW && !self.is_stale(now)
+    }
+
+    fn is_stale(&self, now: Instant) -> bool {
+        now.saturating_since(self.ts_recent_at) >= TS_RECENT_VALID
     }
 
     /// RFC 7323 §4.3 (2): TS.Recent follows the segments that begin at or before the last ACK sent.
@@ -124,7 +140,8 @@ impl Negotiated {
         seq: SeqNumber,
         last_ack_sent: SeqNumber,
     ) {
-        if self.timestamps && !seq.after(last_ack_sent) && !self.is_old(now, timestamps) {
+        let newer = self.age(timestamps) == 0 || self.ts_recent == 0 || self.is_stale(now);
+        if self.timestamps && !seq.after(last_ack_sent) && newer {
             self.ts_recent = timestamps.value;
             self.ts_recent_at = now;
         }
@@ -160,7 +177,7 @@ mod tests {
         let config = TcpConfig::default();
         let mut agreed = Negotiated::offer(&config, &TcpSettings::new(&config), 0);
         agreed.set_timestamps(Some(1000), Instant::ZERO);
-        let old = TcpTimestamps { value: 999, echo: 0 };
+        let old = TcpTimestamps { value: 998, echo: 0 };
         assert!(agreed.is_old(Instant::from_millis(1), old));
         assert!(!agreed.is_old(Instant::ZERO + TS_RECENT_VALID, old));
     }

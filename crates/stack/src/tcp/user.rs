@@ -160,12 +160,18 @@ impl Connection {
         self.window_backoff = 0;
         self.close_sending(resources.budget);
         if self.state == State::FinWait2 {
-            match resources.settings.fin_timeout {
+            match self.fin_timeout(resources) {
                 Some(wait) => self.timers.set(Timer::Close, now + wait),
                 None => return self.abort(resources.budget),
             }
         }
         None
+    }
+
+    /// How long an orphan waits for the peer's FIN: as the kernel, at least as long as it takes to send
+    /// something twice. None: it doesn't wait.
+    pub(super) fn fin_timeout(&self, resources: &Resources<'_>) -> Option<Duration> {
+        resources.settings.fin_timeout.map(|wait| wait.max(self.rtt.rto() * 7 / 2))
     }
 
     /// Ends the connection at once; answers the reset to be sent, if the peer expects more

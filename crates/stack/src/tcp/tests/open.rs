@@ -82,9 +82,11 @@ fn blind_attacks_are_challenged() {
     script.expect(&[". 1:1(0) ack 1"]);
     script.inject("R 99999:99999(0) win 0");
     script.expect(&[]);
+    script.advance(500);
     script.inject("S 500:500(0) win 1000");
     script.expect(&[". 1:1(0) ack 1"]);
     // An acknowledgment of what was never sent.
+    script.advance(500);
     script.inject(". 1:11(10) ack 5000 win 1000");
     script.expect(&[". 1:1(0) ack 1"]);
     assert_eq!((script.state(), script.connection.recv_queued()), (State::Established, 0));

@@ -126,8 +126,22 @@ fn data_after_close_is_reset() {
     t.expect("F. 1:1(0) ack 1");
     t.inject(". 1:1(0) ack 2");
     t.inject("P. 1:11(10) ack 2");
-    t.expect_answer("R. 2:2(0) ack 1 win 0");
+    t.expect_answer("R 2:2(0) win 0");
     assert_eq!(t.state(), State::Closed);
+}
+
+/// As the kernel: who has shut down both directions is as deaf as who has closed.
+#[test]
+fn data_after_both_directions_are_shut_down_is_reset() {
+    let mut t = Test::established();
+    t.call(|c, _, r| c.shutdown(crate::Shutdown::Read, r));
+    t.inject("P. 1:11(10) ack 1");
+    t.expect(". 1:1(0) ack 11");
+    t.shutdown_write();
+    t.expect("F. 1:1(0) ack 11");
+    t.inject("P. 11:21(10) ack 2");
+    t.expect_answer("R 2:2(0) win 0");
+    assert_eq!((t.state(), t.error()), (State::Closed, Some(Error::ConnectionReset)));
 }
 
 #[test]

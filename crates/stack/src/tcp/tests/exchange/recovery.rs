@@ -98,7 +98,7 @@ fn what_is_no_duplicate_does_not_count_as_one() {
     // RFC 5681 §2
     let mut t = in_flight(Test::without_sack());
     for i in 0..6 {
-        t.inject(&format!(". 1:1(0) ack 1 win {}", 50_000 + i));
+        t.inject(&format!(". {0}:{0}(0) ack 1 win {1}", i * 10 + 1, 50_000 + i));
         t.inject(&format!(". {}:{}(10) ack 1 win {}", i * 10 + 1, i * 10 + 11, 50_000 + i));
     }
     while let Some(segment) = t.poll() {

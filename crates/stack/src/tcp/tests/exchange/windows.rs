@@ -168,12 +168,19 @@ fn a_closed_window_still_takes_acknowledgments() {
 }
 
 #[test]
-fn what_exceeds_the_window_is_cut_off() {
+fn data_that_ends_beyond_the_window_is_taken_only_while_nothing_waits() {
+    // As the kernel: all of it or nothing.
     let mut t = small_receiver();
-    t.inject("F. 1:5001(5000) ack 1");
-    t.expect(". 1:1(0) ack 4001 win 0");
+    t.inject(". 1:1001(1000) ack 1");
+    t.expect(". 1:1(0) ack 1001 win 3000");
+    t.inject("F. 1001:5001(4000) ack 1");
+    t.expect(". 1:1(0) ack 1001 win 3000");
     assert_eq!(t.state(), State::Established);
-    t.read(4000);
+    t.read(1000);
+    t.inject("F. 1001:7001(6000) ack 1");
+    t.expect(". 1:1(0) ack 7002 win 0");
+    t.read(6000);
+    assert_eq!(t.state(), State::CloseWait);
 }
 
 #[test]
