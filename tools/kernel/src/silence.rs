@@ -37,8 +37,9 @@ impl Silence {
         let silence = self.since(now);
         self.longest = self.longest.max(silence.as_secs_f64() / self.timeout.as_secs_f64());
         self.episode = if progress > self.progress { Duration::ZERO } else { self.episode.max(silence) };
-        let unknown = if progress > 0 { LEAST_TIMEOUT } else { FIRST_TIMEOUT };
-        self.timeout = timeout.unwrap_or(unknown).max(LEAST_TIMEOUT).max(self.episode * 2);
+        // Until data flows, the segment that is missing may be a SYN.
+        let least = if progress > 0 { LEAST_TIMEOUT } else { FIRST_TIMEOUT };
+        self.timeout = timeout.unwrap_or_default().max(least).max(self.episode * 2);
         (self.last_packet, self.progress) = (now, progress);
     }
 

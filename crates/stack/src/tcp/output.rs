@@ -175,10 +175,12 @@ impl Connection {
         let short = len % mss;
         let whole = len - short;
         // Sender's silly window avoidance (MUST-38): full segments; the last one of the data; half of the
-        // largest window; or after the override timeout.
+        // largest window; or after the override timeout. As the kernel: a window of at least a segment is
+        // also filled to its end, unless another short segment is in flight.
+        let is_last = len == unsent || (len == usable && whole > 0);
         let may_be_short = self.flags.send_small
-            || if len == unsent { self.may_send_tail(resources) } else { len >= self.max_snd_wnd / 2 };
-        if short == 0 || (may_be_short && (len == unsent || whole == 0)) {
+            || if is_last { self.may_send_tail(resources) } else { len >= self.max_snd_wnd / 2 };
+        if short == 0 || (may_be_short && (is_last || whole == 0)) {
             Some(len)
         } else if whole > 0 {
             Some(whole)

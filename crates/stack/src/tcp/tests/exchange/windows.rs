@@ -17,6 +17,24 @@ fn nothing_is_sent_beyond_the_window() {
 }
 
 #[test]
+fn a_super_segment_fills_the_window_to_its_end() {
+    let mut t = Test::established();
+    t.max_segment = 60_000;
+    t.inject(". 1:1(0) ack 1 win 2500");
+    t.write(9000);
+    let first = t.poll().unwrap();
+    assert_eq!((first.payload.len(), first.gso_size), (2500, 1000));
+    // As long as that short segment is in flight no other one follows it.
+    t.inject(". 1:1(0) ack 2001 win 2300");
+    let second = t.poll().unwrap();
+    assert_eq!((second.header.seq, second.payload.len()), (2501, 1000));
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 3501 win 2300");
+    let third = t.poll().unwrap();
+    assert_eq!((third.header.seq, third.payload.len()), (3501, 2300));
+}
+
+#[test]
 fn a_small_window_is_used_after_the_override_timeout() {
     let mut t = Test::established();
     t.inject(". 1:1(0) ack 1 win 500");
