@@ -28,6 +28,7 @@ const LAST_PORT: u16 = 32_000;
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// How exactly timers are kept.
 const TIMER_SLACK: u64 = 1_000;
+const PRIORITY: i32 = -15;
 const BUFFER_LEN: usize = 256 * 1024;
 
 /// An event's token of the left TUN, and of the right one; what follows are ends of runs.
@@ -61,6 +62,8 @@ struct Slot {
 impl World {
     pub(crate) fn new(record: Option<PathBuf>) -> Result<World, Box<dyn Error>> {
         rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK))?;
+        // Whatever else the machine does, packets should leave in time.
+        rustix::process::setpriority_process(None, PRIORITY)?;
         let [left, right] = Side::BOTH.map(|side| KernelHost::new(&addresses(side)));
         let kernels = [left?, right?];
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
