@@ -48,6 +48,7 @@ pub use tcp::{State as TcpState, TcpInfo, congestion};
 
 use address::ip_bytes;
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use io::{Dirty, Io, Token};
@@ -78,6 +79,13 @@ impl Stack {
     /// The settings it was made with.
     pub fn config(&self) -> &Config {
         &self.io.config
+    }
+
+    /// Changes the settings, for sockets that are made from now on; what is already made keeps what it took
+    /// from the old ones. The budget of memory and the limit of ICMP errors stay as they are.
+    pub fn set_config(&mut self, config: Config) {
+        self.io.tcp_defaults = Arc::new(TcpSettings::new(&config.tcp));
+        self.io.config = config;
     }
 
     /// Adds an interface. An MTU out of range is [`Error::InvalidArgument`].

@@ -8,4 +8,7 @@
 pub mod eval;
 mod lexer;
 mod parse;
+mod play;
 pub mod script;
+
+pub use play::{Failure, IpVersion, PlayOptions, play};
