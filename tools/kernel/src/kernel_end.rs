@@ -9,7 +9,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, So
 use sockeye_packet::Instant;
 
 use crate::namespace::KernelHost;
-use crate::program::Socket;
+use crate::program::{Facts, Socket};
+use crate::sys;
 
 /// A socket in the namespace of a [`KernelHost`].
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(crate) struct KernelEnd {
     /// None once it is closed.
     socket: Option<OwnedFd>,
     listens: bool,
+    facts: Facts,
 }
 
 impl KernelEnd {
@@ -29,7 +31,7 @@ impl KernelEnd {
             rustix::net::listen(&socket, 1)?;
             Ok(socket)
         })?;
-        Ok(KernelEnd { socket: Some(socket), listens: true })
+        Ok(KernelEnd { socket: Some(socket), listens: true, facts: Facts::default() })
     }
 
     /// Begins to connect to `to`.
@@ -37,7 +39,7 @@ impl KernelEnd {
         let socket = host.within(|| stream(to))?;
         match rustix::net::connect(&socket, &to) {
             Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {
-                Ok(KernelEnd { socket: Some(socket), listens: false })
+                Ok(KernelEnd { socket: Some(socket), listens: false, facts: Facts::default() })
             }
             Err(error) => Err(error.into()),
         }
@@ -97,7 +99,26 @@ impl Socket for KernelEnd {
     }
 
     fn close(&mut self, _now: Instant) {
+        self.facts();
         self.socket = None;
+    }
+
+    fn facts(&mut self) -> Facts {
+        let socket = self.socket.as_ref().filter(|_| !self.listens);
+        if let Some(info) = socket.and_then(|socket| sys::tcp_info(socket).ok()) {
+            let micros = |value| Duration::from_micros(u64::from(value));
+            self.facts = Facts {
+                rto: micros(info.tcpi_rto),
+                srtt: micros(info.tcpi_rtt),
+                cwnd: info.tcpi_snd_cwnd as usize,
+                ssthresh: info.tcpi_snd_ssthresh as usize,
+                unacked: info.tcpi_unacked as usize,
+                sacked: info.tcpi_sacked as usize,
+                lost: info.tcpi_lost as usize,
+                retransmitted: info.tcpi_retrans as usize,
+            };
+        }
+        self.facts
     }
 }
 

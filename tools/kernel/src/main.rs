@@ -4,7 +4,7 @@
 //! Sockeye's netem in real time. For each transfer between the two there is one with a Sockeye stack in the place of
 //! the left one, through the same netem with the same seed; both are connections of one loop, many at a time.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod kernel_end;
 mod matrix;
@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod silence;
 mod sockeye_end;
+mod sys;
 mod world;
 
 use std::error::Error;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sockeye_packet::{Instant, Rng};
 
@@ -65,6 +66,23 @@ pub(crate) trait Socket {
     fn reset(&mut self, now: Instant);
     /// Closes it.
     fn close(&mut self, now: Instant);
+    /// How it is doing, or did when that was last known.
+    fn facts(&mut self) -> Facts;
+}
+
+/// How a connection is doing at one end. Windows and amounts are in segments.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Facts {
+    /// The retransmission timeout in force; zero before there is one.
+    pub(crate) rto: Duration,
+    pub(crate) srtt: Duration,
+    pub(crate) cwnd: usize,
+    pub(crate) ssthresh: usize,
+    pub(crate) unacked: usize,
+    pub(crate) sacked: usize,
+    pub(crate) lost: usize,
+    /// Retransmitted and not acknowledged (the kernel's end), or retransmitted in all (Sockeye's).
+    pub(crate) retransmitted: usize,
 }
 
 /// How a program's connection ended.

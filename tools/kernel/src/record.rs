@@ -7,9 +7,9 @@ use std::path::Path;
 
 use sockeye_link::pcapng::{InterfaceId, PacketDirection, PcapngConfig, PcapngWriter};
 use sockeye_packet::{Instant, Packet};
-use sockeye_stack::TcpInfo;
 use sockeye_wire::PacketLine;
 
+use crate::program::Facts;
 use crate::run::Side;
 
 /// The record of one run. The capture is the left host's, the text tells of both.
@@ -46,18 +46,15 @@ impl Record {
         }
     }
 
-    /// How Sockeye's end is doing after the packet.
-    pub(crate) fn info(&mut self, info: &TcpInfo) {
-        let mss = usize::from(info.snd_mss).max(1);
+    /// How the sender's end is doing after the packet.
+    pub(crate) fn facts(&mut self, facts: &Facts) {
+        let Facts { rto, srtt, cwnd, ssthresh, unacked, sacked, lost, retransmitted } = facts;
+        // The kernel's number for no threshold, or Sockeye's.
+        let ssthresh = if *ssthresh < 1 << 20 { *ssthresh } else { 0 };
         let _ = write!(
             self.text,
-            "  [cwnd {} ssthresh {} flight {} lost {} rto {:?} srtt {:?}]",
-            info.snd_cwnd / mss,
-            if info.snd_ssthresh == usize::MAX { 0 } else { info.snd_ssthresh / mss },
-            info.in_flight / mss,
-            info.lost / mss,
-            info.rto,
-            info.srtt.unwrap_or_default()
+            "  [cwnd {cwnd} ssthresh {ssthresh} unacked {unacked} sacked {sacked} lost {lost} retrans {retransmitted} \
+             rto {rto:.0?} srtt {srtt:.0?}]",
         );
     }
 

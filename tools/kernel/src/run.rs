@@ -9,7 +9,7 @@ use sockeye_packet::{Batch, Instant, Packet, Rng};
 
 use crate::kernel_end::KernelEnd;
 use crate::namespace::KernelHost;
-use crate::program::{End, Plan, Program};
+use crate::program::{End, Facts, Plan, Program, Socket};
 use crate::record::Record;
 use crate::silence::Silence;
 use crate::sockeye_end::SockeyeEnd;
@@ -141,19 +141,19 @@ impl Run {
         if let Some(record) = &mut self.record {
             record.lost(lost);
         }
-        let info = self.info();
-        let progress = self.programs.iter().map(|program| program.received).sum();
-        self.silence.packet(now, info.map(|info| info.rto), progress);
-        if let (Some(record), Some(info)) = (&mut self.record, info) {
-            record.info(&info);
+        let facts = [self.facts(Side::Left), self.facts(Side::Right)];
+        if let Some(record) = &mut self.record {
+            record.facts(&facts[from as usize]);
         }
+        let progress = self.programs.iter().map(|program| program.received).sum();
+        self.silence.packet(now, facts[0].rto.max(facts[1].rto), progress);
     }
 
-    fn info(&mut self) -> Option<sockeye_stack::TcpInfo> {
-        self.hosts.iter_mut().find_map(|host| match host {
-            Host::Sockeye(end) => Some(end.info()),
-            Host::Kernel(_) => None,
-        })
+    fn facts(&mut self, side: Side) -> Facts {
+        match &mut self.hosts[side as usize] {
+            Host::Kernel(end) => end.facts(),
+            Host::Sockeye(end) => end.facts(),
+        }
     }
 
     /// Does all that is due, and puts what goes to the kernels in `out`.

@@ -1,10 +1,10 @@
 //! How long the wire is silent while programs wait.
 //!
 //! Both programs of a run always have something to send, to read or to end, so somebody must always be about to
-//! send: at the latest when a retransmission timeout is over. A silence is measured in timeouts: the one that
-//! Sockeye's end had in force when the silence began. When the kernel's timer ran and fired without progress, the
-//! next of its timeouts is twice as long, whatever Sockeye's is: after a silence without progress the measure is at
-//! least twice that silence.
+//! send: at the latest when a retransmission timeout is over. A silence is measured in timeouts: the longer one of
+//! those that the two ends had in force when the silence began (`TCP_INFO`). An end that is closed tells its timeout
+//! no more, and a timeout without progress doubles: after a silence without progress the measure is at least twice
+//! that silence.
 
 use std::time::Duration;
 
@@ -32,14 +32,14 @@ impl Silence {
         Silence { last_packet: now, progress: 0, episode, timeout, longest: 0.0 }
     }
 
-    /// A packet was sent. `timeout` is now in force at Sockeye's end; `progress` grows with what is received.
-    pub(crate) fn packet(&mut self, now: Instant, timeout: Option<Duration>, progress: u64) {
+    /// A packet was sent. `timeout` is now in force; `progress` grows with what is received.
+    pub(crate) fn packet(&mut self, now: Instant, timeout: Duration, progress: u64) {
         let silence = self.since(now);
         self.longest = self.longest.max(silence.as_secs_f64() / self.timeout.as_secs_f64());
         self.episode = if progress > self.progress { Duration::ZERO } else { self.episode.max(silence) };
         // Until data flows, the segment that is missing may be a SYN.
         let least = if progress > 0 { LEAST_TIMEOUT } else { FIRST_TIMEOUT };
-        self.timeout = timeout.unwrap_or_default().max(least).max(self.episode * 2);
+        self.timeout = timeout.max(least).max(self.episode * 2);
         (self.last_packet, self.progress) = (now, progress);
     }
 
@@ -61,8 +61,8 @@ mod tests {
     #[test]
     fn silences_are_measured_in_the_timeouts_in_force() {
         let mut silence = Silence::new(Instant::ZERO);
-        silence.packet(Instant::from_millis(10), Some(Duration::from_millis(400)), 1);
-        silence.packet(Instant::from_millis(610), Some(Duration::from_millis(400)), 1);
+        silence.packet(Instant::from_millis(10), Duration::from_millis(400), 1);
+        silence.packet(Instant::from_millis(610), Duration::from_millis(400), 1);
         assert!((silence.longest() - 1.5).abs() < 1e-9);
     }
 
@@ -70,15 +70,15 @@ mod tests {
     fn a_timer_that_backs_off_is_no_stall() {
         let mut silence = Silence::new(Instant::ZERO);
         let mut now = 1;
-        silence.packet(Instant::from_millis(now), Some(Duration::from_millis(200)), 1);
+        silence.packet(Instant::from_millis(now), Duration::from_millis(200), 1);
         for pause in [200, 400, 800, 1600, 3200] {
             now += pause;
-            silence.packet(Instant::from_millis(now), Some(Duration::from_millis(200)), 1);
+            silence.packet(Instant::from_millis(now), Duration::from_millis(200), 1);
         }
         assert!(silence.longest() < 1.01, "{}", silence.longest());
         // Progress ends that.
-        silence.packet(Instant::from_millis(now), Some(Duration::from_millis(200)), 2);
-        silence.packet(Instant::from_millis(now + 800), Some(Duration::from_millis(200)), 2);
+        silence.packet(Instant::from_millis(now), Duration::from_millis(200), 2);
+        silence.packet(Instant::from_millis(now + 800), Duration::from_millis(200), 2);
         assert!(silence.longest() > 3.9, "{}", silence.longest());
     }
 }

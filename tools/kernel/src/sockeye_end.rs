@@ -7,11 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use sockeye_packet::{Batch, Chunk, Instant, NicId, Packet};
 use sockeye_stack::{
     Config, Domain, Error, NicConfig, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType, Stack,
-    TcpInfo,
 };
 
 use crate::namespace::MTU;
-use crate::program::Socket;
+use crate::program::{Facts, Socket};
 
 /// A host with one socket.
 #[derive(Debug)]
@@ -22,8 +21,7 @@ pub(crate) struct SockeyeEnd {
     socket: SocketId,
     listens: bool,
     inbox: Batch,
-    /// What was last known of the connection.
-    last_info: TcpInfo,
+    facts: Facts,
 }
 
 impl SockeyeEnd {
@@ -65,8 +63,8 @@ impl SockeyeEnd {
         }
         let domain = if like.is_ipv4() { Domain::Inet } else { Domain::Inet6 };
         let socket = stack.socket(domain, SocketType::Stream, Owner::default()).map_err(as_io)?;
-        let (inbox, last_info) = (Batch::new(), TcpInfo::default());
-        Ok(SockeyeEnd { stack, nic, socket, listens: false, inbox, last_info })
+        let (inbox, facts) = (Batch::new(), Facts::default());
+        Ok(SockeyeEnd { stack, nic, socket, listens: false, inbox, facts })
     }
 
     /// A packet arrives. It is looked at in [`SockeyeEnd::advance`].
@@ -99,14 +97,6 @@ impl SockeyeEnd {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.stack.poll_timeout().map(|wake| wake.at)
     }
-
-    /// How the connection is doing, or did when it was last seen.
-    pub(crate) fn info(&mut self) -> TcpInfo {
-        if let Ok(info) = self.stack.tcp_info(self.socket) {
-            self.last_info = info;
-        }
-        self.last_info
-    }
 }
 
 impl Socket for SockeyeEnd {
@@ -135,13 +125,30 @@ impl Socket for SockeyeEnd {
     }
 
     fn reset(&mut self, now: Instant) {
-        self.info();
+        self.facts();
         let _ = self.stack.abort(now, self.socket);
     }
 
     fn close(&mut self, now: Instant) {
-        self.info();
+        self.facts();
         let _ = self.stack.close(now, self.socket);
+    }
+
+    fn facts(&mut self) -> Facts {
+        if let Ok(info) = self.stack.tcp_info(self.socket) {
+            let mss = usize::from(info.snd_mss).max(1);
+            self.facts = Facts {
+                rto: info.rto,
+                srtt: info.srtt.unwrap_or_default(),
+                cwnd: info.snd_cwnd / mss,
+                ssthresh: info.snd_ssthresh / mss,
+                unacked: info.unacked.div_ceil(mss),
+                sacked: info.sacked.div_ceil(mss),
+                lost: info.lost.div_ceil(mss),
+                retransmitted: info.retransmits as usize,
+            };
+        }
+        self.facts
     }
 }
 
