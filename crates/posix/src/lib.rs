@@ -9,12 +9,13 @@
 
 pub mod address;
 pub mod cmsg;
+pub mod counters;
 mod errno;
 pub mod flags;
 pub mod interface;
 pub mod message;
 pub mod options;
-mod tcp_info;
+pub mod tcp_info;
 
 pub use errno::Errno;
 pub use options::{SocketKind, Stored};

@@ -90,7 +90,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intercept {
     /// Most flows at once that wait for an answer or for their handshake; more are dropped and
-    /// [counted](crate::Counters::overflow).
+    /// [counted](crate::Counter::FlowsFull).
     pub max_flows: usize,
     /// How long a flow waits for its answer. Linux gives up a connect after 127 seconds.
     pub hold: Duration,

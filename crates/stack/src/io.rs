@@ -3,6 +3,7 @@
 //! Helpers take `&mut Io` next to the socket they work on, so that nothing borrows the whole stack.
 //! Everything here holds ids of sockets and connections, never the things themselves.
 
+use crate::counters::{Counter, Counters};
 use crate::demux::{Demux, sip};
 use crate::event::WakeReason;
 use crate::flow::Flows;
@@ -67,39 +68,6 @@ pub(crate) struct Nic {
     pub(crate) dirty: VecDeque<Dirty>,
     /// Packets that belong to no socket: resets, SYN-ACKs, ICMP.
     pub(crate) replies: VecDeque<Packet>,
-}
-
-/// What was dropped, and why; for tests and tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Packets taken in.
-    pub received: u64,
-    /// Packets handed out, to links and to the loopback.
-    pub sent: u64,
-    /// Dropped: not an IP packet, or lengths that don't agree.
-    pub bad_header: u64,
-    /// Dropped: a wrong checksum.
-    pub bad_checksum: u64,
-    /// Dropped: addresses that can't be on the wire there.
-    pub bad_address: u64,
-    /// Dropped: for another host.
-    pub not_for_us: u64,
-    /// Not delivered: nobody there.
-    pub no_socket: u64,
-    /// Dropped: a datagram for a full socket, a SYN for a full listener or too many
-    /// flows, a packet for a full queue.
-    pub overflow: u64,
-    /// Dropped: fragments that overlap, don't fit or weren't completed in time.
-    pub fragments: u64,
-    /// TCP segments sent again.
-    pub retransmitted: u64,
-    /// SYN cookies sent.
-    pub cookies_sent: u64,
-    /// Acknowledgments that looked like a SYN cookie's and weren't.
-    pub cookies_bad: u64,
-    /// Loopback packets that a capture missed because nobody fetched those before them.
-    pub tap_overflow: u64,
 }
 
 /// All of a host but its sockets.
@@ -181,7 +149,7 @@ impl Io {
         if nic.replies.len() < REPLIES {
             nic.replies.push_back(packet);
         } else {
-            self.counters.overflow += 1;
+            self.counters.bump(Counter::QueueFull);
         }
     }
 

@@ -18,6 +18,7 @@ extern crate std;
 
 mod address;
 mod config;
+mod counters;
 mod demux;
 mod error;
 mod event;
@@ -36,15 +37,15 @@ mod wheel;
 
 pub use address::SockAddr;
 pub use config::{BufferSizes, Config, CongestionControl, Ecn, SlowStartExit, TcpConfig};
+pub use counters::{Counter, Counters};
 pub use error::{Error, Result};
 pub use event::{Event, Readiness, Wake, WakeReason};
 pub use flow::{EchoRequest, Flow, FlowId, FlowProtocol, Intercept, Unreachability, Verdict};
-pub use io::Counters;
 pub use ip::route::{NicConfig, Route};
 pub use orphan::Orphan;
 pub use socket::options::{MtuDiscover, OptionName, SocketOption, TcpSettings};
 pub use socket::{Datagram, Domain, Message, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType};
-pub use tcp::{State as TcpState, TcpInfo, congestion};
+pub use tcp::{CaState, State as TcpState, TcpInfo, congestion};
 
 use address::ip_bytes;
 use alloc::boxed::Box;
@@ -157,9 +158,9 @@ impl Stack {
         self.io.nics.get(usize::from(nic.0)).map(|nic| &nic.config)
     }
 
-    /// What was received, sent and dropped.
-    pub fn counters(&self) -> Counters {
-        self.io.counters
+    /// What was received, sent and dropped, and what happened.
+    pub fn counters(&self) -> &Counters {
+        &self.io.counters
     }
 
     /// Bytes of payload and state that all queues together hold now.
@@ -221,7 +222,7 @@ impl Stack {
                 self.io.mark_dirty(nic, who);
             }
         }
-        self.io.counters.sent += (batch.len() - before) as u64;
+        self.io.counters.add(Counter::IpOutRequests, (batch.len() - before) as u64);
     }
 
     /// Starts or ends copying the packets that the host sends to itself, for a capture: no link sees them.
@@ -281,7 +282,7 @@ impl Stack {
                 break;
             }
             if let Some(tap) = &mut self.io.tap {
-                self.io.counters.tap_overflow += tap.record(now, &batch);
+                self.io.counters.add(Counter::CaptureMissed, tap.record(now, &batch));
             }
             while !batch.is_empty() {
                 self.input(now, NicId::LOOPBACK, &mut batch);

@@ -12,8 +12,8 @@ mod tap;
 mod trains;
 
 use crate::{
-    Config, Domain, Error, NicConfig, Owner, Readiness, RecvFlags, SendFlags, SockAddr, SocketId, SocketType,
-    Stack, TcpState,
+    Config, Counter, Domain, Error, NicConfig, Owner, Readiness, RecvFlags, SendFlags, SockAddr, SocketId,
+    SocketType, Stack, TcpState,
 };
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

@@ -267,9 +267,15 @@ impl Stack {
         self.connection_of(id).map(|tcb| tcb.connection.state())
     }
 
-    /// How a stream socket's connection is doing.
-    pub fn tcp_info(&self, id: SocketId) -> Result<TcpInfo> {
-        self.connection_of(id).map(|tcb| tcb.connection.info()).ok_or(Error::NotConnected)
+    /// How a stream socket's connection, or its queue if it listens, is doing at `now`; ENOTCONN for a socket
+    /// that has neither.
+    pub fn tcp_info(&self, now: Instant, id: SocketId) -> Result<TcpInfo> {
+        if let Kind::Listener(listener) = &self.socket_ref(id)?.kind {
+            return Ok(listener.info(&self.io.config.tcp));
+        }
+        let tcb = self.connection_of(id).ok_or(Error::NotConnected)?;
+        let info = tcb.connection.info(now);
+        Ok(TcpInfo { pmtu: tcb.path_mtu(), ..info })
     }
 
     /// Who owns the socket.

@@ -2,7 +2,8 @@
 
 use sockeye_packet::{Batch, Chunk, Instant, NicId, Pool};
 use sockeye_stack::{
-    Config, Domain, Error, NicConfig, Owner, RecvFlags, SendFlags, SockAddr, SocketId, SocketType, Stack,
+    Config, Counter, Domain, Error, NicConfig, Owner, RecvFlags, SendFlags, SockAddr, SocketId, SocketType,
+    Stack,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::VecDeque;
@@ -122,7 +123,7 @@ fn a_transfer_allocates_nothing_per_packet() {
         let mut transfer = Transfer::new(checksums);
         transfer.run(&data, WRITES);
         let counts = |transfer: &Transfer| {
-            (transfer.server.stack.counters().received, ALLOCATIONS.load(Ordering::Relaxed))
+            (transfer.server.stack.counters()[Counter::IpInReceives], ALLOCATIONS.load(Ordering::Relaxed))
         };
         let before = counts(&transfer);
         transfer.run(&data, WRITES);

@@ -135,17 +135,18 @@ impl Socket for SockeyeEnd {
     }
 
     fn facts(&mut self) -> Facts {
-        if let Ok(info) = self.stack.tcp_info(self.socket) {
+        // The time counts for none of these.
+        if let Ok(info) = self.stack.tcp_info(Instant::ZERO, self.socket) {
             let mss = usize::from(info.snd_mss).max(1);
             self.facts = Facts {
                 rto: info.rto,
                 srtt: info.srtt.unwrap_or_default(),
                 cwnd: info.snd_cwnd / mss,
                 ssthresh: info.snd_ssthresh / mss,
-                unacked: info.unacked.div_ceil(mss),
-                sacked: info.sacked.div_ceil(mss),
-                lost: info.lost.div_ceil(mss),
-                retransmitted: info.retransmits as usize,
+                unacked: info.unacked as usize,
+                sacked: info.sacked as usize,
+                lost: info.lost as usize,
+                retransmitted: info.total_retrans as usize,
             };
         }
         self.facts

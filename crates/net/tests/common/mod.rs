@@ -135,7 +135,7 @@ impl Program {
     pub fn describe(&self) -> String {
         let Program { host, id, unsent, shut, received, ended, error, .. } = self;
         let unsent: usize = unsent.iter().map(|chunk| chunk.len()).sum();
-        let tcp = host.with_stack(|stack, _| (stack.readiness(*id), stack.tcp_info(*id)));
+        let tcp = host.with_stack(|stack, now| (stack.readiness(*id), stack.tcp_info(now, *id)));
         let name = host.name();
         format!(
             "{name}: {unsent} bytes unsent, shut {shut}, {received} received, ended {ended}, error {error:?}, {tcp:?}"

@@ -69,9 +69,9 @@ impl OptionValue {
         OptionValue::from_bytes(tcp_info::encode(info).to_vec())
     }
 
-    /// `TCP_INFO` of a socket that listens or has no connection.
-    pub fn tcp_info_idle(listening: bool) -> OptionValue {
-        OptionValue::from_bytes(tcp_info::encode_idle(listening).to_vec())
+    /// `TCP_INFO` of a socket that has no connection and does not listen.
+    pub fn tcp_info_idle() -> OptionValue {
+        OptionValue::from_bytes(tcp_info::encode_idle().to_vec())
     }
 
     /// `SO_PEERCRED` of a socket whose peer isn't known: process 0, no user, no group.

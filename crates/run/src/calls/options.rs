@@ -86,10 +86,9 @@ fn value(
             Ok(options::answer(level, option))
         }
         Get::TcpInfo => {
-            let listening = matches!(record.socket, Socket::Listener(_));
-            let info = core.world.with(host, |stack| stack.tcp_info(id));
-            Ok(info
-                .map_or_else(|_| OptionValue::tcp_info_idle(listening), |info| OptionValue::tcp_info(&info)))
+            let now = core.now;
+            let info = core.world.with(host, |stack| stack.tcp_info(now, id));
+            Ok(info.map_or_else(|_| OptionValue::tcp_info_idle(), |info| OptionValue::tcp_info(&info)))
         }
         Get::PathMtu => {
             let connected = core.world.with(host, |stack| stack.peer_addr(id)).is_ok();

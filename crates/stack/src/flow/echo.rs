@@ -4,6 +4,7 @@
 use super::unreachable::{Undelivered, Unreachability};
 use crate::Stack;
 use crate::address::{ip_bytes, ip_from_bytes};
+use crate::counters::Counter;
 use crate::demux::Proto;
 use crate::io::Io;
 use crate::ip::input::Ingress;
@@ -88,7 +89,7 @@ impl Io {
             payload: packet.payload.into_iter().map(Chunk::compact).collect(),
         };
         if !self.flows.echoes.push(request, max) {
-            self.counters.overflow += 1;
+            self.counters.bump(Counter::FlowsFull);
         }
     }
 }

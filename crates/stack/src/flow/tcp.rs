@@ -1,6 +1,7 @@
 //! TCP flows: a SYN that is held, the handshake once it is accepted, the socket once that is complete.
 
 use super::table::{Record, State};
+use crate::counters::Counter;
 use crate::demux::{Target, Tuple};
 use crate::io::{Io, Token};
 use crate::ip::input::Ingress;
@@ -18,7 +19,7 @@ impl Io {
     /// Holds a SYN for an address that is not the host's.
     pub(crate) fn hold_syn(&mut self, now: Instant, ingress: &Ingress, syn: &Syn<'_>) {
         if !self.flows.has_room() {
-            self.counters.overflow += 1;
+            self.counters.bump(Counter::FlowsFull);
             return;
         }
         let Ok(path) = self.path(&syn.tuple.remote, Some(syn.tuple.local), None) else { return };
@@ -91,14 +92,14 @@ impl Stack {
         floor: Option<SeqNumber>,
     ) {
         if self.io.flows.config().is_none() {
-            self.io.counters.not_for_us += 1;
+            self.io.counters.bump(Counter::IpInAddrErrors);
             return;
         }
         let flags = segment.header.flags;
         if flags.syn() && !flags.ack() && !flags.rst() {
             self.io.hold_syn(now, ingress, &Syn { tuple, header: &segment.header, floor });
         } else {
-            self.io.counters.no_socket += 1;
+            self.io.counters.bump(Counter::NoSocket);
             self.refuse(ingress, &tuple, segment);
         }
     }
@@ -136,7 +137,7 @@ impl Stack {
     ) {
         let tuple = record.tuple;
         let Some(id) = self.flow_socket(now, record) else {
-            self.io.counters.overflow += 1;
+            self.io.counters.bump(Counter::SocketsFull);
             self.io.lose_flow(key);
             return self.refuse(ingress, &tuple, &segment);
         };

@@ -3,6 +3,7 @@
 use super::table::State;
 use super::tcp::domain_of;
 use super::unreachable::Unreachability;
+use crate::counters::Counter;
 use crate::demux::{Proto, Target, Tuple};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
@@ -28,12 +29,12 @@ impl Stack {
         let key = match io.demux.find(&tuple) {
             Some(Target::Flow(key)) => key,
             _ if io.flows.config().is_none() => {
-                io.counters.not_for_us += 1;
+                io.counters.bump(Counter::IpInAddrErrors);
                 return;
             }
             // Nobody could be answered at port 0.
             _ if !io.flows.has_room() || tuple.remote_port == 0 => {
-                io.counters.overflow += 1;
+                io.counters.bump(Counter::FlowsFull);
                 return;
             }
             _ => {
@@ -44,7 +45,7 @@ impl Stack {
         };
         let budget = &mut io.budget;
         if !io.flows.push(key, datagram, |cost| budget.try_charge(cost)) {
-            io.counters.overflow += 1;
+            io.counters.bump(Counter::FlowsFull);
         }
     }
 

@@ -5,6 +5,7 @@
 
 use crate::Stack;
 use crate::address::{ip_bytes, v4_bytes};
+use crate::counters::Counter;
 use crate::demux::{Proto, Target, Tuple};
 use crate::error::Error;
 use crate::io::Io;
@@ -56,6 +57,7 @@ impl Io {
             return;
         }
         if !self.icmp_limit.take(now) {
+            self.counters.bump(Counter::IcmpOutRateLimitGlobal);
             return;
         }
         let mut header = [0; 8];
@@ -78,6 +80,8 @@ impl Io {
         let room = if ingress.v4 { ERROR_V4 } else { ERROR_V6 } - ip.header_len() - header.len();
         let mut quoted = Payload::from(Chunk::copy_from(&packet.head));
         quoted.extend(packet.payload.slice(0, packet.payload.len().min(room.saturating_sub(quoted.len()))));
+        self.counters.bump(Counter::IcmpOutMsgs);
+        self.counters.bump(Counter::IcmpOutDestUnreachs);
         let answer = self.icmp_packet(ingress.nic, &ip, header, quoted);
         self.reply(ingress.nic, answer);
     }
@@ -121,6 +125,7 @@ fn next_header_at(packet: &Packet) -> u32 {
 impl Stack {
     /// Takes in an ICMP message whose checksum is right.
     pub(crate) fn icmp_input(&mut self, now: Instant, ingress: &Ingress, packet: Packet) {
+        self.io.counters.bump(Counter::IcmpInMsgs);
         let message = &packet.head[ingress.transport..];
         let told = if ingress.v4 {
             match Icmpv4::parse(message) {
@@ -142,6 +147,7 @@ impl Stack {
             }
         };
         let Some(told) = told else { return };
+        self.io.counters.bump(Counter::IcmpInDestUnreachs);
         // What is quoted may lie in several chunks; its headers are all that matter.
         let quoted = packet.payload.slice(0, packet.payload.len().min(256)).into_chunk();
         if let Ok(quoted) = Quoted::parse(&quoted) {
@@ -151,6 +157,7 @@ impl Stack {
 
     /// RFC 1122 §3.2.2.6, RFC 4443 §4.2: the answer carries all data of the request.
     fn echo(&mut self, ingress: &Ingress, [kind, id, seq]: [u16; 3], packet: Packet) {
+        self.io.counters.bump(Counter::IcmpInEchos);
         if ingress.cast == Cast::Other {
             return self.io.foreign_echo(ingress, [id, seq], packet);
         }
@@ -163,6 +170,8 @@ impl Stack {
         header[6..8].copy_from_slice(&seq.to_be_bytes());
         let ip = self.io.answer_params(ingress, ingress.tos_ecn & 0xfc);
         let Packet { payload, .. } = packet;
+        self.io.counters.bump(Counter::IcmpOutMsgs);
+        self.io.counters.bump(Counter::IcmpOutEchoReps);
         let reply = self.io.icmp_packet(ingress.nic, &ip, header, payload);
         let mtu = self.io.nic(ingress.nic).config.mtu as usize;
         for packet in self.io.fragment(reply, mtu) {
@@ -203,7 +212,9 @@ impl Stack {
                     self.note_mtu(now, remote, told);
                 }
             }
-            Some(Target::HalfOpen(_) | Target::TimeWait(_) | Target::Flow(_)) | None => {}
+            Some(Target::HalfOpen(_) | Target::TimeWait(_) | Target::Flow(_)) | None => {
+                self.io.counters.bump(Counter::IcmpInErrors);
+            }
         }
     }
 

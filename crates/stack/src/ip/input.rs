@@ -2,6 +2,7 @@
 
 use crate::Stack;
 use crate::address::{ip_bytes, is_unspecified, is_v4};
+use crate::counters::Counter;
 use crate::io::Io;
 use crate::ip::address::{Cast, is_loopback, is_multicast};
 use crate::ip::icmp::Complaint;
@@ -28,7 +29,7 @@ impl Stack {
     /// Takes in the first packet of a batch, which starts with an IP header, and those that continue it.
     pub(crate) fn input(&mut self, now: Instant, nic: NicId, batch: &mut Batch) {
         let Some(mut packet) = batch.pop() else { return };
-        self.io.counters.received += 1;
+        self.io.counters.bump(Counter::IpInReceives);
         packet.meta.nic = nic;
         packet.meta.received_at = now;
         let Some(ingress) = self.io.check(now, nic, &mut packet) else { return };
@@ -44,6 +45,7 @@ impl Stack {
     }
 
     fn dispatch(&mut self, now: Instant, ingress: &Ingress, packet: &mut Packet, batch: &mut Batch) {
+        self.io.counters.bump(Counter::IpInDelivers);
         match ingress.protocol {
             Protocol::TCP => self.tcp_input(now, ingress, packet, batch),
             Protocol::UDP => self.udp_input(now, ingress, core::mem::take(packet)),
@@ -51,7 +53,7 @@ impl Stack {
             Protocol::ICMPV6 if !ingress.v4 => self.icmp_input(now, ingress, core::mem::take(packet)),
             Protocol::NO_NEXT_HEADER if !ingress.v4 => {}
             _ => {
-                self.io.counters.no_socket += 1;
+                self.io.counters.bump(Counter::IpInUnknownProtos);
                 self.io.complain(now, ingress, packet, Complaint::Protocol);
             }
         }
@@ -62,20 +64,20 @@ impl Io {
     /// Checks a packet, trims it to the length that it states, and says what it is; `None` drops it.
     fn check(&mut self, now: Instant, nic: NicId, packet: &mut Packet) -> Option<Ingress> {
         let Some(ingress) = parse(nic, packet) else {
-            self.counters.bad_header += 1;
+            self.counters.bump(Counter::IpInHdrErrors);
             return None;
         };
         if packet.meta.checksum == Checksum::Unverified {
             let payload = packet.payload.chunks().map(AsRef::as_ref);
             if verify_checksums(&packet.head, payload).is_err() {
-                self.counters.bad_checksum += 1;
+                self.count_bad_checksum(ingress.protocol);
                 return None;
             }
             packet.meta.checksum = Checksum::Verified;
         }
         let ingress = Ingress { cast: self.addresses.cast(&ingress.dst), ..ingress };
         if !self.addresses_are_valid(&ingress) {
-            self.counters.bad_address += 1;
+            self.counters.bump(Counter::Martians);
             return None;
         }
         let not_for_us = match ingress.cast {
@@ -85,13 +87,26 @@ impl Io {
             Cast::Other => !self.is_interceptable(&ingress),
         };
         if not_for_us {
-            self.counters.not_for_us += 1;
+            self.counters.bump(Counter::IpInAddrErrors);
             return None;
         }
         if !ingress.v4 && ingress.transport > Ipv6Header::LEN {
             self.check_extensions(now, &ingress, packet)?;
         }
         Some(ingress)
+    }
+
+    fn count_bad_checksum(&mut self, protocol: Protocol) {
+        let (counter, errors) = match protocol {
+            Protocol::TCP => (Counter::TcpInCsumErrors, Some(Counter::TcpInErrs)),
+            Protocol::UDP => (Counter::UdpInCsumErrors, Some(Counter::UdpInErrors)),
+            Protocol::ICMP | Protocol::ICMPV6 => (Counter::IcmpInCsumErrors, Some(Counter::IcmpInErrors)),
+            _ => (Counter::IpInCsumErrors, None),
+        };
+        self.counters.bump(counter);
+        if let Some(errors) = errors {
+            self.counters.bump(errors);
+        }
     }
 
     /// Whether a packet for somebody else may belong to a flow.
@@ -126,12 +141,12 @@ impl Io {
         let extensions = Extensions::parse(next_header, &packet.head[Ipv6Header::LEN..]).ok()?;
         if let Some(routing) = extensions.routing.filter(|routing| routing.segments_left > 0) {
             let pointer = (Ipv6Header::LEN + routing.offset + 2) as u32;
-            self.counters.bad_header += 1;
+            self.counters.bump(Counter::IpInHdrErrors);
             self.complain(now, ingress, packet, Complaint::Parameter { code: 0, pointer });
             return None;
         }
         if let Some(option) = extensions.unknown_option.filter(|option| option.kind >> 6 != 0) {
-            self.counters.bad_header += 1;
+            self.counters.bump(Counter::IpInHdrErrors);
             if option.kind >> 6 != 1 {
                 let pointer = (Ipv6Header::LEN + option.offset) as u32;
                 self.complain(now, ingress, packet, Complaint::Parameter { code: 2, pointer });

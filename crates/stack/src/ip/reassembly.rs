@@ -3,6 +3,7 @@
 //! Nobody can make this hold much: sets are few, their parts are few, all is charged to the budget and
 //! dropped after 30 seconds. A fragment that overlaps another drops the whole set.
 
+use crate::counters::Counter;
 use crate::demux::sip;
 use crate::io::{Io, Token};
 use crate::ip::input::Ingress;
@@ -101,12 +102,16 @@ impl Io {
     ) -> Option<Packet> {
         let protocol = if ingress.v4 { ingress.protocol.0 } else { 0 };
         let id = SetId { src: ingress.src, dst: ingress.dst, id: fragment.id, protocol };
+        self.counters.bump(Counter::IpReasmReqds);
         let key = self.fragment_set(now, id);
         match self.add_part(key, ingress, fragment, packet) {
             Ok(false) => None,
-            Ok(true) => self.take_set(key).and_then(|set| self.whole(set, ingress.v4)),
+            Ok(true) => {
+                self.counters.bump(Counter::IpReasmOks);
+                self.take_set(key).and_then(|set| self.whole(set, ingress.v4))
+            }
             Err(()) => {
-                self.counters.fragments += 1;
+                self.counters.bump(Counter::IpReasmFails);
                 self.take_set(key);
                 None
             }
@@ -117,7 +122,8 @@ impl Io {
     pub(crate) fn reassembly_timeout(&mut self, key: Key) {
         if let Some(set) = self.reassembly.sets.get_mut(key) {
             set.timer = None;
-            self.counters.fragments += 1;
+            self.counters.bump(Counter::IpReasmTimeout);
+            self.counters.bump(Counter::IpReasmFails);
             self.take_set(key);
         }
     }
@@ -131,7 +137,7 @@ impl Io {
         while self.reassembly.sets.len() >= MAX_SETS || self.reassembly.order.len() >= 4 * MAX_SETS {
             let Some(oldest) = self.reassembly.order.pop_front() else { break };
             if self.take_set(oldest).is_some() {
-                self.counters.fragments += 1;
+                self.counters.bump(Counter::IpReasmFails);
             }
         }
         let set = Set {

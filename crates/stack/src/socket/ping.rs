@@ -6,6 +6,7 @@
 //! which Linux leaves to the program. Ports of remote addresses mean nothing; replies come from port 0.
 
 use crate::Stack;
+use crate::counters::Counter;
 use crate::demux::{Proto, Target, Tuple, scope_number};
 use crate::error::{Error, Result};
 use crate::io::Io;
@@ -61,6 +62,7 @@ impl Stack {
             scope: tuple_scope(&ingress.dst, &ingress.src, ingress.nic),
             proto: Proto::echo(ingress.v4),
         };
+        self.io.counters.bump(Counter::IcmpInEchoReps);
         let scope = scope_number(Some(ingress.nic));
         let demux = &self.io.demux;
         let target = match demux.find(&tuple) {
@@ -70,7 +72,7 @@ impl Stack {
         };
         let Some(socket) = target else {
             // RFC 1122 §3.2.2: nobody is told of a reply that nobody waits for.
-            self.io.counters.no_socket += 1;
+            self.io.counters.bump(Counter::NoSocket);
             return;
         };
         if packet.meta.checksum == Checksum::Unfilled {

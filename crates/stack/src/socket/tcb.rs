@@ -6,6 +6,7 @@
 
 use crate::Stack;
 use crate::address::is_v4;
+use crate::counters::Counter;
 use crate::demux::{Binding, Hold, Proto, Target, Tuple};
 use crate::event::Readiness;
 use crate::io::{Dirty, Io, Token};
@@ -75,6 +76,12 @@ impl Tcb {
             timer: None,
             dirty: false,
         }
+    }
+
+    /// The path's MTU, as the segment size shows it.
+    pub(crate) fn path_mtu(&self) -> u32 {
+        let ip = if is_v4(&self.tuple.local) { Ipv4Header::MIN_LEN } else { Ipv6Header::LEN };
+        u32::from(self.connection.path_mss()) + (ip + TcpHeader::MIN_LEN) as u32
     }
 
     /// Takes hold of the local port.
@@ -283,6 +290,8 @@ impl Stack {
                 break;
             };
             let Segment { mut header, payload, ecn, gso_size } = segment;
+            let segments = if gso_size > 0 { payload.len().div_ceil(gso_size.into()) as u64 } else { 1 };
+            io.counters.add(Counter::TcpOutSegs, segments);
             let Tuple { local, remote, local_port, remote_port, .. } = tcb.tuple;
             (header.src_port, header.dst_port) = (local_port, remote_port);
             let ip = IpParams {

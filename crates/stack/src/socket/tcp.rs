@@ -3,6 +3,7 @@
 //! `close` ends the socket at once; its connection goes on as an orphan until both sides have closed.
 
 use crate::address::{is_unspecified, is_v4};
+use crate::counters::Counter;
 use crate::demux::{Binding, Hold, Proto, Target, Tuple};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
@@ -99,6 +100,7 @@ impl Stack {
             path_mss: sizes.path,
             default_mss: sizes.default,
         };
+        io.counters.bump(Counter::TcpActiveOpens);
         let connection = Connection::connect(now, &open);
         let local = scoped(tuple.local, tuple.local_port, path.nic);
         let hold = match socket.bound.take().map(|bound| *bound) {
@@ -144,6 +146,7 @@ impl Stack {
             path_mss: sizes.path,
             default_mss: sizes.default,
         };
+        io.counters.bump(Counter::TcpPassiveOpens);
         let connection = Connection::from_handshake(now, &open, &record.handshake(now));
         let mut tcb = Tcb::new(connection, settings, tuple, id, path.nic, &socket.settings, io);
         if let Some((binding, hold)) = bound {
@@ -304,7 +307,9 @@ impl Stack {
         let Some(tcb) = connections.get_mut(key) else { return };
         tcb.socket = None;
         io.orphans += 1;
-        if abort || io.orphans > io.config.tcp.max_orphans {
+        let too_many = io.orphans > io.config.tcp.max_orphans;
+        if abort || too_many {
+            io.counters.add(Counter::TcpAbortOnMemory, too_many.into());
             self.reset(key);
         } else {
             let reset = tcb.connection.close(now, &mut resources!(io, tcb));

@@ -2,6 +2,7 @@
 //! in common with it. What they don't is [`ping`]'s.
 
 use crate::address::{ip_bytes, is_unspecified, is_v4};
+use crate::counters::Counter;
 use crate::demux::{Hold, Proto, Target, Tuple, scope_number};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
@@ -407,13 +408,13 @@ impl Stack {
     /// Takes in a datagram whose checksum is right.
     pub(crate) fn udp_input(&mut self, now: Instant, ingress: &Ingress, mut packet: Packet) {
         let Ok((header, _)) = UdpHeader::parse(&packet.head[ingress.transport..]) else {
-            self.io.counters.bad_header += 1;
+            self.io.counters.bump(Counter::UdpInErrors);
             return;
         };
         let UdpHeader { src_port, dst_port, len } = header;
         let data = usize::from(len) - UdpHeader::LEN;
         if data > packet.payload.len() || dst_port == 0 {
-            self.io.counters.bad_header += 1;
+            self.io.counters.bump(Counter::UdpInErrors);
             return;
         }
         packet.payload.trim(0, data);
@@ -444,7 +445,7 @@ impl Stack {
         if let Some(id) = target {
             self.udp_deliver(id, received(now, ingress, &tuple, packet.payload));
         } else {
-            self.io.counters.no_socket += 1;
+            self.io.counters.bump(Counter::UdpNoPorts);
             self.io.complain(now, ingress, &packet, Complaint::Port);
         }
     }
@@ -461,7 +462,12 @@ impl Stack {
         let Stack { sockets, io, .. } = self;
         let Some(Kind::Udp(udp)) = sockets.get_mut(id.0).map(|socket| &mut socket.kind) else { return false };
         let fits = udp.push(datagram, &mut io.budget);
-        io.counters.overflow += u64::from(!fits);
+        if fits {
+            io.counters.bump(Counter::UdpInDatagrams);
+        } else {
+            io.counters.bump(Counter::UdpRcvbufErrors);
+            io.counters.bump(Counter::UdpInErrors);
+        }
         fits
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Acks {
     pub(super) last_sent: SeqNumber,
     /// An acknowledgment (or window update) is due now.
     pub(super) now: bool,
+    /// When data arrived last.
+    pub(super) last_data_at: Instant,
     /// Bytes that arrived in order since the last acknowledgment.
     unacked: u32,
     /// So many more segments are acknowledged without delay.
@@ -48,10 +50,11 @@ pub(super) struct Acks {
 }
 
 impl Acks {
-    pub(super) fn new(config: &TcpConfig, settings: &TcpSettings) -> Acks {
+    pub(super) fn new(now: Instant, config: &TcpConfig, settings: &TcpSettings) -> Acks {
         Acks {
             last_sent: SeqNumber(0),
             now: false,
+            last_data_at: now,
             unacked: 0,
             quick: if settings.quick_ack { QUICK_ACKS } else { 0 },
             delay: config.delayed_ack_min.as_millis() as u16,
@@ -70,6 +73,11 @@ impl Acks {
     pub(super) fn set_quick(&mut self, quick: bool) {
         self.quick = if quick { QUICK_ACKS } else { 0 };
         self.now |= quick && self.unacked > 0;
+    }
+
+    /// How long the next acknowledgment may be held back.
+    pub(super) fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay.into())
     }
 
     /// The oldest acknowledgment that was due for one segment.

@@ -8,7 +8,9 @@
 //! `snd_una` on; `charged` is what the budget was charged for both buffers.
 
 use super::ack::Acks;
+use super::chrono::Chrono;
 use super::congestion::Congestion;
+use super::info::Totals;
 use super::options::Negotiated;
 use super::recovery::Recovery;
 use super::recv::RecvBuffer;
@@ -24,7 +26,7 @@ use super::urgent::Urgency;
 use super::validate::AnswerLimit;
 use crate::Error;
 use crate::config::TcpConfig;
-use crate::io::Counters;
+use crate::counters::Counters;
 use crate::socket::options::TcpSettings;
 use sockeye_packet::{Budget, Instant};
 use sockeye_wire::{TcpFlags, TcpHeader};
@@ -126,7 +128,8 @@ pub(crate) struct Connection {
     pub(super) window_probes: u8,
     pub(super) window_backoff: u8,
     pub(super) keep_probes: u8,
-    pub(super) total_retransmits: u32,
+    pub(super) totals: Totals,
+    pub(super) chrono: Chrono,
     pub(super) answer_limit: AnswerLimit,
 
     pub(super) flags: Flags,
@@ -155,6 +158,8 @@ pub(super) struct Flags {
     pub(super) keep_probe_owed: bool,
     /// What was held back as too small goes out now (the override timeout of RFC 9293 §3.8.6.2.1).
     pub(super) send_small: bool,
+    /// The user had more to write than there was room for.
+    pub(super) no_space: bool,
     /// Our SYN timed out at least once.
     pub(super) syn_timed_out: bool,
 }

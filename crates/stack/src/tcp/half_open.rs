@@ -4,6 +4,7 @@
 //! A record holds what the SYN said and nothing else, so that a flood of SYNs costs little.
 
 use crate::address::is_v4;
+use crate::counters::Counter;
 use crate::demux::{Target, Tuple};
 use crate::io::{Io, Token};
 use crate::ip::output::IpParams;
@@ -121,6 +122,7 @@ impl Io {
     pub(crate) fn send_control(&mut self, nic: NicId, tuple: &Tuple, header: TcpHeader, tos: u8) {
         let header = TcpHeader { src_port: tuple.local_port, dst_port: tuple.remote_port, ..header };
         let ip = IpParams::of_flow(&self.demux, tuple, self.config.default_ttl, tos);
+        self.counters.bump(if header.flags.rst() { Counter::TcpOutRsts } else { Counter::TcpOutSegs });
         let packet = self.tcp_packet(nic, &ip, &header, Payload::EMPTY, 0);
         self.reply(nic, packet);
     }

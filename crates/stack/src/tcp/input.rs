@@ -3,13 +3,16 @@
 //! Each step either lets the segment through to the next or ends it, with or without an answer. What is
 //! owed in the usual way (acknowledgments) is noted and sent by `output`.
 
+use super::chrono::Limit;
 use super::connection::{Connection, Resources};
 use super::recovery::AckInfo;
+use super::recv::Inserted;
 use super::segment::{Segment, reset_for};
 use super::seq::SeqNumber;
 use super::state::{State, Transition};
 use super::timers::Timer;
 use crate::Error;
+use crate::counters::{Counter, Counters};
 use core::ops::ControlFlow::{self, Break, Continue};
 use core::time::Duration;
 use sockeye_packet::{Instant, Payload};
@@ -27,6 +30,8 @@ impl Connection {
         resources: &mut Resources<'_>,
     ) -> Option<TcpHeader> {
         let Segment { header, payload, ecn: _, gso_size } = segment;
+        let segments = if gso_size > 0 { payload.len().div_ceil(gso_size.into()) as u32 } else { 1 };
+        self.totals.on_received(segments, payload.len());
         let step = match self.state {
             State::Closed => Break(reset_for(&header, payload.len())),
             State::SynSent => self.input_syn_sent(now, &header, payload, resources),
@@ -166,9 +171,23 @@ impl Connection {
         if outstanding {
             self.on_ack_info(now, &info);
         }
+        if info.advanced > 0 {
+            self.note_limits(now);
+        }
         if info.advanced > 0 && !self.sent.is_empty() {
             // RFC 6298 §5.3, once recovery has had its say on the back-off.
             self.timers.set(Timer::Retransmit, now + self.rtt.rto());
+        }
+    }
+
+    /// What was acknowledged no longer limits anything.
+    fn note_limits(&mut self, now: Instant) {
+        let idle = self.send.is_empty() && self.sent.is_empty();
+        if self.flags.no_space && self.has_send_room() {
+            self.flags.no_space = false;
+            self.chrono.stop(now, Limit::Sndbuf, idle);
+        } else if idle {
+            self.chrono.stop(now, Limit::Busy, true);
         }
     }
 
@@ -178,6 +197,7 @@ impl Connection {
         let syn = u32::from(matches!(self.state, State::SynSent | State::SynReceived));
         let bytes = (advanced - syn).min(self.send.len() as u32);
         let fin = self.fin_unacked() && ack.after(self.send_end());
+        self.totals.bytes_acked += u64::from(advanced);
         let acked = self.sent.acknowledge(ack);
         self.scoreboard.acknowledge(ack);
         if bytes > 0 {
@@ -302,6 +322,7 @@ impl Connection {
         let deaf = self.flags.orphaned || (self.flags.read_shut && self.fin_was_queued());
         if deaf && end.after(self.rcv_nxt) {
             // SHLD-3: nobody will read it, and the peer should know.
+            resources.counters.bump(Counter::TcpAbortOnData);
             self.fail(Error::ConnectionReset, resources.budget);
             return Break(reset_for(header, payload.len()));
         }
@@ -352,10 +373,13 @@ impl Connection {
         self.recv.wake(resources.spares);
         let inserted = self.recv.insert(start.since(rcv_nxt), payload, limit);
         self.rcv_nxt += inserted.advanced;
+        self.totals.bytes_received += u64::from(inserted.advanced);
+        self.acks.last_data_at = now;
         let duplicate = duplicate.or_else(|| {
-            let range = inserted.duplicate?;
+            let range = inserted.duplicate.as_ref()?;
             Some(SackBlock { left: (rcv_nxt + range.start).0, right: (rcv_nxt + range.end).0 })
         });
+        self.count_text(&inserted, duplicate.is_some(), resources.counters);
         if inserted.advanced == 0 || duplicate.is_some() {
             // MAY-13, RFC 5681 §4.2: out of order or seen before: at once, one for each segment.
             self.owe_duplicate_ack(duplicate);
@@ -363,6 +387,18 @@ impl Connection {
             let hurry = gap_before || inserted.dropped;
             self.owe_ack(now, inserted.advanced, hurry, resources.config);
         }
+    }
+
+    /// What became of a segment's data.
+    fn count_text(&mut self, inserted: &Inserted, duplicate: bool, counters: &mut Counters) {
+        if inserted.advanced == 0 && inserted.dropped {
+            counters.bump(if self.recv.is_empty() { Counter::TcpOfoDrop } else { Counter::TcpRcvQDrop });
+        } else if inserted.advanced == 0 {
+            self.totals.rcv_ooopack = self.totals.rcv_ooopack.wrapping_add(1);
+            counters.bump(Counter::TcpOfoQueue);
+            counters.add(Counter::TcpOfoMerge, duplicate.into());
+        }
+        counters.add(Counter::TcpDsackOfoSent, (duplicate && self.options.sack).into());
     }
 
     /// Eighth: the FIN, once everything before it has arrived.
@@ -373,6 +409,7 @@ impl Connection {
         }
         self.flags.fin_received = true;
         self.rcv_nxt += 1;
+        self.totals.bytes_received += 1;
         self.rcv_adv = self.rcv_adv.max(self.rcv_nxt);
         self.acks.now = true;
         self.state = self.state.next(Transition::FinReceived);

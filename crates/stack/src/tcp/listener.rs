@@ -6,6 +6,8 @@
 //! is dropped and the SYN-ACK repeated, so the peer tries again.
 
 use crate::Stack;
+use crate::config::TcpConfig;
+use crate::counters::Counter;
 use crate::demux::{Proto, Target, Tuple, scope_number};
 use crate::event::Readiness;
 use crate::io::{Io, Token};
@@ -17,7 +19,7 @@ use crate::socket::options::TcpSettings;
 use crate::socket::tcb::Sizes;
 use crate::socket::{Kind, Socket, SocketId, scoped, tuple_scope};
 use crate::tcp::half_open::{HalfOpen, Opener, Syn};
-use crate::tcp::{Segment, SeqNumber, cookie, reset_for};
+use crate::tcp::{DUP_THRESH, Segment, SeqNumber, TcpInfo, cookie, reset_for};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use sockeye_packet::{Batch, Instant, Packet};
@@ -44,6 +46,22 @@ impl Listener {
 
     pub(crate) fn readiness(&self) -> Readiness {
         if self.queue.is_empty() { Readiness::EMPTY } else { Readiness::ACCEPT }
+    }
+
+    /// `TCP_INFO` of a listener, as the kernel has it.
+    pub(crate) fn info(&self, config: &TcpConfig) -> TcpInfo {
+        TcpInfo {
+            listening: true,
+            unacked: self.queue.len() as u32,
+            sacked: u32::try_from(self.backlog).unwrap_or(u32::MAX),
+            snd_mss: 1,
+            snd_cwnd: config.initial_window as usize,
+            snd_ssthresh: usize::MAX,
+            reordering: DUP_THRESH,
+            pacing_rate: u64::MAX,
+            max_pacing_rate: u64::MAX,
+            ..TcpInfo::default()
+        }
     }
 
     /// As the kernel: a backlog of N lets N + 1 wait.
@@ -79,8 +97,9 @@ impl Stack {
         packet: &mut Packet,
         batch: &mut Batch,
     ) {
+        self.io.counters.bump(Counter::TcpInSegs);
         let Ok((header, _)) = TcpHeader::parse(&packet.head[ingress.transport..]) else {
-            self.io.counters.bad_header += 1;
+            self.io.counters.bump(Counter::TcpInErrs);
             return;
         };
         if !matches!(ingress.cast, Cast::Unicast | Cast::Other) {
@@ -101,7 +120,10 @@ impl Stack {
             Some(Target::Connection(key)) => {
                 let connection = self.connections.get(key).map(|tcb| &tcb.connection);
                 if connection.is_some_and(|connection| connection.is_in_sequence(segment.seq())) {
-                    self.io.counters.received += couple(&mut segment, head, ingress.transport, batch);
+                    let coupled = couple(&mut segment, head, ingress.transport, batch);
+                    self.io.counters.add(Counter::IpInReceives, coupled);
+                    self.io.counters.add(Counter::IpInDelivers, coupled);
+                    self.io.counters.add(Counter::TcpInSegs, coupled);
                 }
                 self.connection_segment(now, ingress, key, tuple, segment);
             }
@@ -137,7 +159,7 @@ impl Stack {
             Some(_) if !flags.ack() => {}
             _ => {
                 if listener.is_none() {
-                    self.io.counters.no_socket += 1;
+                    self.io.counters.bump(Counter::NoSocket);
                 }
                 self.refuse(ingress, &tuple, &segment);
             }
@@ -159,7 +181,8 @@ impl Stack {
         let Kind::Listener(listener) = &mut socket.kind else { return };
         let Ok(path) = io.path(&syn.tuple.remote, Some(syn.tuple.local), socket.settings.nic) else { return };
         if listener.is_full() {
-            io.counters.overflow += 1;
+            io.counters.bump(Counter::ListenOverflows);
+            io.counters.bump(Counter::ListenDrops);
             return;
         }
         let config = &io.config.tcp;
@@ -175,10 +198,12 @@ impl Stack {
             record.iss = cookie::make(io.secrets.cookies, now, &tuple, record.irs, mss);
             (record.peer_window_scale, record.sack, record.ts_recent) = (None, false, None);
             listener.cookies_until = now + cookie::LIFETIME;
-            io.counters.cookies_sent += 1;
+            io.counters.bump(Counter::SyncookiesSent);
+            io.counters.bump(Counter::TcpReqQFullDoCookies);
             io.send_control(path.nic, &tuple, record.syn_ack(now), tos);
         } else {
-            io.counters.overflow += 1;
+            io.counters.bump(Counter::TcpReqQFullDrop);
+            io.counters.bump(Counter::ListenDrops);
         }
     }
 
@@ -199,14 +224,16 @@ impl Stack {
         let expected = now < listener.cookies_until;
         if expected && listener.is_full() {
             // Also what doesn't match: of a connection whose first ACK was dropped here, a later segment.
-            io.counters.overflow += 1;
+            io.counters.bump(Counter::ListenOverflows);
+            io.counters.bump(Counter::ListenDrops);
             return;
         }
         let mss = expected.then(|| cookie::check(io.secrets.cookies, now, &tuple, irs, iss)).flatten();
         let Some(mss) = mss else {
-            io.counters.cookies_bad += u64::from(expected);
+            io.counters.add(Counter::SyncookiesFailed, expected.into());
             return self.refuse(ingress, &tuple, &segment);
         };
+        io.counters.bump(Counter::SyncookiesRecv);
         let Ok(path) = io.path(&tuple.remote, Some(tuple.local), socket.settings.nic) else { return };
         let window =
             listener.settings.recv_buffer.map_or(io.config.tcp.recv_buffer.default, |set| set as usize);
@@ -241,6 +268,7 @@ impl Stack {
         if flags.syn() && !flags.ack() && segment.seq() == record.irs {
             // The SYN again: our SYN-ACK was lost.
             let copy = *record;
+            self.io.counters.bump(Counter::TcpSynRetrans);
             return self.io.send_control(copy.nic, &copy.tuple, copy.syn_ack(now), copy.tos);
         }
         let newer = |recent: u32| {
@@ -251,6 +279,8 @@ impl Stack {
         if flags.rst() {
             // RFC 5961 §3.2: only the exact number is believed.
             if in_window && segment.seq() == rcv_nxt {
+                self.io.counters.bump(Counter::EmbryonicRsts);
+                self.io.counters.bump(Counter::TcpAttemptFails);
                 self.forget_half_open(key);
             }
             return;
@@ -283,7 +313,8 @@ impl Stack {
         };
         if listener.is_full() {
             // The SYN-ACK's timer goes on, so the peer says it again.
-            self.io.counters.overflow += 1;
+            self.io.counters.bump(Counter::ListenOverflows);
+            self.io.counters.bump(Counter::ListenDrops);
             return;
         }
         self.forget_half_open(key);
@@ -300,7 +331,7 @@ impl Stack {
         segment: Segment,
     ) {
         if self.sockets.len() >= self.io.config.max_sockets {
-            self.io.counters.overflow += 1;
+            self.io.counters.bump(Counter::SocketsFull);
             return;
         }
         let HalfOpen { tuple, nic, .. } = *record;
@@ -356,9 +387,12 @@ impl Stack {
             }
         };
         if !listens || record.retries >= io.config.tcp.synack_retries {
+            io.counters.bump(Counter::TcpAttemptFails);
             return self.forget_half_open(key);
         }
         record.retries += 1;
+        io.counters.bump(Counter::TcpTimeouts);
+        io.counters.bump(Counter::TcpSynRetrans);
         let at = now + record.timeout(io.config.tcp.initial_rto, io.config.tcp.max_rto);
         record.timer = Some(io.wheel.set(at, Token::HalfOpen(key)));
         let copy = *record;

@@ -5,6 +5,7 @@
 //! ([`Resources`]), and may call in any order.
 
 mod ack;
+mod chrono;
 pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod cookie;
@@ -36,8 +37,9 @@ mod user;
 pub(crate) mod validate;
 
 pub(crate) use connection::{Connection, Resources, TimeWaitSeed};
-pub use info::TcpInfo;
+pub use info::{CaState, TcpInfo};
 pub(crate) use open::{Handshake, OpenParams};
+pub(crate) use sack::DUP_THRESH;
 pub(crate) use segment::{Segment, reset_for};
 pub(crate) use seq::SeqNumber;
 pub(crate) use spare::Spares;

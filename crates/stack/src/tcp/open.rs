@@ -1,8 +1,10 @@
 //! How a connection begins: what is decided then, and what the handshake taught (RFC 9293 §3.5).
 
 use super::ack::Acks;
+use super::chrono::Chrono;
 use super::congestion::{Congestion, Cubic, Reno};
 use super::connection::{Connection, Flags};
+use super::info::Totals;
 use super::options::Negotiated;
 use super::path::MIN_MSS;
 use super::recovery::Recovery;
@@ -138,7 +140,7 @@ impl Connection {
             rtt: RttEstimator::new(config.initial_rto, config.min_rto, config.max_rto),
             congestion: congestion(settings.congestion, mss, config.initial_window, config),
             options: Negotiated::offer(config, settings, ts_offset),
-            acks: Acks::new(config, settings),
+            acks: Acks::new(now, config, settings),
             timers: Timers::new(),
             last_sent_at: now,
             last_received_at: now,
@@ -147,7 +149,8 @@ impl Connection {
             window_probes: 0,
             window_backoff: 0,
             keep_probes: 0,
-            total_retransmits: 0,
+            totals: Totals::default(),
+            chrono: Chrono::default(),
             answer_limit: AnswerLimit::default(),
             flags: Flags::default(),
             error: None,
@@ -177,6 +180,8 @@ impl Connection {
         }
         self.recovery = Recovery::new(self.iss);
         self.read_since = now;
+        self.acks.last_data_at = now;
+        self.last_sent_at = now;
         if self.flags.close_pending {
             self.state = self.state.next(Transition::Close);
         }

@@ -4,12 +4,14 @@
 //! order of calls is legal. Super-segments carry whole segments and at most one short one, at their end.
 
 use super::ack::Duplicate;
+use super::chrono::Limit;
 use super::congestion::Controller as _;
 use super::connection::{Connection, Resources};
 use super::segment::Segment;
 use super::seq::SeqNumber;
 use super::state::State;
 use super::timers::Timer;
+use crate::counters::Counter;
 use core::time::Duration;
 use sockeye_packet::{Instant, Payload};
 use sockeye_wire::{SackBlocks, TcpFlags, TcpHeader, TcpOptions};
@@ -64,7 +66,7 @@ impl Connection {
             self.stalled_since = now;
         } else if self.sent.lost() > 0 {
             self.sent.on_retransmit(self.iss, now);
-            self.total_retransmits += u32::from(self.retransmits > 0);
+            self.totals.retransmits += u32::from(self.retransmits > 0);
         } else if self.acks.now {
             return Some(self.pure_ack(now, self.ack_seq()));
         } else {
@@ -95,8 +97,9 @@ impl Connection {
         self.recovery.next = record.end;
         self.recovery.retransmit_now = false;
         let segments = record.end.since(record.start).div_ceil(mss);
-        self.total_retransmits += segments;
-        resources.counters.retransmitted += u64::from(segments);
+        self.totals.retransmits += segments;
+        self.totals.bytes_retrans += u64::from(record.end.since(record.start));
+        resources.counters.add(Counter::TcpRetransSegs, segments.into());
         Some(self.transmit(now, record.start, record.end))
     }
 
@@ -130,6 +133,12 @@ impl Connection {
         }
         // SHLD-15: nothing new when the usable window is zero or negative.
         let usable = ((self.snd_una + self.snd_wnd) - self.snd_nxt).max(0) as u32;
+        let unsent = self.unsent();
+        if usable < unsent.min(self.snd_mss.into()) || usable == 0 {
+            self.chrono.start(now, Limit::Rwnd);
+        } else {
+            self.chrono.stop(now, Limit::Rwnd, false);
+        }
         if usable == 0 {
             return None;
         }
@@ -137,7 +146,6 @@ impl Connection {
             let idle = now.saturating_since(self.last_sent_at);
             self.congestion.on_idle(idle, self.rtt.rto(), resources.config.slow_start_after_idle);
         }
-        let unsent = self.unsent();
         let len = if unsent == 0 { 0 } else { self.sendable(now, unsent, usable, resources)? };
         let fin = self.fin_unacked() && len == unsent && usable > len;
         if len == 0 && !fin {
@@ -156,6 +164,9 @@ impl Connection {
         }
         self.on_dialogue(now);
         self.note_flight(false);
+        if self.flags.no_space && self.unsent() == 0 {
+            self.chrono.start(now, Limit::Sndbuf);
+        }
         Some(self.transmit(now, start, end))
     }
 
@@ -270,7 +281,11 @@ impl Connection {
         if syn > 0 {
             header.options = self.options.syn_options(self.local_mss, now);
         }
-        self.last_sent_at = now;
+        let segments = payload.len().div_ceil(usize::from(self.snd_mss).max(1)).max(1) as u32;
+        self.totals.on_sent(segments, payload.len());
+        if !payload.is_empty() {
+            self.last_sent_at = now;
+        }
         if !self.timers.is_set(Timer::Retransmit) && (opening || self.snd_wnd > 0) {
             self.timers.set(Timer::Retransmit, now + self.rtt.rto());
         }
@@ -279,6 +294,7 @@ impl Connection {
     }
 
     fn pure_ack(&mut self, now: Instant, seq: SeqNumber) -> Segment {
+        self.totals.on_sent(1, 0);
         let mut header = self.header(now, seq, TcpFlags::NONE);
         header.options.sack = self.sack_blocks(None);
         Segment { header, payload: Payload::EMPTY, ecn: 0, gso_size: 0 }
@@ -286,6 +302,7 @@ impl Connection {
 
     /// An acknowledgment as it was due when its segment arrived.
     fn duplicate_ack(&mut self, now: Instant, duplicate: Duplicate) -> Segment {
+        self.totals.on_sent(1, 0);
         let Duplicate { ack, sack } = duplicate;
         let current = ack == self.rcv_nxt;
         let header = if current {

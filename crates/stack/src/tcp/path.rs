@@ -12,6 +12,11 @@ use sockeye_packet::Budget;
 pub(super) const MIN_MSS: u16 = 48;
 
 impl Connection {
+    /// What fits in a packet of the path's MTU ([`OpenParams::path_mss`](super::OpenParams::path_mss)).
+    pub(crate) fn path_mss(&self) -> u16 {
+        self.path_mss
+    }
+
     /// Eff.snd.MSS (RFC 9293 §3.7.1, MUST-16): the smaller of what the peer and the path can take, less
     /// the options that every segment carries.
     pub(super) fn update_mss(&mut self, settings: &TcpSettings) {

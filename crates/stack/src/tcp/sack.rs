@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 /// `DupThresh` of RFC 6675 §2.
-pub(super) const DUP_THRESH: u32 = 3;
+pub(crate) const DUP_THRESH: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Range {

@@ -46,6 +46,17 @@ pub(super) struct Acked {
     pub(super) resent_at: Option<Instant>,
 }
 
+/// What is in flight, in segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct FlightCounts {
+    pub(super) segments: u32,
+    pub(super) sacked: u32,
+    /// Believed lost, also those that were sent again.
+    pub(super) lost: u32,
+    /// Sent again since they were believed lost.
+    pub(super) retransmitted: u32,
+}
+
 /// The records in flight.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SentQueue {
@@ -72,6 +83,20 @@ impl SentQueue {
     /// How many records there are.
     pub(super) fn count(&self) -> usize {
         self.records.len()
+    }
+
+    /// How many segments of `mss` octets there are.
+    pub(super) fn counts(&self, mss: u32) -> FlightCounts {
+        let mut counts = FlightCounts::default();
+        for record in &self.records {
+            let segments = record.len().div_ceil(mss.max(1));
+            counts.segments += segments;
+            counts.sacked += if record.sacked { segments } else { 0 };
+            let lost = !record.sacked && (record.lost || record.retransmitted);
+            counts.lost += if lost { segments } else { 0 };
+            counts.retransmitted += if lost && !record.lost { segments } else { 0 };
+        }
+        counts
     }
 
     /// Octets reported by SACK.

@@ -2,6 +2,7 @@
 //! (RFC 9293 §3.10.7.4, RFC 6191).
 
 use crate::Stack;
+use crate::counters::Counter;
 use crate::demux::{Binding, Hold, Target, Tuple};
 use crate::io::{Io, Token};
 use crate::ip::input::Ingress;
@@ -92,7 +93,9 @@ impl Io {
     /// Keeps a connection in TIME-WAIT, whose four-tuple belongs to `from` so far. When there are too
     /// many already it is forgotten at once, as the kernel does.
     pub(crate) fn add_time_wait(&mut self, now: Instant, record: TimeWait, from: Target) {
+        self.counters.bump(Counter::TimeWaits);
         if !self.has_room_in_time_wait() {
+            self.counters.bump(Counter::TcpTimeWaitOverflow);
             self.demux.remove(&record.tuple, from);
             if let Some((binding, hold)) = record.bound {
                 self.demux.release(&binding, hold);
@@ -167,6 +170,7 @@ impl Stack {
                 }
             }
             Verdict::Reopen(floor) => {
+                io.counters.bump(Counter::TimeWaitsRecycled);
                 io.take_time_wait(key);
                 self.listener_segment(now, ingress, record.tuple, segment, Some(floor));
             }

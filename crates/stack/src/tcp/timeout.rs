@@ -7,6 +7,7 @@ use super::connection::{Connection, Resources};
 use super::state::State;
 use super::timers::Timer;
 use crate::Error;
+use crate::counters::Counter;
 use crate::socket::options::TcpSettings;
 use sockeye_packet::Instant;
 use sockeye_wire::TcpHeader;
@@ -21,7 +22,10 @@ impl Connection {
             }
             match timer {
                 Timer::Retransmit => self.on_retransmit_timeout(now, resources),
-                Timer::DelayedAck => self.on_ack_timeout(resources.config),
+                Timer::DelayedAck => {
+                    resources.counters.bump(Counter::DelayedAcks);
+                    self.on_ack_timeout(resources.config);
+                }
                 Timer::Persist => self.on_persist_timeout(now, resources),
                 Timer::KeepAlive => answer = self.on_keep_alive_timeout(now, resources),
                 Timer::Close => self.end(resources.budget),
@@ -40,10 +44,13 @@ impl Connection {
             return;
         }
         self.retransmits = self.retransmits.saturating_add(1);
+        self.totals.rtos = self.totals.rtos.saturating_add(1);
+        resources.counters.bump(Counter::TcpTimeouts);
         if self.state.is_synchronized() {
             self.on_loss_timeout(now);
         } else {
             self.flags.syn_timed_out = true;
+            resources.counters.bump(Counter::TcpSynRetrans);
             self.retransmit_all();
         }
         self.rtt.back_off();
@@ -69,6 +76,7 @@ impl Connection {
         self.window_probes = self.window_probes.saturating_add(1);
         self.window_backoff = self.window_backoff.saturating_add(1);
         self.flags.window_probe_owed = true;
+        resources.counters.bump(Counter::TcpWinProbe);
     }
 
     /// A silent peer (RFC 9293 §3.8.4; MUST-26: only when nothing was heard for the interval).
@@ -100,6 +108,7 @@ impl Connection {
         }
         self.keep_probes = self.keep_probes.saturating_add(1);
         self.flags.keep_probe_owed = true;
+        resources.counters.bump(Counter::TcpKeepAlive);
         self.timers.set(Timer::KeepAlive, now + settings.keep_interval);
         None
     }
@@ -131,6 +140,7 @@ impl Connection {
 
     /// Ends the connection with what ICMP said last, or a timeout (RFC 9293 §3.10.8).
     fn give_up(&mut self, resources: &mut Resources<'_>) {
+        resources.counters.bump(Counter::TcpAbortOnTimeout);
         let error = self.soft_error.take().unwrap_or(Error::TimedOut);
         self.fail(error, resources.budget);
     }

@@ -1,9 +1,11 @@
 //! The user's calls (RFC 9293 §3.10.1–3.10.6) and how the buffers grow.
 
+use super::chrono::Limit;
 use super::congestion::Controller as _;
 use super::connection::{Connection, Resources};
 use super::state::{State, Transition};
 use super::timers::Timer;
+use crate::counters::Counter;
 use crate::socket::options::TcpSettings;
 use crate::{Error, Readiness, RecvFlags, Result, SendFlags, Shutdown};
 use alloc::collections::VecDeque;
@@ -32,6 +34,7 @@ impl Connection {
         }
         let SendFlags { more, oob, dont_route: _ } = flags;
         let space = self.send_space().min(resources.budget.available());
+        self.flags.no_space |= space < chunks.iter().map(|chunk| chunk.len()).sum();
         if space == 0 {
             let starved = self.send.is_empty() && self.send_space() > 0;
             return Err(if starved { Error::NoBufs } else { Error::WouldBlock });
@@ -44,8 +47,11 @@ impl Connection {
         if oob && taken > 0 {
             self.urgent.set_snd_up(self.send_end());
         }
-        if self.sent.is_empty() && taken > 0 {
-            self.stalled_since = now;
+        if taken > 0 {
+            self.chrono.start(now, Limit::Busy);
+            if self.sent.is_empty() {
+                self.stalled_since = now;
+            }
         }
         Ok(taken)
     }
@@ -154,16 +160,18 @@ impl Connection {
     /// time is zero. What is answered is the reset to be sent; the state is then [`State::Closed`].
     pub(crate) fn close(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<TcpHeader> {
         if !self.recv.is_empty() || resources.settings.linger == Some(Duration::ZERO) {
+            resources.counters.add(Counter::TcpAbortOnClose, (!self.recv.is_empty()).into());
             return self.abort(resources.budget);
         }
         self.flags.orphaned = true;
         self.window_backoff = 0;
         self.close_sending(resources.budget);
         if self.state == State::FinWait2 {
-            match self.fin_timeout(resources) {
-                Some(wait) => self.timers.set(Timer::Close, now + wait),
-                None => return self.abort(resources.budget),
-            }
+            let Some(wait) = self.fin_timeout(resources) else {
+                resources.counters.bump(Counter::TcpAbortOnLinger);
+                return self.abort(resources.budget);
+            };
+            self.timers.set(Timer::Close, now + wait);
         }
         None
     }
@@ -219,14 +227,16 @@ impl Connection {
         ready.insert_if(Readiness::READABLE, read_closed || self.recv.len() >= enough);
         ready.insert_if(Readiness::READ_CLOSED, read_closed);
         ready.insert_if(Readiness::WRITE_CLOSED, write_closed);
-        // As the kernel: writable from a third of the buffer on, so that writers work in large pieces.
-        let writable = write_closed
-            || (self.send_space() >= (self.send_limit as usize / 3).max(1)
-                && self.unsent() < settings.not_sent_low_water);
+        let writable = write_closed || (self.has_send_room() && self.unsent() < settings.not_sent_low_water);
         ready.insert_if(Readiness::WRITABLE, ended || writable);
         ready.insert_if(Readiness::ERROR, self.error.is_some());
         ready.insert_if(Readiness::PRIORITY, self.urgent.has_byte());
         ready
+    }
+
+    /// As the kernel: writable from a third of the buffer on, so that writers work in large pieces.
+    pub(super) fn has_send_room(&self) -> bool {
+        self.send_space() >= (self.send_limit as usize / 3).max(1)
     }
 
     /// Bytes that [`send`](Connection::send) would take now.

@@ -13,6 +13,7 @@ use super::state::State;
 use super::timers::Timer;
 use crate::Error;
 use crate::config::TcpConfig;
+use crate::counters::Counter;
 use core::ops::ControlFlow::{Break, Continue};
 use core::time::Duration;
 use sockeye_packet::Instant;
@@ -60,6 +61,7 @@ impl Connection {
                 return Break(None);
             }
             if !self.is_reordered_ack(header, payload_len, stamps) {
+                resources.counters.bump(Counter::PawsEstab);
                 self.answer_old(now, header, payload_len, resources.config);
                 return Break(None);
             }
@@ -75,6 +77,9 @@ impl Connection {
         if header.flags.syn() {
             self.challenge(now, resources.config);
         } else {
+            let again = seq.before(self.rcv_nxt) && payload_len > 0;
+            resources.counters.add(Counter::DelayedAckLost, again.into());
+            resources.counters.add(Counter::TcpDsackOldSent, (again && self.options.sack).into());
             self.answer_unacceptable(now, header, payload_len, resources.config);
         }
         Break(None)
@@ -166,7 +171,10 @@ impl Connection {
         match self.state {
             State::CloseWait => self.fail(Error::BrokenPipe, resources.budget),
             State::TimeWait => self.end(resources.budget),
-            _ => self.fail(Error::ConnectionReset, resources.budget),
+            _ => {
+                resources.counters.bump(Counter::TcpEstabResets);
+                self.fail(Error::ConnectionReset, resources.budget);
+            }
         }
         Break(None)
     }

@@ -411,7 +411,7 @@ impl World {
                     assert!(
                         program.at_end && program.received == program.expected,
                         "seed {seed}, flow {flow}: {ends:#?} {:?} {:?}",
-                        program.id.map(|id| self.hosts[program.host].tcp_info(id)),
+                        program.id.map(|id| self.hosts[program.host].tcp_info(self.now, id)),
                         self.link
                     );
                 }

@@ -298,7 +298,7 @@ fn a_smaller_path_is_learnt_from_those_who_quote_what_is_in_flight() {
     batch.push(icmp(1000));
     pair.a.handle_packets(pair.now, LINK, &mut batch);
     pair.pass(Duration::from_secs(2));
-    assert_eq!(pair.a.tcp_info(client).unwrap().snd_mss, 1000 - 52);
+    assert_eq!(pair.a.tcp_info(pair.now, client).unwrap().snd_mss, 1000 - 52);
     // One that asks for next to nothing gets the least there is.
     send(&mut pair.a, pair.now, client, &[1; 100]).unwrap();
     pair.a.poll_transmit(pair.now, LINK, &mut batch);
@@ -309,7 +309,7 @@ fn a_smaller_path_is_learnt_from_those_who_quote_what_is_in_flight() {
     batch.push(Packet::from_bytes(&Chunk::from(forged), meta));
     pair.a.handle_packets(pair.now, LINK, &mut batch);
     pair.pass(Duration::from_secs(2));
-    assert_eq!(pair.a.tcp_info(client).unwrap().snd_mss, 552 - 52);
+    assert_eq!(pair.a.tcp_info(pair.now, client).unwrap().snd_mss, 552 - 52);
 }
 
 #[test]

@@ -37,16 +37,16 @@ fn flags(packet: &Packet) -> String {
 fn a_tap_shows_a_connection_from_its_first_packet_to_its_last() {
     let (mut stack, now) = (lonely(), Instant::from_millis(5));
     stack.set_loopback_tap(true);
-    let sent_before = stack.counters().sent;
+    let sent_before = stack.counters()[Counter::IpOutRequests];
     talk_to_itself(&mut stack, now, 100_000);
     let packets = tapped(&mut stack);
-    assert_eq!(packets.len() as u64, stack.counters().sent - sent_before, "each once");
+    assert_eq!(packets.len() as u64, stack.counters()[Counter::IpOutRequests] - sent_before, "each once");
     let shown: Vec<String> = packets.iter().map(flags).collect();
     assert_eq!(shown[..3], ["S", "S.", "."]);
     assert_eq!(shown.iter().filter(|flags| flags.contains('F')).count(), 2);
     assert_eq!(packets.iter().map(|packet| packet.payload.len()).sum::<usize>(), 100_000);
     assert!(packets.iter().all(|packet| packet.meta.received_at == now && packet.len() <= 65_535));
-    assert_eq!((stack.poll_tap().is_none(), stack.counters().tap_overflow), (true, 0));
+    assert_eq!((stack.poll_tap().is_none(), stack.counters()[Counter::CaptureMissed]), (true, 0));
 }
 
 #[test]
@@ -77,9 +77,9 @@ fn a_tap_that_nobody_reads_stays_bounded() {
     let (mut stack, now) = (lonely(), Instant::from_millis(5));
     stack.set_loopback_tap(true);
     talk_to_itself(&mut stack, now, Tap::LIMIT + (1 << 20));
-    let missed = stack.counters().tap_overflow;
+    let missed = stack.counters()[Counter::CaptureMissed];
     assert!(missed > 0);
-    let (packets, sent) = (tapped(&mut stack), stack.counters().sent);
+    let (packets, sent) = (tapped(&mut stack), stack.counters()[Counter::IpOutRequests]);
     assert_eq!(packets.len() as u64 + missed, sent);
     let cost: usize = packets.iter().map(|packet| size_of::<Packet>() + packet.payload.len()).sum();
     assert!(cost <= Tap::LIMIT && cost > Tap::LIMIT - (1 << 17), "{cost}");
@@ -88,5 +88,5 @@ fn a_tap_that_nobody_reads_stays_bounded() {
     stack
         .send_to(now, out, Chunk::from_static(b"x").into(), Some(addr("127.0.0.1:9")), SendFlags::default())
         .unwrap();
-    assert_eq!((tapped(&mut stack).len(), stack.counters().tap_overflow), (1, missed));
+    assert_eq!((tapped(&mut stack).len(), stack.counters()[Counter::CaptureMissed]), (1, missed));
 }

@@ -55,9 +55,9 @@ fn a_train_leaves_as_plain_segments_with_right_checksums() {
             seq += packet.payload.len() as u32;
         }
         let count = packets.len() as u64;
-        let before = pair.b.counters().received;
+        let before = pair.b.counters()[Counter::IpInReceives];
         assert_eq!(deliver(&mut pair, packets).len(), 1);
-        assert_eq!(pair.b.counters().received, before + count);
+        assert_eq!(pair.b.counters()[Counter::IpInReceives], before + count);
         assert_eq!(recv(&mut pair.b, pair.now, server), Ok(data));
     }
 }
@@ -72,7 +72,7 @@ fn a_damaged_segment_stays_behind_and_those_after_it_are_acknowledged_each() {
     let good: usize = packets[..3].iter().map(|packet| packet.payload.len()).sum();
     let after = packets.len() - 4;
     let answers = deliver(&mut pair, packets);
-    assert_eq!(pair.b.counters().bad_checksum, 1);
+    assert_eq!(pair.b.counters()[Counter::TcpInCsumErrors], 1);
     let duplicates = answers.iter().filter(|packet| header(packet).ack == start + good as u32);
     assert_eq!(duplicates.count(), after);
     assert_eq!(recv(&mut pair.b, pair.now, server).unwrap(), data[..good]);

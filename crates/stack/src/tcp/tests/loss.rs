@@ -32,7 +32,7 @@ fn a_hole_is_sent_again_after_three_sacks() {
     expect_segments(&mut script, 10_001, 2);
     script.inject(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:4001>");
     script.expect(&[". 1:1001(1000) ack 1"]);
-    let info = script.connection.info();
+    let info = script.connection.info(script.now);
     assert_eq!((info.snd_cwnd, info.snd_ssthresh), (7_000, 7_000));
     // 12 in flight, 3 sacked, 1 lost and sent again: 9. Three more must leave before new data follows.
     for sacked in [5001, 6001] {
@@ -42,7 +42,7 @@ fn a_hole_is_sent_again_after_three_sacks() {
     script.inject(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:7001>");
     script.expect(&[". 12001:13001(1000) ack 1"]);
     script.inject(". 1:1(0) ack 10001 win 65535");
-    assert_eq!(script.connection.info().snd_cwnd, 7_000);
+    assert_eq!(script.connection.info(script.now).snd_cwnd, 7_000);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn several_holes_are_sent_again_in_one_round_trip() {
     script.inject(". 1:1(0) ack 1 win 65535 <nop,nop,sack 3001:4001 1001:2001>");
     script.inject(". 1:1(0) ack 1 win 65535 <nop,nop,sack 5001:10001 3001:4001 1001:2001>");
     script.expect(&[". 1:1001(1000) ack 1", ". 2001:3001(1000) ack 1", ". 4001:5001(1000) ack 1"]);
-    assert_eq!(script.connection.info().retransmits, 3);
+    assert_eq!(script.connection.info(script.now).total_retrans, 3);
     script.inject(". 1:1(0) ack 10001 win 65535");
     script.expect(&[]);
     assert_eq!(script.connection.poll_timeout(), None);
@@ -83,7 +83,7 @@ fn new_reno_repairs_a_hole_per_round_trip() {
     script.expect(&[". 3001:4001(1000) ack 1"]);
     script.inject(". 1:1(0) ack 10001 win 65535");
     script.expect(&[]);
-    assert_eq!(script.connection.info().snd_cwnd, 7_000);
+    assert_eq!(script.connection.info(script.now).snd_cwnd, 7_000);
     assert_eq!(script.connection.poll_timeout(), None);
 }
 
@@ -94,7 +94,7 @@ fn the_timeout_backs_off() {
     let mut script = Script::with_sack();
     script.send(1000);
     script.expect(&[". 1:1001(1000) ack 1"]);
-    let info = script.connection.info();
+    let info = script.connection.info(script.now);
     assert_eq!(info.srtt, Some(Duration::from_millis(100)));
     // SRTT + 4 * RTTVAR = 100 + 4 * 50.
     let mut timeout = 300;
@@ -105,8 +105,8 @@ fn the_timeout_backs_off() {
     }
     script.advance(3000);
     script.inject(". 1:1(0) ack 1001 win 65535");
-    assert_eq!(script.connection.info().srtt, Some(Duration::from_millis(100)));
-    assert_eq!(script.connection.info().backoff, 0);
+    assert_eq!(script.connection.info(script.now).srtt, Some(Duration::from_millis(100)));
+    assert_eq!(script.connection.info(script.now).backoff, 0);
 }
 
 /// RFC 9293 §3.8.3, MUST-20 to 23: after R2 the connection is given up.
@@ -134,7 +134,7 @@ fn a_timeout_starts_slowly() {
     expect_segments(&mut script, 1, 6);
     script.silent(300);
     script.expect(&[". 1:1001(1000) ack 1"]);
-    assert_eq!(script.connection.info().snd_cwnd, 1000);
+    assert_eq!(script.connection.info(script.now).snd_cwnd, 1000);
     script.inject(". 1:1(0) ack 1001 win 65535");
     expect_segments(&mut script, 1001, 2);
     script.inject(". 1:1(0) ack 3001 win 65535");
@@ -199,5 +199,5 @@ fn forged_sack_blocks_are_ignored() {
         script.inject(&alloc::format!(". 1:1(0) ack 1 win 65535 <nop,nop,sack {block}>"));
     }
     script.expect(&[]);
-    assert_eq!(script.connection.info().sacked, 0);
+    assert_eq!(script.connection.info(script.now).sacked, 0);
 }

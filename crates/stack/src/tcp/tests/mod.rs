@@ -17,7 +17,7 @@ use super::seq::SeqNumber;
 use super::spare::Spares;
 use super::state::State;
 use crate::config::TcpConfig;
-use crate::io::Counters;
+use crate::counters::Counters;
 use crate::socket::options::TcpSettings;
 use crate::{Error, RecvFlags, SendFlags, Shutdown};
 use alloc::collections::VecDeque;

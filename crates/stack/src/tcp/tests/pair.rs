@@ -173,7 +173,7 @@ impl Pair {
             }
         }
         for (i, end) in self.ends.iter_mut().enumerate() {
-            let info = end.connection.info();
+            let info = end.connection.info(self.now);
             assert_eq!(end.received, total, "end {i} of {path:?} at {}: {info:?}", self.now);
             assert_eq!(end.connection.take_error(), None, "end {i} of {path:?}");
             assert_eq!(info.state, State::Closed, "end {i} of {path:?}");

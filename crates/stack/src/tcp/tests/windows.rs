@@ -175,7 +175,7 @@ fn old_timestamps_are_refused() {
 fn windows_are_scaled() {
     let syn_ack = "S. 0:0(0) ack 1 win 1000 <mss 1000,nop,wscale 3>";
     let mut script = Script::established(100, syn_ack, |config| config.window_scaling = true);
-    assert_eq!(script.connection.info().snd_wnd, 1000);
+    assert_eq!(script.connection.info(script.now).snd_wnd, 1000);
     script.inject(". 1:1(0) ack 1 win 1000");
-    assert_eq!(script.connection.info().snd_wnd, 8000);
+    assert_eq!(script.connection.info(script.now).snd_wnd, 8000);
 }

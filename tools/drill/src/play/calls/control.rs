@@ -56,7 +56,9 @@ impl Player {
             _ if is_listener && request != SIOCATMARK => return Ok(Answer::Error(Errno::EINVAL).into()),
             SIOCINQ => self.stack.recv_queued(socket.id) as i64,
             SIOCOUTQ => self.queued_to_send(socket.id) as i64,
-            SIOCOUTQNSD => self.stack.tcp_info(socket.id).map_or(0, |info| info.unsent as i64),
+            SIOCOUTQNSD => {
+                self.stack.tcp_info(self.now, socket.id).map_or(0, |info| info.notsent_bytes.into())
+            }
             SIOCATMARK => self.stack.at_mark(socket.id).into(),
             other => return Err(Wrong::from(format!("ioctl {other:#x}"))),
         };

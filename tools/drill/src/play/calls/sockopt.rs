@@ -114,9 +114,9 @@ impl Player {
 
     /// `TCP_INFO` of a socket, as bytes.
     pub(in crate::play) fn tcp_info(&self, id: SocketId) -> OptionValue {
-        match self.stack.tcp_info(id) {
+        match self.stack.tcp_info(self.now, id) {
             Ok(info) => OptionValue::tcp_info(&info),
-            Err(_) => OptionValue::tcp_info_idle(self.is_listener(id)),
+            Err(_) => OptionValue::tcp_info_idle(),
         }
     }
 

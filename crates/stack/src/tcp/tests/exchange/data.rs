@@ -137,11 +137,11 @@ fn after_an_idle_time_the_window_restarts() {
     while t.poll().is_some() {}
     let ack = t.connection.snd_nxt.0;
     t.inject(&format!(". 1:1(0) ack {ack} win 60000"));
-    assert!(t.connection.info().snd_cwnd > 10_000);
+    assert!(t.connection.info(t.now).snd_cwnd > 10_000);
     t.sleep(5_000);
     t.write(1);
     t.poll().unwrap();
-    assert_eq!(t.connection.info().snd_cwnd, 10_000);
+    assert_eq!(t.connection.info(t.now).snd_cwnd, 10_000);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn an_unused_window_does_not_grow() {
         t.sleep(10);
         t.inject(&format!(". 1:1(0) ack {}", i * 10 + 11));
     }
-    assert_eq!(t.connection.info().snd_cwnd, 10_000);
+    assert_eq!(t.connection.info(t.now).snd_cwnd, 10_000);
 }
 
 #[test]
@@ -164,5 +164,5 @@ fn a_smaller_path_cuts_what_is_sent_again() {
     t.connection.on_path_mss(500, &t.settings);
     t.expect(". 1:501(500) ack 1");
     t.expect("P. 501:1001(500) ack 1");
-    assert_eq!(t.connection.info().snd_ssthresh, usize::MAX);
+    assert_eq!(t.connection.info(t.now).snd_ssthresh, usize::MAX);
 }

@@ -6,6 +6,7 @@
 mod acks;
 mod close;
 mod data;
+mod info;
 mod link;
 mod open;
 mod recovery;
@@ -15,7 +16,7 @@ mod urgent;
 mod windows;
 
 use crate::config::TcpConfig;
-use crate::io::Counters;
+use crate::counters::Counters;
 use crate::socket::options::TcpSettings;
 use crate::tcp::connection::{Connection, Resources};
 use crate::tcp::open::{Handshake, OpenParams};

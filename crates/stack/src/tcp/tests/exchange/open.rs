@@ -11,7 +11,7 @@ fn a_syn_offers_everything_and_agrees_on_what_both_know() {
     t.expect(". 1:1(0) ack 1 <nop,nop,TS val 1000 ecr 7>");
     t.expect_nothing();
     assert!(t.ready().contains(Readiness::WRITABLE));
-    let info = t.connection.info();
+    let info = t.connection.info(t.now);
     assert_eq!((info.sack, info.timestamps, info.snd_wscale, info.rcv_wscale), (true, true, 3, 7));
     // RFC 7323 §2.2: the window of a SYN is never scaled.
     assert_eq!(info.snd_wnd, 500);
@@ -23,7 +23,7 @@ fn a_syn_offers_everything_and_agrees_on_what_both_know() {
 fn what_one_side_does_not_know_is_not_used() {
     let mut t = Test::connect_with(TcpConfig::default(), |_| {});
     t.handshake("S. 0:0(0) ack 1 win 500 <mss 1000>");
-    let info = t.connection.info();
+    let info = t.connection.info(t.now);
     assert_eq!((info.sack, info.timestamps, info.snd_wscale, info.rcv_wscale), (false, false, 0, 0));
     t.write(10);
     t.expect("P. 1:11(10) ack 1");
@@ -145,7 +145,7 @@ fn after_a_lost_syn_the_initial_window_is_one_segment() {
     t.write(3000);
     t.expect(". 1:1001(1000) ack 1");
     t.expect_nothing();
-    assert_eq!(t.connection.info().rto, Duration::from_secs(3));
+    assert_eq!(t.connection.info(t.now).rto, Duration::from_secs(3));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn the_third_segment_of_a_passive_open_may_carry_data() {
     let mut t = Test::accepted();
     t.inject("P. 1:11(10) ack 1");
     t.read(10);
-    assert_eq!(t.connection.info().snd_wnd, 60_000);
+    assert_eq!(t.connection.info(t.now).snd_wnd, 60_000);
     t.expect(". 1:1(0) ack 11");
 }
 

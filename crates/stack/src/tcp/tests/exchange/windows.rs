@@ -72,7 +72,7 @@ fn a_closed_window_is_probed_for_ever() {
     t.expect(". 2:1002(1000) ack 1");
     t.expect(". 1002:2002(1000) ack 1");
     t.expect("P. 2002:3001(999) ack 1");
-    assert_eq!(t.connection.info().snd_cwnd, 10_000);
+    assert_eq!(t.connection.info(t.now).snd_cwnd, 10_000);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_window_closed_over_data_in_flight_is_probed_with_it() {
         t.expect_nothing();
     }
     t.inject(". 1:1(0) ack 3001 win 5000");
-    assert_eq!(t.connection.info().unacked, 0);
+    assert_eq!(t.connection.info(t.now).unacked, 0);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_closed_window_still_takes_acknowledgments() {
     t.write(10);
     t.expect("P. 1:11(10) ack 4001 win 0");
     t.inject(". 4001:4002(1) ack 11");
-    assert_eq!(t.connection.info().unacked, 0);
+    assert_eq!(t.connection.info(t.now).unacked, 0);
     t.expect(". 11:11(0) ack 4001 win 0");
     t.inject("R 4001:4001(0)");
     assert_eq!(t.error(), Some(Error::ConnectionReset));
