@@ -1,6 +1,6 @@
 //! The end of slow start before packets are lost: `HyStart++` (RFC 9406), or the kernel's `HyStart`.
 //!
-//! `HyStart++` takes a rise of the round-trip time for a sign that a queue builds up, then grows a quarter as
+//! `HyStart++` takes a rise of the round-trip time for a sign that a queue builds up, then grows an eighth as
 //! fast for some rounds, and goes back to slow start if the rise was noise. The kernel's `HyStart` ends slow
 //! start for good, on a rise of the round-trip time or when acknowledgements that follow each other closely
 //! span half the path: then as much as the path holds is in flight.
@@ -17,8 +17,9 @@ const SAMPLES: u8 = 8;
 const LEAST_RISE: u32 = 4_000;
 const MOST_RISE: u32 = 16_000;
 const RISE_DIVISOR: u32 = 8;
-/// RFC 9406 §4.3: `CSS_GROWTH_DIVISOR` and `CSS_ROUNDS`.
-const CSS_GROWTH_DIVISOR: u32 = 4;
+/// RFC 9406 §4.3: `CSS_GROWTH_DIVISOR` and `CSS_ROUNDS`. The first is tuned, as the section allows: with the
+/// recommended 4 the window triples in these rounds, which overflows queues of up to six round trips.
+const CSS_GROWTH_DIVISOR: u32 = 8;
 const CSS_ROUNDS: u8 = 5;
 
 /// The kernel's `hystart_low_window`, in segments.
@@ -266,18 +267,18 @@ mod tests {
         flow.round(GAP, RTT);
         assert_eq!(flow.segments(), 40);
         // A round begins with what was sent before the last acknowledgements, so the next is the first in
-        // which all is late. Eight samples of it show that, and from there on growth is a quarter.
+        // which all is late. Eight samples of it show that, and from there on growth is an eighth.
         flow.round(GAP, LATE);
         assert_eq!(flow.segments(), 80);
         flow.round(GAP, LATE);
         let grown = flow.segments() - 80;
-        assert!((80 / 4..=8 + 72 / 4).contains(&grown), "{grown}");
+        assert!((80 / 8..=8 + 72 / 8).contains(&grown), "{grown}");
         for _ in 0..4 {
             assert_eq!(flow.cubic.ssthresh(), usize::MAX);
             flow.round(GAP, LATE);
         }
         assert_ne!(flow.cubic.ssthresh(), usize::MAX);
-        assert!((200..260).contains(&flow.segments()), "{}", flow.segments());
+        assert!((120..180).contains(&flow.segments()), "{}", flow.segments());
     }
 
     #[test]

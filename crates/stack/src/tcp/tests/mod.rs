@@ -4,6 +4,7 @@
 //! is 1000 unless a test says otherwise, timestamps and window scaling are off unless it asks for them.
 
 mod close;
+mod congestion;
 mod exchange;
 mod loss;
 mod open;
