@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod conform;
 mod kernel;
 mod labs;
 mod loc;
@@ -23,6 +24,8 @@ struct Args {
 enum Chore {
     /// Check that no file and no function is too long to be read
     Loc,
+    /// Play packet scripts against the stack, and count those that pass
+    Conform(conform::Args),
     /// Run real programs under `sockeye lab`, on the lab files of labs/
     Labs(labs::Args),
     /// Measure transfers between Sockeye and the Linux kernel beside kernel to kernel (needs root)
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let outcome = match Args::parse().chore {
         Chore::Loc => loc::run(&root),
+        Chore::Conform(args) => conform::run(&root, &args),
         Chore::Labs(args) => labs::run(&root, &args),
         Chore::Kernel(args) => kernel::run(&root, &args),
         Chore::Rfc(args) => rfc::run(&root, &args),
