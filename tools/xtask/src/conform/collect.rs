@@ -92,7 +92,9 @@ fn versions(script: Option<&Script>, entry: Option<&Entry>) -> Vec<IpVersion> {
     let named = script.and_then(|script| script.options.iter().rev().find(|(name, _)| name == "ip_version"));
     let wanted = |version: &str| match (named, entry) {
         (Some((_, only)), _) => version == only,
-        (None, Some(entry)) if !entry.versions.is_empty() => entry.versions.iter().any(|known| known == version),
+        (None, Some(entry)) if !entry.versions.is_empty() => {
+            entry.versions.iter().any(|known| known == version)
+        }
         _ => true,
     };
     VERSIONS.iter().filter(|(name, _)| wanted(name)).map(|&(_, version)| version).collect()
@@ -137,7 +139,8 @@ fn entries(text: &str) -> BTreeMap<String, Entry> {
             let mut columns = line.split('\t');
             let path = columns.next()?.to_owned();
             let (category, class) = (columns.next()?.to_owned(), columns.next()?.to_owned());
-            let listed = columns.nth(1).and_then(|column| column.strip_prefix("variants=")).unwrap_or_default();
+            let listed =
+                columns.nth(1).and_then(|column| column.strip_prefix("variants=")).unwrap_or_default();
             // The index writes the third version shorter than scripts do.
             let versions = listed.split(',').filter(|version| !version.is_empty());
             let versions = versions.map(|version| version.replace("mapped-v6", "mapped-ipv6")).collect();
@@ -173,14 +176,21 @@ mod tests {
     }
 
     fn seen(scripts: &Scripts) -> Vec<(&str, &str, usize)> {
-        scripts.jobs.iter().map(|job| (job.name.as_str(), job.category.as_str(), job.versions.len())).collect()
+        scripts
+            .jobs
+            .iter()
+            .map(|job| (job.name.as_str(), job.category.as_str(), job.versions.len()))
+            .collect()
     }
 
     #[test]
     fn the_index_says_category_versions_and_class() {
         let folder = folder();
         let scripts = scripts(folder.path(), false).unwrap();
-        assert_eq!(seen(&scripts), [("a/unlisted.pkt", "a", 1), ("a/x.pkt", "sack", 2), ("b/y.pkt", "other", 3)]);
+        assert_eq!(
+            seen(&scripts),
+            [("a/unlisted.pkt", "a", 1), ("a/x.pkt", "sack", 2), ("b/y.pkt", "other", 3)]
+        );
         assert_eq!(scripts.skipped, BTreeMap::from([("F".to_owned(), 1)]));
         assert_eq!(scripts.jobs[1].versions, [IpVersion::V4, IpVersion::V4MappedV6]);
         assert!(scripts.jobs[2].script.is_err());
@@ -190,7 +200,10 @@ mod tests {
     fn the_index_may_be_above() {
         let folder = folder();
         let part = scripts(&folder.path().join("a"), true).unwrap();
-        assert_eq!(seen(&part), [("tfo.pkt", "fastopen", 1), ("unlisted.pkt", "unlisted", 1), ("x.pkt", "sack", 2)]);
+        assert_eq!(
+            seen(&part),
+            [("tfo.pkt", "fastopen", 1), ("unlisted.pkt", "unlisted", 1), ("x.pkt", "sack", 2)]
+        );
         let one = scripts(&folder.path().join("b/y.pkt"), false).unwrap();
         assert_eq!(seen(&one), [("y.pkt", "other", 3)]);
     }

@@ -20,17 +20,18 @@ pub(super) fn section(scripts: &Scripts, outcomes: &[Outcome], table: &str) -> S
     let mut text = format!("{table}\n");
     let left_out = skipped(scripts);
     if !left_out.is_empty() {
-        text += &format!("{left_out}\n");
+        text.extend([&left_out, "\n"]);
     }
     let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();
     if failed.is_empty() {
         return text + "None fails.\n";
     }
     text += "What fails:\n\n";
-    for outcome in failed {
-        let place = outcome.failures().next().and_then(|(_, failure)| failure.lines().next()).unwrap_or_default();
-        text += &format!("- `{}` in {}: {}\n", outcome.name, report::failed_versions(outcome), code(place));
-    }
+    text.extend(failed.into_iter().map(|outcome| {
+        let place =
+            outcome.failures().next().and_then(|(_, failure)| failure.lines().next()).unwrap_or_default();
+        format!("- `{}` in {}: {}\n", outcome.name, report::failed_versions(outcome), code(place))
+    }));
     text
 }
 
@@ -46,7 +47,7 @@ pub(super) fn with_section(document: &str, title: &str, section: &str) -> String
     for known in [OWN_TITLE, SHARED_TITLE] {
         let body = if known == title { Some(section) } else { section_of(document, known) };
         if let Some(body) = body {
-            text += &format!("\n## {known}\n\n{}\n", body.trim());
+            text.extend(["\n## ", known, "\n\n", body.trim(), "\n"]);
         }
     }
     text

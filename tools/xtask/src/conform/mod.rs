@@ -74,7 +74,10 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<bool, Box<dyn Error>> {
 /// The title of a set that is kept in the document.
 fn title(root: &Path, set: &Path) -> Option<&'static str> {
     let titles = [(OWN, document::OWN_TITLE), (SHARED, document::SHARED_TITLE)];
-    titles.iter().find(|(path, _)| root.join(path).canonicalize().is_ok_and(|path| path == set)).map(|(_, title)| *title)
+    titles
+        .iter()
+        .find(|(path, _)| root.join(path).canonicalize().is_ok_and(|path| path == set))
+        .map(|(_, title)| *title)
 }
 
 /// What was left out.

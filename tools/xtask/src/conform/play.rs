@@ -96,7 +96,11 @@ fn play_runs(runs: Vec<Run>, workers: usize, limit: Duration) -> Vec<(usize, IpV
                 playing.retain(|&(_, job, version, deadline)| {
                     let overdue = deadline <= now;
                     if overdue {
-                        done.push((job, version, Some(format!("no end after {} s of real time", limit.as_secs()))));
+                        done.push((
+                            job,
+                            version,
+                            Some(format!("no end after {} s of real time", limit.as_secs())),
+                        ));
                     }
                     !overdue
                 });
@@ -110,7 +114,8 @@ fn play_runs(runs: Vec<Run>, workers: usize, limit: Duration) -> Vec<(usize, IpV
 fn start(place: usize, run: Run, sender: Sender<(usize, Option<String>)>) {
     thread::spawn(move || {
         let options = PlayOptions { ip_version: run.version };
-        let played = panic::catch_unwind(|| play(&run.script, &options).err().map(|failure| failure.to_string()));
+        let played =
+            panic::catch_unwind(|| play(&run.script, &options).err().map(|failure| failure.to_string()));
         let failure = played.unwrap_or_else(|panic| Some(format!("panicked: {}", panic_message(&*panic))));
         // Nobody listens any more when the run was overdue at the very end.
         let _ = sender.send((place, failure));

@@ -37,7 +37,8 @@ pub(super) fn failures(outcomes: &[Outcome], args: &Args) {
             continue;
         }
         for (version, failure) in outcome.failures().take(shown) {
-            let versions = if args.verbose { version_name(version).to_owned() } else { failed_versions(outcome) };
+            let versions =
+                if args.verbose { version_name(version).to_owned() } else { failed_versions(outcome) };
             println!("FAIL {} ({versions}): {failure}\n", outcome.name);
         }
     }
@@ -54,7 +55,8 @@ struct Count {
 
 impl Count {
     fn add(&mut self, outcome: &Outcome) {
-        if outcome.passed() { self.passed += 1 } else { self.failed += 1 }
+        self.passed += usize::from(outcome.passed());
+        self.failed += usize::from(!outcome.passed());
         for (version, failure) in &outcome.versions {
             if let Some(place) = VERSIONS.iter().position(|(_, known)| known == version) {
                 self.versions[place].0 += usize::from(failure.is_none());
@@ -88,14 +90,16 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     let mut table = String::new();
     for (place, row) in rows.iter().enumerate() {
-        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-            table += &if column == 0 { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") };
-        }
+        table.extend(row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
+            0 => format!("| {cell:<width$} "),
+            _ => format!("| {cell:>width$} "),
+        }));
         table += "|\n";
         if place == 0 {
-            for (column, &width) in widths.iter().enumerate() {
-                table += &format!("|{}{}", "-".repeat(width + 1), if column == 0 { "-" } else { ":" });
-            }
+            table.extend(widths.iter().enumerate().map(|(column, &width)| {
+                let end = if column == 0 { "-" } else { ":" };
+                format!("|{}{end}", "-".repeat(width + 1))
+            }));
             table += "|\n";
         }
     }
@@ -107,7 +111,8 @@ mod tests {
     use super::*;
 
     fn outcome(category: &str, versions: &[(IpVersion, bool)]) -> Outcome {
-        let versions = versions.iter().map(|&(version, good)| (version, (!good).then(|| "line 1: x".to_owned())));
+        let versions =
+            versions.iter().map(|&(version, good)| (version, (!good).then(|| "line 1: x".to_owned())));
         Outcome { name: "x.pkt".into(), category: category.into(), versions: versions.collect() }
     }
 
@@ -127,6 +132,9 @@ mod tests {
 ";
         assert_eq!(table(&outcomes), expected);
         assert_eq!(failed_versions(&outcomes[0]), "ipv6");
-        assert_eq!(failed_versions(&outcome("a", &[(IpVersion::V4, false), (IpVersion::V6, false)])), "all versions");
+        assert_eq!(
+            failed_versions(&outcome("a", &[(IpVersion::V4, false), (IpVersion::V6, false)])),
+            "all versions"
+        );
     }
 }
