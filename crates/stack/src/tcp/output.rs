@@ -269,8 +269,10 @@ impl Connection {
         if fin > 0 {
             flags |= TcpFlags::FIN;
         }
-        // MUST-61: PSH on the last segment of the buffered data.
-        if !payload.is_empty() && last == self.send_end() {
+        // MUST-61: PSH on the last segment of the buffered data. As the kernel: also on every super-segment, to
+        // hurry a receiver that merges what comes in.
+        let several = payload.len() > usize::from(self.snd_mss);
+        if !payload.is_empty() && (last == self.send_end() || several) {
             flags |= TcpFlags::PSH;
         }
         let mut header = self.header(now, start, flags);
@@ -289,7 +291,7 @@ impl Connection {
         if !self.timers.is_set(Timer::Retransmit) && (opening || self.snd_wnd > 0) {
             self.timers.set(Timer::Retransmit, now + self.rtt.rto());
         }
-        let gso_size = if payload.len() > usize::from(self.snd_mss) { self.snd_mss } else { 0 };
+        let gso_size = if several { self.snd_mss } else { 0 };
         Segment { header, payload, ecn: 0, gso_size }
     }
 

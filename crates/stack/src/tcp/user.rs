@@ -97,14 +97,14 @@ impl Connection {
         if !self.state.can_receive() {
             return;
         }
-        // A window update is worth a packet when it lets the peer send two segments and it may be waiting
-        // for that, or a good part of the buffer has become free.
-        let limit = self.recv_limit;
+        // As the kernel: a window update is worth a packet when less than half of the buffer is on offer and
+        // it would at least double that. RFC 9293 §3.8.6.2.2 asks for less (MUST-39: half of the buffer or a
+        // segment), but what is on offer then keeps the peer busy until its data is acknowledged.
         let wnd = self.rcv_wnd();
-        let gain = limit.saturating_sub(self.recv.len() as u32).saturating_sub(wnd);
-        let worth = gain >= 2 * u32::from(self.rcv_mss)
-            && (gain >= limit / 4 || wnd <= limit / 8 || limit <= 8 * u32::from(self.rcv_mss));
-        self.acks.now |= worth || (gain >= limit / 2 && gain > 0);
+        let largest = self.recv_limit.min(u32::from(u16::MAX) << self.options.rcv_wscale);
+        let free = self.recv_limit.saturating_sub(self.recv.len() as u32);
+        let least = u32::from(self.rcv_mss).min(self.recv_limit / 2);
+        self.acks.now |= wnd <= largest / 2 && free >= 2 * wnd && free >= least;
     }
 
     /// Doubles the receive buffer when within one round trip more than half of it was read: then the
