@@ -16,7 +16,7 @@ use crate::sys;
 #[derive(Debug)]
 pub(crate) struct KernelEnd {
     /// None once it is closed.
-    socket: Option<OwnedFd>,
+    pub(crate) socket: Option<OwnedFd>,
     listens: bool,
     facts: Facts,
 }
@@ -36,7 +36,23 @@ impl KernelEnd {
 
     /// Begins to connect to `to`.
     pub(crate) fn connect(host: &KernelHost, to: SocketAddr) -> io::Result<KernelEnd> {
-        let socket = host.within(|| stream(to))?;
+        KernelEnd::connect_from(host, None, to)
+    }
+
+    /// Begins to connect to `to` from an address of this end's choice.
+    pub(crate) fn connect_from(
+        host: &KernelHost,
+        from: Option<SocketAddr>,
+        to: SocketAddr,
+    ) -> io::Result<KernelEnd> {
+        let socket = host.within(|| {
+            let socket = stream(to)?;
+            if let Some(from) = from {
+                sockopt::set_socket_reuseaddr(&socket, true)?;
+                rustix::net::bind(&socket, &from)?;
+            }
+            Ok(socket)
+        })?;
         match rustix::net::connect(&socket, &to) {
             Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {
                 Ok(KernelEnd { socket: Some(socket), listens: false, facts: Facts::default() })

@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+mod duo;
 mod kernel_end;
 mod matrix;
 mod namespace;
@@ -13,6 +14,7 @@ mod program;
 mod record;
 mod report;
 mod run;
+mod scenarios;
 mod silence;
 mod sockeye_end;
 mod sys;
@@ -35,7 +37,7 @@ use world::World;
     about = "Transfers between Sockeye and the Linux kernel, beside kernel to kernel"
 )]
 struct Args {
-    /// `all`, `six`, or words that a cell's name has: "5% 20ms reorder sends v6"
+    /// `all`, `six`, `none`, or words that a cell's name has: "5% 20ms reorder sends v6"
     #[arg(long, default_value = "all")]
     cells: String,
     /// Runs in each cell
@@ -44,6 +46,9 @@ struct Args {
     /// The number of the first run: others see other losses
     #[arg(long, default_value_t = 0)]
     first_seed: u64,
+    /// Only the scenarios whose name has this in it; `none` for no scenarios
+    #[arg(long, default_value = "")]
+    scenarios: String,
     /// Connections at a time
     #[arg(long, default_value_t = 48)]
     parallel: usize,
@@ -81,6 +86,11 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         }
         return Ok(true);
     }
+    let (passed, failed) = scenarios::run(&args.scenarios);
+    println!("{passed} scenarios passed, {failed} failed");
+    if args.cells == "none" {
+        return Ok(failed == 0 && passed > 0);
+    }
     let cells = chosen(&args.cells);
     if cells.is_empty() {
         return Err(format!("no cell has all the words of `{}`", args.cells).into());
@@ -104,7 +114,7 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         }
         report.count(*cell, spec, outcome);
     }
-    Ok(report.print(&figures, world.lateness))
+    Ok(report.print(&figures, world.lateness) && failed == 0)
 }
 
 /// The cells that the option names.

@@ -36,10 +36,11 @@ pub(crate) struct KernelHost {
 }
 
 impl KernelHost {
-    /// A host with these addresses, each on a link with all addresses of its network.
-    pub(crate) fn new(addresses: &[IpAddr]) -> Result<KernelHost, Box<dyn Error>> {
+    /// A host with these addresses, each on a link with all addresses of its network. With `offload` it may send
+    /// and take super-segments.
+    pub(crate) fn new(addresses: &[IpAddr], offload: bool) -> Result<KernelHost, Box<dyn Error>> {
         let outcome = std::thread::scope(|scope| {
-            let made = scope.spawn(|| make(addresses).map_err(|error| error.to_string()));
+            let made = scope.spawn(|| make(addresses, offload).map_err(|error| error.to_string()));
             made.join().map_err(|_| "the set-up of a network namespace panicked".to_string())
         });
         Ok(outcome??)
@@ -56,17 +57,22 @@ impl KernelHost {
             worker.join().unwrap_or_else(|_| Err(io::Error::other("work in a namespace panicked")))
         })
     }
+
+    /// Sets a value below `/proc/sys/net`.
+    pub(crate) fn set(&self, name: &str, value: &str) -> io::Result<()> {
+        self.within(|| set(name, value))
+    }
 }
 
 /// Moves the calling thread, which must end soon, into a new namespace and furnishes it.
-fn make(addresses: &[IpAddr]) -> Result<KernelHost, Box<dyn Error>> {
+fn make(addresses: &[IpAddr], offload: bool) -> Result<KernelHost, Box<dyn Error>> {
     #[expect(
         deprecated,
         reason = "unsafe only with CLONE_FILES; a new network namespace is no matter of memory"
     )]
     rustix::thread::unshare(UnshareFlags::NEWNET)?;
     let handle = File::open("/proc/thread-self/ns/net")?;
-    let tun = Tun::open(TunConfig { name: "tun0".into(), mtu: MTU, offload: false })?;
+    let tun = Tun::open(TunConfig { name: "tun0".into(), mtu: MTU, offload })?;
     for (name, value) in SETTINGS {
         set(name, value).map_err(|error| format!("/proc/sys/net/{name}: {error}"))?;
     }

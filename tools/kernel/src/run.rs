@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sockeye_link::{Netem, NetemConfig};
 use sockeye_packet::{Batch, Instant, Packet, Rng};
+use sockeye_stack::Config;
 
 use crate::kernel_end::KernelEnd;
 use crate::namespace::KernelHost;
@@ -108,7 +109,7 @@ impl Run {
                 return Ok(Host::Kernel(made(kernel, server)?));
             }
             let made = if connects { SockeyeEnd::connect } else { SockeyeEnd::listen };
-            Ok(Host::Sockeye(Box::new(made(&addresses(side), seed, now, server)?)))
+            Ok(Host::Sockeye(Box::new(made(Config::default(), seed, now, server)?)))
         };
         // Who listens is there first.
         let hosts = match spec.client {

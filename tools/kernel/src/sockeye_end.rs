@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use sockeye_packet::{Batch, Chunk, Instant, NicId, Packet};
 use sockeye_stack::{
-    Config, Domain, Error, NicConfig, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType, Stack,
+    Config, Domain, Error, NicConfig, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketOption,
+    SocketType, Stack,
 };
 
 use crate::namespace::MTU;
 use crate::program::{Facts, Socket};
+use crate::run::{Side, addresses};
 
 /// A host with one socket.
 #[derive(Debug)]
@@ -18,46 +20,47 @@ pub(crate) struct SockeyeEnd {
     pub(crate) stack: Stack,
     nic: NicId,
     /// The connection, or the listener until there is one.
-    socket: SocketId,
+    pub(crate) socket: SocketId,
     listens: bool,
     inbox: Batch,
     facts: Facts,
 }
 
 impl SockeyeEnd {
-    /// A host with these addresses that listens at `at`.
+    /// A host with the left side's addresses that listens at `at`.
     pub(crate) fn listen(
-        addresses: &[IpAddr],
+        config: Config,
         seed: [u8; 32],
         now: Instant,
         at: SocketAddr,
     ) -> io::Result<SockeyeEnd> {
-        let mut end = SockeyeEnd::new(addresses, seed, at)?;
+        let mut end = SockeyeEnd::new(config, seed, at)?;
+        end.stack.set_option(now, end.socket, SocketOption::ReuseAddr(true)).map_err(as_io)?;
         end.stack.bind(end.socket, at.into()).map_err(as_io)?;
         end.stack.listen(now, end.socket, 1).map_err(as_io)?;
         end.listens = true;
         Ok(end)
     }
 
-    /// A host with these addresses that begins to connect to `to`.
+    /// A host with the left side's addresses that begins to connect to `to`.
     pub(crate) fn connect(
-        addresses: &[IpAddr],
+        config: Config,
         seed: [u8; 32],
         now: Instant,
         to: SocketAddr,
     ) -> io::Result<SockeyeEnd> {
-        let mut end = SockeyeEnd::new(addresses, seed, to)?;
+        let mut end = SockeyeEnd::new(config, seed, to)?;
         match end.stack.connect(now, end.socket, to.into()) {
             Ok(()) | Err(Error::InProgress) => Ok(end),
             Err(error) => Err(as_io(error)),
         }
     }
 
-    fn new(addresses: &[IpAddr], seed: [u8; 32], like: SocketAddr) -> io::Result<SockeyeEnd> {
-        let mut stack = Stack::new(Config::default(), seed);
+    fn new(config: Config, seed: [u8; 32], like: SocketAddr) -> io::Result<SockeyeEnd> {
+        let mut stack = Stack::new(config, seed);
         let nic = NicConfig { checksums: true, ..NicConfig::memory("tun0", MTU) };
         let nic = stack.add_nic(nic).map_err(as_io)?;
-        for &address in addresses {
+        for address in addresses(Side::Left) {
             let prefix = if address.is_ipv4() { 24 } else { 64 };
             stack.add_address(nic, address, prefix).map_err(as_io)?;
         }

@@ -64,7 +64,7 @@ impl World {
         rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK))?;
         // Whatever else the machine does, packets should leave in time.
         rustix::process::setpriority_process(None, PRIORITY)?;
-        let [left, right] = Side::BOTH.map(|side| KernelHost::new(&addresses(side)));
+        let [left, right] = Side::BOTH.map(|side| KernelHost::new(&addresses(side), false));
         let kernels = [left?, right?];
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for (token, kernel) in (0..).zip(&kernels) {
