@@ -74,6 +74,9 @@ pub struct TcpConfig {
     pub send_buffer: BufferSizes,
     /// Times a SYN is sent again before connecting fails.
     pub syn_retries: u8,
+    /// Times a SYN is sent again at the first timeout before the timeout doubles
+    /// (`tcp_syn_linear_timeouts`); they are not counted in `syn_retries`.
+    pub syn_linear_timeouts: u8,
     /// Times a SYN-ACK is sent again before the half-open connection is dropped.
     pub synack_retries: u8,
     /// Retransmissions after which the path is doubted (RFC 9293's R1).
@@ -88,6 +91,20 @@ pub struct TcpConfig {
     pub min_rto: Duration,
     /// Upper bound of the retransmission timeout.
     pub max_rto: Duration,
+    /// How losses are detected by time (`tcp_recovery`, RFC 8985), bits: 2 keeps the reordering window as
+    /// it is whatever DSACKs say, 4 waits for it even when `reordering` segments have arrived above. 1
+    /// has no effect, for nothing else is there.
+    pub recovery: u32,
+    /// 3 and 4 send tail loss probes (`tcp_early_retrans`, RFC 8985 §7), all else doesn't.
+    pub early_retrans: u8,
+    /// Whether a timeout is checked for having been spurious (`tcp_frto`, RFC 5682); 0 turns it off.
+    pub frto: u8,
+    /// Report segments that arrive twice (`tcp_dsack`, RFC 2883).
+    pub dsack: bool,
+    /// Segments by which a network is expected to reorder, at first (`tcp_reordering`).
+    pub reordering: u32,
+    /// The most segments by which it can be seen to (`tcp_max_reordering`).
+    pub max_reordering: u32,
     /// Shortest delay of an acknowledgement that nothing hurries.
     pub delayed_ack_min: Duration,
     /// Longest delay of an acknowledgement.
@@ -149,6 +166,7 @@ impl Default for TcpConfig {
             recv_buffer: BufferSizes { min: 4096, default: 131_072, max: 6 << 20 },
             send_buffer: BufferSizes { min: 4096, default: 87_040, max: 4 << 20 },
             syn_retries: 6,
+            syn_linear_timeouts: 4,
             synack_retries: 5,
             retries1: 3,
             retries2: 15,
@@ -156,6 +174,12 @@ impl Default for TcpConfig {
             initial_rto: Duration::from_secs(1),
             min_rto: Duration::from_millis(200),
             max_rto: Duration::from_mins(2),
+            recovery: 1,
+            early_retrans: 3,
+            frto: 2,
+            dsack: true,
+            reordering: 3,
+            max_reordering: 300,
             delayed_ack_min: Duration::from_millis(40),
             delayed_ack_max: Duration::from_millis(200),
             time_wait: Duration::from_mins(1),

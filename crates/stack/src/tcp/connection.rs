@@ -12,7 +12,7 @@ use super::chrono::Chrono;
 use super::congestion::Congestion;
 use super::info::Totals;
 use super::options::Negotiated;
-use super::recovery::Recovery;
+use super::recovery::{Recovery, XmitTimer};
 use super::recv::RecvBuffer;
 use super::rtt::RttEstimator;
 use super::sack::Scoreboard;
@@ -23,6 +23,7 @@ use super::spare::{OnDemand, Spares};
 use super::state::{State, Transition};
 use super::timers::{Timer, Timers};
 use super::urgent::Urgency;
+use super::usage::CwndUsage;
 use super::validate::AnswerLimit;
 use crate::Error;
 use crate::config::TcpConfig;
@@ -111,7 +112,8 @@ pub(crate) struct Connection {
     // What is in flight and what became of it.
     pub(super) sent: OnDemand<SentQueue>,
     pub(super) scoreboard: Scoreboard,
-    pub(super) recovery: Recovery,
+    pub(super) recovery: OnDemand<Recovery>,
+    pub(super) usage: CwndUsage,
     pub(super) rtt: RttEstimator,
     pub(super) congestion: Congestion,
     pub(super) options: Negotiated,
@@ -162,6 +164,8 @@ pub(super) struct Flags {
     pub(super) no_space: bool,
     /// Our SYN timed out at least once.
     pub(super) syn_timed_out: bool,
+    /// What the timer for retransmissions waits for.
+    pub(super) xmit_timer: XmitTimer,
 }
 
 /// The end.

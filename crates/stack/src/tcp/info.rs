@@ -3,7 +3,6 @@
 use super::chrono::Limits;
 use super::congestion::Controller as _;
 use super::connection::Connection;
-use super::recovery::Phase;
 use super::state::State;
 use core::time::Duration;
 use sockeye_packet::Instant;
@@ -143,18 +142,18 @@ pub struct TcpInfo {
 }
 
 /// What loss recovery is at (`tcpi_ca_state`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CaState {
     /// Nothing is amiss.
     #[default]
     Open,
-    /// Duplicate acknowledgments arrive, and may only mean reordering.
+    /// Something arrived out of order or twice, which may only mean reordering.
     Disorder,
-    /// The window was reduced because of a mark of congestion.
+    /// The window is being reduced because of a mark of congestion, or because a probe repaired a loss.
     Cwr,
-    /// Fast recovery.
+    /// Fast recovery: what is lost is sent again while the window is being reduced.
     Recovery,
-    /// Recovery from a timeout.
+    /// Recovery from a timeout: all that was in flight is sent again, in slow start.
     Loss,
 }
 
@@ -206,12 +205,11 @@ impl Connection {
         let Totals { bytes_acked, bytes_received, bytes_sent, bytes_retrans, .. } = self.totals;
         let Totals { segs_out, segs_in, data_segs_out, data_segs_in, .. } = self.totals;
         let Totals { delivered, delivered_ce, dsack_dups, reord_seen, rcv_ooopack, .. } = self.totals;
-        let flight = self.sent.counts(u32::from(self.snd_mss));
         let limits = Limits::of(&self.chrono, now);
         TcpInfo {
             state: self.state,
             listening: false,
-            ca_state: self.ca_state(),
+            ca_state: self.recovery.state,
             retransmits: self.retransmits,
             probes: self.window_probes.max(self.keep_probes),
             backoff: self.retransmits.max(self.window_backoff),
@@ -229,10 +227,10 @@ impl Connection {
             rcv_mss: self.rcv_mss,
             advmss: self.local_mss,
             pmtu: 0,
-            unacked: flight.segments,
-            sacked: flight.sacked,
-            lost: flight.lost,
-            retrans: flight.retransmitted,
+            unacked: self.sent.packets_out(),
+            sacked: self.sent.sacked_out(),
+            lost: self.sent.lost_out(),
+            retrans: self.sent.retrans_out(),
             last_data_sent: now.saturating_since(self.last_sent_at),
             last_data_recv: now.saturating_since(self.acks.last_data_at),
             last_ack_recv: now.saturating_since(self.last_received_at),
@@ -242,7 +240,7 @@ impl Connection {
             min_rtt: self.rtt.min_rtt(),
             snd_ssthresh: self.congestion.ssthresh(),
             snd_cwnd: self.congestion.cwnd(),
-            reordering: super::sack::DUP_THRESH,
+            reordering: self.recovery.reordering.into(),
             rcv_rtt: Duration::ZERO,
             rcv_space: self.read_bytes,
             total_retrans: self.totals.retransmits,
@@ -272,14 +270,6 @@ impl Connection {
             total_rto: self.totals.rtos,
             total_rto_recoveries: self.totals.rto_recoveries,
             total_rto_time: Duration::from_millis(self.totals.rto_time.into()),
-        }
-    }
-
-    fn ca_state(&self) -> CaState {
-        match self.recovery.phase {
-            Phase::Open => CaState::Open,
-            Phase::Fast => CaState::Recovery,
-            Phase::Timeout => CaState::Loss,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::chrono::Limit;
 use super::connection::{Connection, Resources};
-use super::recovery::AckInfo;
+use super::recovery::XmitTimer;
 use super::recv::Inserted;
 use super::segment::{Segment, reset_for};
 use super::seq::SeqNumber;
@@ -14,9 +14,8 @@ use super::timers::Timer;
 use crate::Error;
 use crate::counters::{Counter, Counters};
 use core::ops::ControlFlow::{self, Break, Continue};
-use core::time::Duration;
 use sockeye_packet::{Instant, Payload};
-use sockeye_wire::{SackBlock, TcpFlags, TcpHeader};
+use sockeye_wire::{SackBlock, TcpHeader};
 
 /// Whether the segment goes on to the next step; if not, what is answered outside the usual way.
 pub(super) type Step = ControlFlow<Option<TcpHeader>>;
@@ -98,7 +97,7 @@ impl Connection {
         self.last_received_at = now;
         if header.flags.ack() {
             self.snd_wl2 = ack;
-            self.advance_una(now, ack, header);
+            self.acknowledge_syn(now, header);
             self.establish(now, resources.config, resources.settings);
             self.acks.now = true;
         } else {
@@ -128,7 +127,7 @@ impl Connection {
             if !ack.after(self.snd_una) || ack.after(self.snd_nxt) {
                 return Break(reset_for(header, payload_len));
             }
-            self.advance_una(now, ack, header);
+            self.acknowledge_syn(now, header);
             self.snd_wl1 = SeqNumber(header.seq) - 1;
             self.establish(now, resources.config, resources.settings);
             self.acks.now |= header.flags.syn();
@@ -144,44 +143,15 @@ impl Connection {
             self.options.note_timestamp(now, timestamps, SeqNumber(header.seq), self.acks.last_sent);
         }
         if ack.before(self.snd_una) {
+            self.acknowledge_late(now, header, resources.config);
             return Continue(());
         }
-        self.acknowledge(now, header, payload_len);
+        self.acknowledge(now, header, payload_len, resources);
         self.after_ack(now, header, payload_len, resources)
     }
 
-    /// An acknowledgment of SND.UNA or later: retransmission queue, SACK, window.
-    fn acknowledge(&mut self, now: Instant, header: &TcpHeader, payload_len: usize) {
-        let ack = SeqNumber(header.ack);
-        let prior_in_flight = self.in_flight();
-        let (wnd_before, outstanding) = (self.snd_wnd, self.snd_nxt != self.snd_una);
-        let mut info =
-            if ack.after(self.snd_una) { self.advance_una(now, ack, header) } else { AckInfo::default() };
-        info.prior_in_flight = prior_in_flight;
-        if self.options.sack && !header.options.sack.is_empty() {
-            info.newly_sacked = self.on_sack_blocks(&header.options.sack);
-        }
-        self.update_window(now, header);
-        // RFC 5681 §2's duplicate; with SACK, RFC 6675 §2's: it must say something new.
-        let repeats = payload_len == 0
-            && !header.flags.intersects(TcpFlags::SYN | TcpFlags::FIN)
-            && wnd_before == self.snd_wnd;
-        info.duplicate = outstanding
-            && if self.options.sack { info.newly_sacked > 0 } else { repeats && info.advanced == 0 };
-        if outstanding {
-            self.on_ack_info(now, &info);
-        }
-        if info.advanced > 0 {
-            self.note_limits(now);
-        }
-        if info.advanced > 0 && !self.sent.is_empty() {
-            // RFC 6298 §5.3, once recovery has had its say on the back-off.
-            self.timers.set(Timer::Retransmit, now + self.rtt.rto());
-        }
-    }
-
     /// What was acknowledged no longer limits anything.
-    fn note_limits(&mut self, now: Instant) {
+    pub(super) fn note_limits(&mut self, now: Instant) {
         let idle = self.send.is_empty() && self.sent.is_empty();
         if self.flags.no_space && self.has_send_room() {
             self.flags.no_space = false;
@@ -191,64 +161,26 @@ impl Connection {
         }
     }
 
-    /// SND.UNA moves to `ack`.
-    fn advance_una(&mut self, now: Instant, ack: SeqNumber, header: &TcpHeader) -> AckInfo {
-        let advanced = ack.since(self.snd_una);
-        let syn = u32::from(matches!(self.state, State::SynSent | State::SynReceived));
-        let bytes = (advanced - syn).min(self.send.len() as u32);
-        let fin = self.fin_unacked() && ack.after(self.send_end());
-        self.totals.bytes_acked += u64::from(advanced);
-        let acked = self.sent.acknowledge(ack);
-        self.scoreboard.acknowledge(ack);
-        if bytes > 0 {
-            self.send.advance(bytes as usize);
-        }
-        self.snd_una = ack;
-        self.urgent.on_acknowledged(ack);
-        // Nagle's mark must not fall behind by more than sequence numbers can tell.
-        self.snd_sml = self.snd_sml.max(ack);
-        // MUST-18, Karn: only what was sent once is measured, or what a timestamp identifies. When a second
-        // copy is reported, the acknowledgment of the first was lost: the time is that of our timer.
-        let measured = acked.sent_at.map(|sent_at| now.saturating_since(sent_at)).or_else(|| {
-            let echoed = header.options.timestamps.and_then(|stamps| self.options.echoed_rtt(now, stamps))?;
-            // Without DSACK: an echo from before the last copy was sent, that comes when an answer to that
-            // copy may come, is either late or answers a copy that the peer already had. Nobody can say.
-            let since_resent = now.saturating_since(acked.resent_at?);
-            let may_answer_copy = self.rtt.min_rtt().is_some_and(|least| since_resent >= least);
-            let before_copy = echoed > since_resent + Duration::from_millis(1);
-            (!may_answer_copy || !before_copy).then_some(echoed)
-        });
-        let second_copy = reports_duplicate(ack, &header.options.sack);
-        let rtt = measured.filter(|_| !second_copy);
-        if second_copy {
-            // RFC 3708: data had got through before the timer said so; only its acknowledgment was lost.
-            self.rtt.reset_back_off();
-        }
-        if let Some(rtt) = rtt {
-            self.rtt.sample(rtt);
-        }
-        self.retransmits = 0;
-        self.stalled_since = now;
-        self.soft_error = None;
-        if self.sent.is_empty() {
-            self.timers.stop(Timer::Retransmit);
-        }
-        if fin {
-            self.state = self.state.next(Transition::FinAcked);
-        }
-        AckInfo { advanced, acked, rtt, ..AckInfo::default() }
+    /// Whether a segment says something newer about SND.WND (RFC 9293 §3.10.7.4; MUST-1: unsigned, MUST-34:
+    /// it may shrink). As the kernel: of two that are as new, the one that offers more, or closes it.
+    pub(super) fn is_window_update(&self, header: &TcpHeader) -> bool {
+        let (seq, wnd) = (SeqNumber(header.seq), self.window_of(header));
+        SeqNumber(header.ack).after(self.snd_una)
+            || seq.after(self.snd_wl1)
+            || (seq == self.snd_wl1 && (wnd > self.snd_wnd || wnd == 0))
     }
 
-    /// SND.WND (RFC 9293 §3.10.7.4; MUST-1: unsigned, MUST-34: it may shrink).
-    fn update_window(&mut self, now: Instant, header: &TcpHeader) {
-        let (seq, ack) = (SeqNumber(header.seq), SeqNumber(header.ack));
-        let newer = self.snd_wl1.before(seq) || (self.snd_wl1 == seq && !self.snd_wl2.after(ack));
-        if !newer {
-            return;
-        }
+    /// The window that a segment offers.
+    fn window_of(&self, header: &TcpHeader) -> u32 {
         let shift = if header.flags.syn() { 0 } else { self.options.snd_wscale };
+        u32::from(header.window) << shift
+    }
+
+    /// SND.WND, from a segment that says something newer.
+    pub(super) fn update_window(&mut self, now: Instant, header: &TcpHeader) {
+        let (seq, ack) = (SeqNumber(header.seq), SeqNumber(header.ack));
         let was_closed = self.snd_wnd == 0;
-        self.snd_wnd = u32::from(header.window) << shift;
+        self.snd_wnd = self.window_of(header);
         self.max_snd_wnd = self.max_snd_wnd.max(self.snd_wnd);
         self.snd_wl1 = seq;
         self.snd_wl2 = ack;
@@ -260,7 +192,8 @@ impl Connection {
                 if self.window_backoff > 0 {
                     self.retransmit_all();
                 }
-                self.timers.set(Timer::Retransmit, now + self.rtt.rto());
+                self.flags.xmit_timer = XmitTimer::Rto;
+                self.rearm_rto(now);
             }
             self.window_backoff = 0;
         }
@@ -424,14 +357,4 @@ impl Connection {
         let size = size.min(usize::from(self.local_mss)) as u16;
         self.rcv_mss = self.rcv_mss.max(size);
     }
-}
-
-/// Whether an acknowledgment answers a segment that had arrived before (DSACK, RFC 2883 §4): its first
-/// block lies below the acknowledgment number, or within the second.
-fn reports_duplicate(ack: SeqNumber, blocks: &[SackBlock]) -> bool {
-    let Some((first, others)) = blocks.split_first() else { return false };
-    let (left, right) = (SeqNumber(first.left), SeqNumber(first.right));
-    let within =
-        |outer: &SackBlock| !left.before(SeqNumber(outer.left)) && !right.after(SeqNumber(outer.right));
-    left.before(ack) || others.first().is_some_and(within)
 }

@@ -5,10 +5,12 @@
 //! ([`Resources`]), and may call in any order.
 
 mod ack;
+mod acknowledge;
 mod chrono;
 pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod cookie;
+mod duplicates;
 pub(crate) mod half_open;
 pub(crate) mod info;
 mod input;
@@ -18,9 +20,13 @@ mod open;
 pub(crate) mod options;
 mod output;
 mod path;
+mod probe;
+mod prr;
 mod queue;
+mod rack;
 mod recovery;
 pub(crate) mod recv;
+mod retransmit;
 pub(crate) mod rtt;
 mod sack;
 pub(crate) mod segment;
@@ -32,7 +38,9 @@ pub(crate) mod state;
 pub(crate) mod time_wait;
 mod timeout;
 pub(crate) mod timers;
+mod undo;
 mod urgent;
+mod usage;
 mod user;
 pub(crate) mod validate;
 

@@ -7,7 +7,6 @@ use super::connection::{Connection, Flags};
 use super::info::Totals;
 use super::options::Negotiated;
 use super::path::MIN_MSS;
-use super::recovery::Recovery;
 use super::rtt::RttEstimator;
 use super::sack::Scoreboard;
 use super::seq::SeqNumber;
@@ -15,6 +14,7 @@ use super::spare::OnDemand;
 use super::state::{State, Transition};
 use super::timers::Timers;
 use super::urgent::Urgency;
+use super::usage::CwndUsage;
 use super::user::clamp_window;
 use super::validate::AnswerLimit;
 use crate::config::{CongestionControl, TcpConfig};
@@ -86,6 +86,7 @@ impl Connection {
         let mut connection = Connection::new(now, open);
         connection.snd_una = open.iss + 1;
         connection.snd_nxt = open.iss + 1;
+        connection.totals.delivered = 1;
         connection.options.rcv_wscale = our_window_scale;
         connection.options.window_scaling = true;
         connection.options.timestamps = true;
@@ -96,7 +97,8 @@ impl Connection {
         connection.set_peer_isn(irs);
         connection.rcv_adv = connection.rcv_nxt + u32::from(our_window);
         if let Some(rtt) = rtt {
-            connection.rtt.sample(rtt);
+            connection.rtt.sample(rtt, connection.snd_una, connection.snd_nxt);
+            connection.rtt.note_least(now, rtt);
         }
         connection.state = State::SynReceived;
         connection.establish(now, open.config, open.settings);
@@ -136,7 +138,8 @@ impl Connection {
             charged: 0,
             sent: OnDemand::default(),
             scoreboard: Scoreboard::default(),
-            recovery: Recovery::new(iss),
+            recovery: OnDemand::begin(config),
+            usage: CwndUsage::new(iss),
             rtt: RttEstimator::new(config.initial_rto, config.min_rto, config.max_rto),
             congestion: congestion(settings.congestion, mss, config.initial_window, config),
             options: Negotiated::offer(config, settings, ts_offset),
@@ -172,13 +175,16 @@ impl Connection {
         self.state = self.state.next(Transition::SynAcked);
         self.flags.was_open = true;
         self.update_mss(settings);
-        // RFC 5681 §3.1: after a lost SYN one segment is the initial window.
-        let segments = if self.flags.syn_timed_out { 1 } else { config.initial_window };
+        // RFC 5681 §3.1: after a lost SYN one segment is the initial window. As the kernel: not after one
+        // timeout only, nor when the peer answers the first SYN (the timeout is short, RFC 6298 §2.1).
+        let lost = self.flags.syn_timed_out && self.totals.retransmits > 1;
+        let segments = if lost { 1 } else { config.initial_window };
         self.congestion = congestion(settings.congestion, self.snd_mss, segments, config);
         if self.flags.syn_timed_out {
             self.rtt.on_syn_timeout();
         }
-        self.recovery = Recovery::new(self.iss);
+        self.recovery = OnDemand::begin(config);
+        self.usage = CwndUsage::new(self.iss);
         self.read_since = now;
         self.acks.last_data_at = now;
         self.last_sent_at = now;

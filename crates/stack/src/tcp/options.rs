@@ -38,6 +38,8 @@ pub(super) struct Negotiated {
     ts_recent: u32,
     /// When TS.Recent was set.
     ts_recent_at: Instant,
+    /// What the peer echoed last; zero is no timestamp.
+    ts_echo: u32,
 }
 
 impl Negotiated {
@@ -52,6 +54,7 @@ impl Negotiated {
             ts_offset,
             ts_recent: 0,
             ts_recent_at: Instant::ZERO,
+            ts_echo: 0,
         }
     }
 
@@ -120,6 +123,23 @@ impl Negotiated {
     /// By how many ticks of the peer's clock a segment is older than TS.Recent.
     pub(super) fn age(&self, timestamps: TcpTimestamps) -> u32 {
         (self.ts_recent.wrapping_sub(timestamps.value) as i32).max(0) as u32
+    }
+
+    /// Takes note of what an acknowledgment echoes.
+    pub(super) fn note_echo(&mut self, timestamps: Option<TcpTimestamps>) {
+        if self.timestamps {
+            self.ts_echo = timestamps.map_or(0, |timestamps| timestamps.echo);
+        }
+    }
+
+    /// Whether the latest acknowledgment answers what was sent at `at`.
+    pub(super) fn echoes(&self, at: Instant) -> bool {
+        self.timestamps && self.ts_echo != 0 && self.ts_echo == self.clock(at)
+    }
+
+    /// Whether the latest acknowledgment answers something that was sent before `at` (RFC 3522).
+    pub(super) fn echoes_before(&self, at: Instant) -> bool {
+        self.timestamps && self.ts_echo != 0 && (self.ts_echo.wrapping_sub(self.clock(at)) as i32) < 0
     }
 
     /// PAWS (RFC 7323 §5.3 R1): the segment is older than what has arrived. As the kernel: one tick is no

@@ -7,21 +7,17 @@ use super::ack::Duplicate;
 use super::chrono::Limit;
 use super::congestion::Controller as _;
 use super::connection::{Connection, Resources};
+use super::recovery::{Owed, XmitTimer};
 use super::segment::Segment;
 use super::seq::SeqNumber;
 use super::state::State;
 use super::timers::Timer;
-use crate::counters::Counter;
 use core::time::Duration;
 use sockeye_packet::{Instant, Payload};
 use sockeye_wire::{SackBlocks, TcpFlags, TcpHeader, TcpOptions};
 
 /// The override timeout of RFC 9293 §3.8.6.2.1 for what is held back as too small; also `TCP_CORK`'s.
 const OVERRIDE: Duration = Duration::from_millis(200);
-/// Records beyond what `cwnd` needs at full size: with so many small ones in flight, further small
-/// segments wait until they are full or acknowledgments arrive.
-const SPARE_RECORDS: usize = 64;
-
 impl Connection {
     /// The next segment to send; to be called until there is none.
     pub(crate) fn poll_transmit(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
@@ -35,8 +31,8 @@ impl Connection {
             return Some(self.duplicate_ack(now, duplicate));
         }
         // Segments are large: each is returned as it was made, for moving what was just written stalls.
-        if self.sent.lost() > 0
-            && let Some(segment) = self.next_retransmission(now, resources)
+        if self.recovery.owed != Owed::Nothing
+            && let Some(segment) = self.next_owed(now, resources)
         {
             return Some(segment);
         }
@@ -45,9 +41,7 @@ impl Connection {
         {
             return Some(segment);
         }
-        if self.is_waiting()
-            && let Some(segment) = self.next_new(now, resources)
-        {
+        if let Some(segment) = self.next_new(now, resources) {
             return Some(segment);
         }
         if self.acks.now {
@@ -61,11 +55,14 @@ impl Connection {
     fn next_syn(&mut self, now: Instant) -> Option<Segment> {
         let end = self.iss + 1;
         if self.snd_nxt == self.iss {
-            self.sent.push(self.iss, end, now);
+            let sending = self.sending(now);
+            self.sent.push(self.iss, end, true, sending);
             self.snd_nxt = end;
             self.stalled_since = now;
-        } else if self.sent.lost() > 0 {
-            self.sent.on_retransmit(self.iss, now);
+        } else if self.recovery.owed == Owed::Head {
+            self.recovery.owed = Owed::Nothing;
+            let sending = self.sending(now);
+            self.sent.on_retransmit(0, 1, true, sending);
             self.totals.retransmits += u32::from(self.retransmits > 0);
         } else if self.acks.now {
             return Some(self.pure_ack(now, self.ack_seq()));
@@ -73,34 +70,6 @@ impl Connection {
             return self.acks.next_duplicate().map(|duplicate| self.duplicate_ack(now, duplicate));
         }
         Some(self.transmit(now, self.iss, end))
-    }
-
-    /// What is lost goes out again, as far as `cwnd` allows; the peer's window was open for it before
-    /// (SHLD-16, MAY-7).
-    fn next_retransmission(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
-        if self.snd_wnd == 0 {
-            return None;
-        }
-        let mss = u32::from(self.snd_mss);
-        let in_flight = self.in_flight();
-        let mut room = (self.congestion.cwnd() as u32).saturating_sub(in_flight);
-        if room < mss {
-            if !self.recovery.retransmit_now && in_flight > 0 {
-                self.note_flight(true);
-                return None;
-            }
-            room = mss;
-        }
-        let len = room.min(self.segment_limit(resources)) / mss * mss;
-        let record = self.sent.next_lost(self.recovery.next, len)?;
-        self.sent.on_retransmit(record.start, now);
-        self.recovery.next = record.end;
-        self.recovery.retransmit_now = false;
-        let segments = record.end.since(record.start).div_ceil(mss);
-        self.totals.retransmits += segments;
-        self.totals.bytes_retrans += u64::from(record.end.since(record.start));
-        resources.counters.add(Counter::TcpRetransSegs, segments.into());
-        Some(self.transmit(now, record.start, record.end))
     }
 
     /// One octet into a closed window (MUST-36).
@@ -112,7 +81,8 @@ impl Connection {
         if !self.sent.is_empty() {
             self.sent.on_probe(now);
         } else if self.is_waiting() {
-            self.sent.push(self.snd_una, end, now);
+            let sending = self.sending(now);
+            self.sent.push(self.snd_una, end, false, sending);
             self.snd_nxt = end;
         } else {
             return None;
@@ -126,9 +96,8 @@ impl Connection {
     }
 
     /// New data within both windows, and the FIN behind the last of it.
-    fn next_new(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
-        // While what is lost waits for `cwnd`, so does new data.
-        if self.sent.lost() > 0 {
+    pub(super) fn next_new(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
+        if !self.is_waiting() {
             return None;
         }
         // SHLD-15: nothing new when the usable window is zero or negative.
@@ -152,12 +121,17 @@ impl Connection {
             return None;
         }
         let (start, end) = (self.snd_nxt, self.snd_nxt + len + u32::from(fin));
-        if self.sent.is_empty() {
+        let first = self.sent.is_empty();
+        if first {
             self.stalled_since = now;
         }
         self.sent.wake(resources.spares);
-        self.sent.push(start, end, now);
+        let sending = self.sending(now);
+        self.sent.push(start, end, fin, sending);
         self.snd_nxt = end;
+        if self.recovery.is_reducing() {
+            self.recovery.prr.out += len.div_ceil(u32::from(self.snd_mss)).max(1);
+        }
         if len % u32::from(self.snd_mss) != 0 {
             self.snd_sml = end;
             self.flags.send_small = false;
@@ -167,7 +141,9 @@ impl Connection {
         if self.flags.no_space && self.unsent() == 0 {
             self.chrono.start(now, Limit::Sndbuf);
         }
-        Some(self.transmit(now, start, end))
+        let segment = self.transmit(now, start, end);
+        self.on_new_data_sent(now, first, resources.config);
+        Some(segment)
     }
 
     /// How many of the `unsent` bytes may go out now.
@@ -175,14 +151,16 @@ impl Connection {
         let mss = u32::from(self.snd_mss);
         let in_flight = self.in_flight();
         let mut room = (self.congestion.cwnd() as u32).saturating_sub(in_flight);
-        if in_flight == 0 {
+        let probe = self.recovery.owed == Owed::ProbeNew;
+        if in_flight == 0 || probe {
             room = room.max(mss);
         }
         if room < mss.min(unsent) {
             self.note_flight(true);
             return None;
         }
-        let len = unsent.min(usable).min(room).min(self.segment_limit(resources));
+        let limit = if probe { mss } else { self.segment_limit(resources) };
+        let len = unsent.min(usable).min(room).min(limit);
         let short = len % mss;
         let whole = len - short;
         // Sender's silly window avoidance (MUST-38): full segments; the last one of the data; half of the
@@ -190,6 +168,7 @@ impl Connection {
         // also filled to its end, unless another short segment is in flight.
         let is_last = len == unsent || (len == usable && whole > 0);
         let may_be_short = self.flags.send_small
+            || matches!(self.recovery.owed, Owed::ProbeNew | Owed::NewData)
             || if is_last { self.may_send_tail(resources) } else { len >= self.max_snd_wnd / 2 };
         if short == 0 || (may_be_short && (is_last || whole == 0)) {
             Some(len)
@@ -212,12 +191,11 @@ impl Connection {
         }
         let held = resources.settings.cork || self.flags.more;
         let nagle = !resources.settings.no_delay && self.snd_sml.after(self.snd_una);
-        let records = self.congestion.cwnd() / usize::from(self.snd_mss) + SPARE_RECORDS;
-        !held && !nagle && self.sent.count() < records
+        !held && !nagle
     }
 
     /// The most octets in one super-segment now: whole segments.
-    fn segment_limit(&self, resources: &Resources<'_>) -> u32 {
+    pub(super) fn segment_limit(&self, resources: &Resources<'_>) -> u32 {
         let mss = u32::from(self.snd_mss);
         // The urgent pointer counts from each segment's own sequence number.
         if self.urgent.snd_up().is_some() {
@@ -251,7 +229,7 @@ impl Connection {
 /// How segments are made.
 impl Connection {
     /// The segment of `start..end`, which the records already show as sent now.
-    fn transmit(&mut self, now: Instant, start: SeqNumber, end: SeqNumber) -> Segment {
+    pub(super) fn transmit(&mut self, now: Instant, start: SeqNumber, end: SeqNumber) -> Segment {
         let opening = matches!(self.state, State::SynSent | State::SynReceived);
         let syn = u32::from(opening && start == self.iss);
         let fin = u32::from(self.fin_unacked() && end.after(self.send_end()));
@@ -289,7 +267,8 @@ impl Connection {
             self.last_sent_at = now;
         }
         if !self.timers.is_set(Timer::Retransmit) && (opening || self.snd_wnd > 0) {
-            self.timers.set(Timer::Retransmit, now + self.rtt.rto());
+            self.flags.xmit_timer = XmitTimer::Rto;
+            self.rearm_rto(now);
         }
         let gso_size = if several { self.snd_mss } else { 0 };
         Segment { header, payload, ecn: 0, gso_size }

@@ -1,137 +1,437 @@
-//! Loss recovery: SACK-based (RFC 6675), `NewReno` without SACK (RFC 6582), and after a timeout.
+//! Loss recovery: which state an acknowledgment leads to, what is sent again, and how `cwnd` follows.
 //!
-//! What is lost is marked in the records; `output` sends it again as `in_flight` (the RFC's pipe) allows.
-//! Which acknowledgment means loss is decided here and nowhere else, so that time-based detection
-//! (RFC 8985) can take this file's place rule by rule. How far `cwnd` falls is the controller's business.
+//! The states are the kernel's, for programs see them (`tcpi_ca_state`), and so are the rules between
+//! them: loss is found by time (`rack`) or, without SACK, by duplicate acknowledgments (RFC 6582,
+//! `duplicates`), fast recovery shrinks `cwnd` in proportion (`prr`), and what turns out to have been
+//! needless is undone (`undo`). How far `cwnd` falls in the end is the controller's business. Windows are
+//! counted in segments here, as every record is at least one.
 
+use super::acknowledge::AckInfo;
 use super::congestion::{AckEvent, Controller as _};
 use super::connection::Connection;
+use super::info::CaState;
+use super::prr::{Prr, PrrAck};
+use super::rack::Rack;
 use super::sack::DUP_THRESH;
-use super::sent::Acked;
 use super::seq::SeqNumber;
+use super::spare::{OnDemand, Part, Spares};
+use super::timers::Timer;
+use crate::config::TcpConfig;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::time::Duration;
 use sockeye_packet::Instant;
-use sockeye_wire::SackBlock;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Nothing is believed lost.
-    Open,
-    /// Fast retransmit has begun; `cwnd` is held until everything sent before is acknowledged.
-    Fast,
-    /// The retransmission timer expired: all that was in flight is sent again, in slow start.
-    Timeout,
+/// How long a peer that seems to have dropped what it reported may say otherwise.
+const RENEGE_WAIT: Duration = Duration::from_millis(10);
+
+/// What the timer for retransmissions waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum XmitTimer {
+    /// The retransmission timeout (RFC 6298).
+    #[default]
+    Rto,
+    /// The probe timeout (RFC 8985 §7).
+    Probe,
+    /// The reordering window's end (RFC 8985 §6.3).
+    Reorder,
 }
 
-/// The state of loss recovery.
+/// What is to be sent whatever else waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Owed {
+    /// Nothing but new data.
+    #[default]
+    Nothing,
+    /// What is lost, as far as `cwnd` allows.
+    Lost,
+    /// The first record, whatever `cwnd` says: the timer expired.
+    Head,
+    /// New data first, to learn whether the timeout was spurious (RFC 5682 §3.1 step 2b).
+    NewData,
+    /// A segment of new data, to elicit an acknowledgment (RFC 8985 §7.3).
+    ProbeNew,
+    /// The last segment again, for the same.
+    ProbeLast,
+}
+
+/// The state of loss recovery. Most connections do without it most of the time.
 #[derive(Clone, Debug)]
-pub(super) struct Recovery {
-    pub(super) phase: Phase,
-    /// `RecoveryPoint`: SND.NXT when the phase began.
-    point: SeqNumber,
-    /// What lies before this was judged by the SACK rule already.
-    judged: SeqNumber,
+pub(crate) struct Recovery {
+    pub(super) state: CaState,
+    pub(super) owed: Owed,
+    /// SND.NXT when the state was entered (RFC 6675's `RecoveryPoint`).
+    pub(super) high_seq: SeqNumber,
     /// No lost record lies before this.
     pub(super) next: SeqNumber,
-    /// Duplicate acknowledgments since SND.UNA last moved.
-    duplicates: u32,
-    /// The first retransmission of fast recovery goes out whatever `cwnd` says (RFC 6675 §5 (4.3)).
-    pub(super) retransmit_now: bool,
-    /// The most that was in flight in this round trip, its end, and whether `cwnd` was the limit.
-    flight_high: u32,
-    round_end: SeqNumber,
-    cwnd_limited: bool,
+    /// Segments ever found lost.
+    pub(super) lost: u32,
+    pub(super) rack: Rack,
+    pub(super) prr: Prr,
+    /// Segments by which the network has been seen to reorder, at least `tcp_reordering`.
+    pub(super) reordering: u16,
+    /// SND.UNA when `cwnd` was reduced, while that may be undone.
+    pub(super) undo_marker: Option<SeqNumber>,
+    /// Retransmissions since then that no DSACK has reported yet.
+    pub(super) undo_retrans: Option<u32>,
+    /// The controller may take its reduction back: nothing but loss was the reason.
+    pub(super) may_restore: bool,
+    /// When the first retransmission of this recovery was sent.
+    pub(super) retrans_stamp: Option<Instant>,
+    /// Whether the timeout was spurious is being found out (RFC 5682).
+    pub(super) frto: bool,
+    /// `TLP.end_seq`: SND.NXT behind the probe, while one is out.
+    pub(super) tlp_high_seq: Option<SeqNumber>,
+    /// `TLP.is_retrans`: it was old data.
+    pub(super) tlp_retrans: bool,
 }
 
 impl Recovery {
-    pub(super) fn new(iss: SeqNumber) -> Recovery {
+    pub(super) const fn new() -> Recovery {
         Recovery {
-            phase: Phase::Open,
-            point: iss,
-            judged: iss,
-            next: iss,
-            duplicates: 0,
-            retransmit_now: false,
-            flight_high: 0,
-            round_end: iss,
-            cwnd_limited: false,
+            state: CaState::Open,
+            owed: Owed::Nothing,
+            high_seq: SeqNumber(0),
+            next: SeqNumber(0),
+            lost: 0,
+            rack: Rack::new(),
+            prr: Prr::new(0),
+            reordering: DUP_THRESH as u16,
+            undo_marker: None,
+            undo_retrans: None,
+            may_restore: false,
+            retrans_stamp: None,
+            frto: false,
+            tlp_high_seq: None,
+            tlp_retrans: false,
         }
+    }
+
+    /// Whether `cwnd` is being reduced.
+    pub(super) fn is_reducing(&self) -> bool {
+        matches!(self.state, CaState::Cwr | CaState::Recovery)
+    }
+
+    /// What is lost may go out.
+    pub(super) fn owe_retransmissions(&mut self) {
+        self.owed = Owed::Lost;
     }
 }
 
-/// What one acknowledgment said.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct AckInfo {
-    /// How far SND.UNA moved.
-    pub(super) advanced: u32,
-    /// What that took off the queue.
-    pub(super) acked: Acked,
-    /// Octets newly reported by SACK.
-    pub(super) newly_sacked: u32,
-    /// In flight before it.
-    pub(super) prior_in_flight: u32,
-    /// It is a duplicate in the sense of RFC 5681 §2, or brought new SACK information without moving on.
-    pub(super) duplicate: bool,
-    /// The round-trip time it measured.
-    pub(super) rtt: Option<Duration>,
+impl Default for Recovery {
+    fn default() -> Recovery {
+        Recovery::new()
+    }
 }
 
+impl Part for Recovery {
+    fn none() -> &'static Recovery {
+        static NONE: Recovery = Recovery::new();
+        &NONE
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.state == CaState::Open
+            && self.owed == Owed::Nothing
+            && self.undo_marker.is_none()
+            && self.tlp_high_seq.is_none()
+            && self.reordering == DUP_THRESH as u16
+            && self.rack.persist == 0
+    }
+
+    fn spares(spares: &mut Spares) -> &mut Vec<Box<Recovery>> {
+        &mut spares.recovery
+    }
+}
+
+impl OnDemand<Recovery> {
+    /// The recovery of a connection that begins.
+    pub(super) fn begin(config: &TcpConfig) -> OnDemand<Recovery> {
+        let mut recovery: OnDemand<Recovery> = OnDemand::default();
+        if config.reordering != DUP_THRESH {
+            recovery.reordering = config.reordering.clamp(1, u16::MAX.into()) as u16;
+        }
+        recovery
+    }
+}
+
+/// Windows in segments.
 impl Connection {
-    /// Octets believed to be on the way (the pipe of RFC 6675 §4).
+    /// Octets that whole segments in flight would have: what is to be compared with `cwnd`.
     pub(super) fn in_flight(&self) -> u32 {
-        let outstanding = self.snd_nxt.since(self.snd_una);
-        // Without SACK every duplicate acknowledgment stands for a segment that has left the network
-        // (RFC 5681 §3.2 inflates `cwnd` instead).
-        let left = if self.options.sack {
-            self.sent.sacked()
-        } else {
-            self.recovery.duplicates.saturating_mul(u32::from(self.snd_mss))
-        };
-        outstanding.saturating_sub(left).saturating_sub(self.sent.lost())
+        self.sent.packets_in_flight().saturating_mul(u32::from(self.snd_mss))
     }
 
-    /// Takes in the SACK blocks of a segment; answers how many octets are new.
-    pub(super) fn on_sack_blocks(&mut self, blocks: &[SackBlock]) -> u32 {
-        let mut newly = 0;
-        for block in blocks {
-            let (left, right) = (SeqNumber(block.left), SeqNumber(block.right));
-            // Blocks outside what is in flight are duplicates (RFC 2883) or forged.
-            let valid = left.before(right) && !left.before(self.snd_una) && !right.after(self.snd_nxt);
-            if !valid || left == self.snd_una {
-                continue;
-            }
-            let mut at = left;
-            while let Some((from, to)) = self.scoreboard.gap(at, right) {
-                newly += self.sent.mark_sacked(from, to, u32::from(self.snd_mss));
-                at = to;
-            }
-            self.scoreboard.insert(left, right);
-        }
-        newly
+    fn cwnd_segments(&self) -> u32 {
+        (self.congestion.cwnd() / usize::from(self.snd_mss)) as u32
     }
 
-    /// What an acknowledgment means for loss recovery and for `cwnd`.
-    pub(super) fn on_ack_info(&mut self, now: Instant, info: &AckInfo) {
-        self.recovery.next = self.recovery.next.max(self.snd_una);
-        self.recovery.judged = self.recovery.judged.max(self.snd_una);
-        let recovering = self.recovery.phase == Phase::Fast;
-        let mut relapse = false;
-        if info.advanced > 0 {
-            relapse = self.on_progress(info);
-        } else if info.duplicate {
-            self.recovery.duplicates = self.recovery.duplicates.saturating_add(1);
+    fn ssthresh_segments(&self) -> u32 {
+        u32::try_from(self.congestion.ssthresh() / usize::from(self.snd_mss)).unwrap_or(u32::MAX)
+    }
+
+    fn set_cwnd_segments(&mut self, segments: u32) {
+        self.congestion.set_cwnd(segments.max(1) as usize * usize::from(self.snd_mss));
+    }
+}
+
+/// The machine.
+impl Connection {
+    /// What an acknowledgment that was no ordinary one means (RFC 5681 §3.2, RFC 6675 §5, RFC 8985 §6).
+    pub(super) fn on_dubious_ack(&mut self, now: Instant, info: &mut AckInfo, config: &TcpConfig) {
+        if info.ece {
+            // What the network has asked for isn't taken back.
+            self.recovery.may_restore = false;
         }
-        if (self.detect_loss() || relapse) && self.recovery.phase == Phase::Open {
-            self.enter_recovery(now);
+        if info.reneged {
+            self.expect_renege(now, info);
+            return;
+        }
+        if self.recovery.state == CaState::Open {
+            if self.recovery.retrans_stamp.is_some() {
+                self.recovery.retrans_stamp = None;
+            }
+        } else if !self.snd_una.before(self.recovery.high_seq) && self.on_recovered() {
+            return;
+        }
+        match self.recovery.state {
+            CaState::Recovery => {
+                if !info.advanced {
+                    self.add_duplicates(info, config);
+                } else if self.try_undo_partial(info, config) {
+                    return;
+                }
+                if self.try_undo_dsack() {
+                    self.try_to_open(now, info);
+                }
+                self.identify_loss(now, info, config);
+                if self.recovery.state != CaState::Recovery {
+                    if self.sent.lost_out() == 0 {
+                        return;
+                    }
+                    // What was undone was needless; this loss is another one.
+                    self.enter_recovery(now, info.ece);
+                }
+            }
+            CaState::Loss => {
+                let owed = self.process_loss(info, config);
+                self.identify_loss(now, info, config);
+                if self.recovery.state != CaState::Open && !info.lost_retrans {
+                    self.recovery.owed = owed;
+                    return;
+                }
+                if !self.look_for_recovery(now, info, config) {
+                    self.recovery.owed = owed;
+                    return;
+                }
+            }
+            CaState::Open | CaState::Disorder | CaState::Cwr => {
+                if !self.look_for_recovery(now, info, config) {
+                    return;
+                }
+            }
+        }
+        self.recovery.owe_retransmissions();
+    }
+
+    /// Outside recovery: whether it begins now.
+    fn look_for_recovery(&mut self, now: Instant, info: &mut AckInfo, config: &TcpConfig) -> bool {
+        if !self.options.sack {
+            if info.advanced {
+                self.sent.set_reno_sacked(0);
+            }
+            self.add_duplicates(info, config);
+        }
+        if self.recovery.state <= CaState::Disorder {
+            self.try_undo_dsack();
+        }
+        self.identify_loss(now, info, config);
+        if self.sent.lost_out() == 0 {
+            self.try_to_open(now, info);
+            return false;
+        }
+        self.enter_recovery(now, info.ece);
+        true
+    }
+
+    /// SND.UNA has reached the recovery point. Answers whether that was all.
+    fn on_recovered(&mut self) -> bool {
+        match self.recovery.state {
+            // As the kernel: something above must be acknowledged, for that answers a segment with CWR.
+            CaState::Cwr if self.snd_una != self.recovery.high_seq => {
+                self.end_cwnd_reduction();
+                self.recovery.state = CaState::Open;
+            }
+            CaState::Recovery => {
+                if !self.options.sack {
+                    self.sent.set_reno_sacked(0);
+                }
+                if self.try_undo_recovery() {
+                    return true;
+                }
+                self.end_cwnd_reduction();
+                self.recovery.state = CaState::Open;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// After a timeout (RFC 5682 §3.1, with SACK as the kernel does it). Answers what to send.
+    fn process_loss(&mut self, info: &AckInfo, config: &TcpConfig) -> Owed {
+        let recovered = !self.snd_una.before(self.recovery.high_seq);
+        if info.advanced && self.try_undo_loss(false) {
+            return Owed::Nothing;
+        }
+        if self.recovery.frto {
+            // Step 3b: something that was sent only once arrived: not all was lost.
+            if info.orig_acked && self.try_undo_loss(true) {
+                return Owed::Nothing;
+            }
+            if self.snd_nxt.after(self.recovery.high_seq) {
+                if info.sacked || info.duplicates > 0 {
+                    // Step 3a.
+                    self.recovery.frto = false;
+                }
+            } else if info.advanced && !recovered {
+                self.recovery.high_seq = self.snd_nxt;
+                // Step 2b.
+                if self.is_waiting() && (self.snd_una + self.snd_wnd).after(self.snd_nxt) {
+                    return Owed::NewData;
+                }
+                self.recovery.frto = false;
+            }
+        }
+        if recovered {
+            // Step 2a.
+            if !self.try_undo_recovery() {
+                self.recovery.state = CaState::Open;
+            }
+            return Owed::Nothing;
+        }
+        if !self.options.sack {
+            if self.snd_nxt.after(self.recovery.high_seq) && info.duplicates > 0 {
+                self.add_duplicates(info, config);
+            } else if info.advanced {
+                self.sent.set_reno_sacked(0);
+            }
+        }
+        Owed::Lost
+    }
+
+    /// Marks what is lost by now.
+    fn identify_loss(&mut self, now: Instant, info: &mut AckInfo, config: &TcpConfig) {
+        if self.sent.is_empty() {
+            return;
+        }
+        if !self.options.sack {
+            self.mark_new_reno_loss(info.advanced);
+        } else if self.recovery.rack.advanced {
+            self.recovery.rack.advanced = false;
+            let (lost_again, waits) = self.detect_lost(now, config);
+            info.lost_retrans |= lost_again > 0;
+            info.set_timer &= !waits;
+        }
+    }
+
+    /// Nothing is lost: ordinary operation, unless there are signs of disorder.
+    fn try_to_open(&mut self, now: Instant, info: &AckInfo) {
+        if !self.any_retransmitted() && self.recovery.retrans_stamp.is_some() {
+            self.recovery.retrans_stamp = None;
+        }
+        if info.ece {
+            self.enter_cwr(now);
+        }
+        if self.recovery.state != CaState::Cwr {
+            self.try_keep_open();
+        }
+    }
+
+    pub(super) fn try_keep_open(&mut self) {
+        let disorder = self.sent.left_out() > 0 || self.any_retransmitted();
+        let state = if disorder { CaState::Disorder } else { CaState::Open };
+        if self.recovery.state != state {
+            self.recovery.state = state;
+            self.recovery.high_seq = self.snd_nxt;
+        }
+    }
+
+    /// Whether something that was sent again is neither acknowledged nor known to have been needless.
+    pub(super) fn any_retransmitted(&self) -> bool {
+        self.sent.retrans_out() > 0 || self.sent.front().is_some_and(|first| first.retransmitted)
+    }
+
+    /// Fast recovery begins (RFC 6675 §5 (4), RFC 6937 §3).
+    pub(super) fn enter_recovery(&mut self, now: Instant, ece: bool) {
+        if !self.any_retransmitted() {
+            self.recovery.retrans_stamp = None;
+        }
+        self.recovery.may_restore = false;
+        self.begin_undo();
+        if !self.recovery.is_reducing() {
+            self.init_cwnd_reduction(now);
+            self.recovery.may_restore = !ece;
+        }
+        self.recovery.state = CaState::Recovery;
+    }
+
+    /// Congestion without loss (RFC 3168 §6.1.2): `cwnd` is reduced over the next round trip.
+    pub(super) fn enter_cwr(&mut self, now: Instant) {
+        self.recovery.may_restore = false;
+        if self.recovery.state < CaState::Cwr {
+            self.recovery.undo_marker = None;
+            self.init_cwnd_reduction(now);
+            self.recovery.state = CaState::Cwr;
+        }
+    }
+
+    pub(super) fn init_cwnd_reduction(&mut self, now: Instant) {
+        let cwnd = self.congestion.cwnd();
+        self.recovery.high_seq = self.snd_nxt;
+        self.recovery.tlp_high_seq = None;
+        self.recovery.prr = Prr::new(self.cwnd_segments());
+        // As the kernel: it is `cwnd` that is reduced, which validation keeps near what was used.
+        self.congestion.on_congestion(now, cwnd);
+        self.congestion.set_cwnd(cwnd);
+    }
+
+    /// The reduction is complete (RFC 6937 §3: `cwnd` is `ssthresh`), unless it was undone.
+    pub(super) fn end_cwnd_reduction(&mut self) {
+        let undone = self.recovery.state != CaState::Cwr && self.recovery.undo_marker.is_none();
+        if self.congestion.ssthresh() < usize::MAX && !undone {
+            self.set_cwnd_segments(self.ssthresh_segments());
+        }
+    }
+
+    /// `cwnd` during a reduction.
+    pub(super) fn reduce_cwnd(&mut self, delivered: u32, newly_lost: u32, advanced: bool) {
+        if delivered == 0 {
+            return;
+        }
+        let in_flight = self.sent.packets_in_flight();
+        let ssthresh = self.ssthresh_segments();
+        let ack = PrrAck { delivered, newly_lost, advanced, in_flight, ssthresh };
+        let allowed = self.recovery.prr.on_ack(&ack);
+        self.set_cwnd_segments(in_flight + allowed);
+    }
+
+    /// `cwnd` after an acknowledgment.
+    pub(super) fn control_congestion(&mut self, now: Instant, info: &AckInfo, config: &TcpConfig) {
+        let delivered = self.totals.delivered.wrapping_sub(info.prior_delivered);
+        if self.recovery.is_reducing() {
+            let newly_lost = self.recovery.lost.wrapping_sub(info.prior_lost);
+            self.reduce_cwnd(delivered, newly_lost, info.advanced);
+            return;
         }
         // RFC 5681 §3.1: the window grows on cumulative acknowledgments only; limited transmit (RFC 3042)
-        // must not grow it. The one that ends fast recovery was counted when it was sacked.
-        let delivered = info.acked.delivered + info.newly_sacked;
-        if info.advanced > 0 && !recovering && self.recovery.phase != Phase::Fast {
+        // must not grow it. As the kernel: where reordering is the rule, on SACK too.
+        let reorders = u32::from(self.recovery.reordering) > config.reordering;
+        if info.acked > 0 || (reorders && info.sacked) {
+            let mss = usize::from(self.snd_mss);
             let event = AckEvent {
                 now,
-                acked: delivered as usize,
-                in_flight: info.prior_in_flight as usize,
+                acked: delivered as usize * mss,
+                in_flight: info.prior_in_flight as usize * mss,
                 rtt: info.rtt,
                 srtt: self.rtt.srtt().unwrap_or_default(),
                 app_limited: !self.is_cwnd_limited(),
@@ -142,102 +442,92 @@ impl Connection {
             self.congestion.on_ack(&event);
         }
     }
+}
 
-    /// SND.UNA moved. Answers whether that ends recovery while something sent after its begin is lost.
-    fn on_progress(&mut self, info: &AckInfo) -> bool {
-        let mss = u32::from(self.snd_mss);
-        let mut relapse = false;
-        if !self.snd_una.before(self.recovery.point) {
-            relapse = self.recovery.phase == Phase::Fast && self.sent.lost() > 0;
-            self.recovery.phase = Phase::Open;
-            self.recovery.retransmit_now = false;
-            self.recovery.duplicates = 0;
-        } else if self.recovery.phase == Phase::Fast && !self.options.sack {
-            // RFC 6582 §3.2 step 3, a partial acknowledgment: the next segment is lost too. Of what was
-            // acknowledged one segment was the retransmission, the others had been counted as left.
-            let segments = info.advanced.div_ceil(mss);
-            self.recovery.duplicates = self.recovery.duplicates.saturating_sub(segments.saturating_sub(1));
-            self.recovery.retransmit_now |= self.sent.mark_first_lost(mss);
-            self.recovery.next = self.snd_una;
-        } else {
-            self.recovery.duplicates = 0;
-        }
-        relapse
-    }
-
-    /// Marks what the acknowledgments so far show to be lost; answers whether anything was new.
-    fn detect_loss(&mut self) -> bool {
-        let mss = u32::from(self.snd_mss);
-        let mut found = false;
-        // RFC 6675 §4, IsLost. What was judged before is not looked at again: a lost retransmission is
-        // the timer's business.
-        if let Some(edge) = self.scoreboard.lost_edge(mss)
-            && edge.after(self.recovery.judged)
-        {
-            found = self.sent.mark_lost(self.recovery.judged, edge);
-            self.recovery.judged = edge;
-        }
-        let enough_duplicates = self.recovery.duplicates >= DUP_THRESH && self.recovery.phase == Phase::Open;
-        // RFC 6582 §3.2 step 1: duplicates that the last recovery caused don't begin another.
-        if enough_duplicates && (self.options.sack || self.snd_una.after(self.recovery.point)) {
-            found |= self.sent.mark_first_lost(mss);
-            self.recovery.next = self.snd_una;
-        }
-        found
-    }
-
-    /// Fast recovery begins (RFC 6675 §5 (4), RFC 6582 §3.2 step 2).
-    fn enter_recovery(&mut self, now: Instant) {
-        let flight = self.snd_nxt.since(self.snd_una) as usize;
-        self.congestion.on_congestion(now, flight);
-        self.recovery.phase = Phase::Fast;
-        self.recovery.point = self.snd_nxt;
-        self.recovery.retransmit_now = true;
-    }
-
+/// Timeouts.
+impl Connection {
     /// The retransmission timer expired (RFC 6298 §5.4–5.6, RFC 5681 §3.1, RFC 6675 §5.1): everything that
     /// is not sacked is taken for lost and sent again as `cwnd` opens.
-    pub(super) fn on_loss_timeout(&mut self, now: Instant) {
-        // RFC 2018 §8: a peer that does not acknowledge what it has reported has dropped it.
-        if self.sent.front().is_some_and(|first| first.sacked) {
-            self.sent.forget_sacked();
-            self.scoreboard.clear();
+    pub(super) fn enter_loss(&mut self, now: Instant, config: &TcpConfig) {
+        let state = self.recovery.state;
+        let sacked = self.sent.sacked_out();
+        self.mark_timed_out(now);
+        // RFC 5681 §3.1: once per window of data.
+        let held = state > CaState::Disorder
+            && self.recovery.high_seq.after(self.snd_una)
+            && (state != CaState::Loss || self.retransmits > 0);
+        if !held {
+            self.congestion.on_timeout(now, self.congestion.cwnd());
+            self.recovery.may_restore = true;
+            self.begin_undo();
         }
-        self.congestion.on_timeout(now, self.snd_nxt.since(self.snd_una) as usize);
-        self.recovery.phase = Phase::Timeout;
-        self.recovery.point = self.snd_nxt;
-        self.recovery.retransmit_now = false;
-        self.retransmit_all();
+        self.set_cwnd_segments(self.sent.packets_in_flight() + 1);
+        // As the kernel: it was waited too long for what was no reordering.
+        let usual = config.reordering.min(u16::MAX.into()) as u16;
+        if state <= CaState::Disorder && sacked >= config.reordering {
+            self.recovery.reordering = self.recovery.reordering.min(usual);
+        }
+        self.recovery.state = CaState::Loss;
+        self.recovery.high_seq = self.snd_nxt;
+        self.recovery.tlp_high_seq = None;
+        // RFC 5682 §3.1 step 1, §3.2: not when another recovery was under way.
+        self.recovery.frto = config.frto > 0 && (state < CaState::Recovery || self.retransmits > 0);
+        self.recovery.owed = Owed::Head;
     }
 
-    /// Everything in flight is to be sent again.
+    fn mark_timed_out(&mut self, now: Instant) {
+        // RFC 2018 §8: a peer that does not acknowledge what it has reported has dropped it.
+        let reneged = self.sent.front().is_some_and(|first| first.sacked);
+        if reneged {
+            self.sent.forget_sacked();
+            self.scoreboard.clear();
+        } else if !self.options.sack {
+            self.sent.set_reno_sacked(0);
+        }
+        let rack = self.recovery.rack;
+        let mut index = 0;
+        while let Some(record) = self.sent.get(index) {
+            // As the kernel: what was sent a moment ago may well arrive.
+            if index == 0 || reneged || !rack.is_recent(now, record) {
+                let (packets, _) = self.sent.mark_lost(index);
+                self.recovery.lost = self.recovery.lost.wrapping_add(packets);
+            }
+            index += 1;
+        }
+        self.recovery.next = self.snd_una;
+    }
+
+    /// The peer has reported by SACK what it now wants: perhaps it has dropped it (RFC 2018 §8). As the
+    /// kernel: it gets a little time to say otherwise, then the timeout finds out.
+    fn expect_renege(&mut self, now: Instant, info: &mut AckInfo) {
+        let wait = (self.rtt.srtt().unwrap_or_default() / 2).max(RENEGE_WAIT);
+        self.flags.xmit_timer = XmitTimer::Rto;
+        self.timers.set(Timer::Retransmit, now + wait);
+        info.set_timer = false;
+    }
+
+    /// Everything in flight is to be sent again, which is no sign of congestion: the peer or the path could
+    /// not take it.
     pub(super) fn retransmit_all(&mut self) {
         if self.sent.is_empty() {
             return;
         }
-        self.sent.mark_lost(self.snd_una, self.snd_nxt);
-        self.recovery.duplicates = 0;
-        self.recovery.next = self.snd_una;
-        self.recovery.judged = self.snd_nxt;
-    }
-
-    /// Something was sent, or nothing could be because of `cwnd`: remembers whether `cwnd` is what limits
-    /// this round trip, for it must not grow unused (RFC 7661, RFC 9438 §4.2).
-    pub(super) fn note_flight(&mut self, cwnd_limited: bool) {
-        let in_flight = self.in_flight();
-        let recovery = &mut self.recovery;
-        let new_round = !self.snd_una.before(recovery.round_end);
-        if new_round || cwnd_limited || (!recovery.cwnd_limited && in_flight > recovery.flight_high) {
-            recovery.flight_high = if new_round { in_flight } else { in_flight.max(recovery.flight_high) };
-            recovery.cwnd_limited = cwnd_limited;
-            recovery.round_end = self.snd_nxt;
+        if !self.state.is_synchronized() {
+            self.recovery.owed = Owed::Head;
+            return;
         }
-    }
-
-    fn is_cwnd_limited(&self) -> bool {
-        // In slow start using half of `cwnd` is enough: it doubles in a round trip.
-        let slow_start = self.congestion.cwnd() < self.congestion.ssthresh();
-        self.recovery.cwnd_limited
-            || (slow_start && self.congestion.cwnd() < 2 * self.recovery.flight_high as usize)
+        let mut index = 0;
+        while self.sent.get(index).is_some() {
+            self.sent.mark_lost(index);
+            index += 1;
+        }
+        self.recovery.next = self.snd_una;
+        if self.recovery.state != CaState::Loss {
+            self.recovery.high_seq = self.snd_nxt;
+            self.recovery.may_restore = false;
+            self.recovery.undo_marker = None;
+            self.recovery.state = CaState::Loss;
+        }
+        self.recovery.owe_retransmissions();
     }
 }

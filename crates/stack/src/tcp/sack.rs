@@ -1,4 +1,4 @@
-//! Which octets in flight the peer has reported by SACK (RFC 2018), and which are lost by RFC 6675's rule.
+//! Which octets in flight the peer has reported by SACK (RFC 2018, RFC 6675's scoreboard).
 //!
 //! Ranges are disjoint, don't touch, lie in order behind SND.UNA, and each is found by binary search. An
 //! acknowledgment that repeats what is known costs no more than the search.
@@ -91,17 +91,9 @@ impl Scoreboard {
         self.0 = None;
     }
 
-    /// What is not sacked before this number is lost (`IsLost` of RFC 6675 §4): above it lie `DupThresh`
-    /// ranges, or more than `DupThresh` − 1 segments.
-    pub(super) fn lost_edge(&self, mss: u32) -> Option<SeqNumber> {
-        let mut octets = 0;
-        for (count, range) in (1..).zip(self.ranges().iter().rev()) {
-            octets += range.right.since(range.left);
-            if count >= DUP_THRESH || octets > (DUP_THRESH - 1) * mss {
-                return Some(range.left);
-            }
-        }
-        None
+    /// The end of the highest range.
+    pub(super) fn highest(&self) -> Option<SeqNumber> {
+        self.ranges().back().map(|range| range.right)
     }
 }
 
@@ -128,17 +120,15 @@ mod tests {
     }
 
     #[test]
-    fn three_ranges_or_more_than_two_segments_above_mean_lost() {
+    fn the_highest_range_ends_last() {
         let mut board = Scoreboard::default();
-        board.insert(s(1000), s(1200));
-        assert_eq!(board.lost_edge(100), None);
-        board.insert(s(1200), s(1201));
-        assert_eq!(board.lost_edge(100), Some(s(1000)));
-        let mut board = Scoreboard::default();
-        for left in [10, 20, 30] {
-            board.insert(s(left), s(left + 1));
+        assert_eq!(board.highest(), None);
+        for (left, right) in [(30, 40), (10, 20), (40, 50)] {
+            board.insert(s(left), s(right));
         }
-        assert_eq!(board.lost_edge(100), Some(s(10)));
+        assert_eq!(board.highest(), Some(s(50)));
+        board.acknowledge(s(50));
+        assert_eq!(board.highest(), None);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! An idle connection owns no buffers. The parts of one that has fallen silent go to a few spares that all
 //! connections share, so that a dialogue allocates nothing per message.
 
+use super::recovery::Recovery;
 use super::recv::RecvBuffer;
 use super::send::SendBuffer;
 use super::sent::SentQueue;
@@ -94,6 +95,7 @@ pub(crate) struct Spares {
     send: Vec<Box<SendBuffer>>,
     sent: Vec<Box<SentQueue>>,
     recv: Vec<Box<RecvBuffer>>,
+    pub(super) recovery: Vec<Box<Recovery>>,
 }
 
 impl Part for SendBuffer {

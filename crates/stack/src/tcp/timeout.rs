@@ -4,11 +4,13 @@
 //! timeout (RFC 9293 §3.8.3, MUST-20, MUST-21). A closed window alone never ends a connection (MUST-37).
 
 use super::connection::{Connection, Resources};
+use super::recovery::XmitTimer;
 use super::state::State;
 use super::timers::Timer;
 use crate::Error;
 use crate::counters::Counter;
 use crate::socket::options::TcpSettings;
+use core::time::Duration;
 use sockeye_packet::Instant;
 use sockeye_wire::TcpHeader;
 
@@ -35,31 +37,87 @@ impl Connection {
     }
 
     fn on_retransmit_timeout(&mut self, now: Instant, resources: &mut Resources<'_>) {
+        match self.flags.xmit_timer {
+            XmitTimer::Rto => self.on_rto(now, resources),
+            XmitTimer::Probe => self.on_probe_timeout(now),
+            XmitTimer::Reorder => self.on_reorder_timeout(now, resources.config),
+        }
+    }
+
+    /// The retransmission timeout (RFC 6298 §5.4–5.7).
+    fn on_rto(&mut self, now: Instant, resources: &mut Resources<'_>) {
         // A closed window is probed instead.
         if self.sent.is_empty() || (self.snd_wnd == 0 && self.state.is_synchronized()) {
             return;
         }
-        if self.is_hopeless(now, self.retransmits, resources) {
+        if self.is_silent(now, resources) {
             self.give_up(resources);
             return;
         }
-        self.retransmits = self.retransmits.saturating_add(1);
+        let mut backs_off = true;
         self.totals.rtos = self.totals.rtos.saturating_add(1);
         resources.counters.bump(Counter::TcpTimeouts);
         if self.state.is_synchronized() {
-            self.on_loss_timeout(now);
+            self.recovery.wake(resources.spares);
+            self.enter_loss(now, resources.config);
+            self.retransmits = self.retransmits.saturating_add(1);
         } else {
+            self.retransmits = self.retransmits.saturating_add(1);
             self.flags.syn_timed_out = true;
             resources.counters.bump(Counter::TcpSynRetrans);
+            // As the kernel: a few SYNs a second apart come first.
+            backs_off =
+                self.state != State::SynSent || self.retransmits > resources.config.syn_linear_timeouts;
             self.retransmit_all();
         }
-        self.rtt.back_off();
-        let mut next = now + self.rtt.rto();
+        if backs_off {
+            self.rtt.back_off();
+        }
+        let mut wait = self.rtt.rto();
         let user_timeout = resources.settings.user_timeout;
         if !user_timeout.is_zero() {
-            next = next.min((self.stalled_since + user_timeout).max(now));
+            let left = user_timeout.saturating_sub(now.saturating_since(self.silent_since(now)));
+            wait = wait.min(left.max(Duration::from_millis(1)));
         }
-        self.timers.set(Timer::Retransmit, next);
+        self.flags.xmit_timer = XmitTimer::Rto;
+        self.timers.set(Timer::Retransmit, now + wait);
+    }
+
+    /// When what is not answered was sent again for the first time; a SYN: when it was sent. Every progress
+    /// since then shows that the peer is there.
+    fn silent_since(&self, now: Instant) -> Instant {
+        if self.state.is_synchronized() {
+            self.recovery.retrans_stamp.unwrap_or(now).max(self.stalled_since)
+        } else {
+            self.stalled_since
+        }
+    }
+
+    /// Whether R2 is reached (MUST-20), or the user's own limit (MUST-21). A SYN has its own (MUST-22).
+    /// As the kernel: R2 is the time that so many retransmissions take where the round trip is short.
+    fn is_silent(&self, now: Instant, resources: &Resources<'_>) -> bool {
+        let (config, settings) = (resources.config, resources.settings);
+        let opening = !self.state.is_synchronized();
+        let (limit, base) = if opening {
+            (settings.syn_retries, config.initial_rto)
+        } else if self.flags.orphaned {
+            (config.orphan_retries, config.min_rto)
+        } else {
+            (config.retries2, config.min_rto)
+        };
+        let linear = if self.state == State::SynSent { config.syn_linear_timeouts } else { 0 };
+        if opening && self.retransmits >= limit.saturating_add(linear) {
+            return true;
+        }
+        if self.retransmits == 0 {
+            return false;
+        }
+        let patience = if settings.user_timeout.is_zero() {
+            time_of(limit, base, config.max_rto)
+        } else {
+            settings.user_timeout
+        };
+        now.saturating_since(self.silent_since(now)) >= patience
     }
 
     fn on_persist_timeout(&mut self, now: Instant, resources: &mut Resources<'_>) {
@@ -144,4 +202,15 @@ impl Connection {
         let error = self.soft_error.take().unwrap_or(Error::TimedOut);
         self.fail(error, resources.budget);
     }
+}
+
+/// How long `retries` retransmissions and the wait for an answer to the last take, when the first timeout
+/// is `base` and each doubles the next up to `longest`.
+fn time_of(retries: u8, base: Duration, longest: Duration) -> Duration {
+    let (mut sum, mut next) = (Duration::ZERO, base);
+    for _ in 0..=retries {
+        sum += next.min(longest);
+        next = next.saturating_mul(2);
+    }
+    sum
 }

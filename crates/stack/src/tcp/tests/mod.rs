@@ -11,6 +11,7 @@ mod open;
 mod pair;
 mod windows;
 
+use super::CaState;
 use super::connection::{Connection, Resources};
 use super::open::OpenParams;
 use super::segment::Segment;
@@ -45,7 +46,13 @@ struct Script {
 impl Script {
     /// An active open, its SYN not sent yet.
     fn connect(setup: impl FnOnce(&mut TcpConfig)) -> Script {
-        let mut config = TcpConfig { timestamps: false, window_scaling: false, ..TcpConfig::default() };
+        let mut config = TcpConfig {
+            timestamps: false,
+            window_scaling: false,
+            early_retrans: 0,
+            syn_linear_timeouts: 0,
+            ..TcpConfig::default()
+        };
         setup(&mut config);
         let settings = TcpSettings { quick_ack: false, ..TcpSettings::new(&config) };
         let now = Instant::from_millis(1000);

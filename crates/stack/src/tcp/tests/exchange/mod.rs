@@ -58,7 +58,7 @@ fn stream(offset: usize, len: usize) -> Chunk {
 
 impl Test {
     fn config() -> TcpConfig {
-        TcpConfig { timestamps: false, ..TcpConfig::default() }
+        TcpConfig { timestamps: false, early_retrans: 0, syn_linear_timeouts: 0, ..TcpConfig::default() }
     }
 
     fn with(

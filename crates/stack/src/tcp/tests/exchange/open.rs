@@ -140,12 +140,60 @@ fn after_a_lost_syn_the_initial_window_is_one_segment() {
     t.expect("S 0:0(0) <...>");
     t.fire(1000);
     t.expect("S 0:0(0) <...>");
+    t.fire(2000);
+    t.expect("S 0:0(0) <...>");
     t.inject("S. 0:0(0) ack 1 win 60000 <mss 1000>");
     t.expect(". 1:1(0) ack 1");
     t.write(3000);
     t.expect(". 1:1001(1000) ack 1");
     t.expect_nothing();
     assert_eq!(t.connection.info(t.now).rto, Duration::from_secs(3));
+}
+
+/// As the kernel: the first timeout is short, and says little.
+#[test]
+fn one_lost_syn_costs_no_window() {
+    let mut t = Test::connect();
+    t.expect("S 0:0(0) <...>");
+    t.fire(1000);
+    t.expect("S 0:0(0) <...>");
+    t.inject("S. 0:0(0) ack 1 win 60000 <mss 1000>");
+    t.expect(". 1:1(0) ack 1");
+    assert_eq!(
+        (t.connection.info(t.now).snd_cwnd, t.connection.info(t.now).rto),
+        (10_000, Duration::from_secs(3))
+    );
+}
+
+/// The peer's timestamps tell that it answers the first SYN: all were only late (RFC 3522).
+#[test]
+fn late_syns_cost_no_window() {
+    for (echo, cwnd) in [(1000, 10), (2000, 1)] {
+        let config = TcpConfig { timestamps: true, ..Test::config() };
+        let mut t = Test::connect_with(config, |_| {});
+        t.expect("S 0:0(0) <...>");
+        for millis in [1000, 2000] {
+            t.fire(millis);
+            t.expect("S 0:0(0) <...>");
+        }
+        t.inject(&format!("S. 0:0(0) ack 1 win 60000 <mss 1012,TS val 500 ecr {echo}>"));
+        t.expect(". 1:1(0) ack 1 <...>");
+        assert_eq!(t.connection.info(t.now).snd_cwnd, cwnd * 1000, "{echo}");
+    }
+}
+
+/// As the kernel: a few SYNs follow each other at the first timeout, which `syn_retries` doesn't count.
+#[test]
+fn the_first_syns_come_a_second_apart() {
+    let config = TcpConfig { syn_linear_timeouts: 4, ..Test::config() };
+    let mut t = Test::connect_with(config, |settings| settings.syn_retries = 6);
+    t.expect("S 0:0(0) <...>");
+    for millis in [1000, 1000, 1000, 1000, 1000, 2000, 4000, 8000, 16_000, 32_000] {
+        t.fire(millis);
+        t.expect("S 0:0(0) <...>");
+    }
+    t.fire(64_000);
+    assert_eq!(t.error(), Some(Error::TimedOut));
 }
 
 #[test]
