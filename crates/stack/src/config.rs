@@ -136,6 +136,8 @@ pub struct TcpConfig {
     pub min_tso_segments: u8,
     /// A super-segment is put off until it would fill this part of the window; 0 sends at once.
     pub tso_win_divisor: u8,
+    /// Bytes that may wait unsent while a socket still counts as writable, unless `TCP_NOTSENT_LOWAT` sets it.
+    pub not_sent_low_water: u32,
     /// Idle time before the first keep-alive probe.
     pub keep_idle: Duration,
     /// Time between keep-alive probes.
@@ -195,6 +197,7 @@ impl Default for TcpConfig {
             ecn_fallback: true,
             min_tso_segments: 2,
             tso_win_divisor: 3,
+            not_sent_low_water: u32::MAX,
             keep_idle: Duration::from_hours(2),
             keep_interval: Duration::from_secs(75),
             keep_count: 9,

@@ -70,7 +70,7 @@ pub enum SocketOption {
     FinTimeout(Option<Duration>),
     /// `TCP_WINDOW_CLAMP` in bytes; zero means no limit.
     WindowClamp(u32),
-    /// `TCP_NOTSENT_LOWAT` in bytes.
+    /// `TCP_NOTSENT_LOWAT` in bytes; zero means the stack's.
     NotSentLowWater(u32),
     /// `TCP_CONGESTION`.
     Congestion(CongestionControl),
@@ -180,7 +180,7 @@ pub struct TcpSettings {
     pub recv_low_water: u32,
     /// `TCP_WINDOW_CLAMP`; zero means no limit.
     pub window_clamp: u32,
-    /// `TCP_NOTSENT_LOWAT`; [`u32::MAX`] means no limit.
+    /// `TCP_NOTSENT_LOWAT`; zero means the stack's.
     pub not_sent_low_water: u32,
 }
 
@@ -207,7 +207,7 @@ impl TcpSettings {
             send_buffer: None,
             recv_low_water: 1,
             window_clamp: 0,
-            not_sent_low_water: u32::MAX,
+            not_sent_low_water: 0,
         }
     }
 }
@@ -407,9 +407,7 @@ impl TcpSettings {
             }
             SocketOption::WindowClamp(0) => self.window_clamp = 0,
             SocketOption::WindowClamp(bytes) => self.window_clamp = bytes.max(LEAST_WINDOW_CLAMP),
-            SocketOption::NotSentLowWater(bytes) => {
-                self.not_sent_low_water = if bytes == 0 { u32::MAX } else { bytes };
-            }
+            SocketOption::NotSentLowWater(bytes) => self.not_sent_low_water = bytes,
             SocketOption::Congestion(control) => self.congestion = control,
             _ => return Err(Error::InvalidArgument),
         }

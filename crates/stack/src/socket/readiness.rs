@@ -30,7 +30,7 @@ impl Stack {
             Kind::Connection(key) => self
                 .connections
                 .get(*key)
-                .map_or(Readiness::EMPTY, |tcb| tcb.connection.readiness(&tcb.settings)),
+                .map_or(Readiness::EMPTY, |tcb| tcb.connection.readiness(&tcb.settings, &self.io.config.tcp)),
         }
     }
 

@@ -232,7 +232,7 @@ impl Stack {
         if let Some(id) = tcb.socket
             && let Some(socket) = sockets.get_mut(id.0)
         {
-            socket.announce(id, tcb.connection.readiness(&tcb.settings), edge, io);
+            socket.announce(id, tcb.connection.readiness(&tcb.settings, &io.config.tcp), edge, io);
         }
     }
 

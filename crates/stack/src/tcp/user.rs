@@ -5,6 +5,7 @@ use super::congestion::Controller as _;
 use super::connection::{Connection, Resources};
 use super::state::{State, Transition};
 use super::timers::Timer;
+use crate::config::TcpConfig;
 use crate::counters::Counter;
 use crate::socket::options::TcpSettings;
 use crate::{Error, Readiness, RecvFlags, Result, SendFlags, Shutdown};
@@ -214,7 +215,7 @@ impl Connection {
     }
 
     /// What its socket is ready for.
-    pub(crate) fn readiness(&self, settings: &TcpSettings) -> Readiness {
+    pub(crate) fn readiness(&self, settings: &TcpSettings, config: &TcpConfig) -> Readiness {
         let mut ready = Readiness::EMPTY;
         if matches!(self.state, State::SynSent | State::SynReceived) {
             return ready;
@@ -227,7 +228,13 @@ impl Connection {
         ready.insert_if(Readiness::READABLE, read_closed || self.recv.len() >= enough);
         ready.insert_if(Readiness::READ_CLOSED, read_closed);
         ready.insert_if(Readiness::WRITE_CLOSED, write_closed);
-        let writable = write_closed || (self.has_send_room() && self.unsent() < settings.not_sent_low_water);
+        // As the kernel: who is called writable may write half of the low-water mark at least.
+        let low_water = match settings.not_sent_low_water {
+            0 => config.not_sent_low_water,
+            bytes => bytes,
+        };
+        let drained = self.unsent().saturating_mul(2) < low_water || low_water == u32::MAX;
+        let writable = write_closed || (self.has_send_room() && drained);
         ready.insert_if(Readiness::WRITABLE, ended || writable);
         ready.insert_if(Readiness::ERROR, self.error.is_some());
         ready.insert_if(Readiness::PRIORITY, self.urgent.has_byte());

@@ -83,7 +83,7 @@ fn assignments(mut rest: &str, config: &mut Config) -> Result<(), String> {
         let (name, value) = rest.split_once('=').ok_or_else(|| unknown(rest))?;
         let (value, behind) = match value.strip_prefix(['"', '\'']) {
             Some(quoted) => quoted.split_once(['"', '\'']).ok_or_else(|| unknown(rest))?,
-            None => value.split_once(char::is_whitespace).unwrap_or((value, "")),
+            None => value.split_at(split_values(value).first().map_or(0, |word| word.len())),
         };
         set(name.trim(), value, config)?;
         rest = behind;
@@ -122,6 +122,9 @@ fn set(name: &str, value: &str, config: &mut Config) -> Result<(), String> {
         "net.ipv4.tcp_tso_win_divisor" => tcp.tso_win_divisor = count()?,
         "net.ipv4.tcp_pacing_ss_ratio" => tcp.pacing_slow_start = number(0)? as u16,
         "net.ipv4.tcp_pacing_ca_ratio" => tcp.pacing_avoidance = number(0)? as u16,
+        "net.ipv4.tcp_notsent_lowat" => tcp.not_sent_low_water = number(0)? as u32,
+        "net.ipv4.tcp_rfc1337" => tcp.rfc1337 = flag()?,
+        "net.ipv4.tcp_invalid_ratelimit" => tcp.invalid_ratelimit = millis()?,
         "net.ipv4.tcp_ecn" => {
             tcp.ecn = match number(0)? {
                 0 => Ecn::Off,
@@ -196,4 +199,54 @@ fn arithmetic(word: &str) -> Option<u64> {
         };
         product.checked_mul(number)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(text: &str) -> Result<Config, String> {
+        let mut config = kernel();
+        run(text, &mut config).map(|()| config)
+    }
+
+    #[test]
+    fn production_values_come_from_defaults_sh_only() {
+        assert_eq!(after("").unwrap().tcp.recv_buffer.default, 131_072);
+        let config = after("../../common/defaults.sh\n").unwrap();
+        assert_eq!(config.tcp.recv_buffer, BufferSizes { min: 4096, default: 540_000, max: 15 << 20 });
+        assert_eq!((config.tcp.syn_retries, config.tcp.ecn), (5, Ecn::Off));
+    }
+
+    #[test]
+    fn all_spellings_set_the_same() {
+        for text in [
+            "sysctl -q net.ipv4.tcp_timestamps=0",
+            "./set_sysctls.py /proc/sys/net/ipv4/tcp_timestamps=0",
+            "echo 0 > /proc/sys/net/ipv4/tcp_timestamps",
+            "./defaults.sh\n ../common/set_sysctls.py /proc/sys/net/ipv4/tcp_sack=1 \\\n /proc/sys/net/ipv4/tcp_timestamps=0",
+            "sysctl -qw net.ipv4.tcp_timestamps=\"0\"; true",
+        ] {
+            assert!(!after(text).unwrap_or_else(|error| panic!("{text}: {error}")).tcp.timestamps, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_are_words_and_products() {
+        let config = after("sysctl -q net.ipv4.tcp_rmem=\"4096 131072 $((32*1024*1024))\"").unwrap();
+        assert_eq!(config.tcp.recv_buffer, BufferSizes { min: 4096, default: 131_072, max: 32 << 20 });
+        let config = after("sysctl -q net.ipv4.tcp_retries1=0x7 net.ipv4.tcp_retries2=$(( 4 * 2 ))").unwrap();
+        assert_eq!((config.tcp.retries1, config.tcp.retries2), (7, 8));
+    }
+
+    #[test]
+    fn what_is_of_no_concern_is_passed_over_and_the_unknown_is_named() {
+        after("tc qdisc replace dev tun0 root pfifo\nip tcp_metrics flush all > /dev/null\n# note").unwrap();
+        after("/tmp/sysctl_restore_${PPID}.sh").unwrap();
+        let error = |text: &str| after(text).unwrap_err();
+        assert_eq!(error("reboot -f"), "`reboot -f` is not known");
+        assert_eq!(error("sysctl -q net.ipv4.tcp_bogus=1"), "sysctl net.ipv4.tcp_bogus is not known");
+        assert_eq!(error("sysctl -q net.ipv4.tcp_sack=x"), "net.ipv4.tcp_sack=x: no such value");
+        assert_eq!(error("sysctl -q net.ipv4.tcp_sack"), "`net.ipv4.tcp_sack` is not known");
+    }
 }

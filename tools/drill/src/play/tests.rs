@@ -9,11 +9,11 @@ fn play_text(text: &str) -> Result<(), Failure> {
         .try_for_each(|ip_version| play(&script, &PlayOptions { ip_version }))
 }
 
-fn passes(text: &str) {
+pub(super) fn passes(text: &str) {
     play_text(text).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-fn fails(text: &str) -> Failure {
+pub(super) fn fails(text: &str) -> Failure {
     play_text(text).expect_err("the script should fail")
 }
 
@@ -28,7 +28,7 @@ const ACCEPTED: &str = "
 +0 accept(3, ..., ...) = 4
 ";
 
-fn accepted(text: &str) -> String {
+pub(super) fn accepted(text: &str) -> String {
     format!("{ACCEPTED}{text}")
 }
 

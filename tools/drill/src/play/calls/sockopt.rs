@@ -2,7 +2,7 @@
 
 use super::args::{Args, field};
 use super::descriptors::{Object, SocketOf};
-use super::{Answer, Begun, answer, names};
+use super::{Answer, Begun, answer};
 use crate::play::Player;
 use crate::play::trace::Wrong;
 use crate::script::Expr;
@@ -93,7 +93,9 @@ impl Player {
         if same {
             return Ok(Answer::Number(0).into());
         }
-        Err(Wrong::new(format!("the value {}", spelled(&wanted)), format!("the value {}", spelled(came))))
+        let is_error = (level, name) == (libc::SOL_SOCKET, libc::SO_ERROR);
+        let say = |value: &[u8]| format!("the value {}", spelled(value, is_error));
+        Err(Wrong::new(say(&wanted), say(came)))
     }
 
     fn option_value(&mut self, socket: &SocketOf, level: i32, name: i32) -> Result<OptionValue, Errno> {
@@ -150,12 +152,12 @@ fn struct_bytes(expr: &Expr, args: Args<'_>) -> Result<Vec<u8>, Wrong> {
     Err(Wrong::from("a structure that is not known".to_owned()))
 }
 
-/// An option's value: a number, with the error of that number where it is one, or bytes.
-fn spelled(value: &[u8]) -> String {
+/// An option's value: a number, with the error's name where it is one, or bytes.
+fn spelled(value: &[u8], is_error: bool) -> String {
     match <[u8; 4]>::try_from(value) {
         Ok(bytes) => {
             let number = i32::from_ne_bytes(bytes);
-            let error = Errno(number).name().filter(|name| names::value(name, false) == Some(number.into()));
+            let error = Errno(number).name().filter(|_| is_error);
             error.map_or_else(|| number.to_string(), |name| format!("{number} ({name})"))
         }
         Err(_) => format!("{value:?}"),

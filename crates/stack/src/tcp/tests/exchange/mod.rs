@@ -267,7 +267,7 @@ impl Test {
     }
 
     fn ready(&self) -> Readiness {
-        self.connection.readiness(&self.settings)
+        self.connection.readiness(&self.settings, &self.config)
     }
 
     fn state(&self) -> State {
