@@ -23,6 +23,13 @@ pub struct Script {
     pub cleanup: Vec<Command>,
 }
 
+impl Script {
+    /// The value of `--name=value`; of several the last counts.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
 /// A shell command of the script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {

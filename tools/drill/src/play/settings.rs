@@ -15,6 +15,20 @@ pub enum IpVersion {
     V4MappedV6,
 }
 
+impl IpVersion {
+    /// All three.
+    pub const ALL: [IpVersion; 3] = [IpVersion::V4, IpVersion::V6, IpVersion::V4MappedV6];
+
+    /// As `--ip_version=` names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            IpVersion::V4 => "ipv4",
+            IpVersion::V6 => "ipv6",
+            IpVersion::V4MappedV6 => "ipv4-mapped-ipv6",
+        }
+    }
+}
+
 /// Where a script plays.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {

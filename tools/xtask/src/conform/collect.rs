@@ -8,10 +8,6 @@ use std::path::{Path, PathBuf};
 use sockeye_drill::IpVersion;
 use sockeye_drill::script::{Script, parse};
 
-/// The IP versions as scripts name them, in the order of the tables.
-pub(super) const VERSIONS: [(&str, IpVersion); 3] =
-    [("ipv4", IpVersion::V4), ("ipv6", IpVersion::V6), ("ipv4-mapped-ipv6", IpVersion::V4MappedV6)];
-
 /// The classes that are left out unless all are asked for: they need what a later stage brings.
 const LATER: [&str; 2] = ["A", "F"];
 
@@ -89,15 +85,15 @@ fn category(name: &str) -> String {
 
 /// Where a script plays: in the version it names, else where the index says, else in all.
 fn versions(script: Option<&Script>, entry: Option<&Entry>) -> Vec<IpVersion> {
-    let named = script.and_then(|script| script.options.iter().rev().find(|(name, _)| name == "ip_version"));
-    let wanted = |version: &str| match (named, entry) {
-        (Some((_, only)), _) => version == only,
+    let named = script.and_then(|script| script.option("ip_version"));
+    let wanted = |version: &IpVersion| match (named, entry) {
+        (Some(only), _) => version.name() == only,
         (None, Some(entry)) if !entry.versions.is_empty() => {
-            entry.versions.iter().any(|known| known == version)
+            entry.versions.iter().any(|known| known == version.name())
         }
         _ => true,
     };
-    VERSIONS.iter().filter(|(name, _)| wanted(name)).map(|&(_, version)| version).collect()
+    IpVersion::ALL.into_iter().filter(wanted).collect()
 }
 
 /// What `index.tsv` says of scripts: path, category, class, outcome on Linux, versions, needs.

@@ -5,17 +5,11 @@ use std::collections::BTreeMap;
 use sockeye_drill::IpVersion;
 
 use super::Args;
-use super::collect::VERSIONS;
 use super::play::Outcome;
-
-/// How scripts call an IP version.
-pub(super) fn version_name(version: IpVersion) -> &'static str {
-    VERSIONS.iter().find(|(_, known)| *known == version).map_or("unknown", |(name, _)| name)
-}
 
 /// The versions in which a script failed, unless those are all it was played in.
 pub(super) fn failed_versions(outcome: &Outcome) -> String {
-    let failed: Vec<_> = outcome.failures().map(|(version, _)| version_name(version)).collect();
+    let failed: Vec<_> = outcome.failures().map(|(version, _)| version.name()).collect();
     if failed.len() == outcome.versions.len() && failed.len() > 1 {
         return "all versions".to_owned();
     }
@@ -37,8 +31,7 @@ pub(super) fn failures(outcomes: &[Outcome], args: &Args) {
             continue;
         }
         for (version, failure) in outcome.failures().take(shown) {
-            let versions =
-                if args.verbose { version_name(version).to_owned() } else { failed_versions(outcome) };
+            let versions = if args.verbose { version.name().to_owned() } else { failed_versions(outcome) };
             println!("FAIL {} ({versions}): {failure}\n", outcome.name);
         }
     }
@@ -50,7 +43,7 @@ struct Count {
     passed: usize,
     failed: usize,
     /// Passed and played, by version.
-    versions: [(usize, usize); VERSIONS.len()],
+    versions: [(usize, usize); IpVersion::ALL.len()],
 }
 
 impl Count {
@@ -58,7 +51,7 @@ impl Count {
         self.passed += usize::from(outcome.passed());
         self.failed += usize::from(!outcome.passed());
         for (version, failure) in &outcome.versions {
-            if let Some(place) = VERSIONS.iter().position(|(_, known)| known == version) {
+            if let Some(place) = IpVersion::ALL.iter().position(|known| known == version) {
                 self.versions[place].0 += usize::from(failure.is_none());
                 self.versions[place].1 += 1;
             }
@@ -83,7 +76,7 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
         total.add(outcome);
     }
     let mut rows = vec![vec!["category".to_owned(), "passed".to_owned(), "failed".to_owned()]];
-    rows[0].extend(VERSIONS.iter().map(|(name, _)| (*name).to_owned()));
+    rows[0].extend(IpVersion::ALL.iter().map(|version| version.name().to_owned()));
     rows.extend(categories.iter().map(|(category, count)| count.cells(category)));
     rows.push(total.cells("all"));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
