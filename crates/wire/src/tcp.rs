@@ -48,6 +48,11 @@ impl TcpFlags {
         self.0
     }
 
+    /// What is in either set.
+    pub const fn union(self, other: TcpFlags) -> TcpFlags {
+        TcpFlags(self.0 | other.0)
+    }
+
     /// Whether all of `other` are in the set.
     pub const fn contains(self, other: TcpFlags) -> bool {
         self.0 & other.0 == other.0

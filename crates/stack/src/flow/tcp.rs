@@ -97,7 +97,7 @@ impl Stack {
         }
         let flags = segment.header.flags;
         if flags.syn() && !flags.ack() && !flags.rst() {
-            self.io.hold_syn(now, ingress, &Syn { tuple, header: &segment.header, floor });
+            self.io.hold_syn(now, ingress, &Syn { tuple, header: &segment.header, floor, ecn: segment.ecn });
         } else {
             self.io.counters.bump(Counter::NoSocket);
             self.refuse(ingress, &tuple, segment);

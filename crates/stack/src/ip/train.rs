@@ -34,11 +34,14 @@ impl Io {
             let mut packet =
                 Packet { head: first.head.clone(), payload: payload.slice(start, end), meta: first.meta };
             packet.meta.gso_size = 0;
-            let flags = if end == payload.len() {
-                header.flags
-            } else {
-                header.flags & !(TcpFlags::FIN | TcpFlags::PSH)
-            };
+            let mut flags = header.flags;
+            if end < payload.len() {
+                flags = flags & !(TcpFlags::FIN | TcpFlags::PSH);
+            }
+            if start > 0 {
+                // RFC 3168 §6.1.2: once.
+                flags = flags & !TcpFlags::CWR;
+            }
             patch(
                 &mut packet.head,
                 ip.header_len(),

@@ -69,6 +69,11 @@ impl Acks {
         self.duplicates = None;
     }
 
+    /// The next two segments are acknowledged at once: the sender had better know.
+    pub(super) fn hurry(&mut self) {
+        self.quick = self.quick.max(2);
+    }
+
     /// `TCP_QUICKACK` was set or cleared.
     pub(super) fn set_quick(&mut self, quick: bool) {
         self.quick = if quick { QUICK_ACKS } else { 0 };

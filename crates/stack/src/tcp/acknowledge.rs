@@ -110,7 +110,7 @@ impl Connection {
             dsack: false,
             dsack_probe: false,
             reneged: false,
-            ece: false,
+            ece: self.ecn.is_echo(header.flags),
             lost_retrans: false,
             set_timer: false,
             duplicates: 0,

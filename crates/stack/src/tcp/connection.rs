@@ -10,6 +10,7 @@
 use super::ack::Acks;
 use super::chrono::Chrono;
 use super::congestion::Congestion;
+use super::ecn::Ecn;
 use super::info::Totals;
 use super::options::Negotiated;
 use super::recovery::{Recovery, XmitTimer};
@@ -118,6 +119,7 @@ pub(crate) struct Connection {
     pub(super) congestion: Congestion,
     pub(super) options: Negotiated,
     pub(super) acks: Acks,
+    pub(super) ecn: Ecn,
 
     // Time.
     pub(super) timers: Timers,

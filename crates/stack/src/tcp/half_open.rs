@@ -13,6 +13,7 @@ use crate::slab::Key;
 use crate::socket::SocketId;
 use crate::socket::options::TcpSettings;
 use crate::socket::tcb::Sizes;
+use crate::tcp::ecn::accepts;
 use crate::tcp::isn::ts_clock;
 use crate::tcp::options::window_shift;
 use crate::tcp::{Handshake, SeqNumber};
@@ -37,6 +38,8 @@ pub(crate) struct Syn<'a> {
     pub(crate) header: &'a TcpHeader,
     /// Our sequence numbers have to start beyond this one.
     pub(crate) floor: Option<SeqNumber>,
+    /// The ECN bits of its IP header.
+    pub(crate) ecn: u8,
 }
 
 /// What is known of a connection before its handshake is complete.
@@ -53,6 +56,8 @@ pub(crate) struct HalfOpen {
     pub(crate) our_window: u16,
     pub(crate) local_mss: u16,
     pub(crate) sack: bool,
+    /// Whether both ends use ECN.
+    pub(crate) ecn: bool,
     pub(crate) ts_recent: Option<u32>,
     pub(crate) ts_offset: u32,
     pub(crate) tos: u8,
@@ -71,6 +76,7 @@ impl HalfOpen {
             our_window_scale: self.our_window_scale,
             our_window: self.our_window,
             sack: self.sack,
+            ecn: self.ecn,
             ts_recent: self.ts_recent,
             // Karn's algorithm: a SYN-ACK that was sent twice measures nothing.
             rtt: (self.retries == 0).then(|| now - self.sent_at),
@@ -86,7 +92,7 @@ impl HalfOpen {
         TcpHeader {
             seq: self.iss.0,
             ack: (self.irs + 1).0,
-            flags: TcpFlags::SYN | TcpFlags::ACK,
+            flags: TcpFlags::SYN | TcpFlags::ACK | if self.ecn { TcpFlags::ECE } else { TcpFlags::NONE },
             window: self.our_window,
             options: TcpOptions {
                 mss: Some(self.local_mss),
@@ -137,7 +143,7 @@ impl Io {
         opener: Opener,
         tos: u8,
     ) -> HalfOpen {
-        let Syn { tuple, header, floor } = *syn;
+        let Syn { tuple, header, floor, ecn } = *syn;
         let config = &self.config.tcp;
         let sizes = Sizes::new(is_v4(&tuple.local), path, self.nic(path.nic).config.mtu, settings);
         let mut iss = self.secrets.isn(now, &tuple);
@@ -159,6 +165,7 @@ impl Io {
             our_window: window.min(usize::from(u16::MAX)) as u16,
             local_mss: sizes.local,
             sack: config.sack && options.sack_permitted,
+            ecn: accepts(config.ecn, header.flags, ecn),
             ts_recent: timestamps.map(|timestamps| timestamps.value),
             ts_offset: self.secrets.ts_offset(&tuple),
             tos,

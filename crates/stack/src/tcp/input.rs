@@ -28,13 +28,13 @@ impl Connection {
         segment: Segment,
         resources: &mut Resources<'_>,
     ) -> Option<TcpHeader> {
-        let Segment { header, payload, ecn: _, gso_size } = segment;
+        let Segment { header, payload, ecn, gso_size } = segment;
         let segments = if gso_size > 0 { payload.len().div_ceil(gso_size.into()) as u32 } else { 1 };
         self.totals.on_received(segments, payload.len());
         let step = match self.state {
             State::Closed => Break(reset_for(&header, payload.len())),
             State::SynSent => self.input_syn_sent(now, &header, payload, resources),
-            _ => self.input(now, &header, payload, gso_size, resources),
+            _ => self.input(now, &header, payload, (gso_size, ecn), resources),
         };
         self.send.rest(resources.spares);
         self.sent.rest(resources.spares);
@@ -51,7 +51,7 @@ impl Connection {
         now: Instant,
         header: &TcpHeader,
         payload: Payload,
-        gso_size: u16,
+        (gso_size, ecn): (u16, u8),
         resources: &mut Resources<'_>,
     ) -> Step {
         if self.state == State::TimeWait {
@@ -63,9 +63,18 @@ impl Connection {
         self.check_syn(now, header, resources)?;
         self.process_ack(now, header, payload.len(), resources)?;
         self.process_urgent(header, &payload);
+        self.note_mark(header, payload.len(), ecn);
         self.process_text(now, header, payload, gso_size, resources)?;
         self.process_fin(now, resources);
         Continue(())
+    }
+
+    /// Data has come in a packet with these ECN bits (RFC 3168 §6.1.3).
+    fn note_mark(&mut self, header: &TcpHeader, payload_len: usize, ecn: u8) {
+        if payload_len > 0 {
+            let new = (SeqNumber(header.seq) + payload_len as u32).after(self.rcv_nxt);
+            self.ecn.on_data(header.flags, ecn, new, &mut self.acks);
+        }
     }
 
     /// RFC 9293 §3.10.7.3.
@@ -88,6 +97,7 @@ impl Connection {
         if !header.flags.syn() {
             return Break(None);
         }
+        self.ecn.agree(header.flags);
         self.options.agree(&header.options, now);
         self.peer_mss = header.options.mss.unwrap_or(self.peer_mss);
         self.set_peer_isn(SeqNumber(header.seq));

@@ -154,7 +154,7 @@ impl Stack {
             Some(_) if flags.rst() => {}
             Some(id) if flags.ack() && !flags.syn() => self.cookie_segment(now, ingress, id, tuple, segment),
             Some(id) if flags.syn() && !flags.ack() => {
-                self.syn(now, ingress, id, &Syn { tuple, header: &segment.header, floor });
+                self.syn(now, ingress, id, &Syn { tuple, header: &segment.header, floor, ecn: segment.ecn });
             }
             Some(_) if !flags.ack() => {}
             _ => {
@@ -248,6 +248,7 @@ impl Stack {
             our_window_scale: 0,
             our_window: window.min(usize::from(u16::MAX)) as u16,
             local_mss: 0,
+            ecn: false,
             sack: false,
             ts_recent: None,
             ts_offset: io.secrets.ts_offset(&tuple),

@@ -11,6 +11,7 @@ pub mod congestion;
 pub(crate) mod connection;
 pub(crate) mod cookie;
 mod duplicates;
+pub(crate) mod ecn;
 pub(crate) mod half_open;
 pub(crate) mod info;
 mod input;

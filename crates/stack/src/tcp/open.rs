@@ -4,6 +4,7 @@ use super::ack::Acks;
 use super::chrono::Chrono;
 use super::congestion::{Congestion, Cubic, Reno};
 use super::connection::{Connection, Flags};
+use super::ecn::Ecn;
 use super::info::Totals;
 use super::options::Negotiated;
 use super::path::MIN_MSS;
@@ -56,6 +57,8 @@ pub(crate) struct Handshake {
     pub(crate) our_window: u16,
     /// Whether both sides sent SACK-permitted.
     pub(crate) sack: bool,
+    /// Whether both sides use ECN.
+    pub(crate) ecn: bool,
     /// The last timestamp of the peer, when both sides sent timestamps.
     pub(crate) ts_recent: Option<u32>,
     /// From the SYN-ACK to its acknowledgment, when it was sent only once.
@@ -80,6 +83,7 @@ impl Connection {
             our_window_scale,
             our_window,
             sack,
+            ecn,
             ts_recent,
             rtt,
         } = *handshake;
@@ -91,6 +95,7 @@ impl Connection {
         connection.options.window_scaling = true;
         connection.options.timestamps = true;
         connection.options.sack = sack;
+        connection.ecn = Ecn::agreed(ecn);
         connection.options.set_window_scale(peer_window_scale);
         connection.options.set_timestamps(ts_recent, now);
         connection.peer_mss = peer_mss.unwrap_or(open.default_mss);
@@ -143,6 +148,7 @@ impl Connection {
             rtt: RttEstimator::new(config.initial_rto, config.min_rto, config.max_rto),
             congestion: congestion(settings.congestion, mss, config.initial_window, config),
             options: Negotiated::offer(config, settings, ts_offset),
+            ecn: Ecn::ask(config.ecn),
             acks: Acks::new(now, config, settings),
             timers: Timers::new(),
             last_sent_at: now,

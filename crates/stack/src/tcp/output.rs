@@ -141,7 +141,8 @@ impl Connection {
         if self.flags.no_space && self.unsent() == 0 {
             self.chrono.start(now, Limit::Sndbuf);
         }
-        let segment = self.transmit(now, start, end);
+        let mut segment = self.transmit(now, start, end);
+        self.ecn.mark_new(&mut segment);
         self.on_new_data_sent(now, first, resources.config);
         Some(segment)
     }
@@ -242,7 +243,7 @@ impl Connection {
         };
         let mut flags = TcpFlags::NONE;
         if syn > 0 {
-            flags |= TcpFlags::SYN;
+            flags |= TcpFlags::SYN | self.ecn.syn_flags(self.state == State::SynReceived);
         }
         if fin > 0 {
             flags |= TcpFlags::FIN;
@@ -301,7 +302,7 @@ impl Connection {
             TcpHeader {
                 seq: self.ack_seq().0,
                 ack: ack.0,
-                flags: TcpFlags::ACK,
+                flags: TcpFlags::ACK | self.ecn.ack_flags(),
                 window: window.min(u32::from(u16::MAX)) as u16,
                 options: TcpOptions {
                     sack,
@@ -330,6 +331,9 @@ impl Connection {
         if self.state != State::SynSent {
             header.ack = self.rcv_nxt.0;
             header.flags |= TcpFlags::ACK;
+            if !flags.syn() {
+                header.flags |= self.ecn.ack_flags();
+            }
             self.on_ack_sent();
         }
         header

@@ -390,6 +390,7 @@ impl Connection {
         self.recovery.high_seq = self.snd_nxt;
         self.recovery.tlp_high_seq = None;
         self.recovery.prr = Prr::new(self.cwnd_segments());
+        self.ecn.on_reduction();
         // As the kernel: it is `cwnd` that is reduced, which validation keeps near what was used.
         self.congestion.on_congestion(now, cwnd);
         self.congestion.set_cwnd(cwnd);
@@ -418,6 +419,9 @@ impl Connection {
     /// `cwnd` after an acknowledgment.
     pub(super) fn control_congestion(&mut self, now: Instant, info: &AckInfo, config: &TcpConfig) {
         let delivered = self.totals.delivered.wrapping_sub(info.prior_delivered);
+        if info.ece {
+            self.totals.delivered_ce = self.totals.delivered_ce.wrapping_add(delivered);
+        }
         if self.recovery.is_reducing() {
             let newly_lost = self.recovery.lost.wrapping_sub(info.prior_lost);
             self.reduce_cwnd(delivered, newly_lost, info.advanced);
@@ -467,6 +471,7 @@ impl Connection {
         if state <= CaState::Disorder && sacked >= config.reordering {
             self.recovery.reordering = self.recovery.reordering.min(usual);
         }
+        self.ecn.on_reduction();
         self.recovery.state = CaState::Loss;
         self.recovery.high_seq = self.snd_nxt;
         self.recovery.tlp_high_seq = None;

@@ -64,6 +64,7 @@ impl Connection {
         } else {
             self.retransmits = self.retransmits.saturating_add(1);
             self.flags.syn_timed_out = true;
+            self.ecn.on_syn_timeout(resources.config.ecn_fallback);
             resources.counters.bump(Counter::TcpSynRetrans);
             // As the kernel: a few SYNs a second apart come first.
             backs_off =

@@ -5,6 +5,7 @@
 
 mod close;
 mod congestion;
+mod ecn;
 mod exchange;
 mod loss;
 mod open;
@@ -106,10 +107,16 @@ impl Script {
     /// A segment from the peer. Data is a pattern of the position in the stream.
     #[track_caller]
     fn inject(&mut self, line: &str) {
+        self.inject_marked(0, line);
+    }
+
+    /// The same, in a packet with these ECN bits.
+    #[track_caller]
+    fn inject_marked(&mut self, ecn: u8, line: &str) {
         let line = parse(line);
         let start = line.seq as usize + usize::from(line.flags.syn());
         let payload = Chunk::from(stream(start, line.len as usize)).into();
-        let segment = Segment { header: line.header(0, 0), payload, ecn: 0, gso_size: 0 };
+        let segment = Segment { header: line.header(0, 0), payload, ecn, gso_size: 0 };
         let answer = self.call(|connection, now, resources| connection.on_segment(now, segment, resources));
         self.answers.extend(answer);
     }

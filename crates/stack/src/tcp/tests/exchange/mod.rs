@@ -138,6 +138,7 @@ impl Test {
             peer_window_scale: None,
             our_window_scale: 7,
             our_window: 65_535,
+            ecn: false,
             sack: true,
             ts_recent: None,
             rtt: Some(Duration::from_millis(10)),
