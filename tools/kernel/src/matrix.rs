@@ -131,6 +131,7 @@ impl Cell {
         let reads = Plan { send: 0, data: nothing, expected: data, ends_last: true, reset_after: None };
         Spec {
             name: self.run_name(subject, "transfer", number),
+            is_transfer: true,
             subject,
             is_v6: self.is_v6,
             client: if number.is_multiple_of(2) { sender } else { sender.other() },
@@ -159,6 +160,7 @@ impl Cell {
         };
         Spec {
             name: self.run_name(Subject::Sockeye, if resets { "reset" } else { "half-close" }, number),
+            is_transfer: false,
             subject: Subject::Sockeye,
             is_v6: self.is_v6,
             client: if rng.chance(0.5) { Side::Left } else { Side::Right },
@@ -182,6 +184,9 @@ impl Cell {
     }
 }
 
+/// A cell is good when Sockeye's median is at least this part of the kernel's.
+pub(crate) const GOOD: f64 = 0.9;
+
 /// What the runs of one cell gave.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
@@ -202,6 +207,10 @@ impl Figures {
     /// Sockeye's median beside the kernel's.
     pub(crate) fn ratio(&self) -> f64 {
         median(&self.sockeye) / median(&self.kernel)
+    }
+
+    pub(crate) fn is_good(&self) -> bool {
+        self.ratio() >= GOOD
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use crate::matrix::{Cell, Figures, complaint, median};
+use crate::matrix::{Cell, Figures, GOOD, complaint, median};
 use crate::run::{Outcome, Spec, Subject};
 
-/// A cell is good when Sockeye's median is at least this part of the kernel's.
-const GOOD: f64 = 0.9;
 /// So many of all cells must be good.
 const SHARE: f64 = 0.9;
 
@@ -14,6 +12,7 @@ const SHARE: f64 = 0.9;
 #[derive(Debug)]
 pub(crate) struct Report {
     cells: Vec<Cell>,
+    figures: Vec<Figures>,
     /// By cell: the longest silence of a run that Sockeye had a part in.
     silences: Vec<f64>,
     runs: usize,
@@ -21,12 +20,20 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(cells: &[Cell]) -> Report {
-        Report { cells: cells.to_vec(), silences: vec![0.0; cells.len()], runs: 0, failed: 0 }
+    pub(crate) fn new(cells: Vec<Cell>) -> Report {
+        let (figures, silences) = (vec![Figures::default(); cells.len()], vec![0.0; cells.len()]);
+        Report { cells, figures, silences, runs: 0, failed: 0 }
     }
 
-    /// Takes note of one run.
-    pub(crate) fn count(&mut self, cell: usize, spec: &Spec, outcome: &Outcome) {
+    pub(crate) fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// Takes note of one run of a cell.
+    pub(crate) fn add(&mut self, cell: usize, spec: &Spec, outcome: &Outcome) {
+        if spec.is_transfer {
+            self.figures[cell].add(self.cells[cell], spec.subject, outcome);
+        }
         if spec.subject == Subject::Sockeye {
             self.runs += 1;
             self.failed += usize::from(complaint(outcome).is_some());
@@ -34,28 +41,35 @@ impl Report {
         }
     }
 
+    /// Which cells are not good so far.
+    pub(crate) fn short_cells(&self) -> Vec<usize> {
+        (0..self.cells.len()).filter(|&cell| !self.figures[cell].is_good()).collect()
+    }
+
     /// Prints the table and what follows from it; true when that is good.
-    pub(crate) fn print(&self, figures: &[Figures], lateness: Duration) -> bool {
+    pub(crate) fn print(&self, lateness: Duration) -> bool {
         println!(
             "# Goodput of 256 KiB in Mbit/s, medians: kernel to kernel, and with Sockeye at one end beside it."
         );
         println!(
             "# Loss and delay are of each direction. The longest silence is in retransmission timeouts."
         );
-        println!("{:<36} {:>9} {:>9} {:>6} {:>8}", "cell", "kernel", "sockeye", "ratio", "silence");
-        let mut good = 0;
-        for ((cell, figures), silence) in self.cells.iter().zip(figures).zip(&self.silences) {
+        println!(
+            "{:<30} {:>4} {:>9} {:>9} {:>6} {:>8}",
+            "cell", "runs", "kernel", "sockeye", "ratio", "silence"
+        );
+        for ((cell, figures), silence) in self.cells.iter().zip(&self.figures).zip(&self.silences) {
             let [kernel, sockeye] =
                 [&figures.kernel, &figures.sockeye].map(|values| median(values) * 8.0 / 1e6);
-            let ratio = figures.ratio();
-            let is_good = ratio >= GOOD;
-            good += usize::from(is_good);
-            let mark = if is_good { "" } else { "  <" };
+            let mark = if figures.is_good() { "" } else { "  <" };
             println!(
-                "{:<36} {kernel:>9.3} {sockeye:>9.3} {ratio:>6.2} {silence:>8.2}{mark}",
-                cell.to_string()
+                "{:<30} {:>4} {kernel:>9.3} {sockeye:>9.3} {:>6.2} {silence:>8.2}{mark}",
+                cell.to_string(),
+                figures.sockeye.len(),
+                figures.ratio()
             );
         }
+        let good = self.cells.len() - self.short_cells().len();
         println!("{} of {} runs with Sockeye at one end failed", self.failed, self.runs);
         println!("packets left the network up to {:.1} ms late", lateness.as_secs_f64() * 1e3);
         println!("{good} of {} cells at {GOOD} or better", self.cells.len());

@@ -41,6 +41,8 @@ pub(crate) enum Subject {
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
     pub(crate) name: String,
+    /// Whether its goodput counts.
+    pub(crate) is_transfer: bool,
     pub(crate) subject: Subject,
     pub(crate) is_v6: bool,
     /// Who connects.
