@@ -62,7 +62,8 @@ fn host_config(section: &HostSection) -> HostConfig {
     let HostSection { ip, link: conditions, syn_retries } = *section;
     let mut stack = Config::default();
     if let Some(syn_retries) = syn_retries {
-        stack.tcp.syn_retries = syn_retries;
+        // What the file says is all there are.
+        (stack.tcp.syn_retries, stack.tcp.syn_linear_timeouts) = (syn_retries, 0);
     }
     HostConfig { ip, link: link(conditions), stack, capture: None }
 }

@@ -9,7 +9,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 fn simulation() -> Simulation {
-    let impatient = Config { tcp: TcpConfig { syn_retries: 2, ..TcpConfig::default() }, ..Config::default() };
+    let impatient = Config {
+        tcp: TcpConfig { syn_retries: 2, syn_linear_timeouts: 0, ..TcpConfig::default() },
+        ..Config::default()
+    };
     let network = Network::builder()
         .seed(1)
         .host("here", HostConfig { stack: impatient, ..HostConfig::default() })

@@ -268,6 +268,7 @@ fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
         OptionName::KeepInterval => SocketOption::KeepInterval(seconds),
         OptionName::KeepCount => SocketOption::KeepCount(value as u32),
         OptionName::SynCount => SocketOption::SynCount(u8::try_from(value).ok()?),
+        OptionName::MaxRto => SocketOption::MaxRto(Duration::from_millis(u64::try_from(value).ok()?)),
         OptionName::DeferAccept => SocketOption::DeferAccept(defer_accept(value)),
         OptionName::FinTimeout => SocketOption::FinTimeout(match value {
             ..0 => None,
@@ -307,7 +308,9 @@ fn to_int(option: SocketOption) -> i32 {
         SocketOption::MtuDiscover(MtuDiscover::Do) => libc::IP_PMTUDISC_DO,
         SocketOption::MtuDiscover(MtuDiscover::Probe) => libc::IP_PMTUDISC_PROBE,
         SocketOption::MaxSegment(len) => len.into(),
-        SocketOption::UserTimeout(time) => i32::try_from(time.as_millis()).unwrap_or(i32::MAX),
+        SocketOption::UserTimeout(time) | SocketOption::MaxRto(time) => {
+            i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+        }
         SocketOption::KeepIdle(time) | SocketOption::KeepInterval(time) | SocketOption::DeferAccept(time) => {
             seconds(time)
         }

@@ -72,7 +72,7 @@ pub struct TcpConfig {
     pub recv_buffer: BufferSizes,
     /// Send buffer.
     pub send_buffer: BufferSizes,
-    /// Times a SYN is sent again before connecting fails.
+    /// Times a SYN is sent again before connecting fails, beyond those of `syn_linear_timeouts`.
     pub syn_retries: u8,
     /// Times a SYN is sent again at the first timeout before the timeout doubles
     /// (`tcp_syn_linear_timeouts`); they are not counted in `syn_retries`.
@@ -148,8 +148,8 @@ pub struct TcpConfig {
     pub max_time_wait: usize,
     /// Most half-open records of one listener; beyond them SYN cookies are sent.
     pub max_half_open: usize,
-    /// Whether SYN cookies are sent when a listener's half-open records are used up.
-    pub syn_cookies: bool,
+    /// When SYN cookies are sent.
+    pub syn_cookies: SynCookies,
     /// Whether a reset leaves TIME-WAIT as it is (RFC 1337 §3, fix 1).
     pub rfc1337: bool,
     /// Least time between two answers of a connection to segments that are suspicious: challenge
@@ -203,12 +203,24 @@ impl Default for TcpConfig {
             keep_count: 9,
             max_time_wait: 65_536,
             max_half_open: 4096,
-            syn_cookies: true,
+            syn_cookies: SynCookies::OnOverflow,
             rfc1337: true,
             invalid_ratelimit: Duration::from_millis(500),
             max_orphans: 65_536,
         }
     }
+}
+
+/// When a listener answers SYNs with cookies, of which it keeps nothing (RFC 4987 §3.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SynCookies {
+    /// Never: SYNs that there is no room for are dropped.
+    Never,
+    /// When there are too many half-open connections.
+    #[default]
+    OnOverflow,
+    /// Always.
+    Always,
 }
 
 /// A congestion control algorithm that the stack brings along.

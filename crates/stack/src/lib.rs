@@ -36,7 +36,7 @@ mod verbs;
 mod wheel;
 
 pub use address::SockAddr;
-pub use config::{BufferSizes, Config, CongestionControl, Ecn, SlowStartExit, TcpConfig};
+pub use config::{BufferSizes, Config, CongestionControl, Ecn, SlowStartExit, SynCookies, TcpConfig};
 pub use counters::{Counter, Counters};
 pub use error::{Error, Result};
 pub use event::{Event, Readiness, Wake, WakeReason};

@@ -7,6 +7,7 @@ mod hostile;
 mod passive;
 mod pings;
 mod simulation;
+mod solo;
 mod streams;
 mod tap;
 mod trains;

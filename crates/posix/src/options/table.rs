@@ -194,6 +194,7 @@ table! {
     TCP TCP_FASTOPEN on Stream: Int(0, i32::MAX) => OFF;
     TCP TCP_FASTOPEN_CONNECT on Stream: Int(0, 1) => Refused(Errno::EOPNOTSUPP);
     TCP TCP_NOTSENT_LOWAT on Stream: ANY => Honoured(OptionName::NotSentLowWater);
+    TCP TCP_RTO_MAX_MS = 44 on Stream: Int(1000, 120000) => Honoured(OptionName::MaxRto);
     TCP TCP_THIN_LINEAR_TIMEOUTS on Stream: Int(0, 1) => OFF;
     TCP TCP_THIN_DUPACK on Stream: Int(0, 1) => OFF;
 

@@ -64,6 +64,8 @@ pub enum SocketOption {
     KeepCount(u32),
     /// `TCP_SYNCNT`.
     SynCount(u8),
+    /// `TCP_RTO_MAX_MS`: the longest retransmission timeout, 1 to 120 seconds.
+    MaxRto(Duration),
     /// `TCP_DEFER_ACCEPT`.
     DeferAccept(Duration),
     /// `TCP_LINGER2`: how long an orphan waits in FIN-WAIT-2; none means not at all.
@@ -105,6 +107,7 @@ pub enum OptionName {
     KeepInterval,
     KeepCount,
     SynCount,
+    MaxRto,
     DeferAccept,
     FinTimeout,
     WindowClamp,
@@ -152,8 +155,10 @@ pub struct TcpSettings {
     pub keep_alive: bool,
     /// `SO_OOBINLINE`.
     pub oob_inline: bool,
-    /// `TCP_SYNCNT`.
-    pub syn_retries: u8,
+    /// `TCP_SYNCNT`, when set: of a listener, how often a SYN-ACK is sent again.
+    pub syn_retries: Option<u8>,
+    /// `TCP_RTO_MAX_MS`, when set.
+    pub max_rto: Option<Duration>,
     /// `TCP_CONGESTION`.
     pub congestion: CongestionControl,
     /// `TCP_MAXSEG`, when set.
@@ -193,7 +198,8 @@ impl TcpSettings {
             quick_ack: true,
             keep_alive: false,
             oob_inline: false,
-            syn_retries: config.syn_retries,
+            syn_retries: None,
+            max_rto: None,
             congestion: config.congestion,
             max_segment: None,
             keep_count: config.keep_count,
@@ -215,6 +221,9 @@ impl TcpSettings {
 /// `TCP_KEEPIDLE` and `TCP_KEEPINTVL` go up to this, `TCP_KEEPCNT` and `TCP_SYNCNT` to 127 (tcp(7)).
 const MAX_KEEP: Duration = Duration::from_secs(32_767);
 const MAX_COUNT: u32 = 127;
+/// `TCP_RTO_MAX_MS` goes from one to the other.
+const LEAST_MAX_RTO: Duration = Duration::from_secs(1);
+const MOST_MAX_RTO: Duration = Duration::from_mins(2);
 
 impl Stack {
     pub(crate) fn set_socket_option(
@@ -394,15 +403,17 @@ impl TcpSettings {
             SocketOption::KeepInterval(time) => self.keep_interval = keep(time)?,
             SocketOption::KeepCount(count) if (1..=MAX_COUNT).contains(&count) => self.keep_count = count,
             SocketOption::SynCount(count) if (1..=MAX_COUNT as u8).contains(&count) => {
-                self.syn_retries = count;
+                self.syn_retries = Some(count);
+            }
+            SocketOption::MaxRto(time) if LEAST_MAX_RTO <= time && time <= MOST_MAX_RTO => {
+                self.max_rto = Some(time);
             }
             SocketOption::DeferAccept(time) => self.defer_accept = time,
             SocketOption::FinTimeout(time) => {
                 // As the kernel: zero is the default, and nothing is longer than two minutes.
                 self.fin_timeout = match time {
                     Some(Duration::ZERO) => defaults.fin_timeout,
-                    Some(time) if time > Duration::from_mins(2) => return Err(Error::InvalidArgument),
-                    time => time,
+                    time => time.map(|time| time.min(Duration::from_mins(2))),
                 };
             }
             SocketOption::WindowClamp(0) => self.window_clamp = 0,
@@ -435,7 +446,8 @@ impl TcpSettings {
             OptionName::KeepIdle => SocketOption::KeepIdle(self.keep_idle),
             OptionName::KeepInterval => SocketOption::KeepInterval(self.keep_interval),
             OptionName::KeepCount => SocketOption::KeepCount(self.keep_count),
-            OptionName::SynCount => SocketOption::SynCount(self.syn_retries),
+            OptionName::SynCount => SocketOption::SynCount(self.syn_retries.unwrap_or(config.syn_retries)),
+            OptionName::MaxRto => SocketOption::MaxRto(self.max_rto.unwrap_or(config.max_rto)),
             OptionName::DeferAccept => SocketOption::DeferAccept(self.defer_accept),
             OptionName::FinTimeout => SocketOption::FinTimeout(self.fin_timeout),
             OptionName::WindowClamp => SocketOption::WindowClamp(self.window_clamp),

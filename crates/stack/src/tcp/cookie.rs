@@ -2,8 +2,9 @@
 //! sequence number what it needs to know.
 //!
 //! The cookie is `H1 + SEG.SEQ + (counter << 24) + (H2(counter, SEG.SEQ) + mss index) mod 2^24`, with `SipHash`
-//! for both. The counter counts minutes; a cookie is good for two of them. Window scale, SACK and timestamps
-//! are lost, which only costs speed.
+//! for both. The counter counts minutes; a cookie is good for two of them. When the peer uses timestamps, the
+//! lowest bits of ours hold what else its SYN offered: it echoes them. Without, window scale and SACK are lost,
+//! which only costs speed.
 
 use crate::demux::{Tuple, sip};
 use crate::tcp::SeqNumber;
@@ -47,6 +48,46 @@ pub(crate) fn check(
     SIZES.get(index as usize).copied()
 }
 
+/// The bits of a timestamp that hold a shift; all set, there is none.
+const SHIFT_BITS: u32 = 0xf;
+/// The bit of a timestamp that says SACK.
+const SACK_BIT: u32 = 0x10;
+/// The bit of a timestamp that says ECN.
+const ECN_BIT: u32 = 0x20;
+/// All bits that options take.
+const OPTION_BITS: u32 = 0x3f;
+
+/// What a SYN offered, beside its MSS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// The peer's window scale option.
+    pub(crate) window_scale: Option<u8>,
+    /// SACK-permitted.
+    pub(crate) sack: bool,
+    /// ECN.
+    pub(crate) ecn: bool,
+}
+
+impl Options {
+    /// The latest timestamp up to `clock` that holds the options: a later one would go back.
+    pub(crate) fn hide(self, clock: u32) -> u32 {
+        let shift = self.window_scale.map_or(SHIFT_BITS, |shift| u32::from(shift.min(14)));
+        let bits = shift | u32::from(self.sack) * SACK_BIT | u32::from(self.ecn) * ECN_BIT;
+        let stamp = clock & !OPTION_BITS | bits;
+        if stamp > clock { stamp.wrapping_sub(OPTION_BITS + 1) } else { stamp }
+    }
+
+    /// What a timestamp holds.
+    pub(crate) fn found(stamp: u32) -> Options {
+        let shift = stamp & SHIFT_BITS;
+        Options {
+            window_scale: (shift != SHIFT_BITS).then_some(shift as u8),
+            sack: stamp & SACK_BIT != 0,
+            ecn: stamp & ECN_BIT != 0,
+        }
+    }
+}
+
 fn period(now: Instant) -> u32 {
     (now.as_millis() / 60_000) as u32
 }
@@ -84,6 +125,20 @@ mod tests {
                 assert_eq!(at(0), Some(kept));
                 assert_eq!(at(60_000), Some(kept));
                 assert_eq!(at(120_000), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_timestamp_holds_the_options_and_is_never_late() {
+        for clock in [0, 1, 63, 64, 1_000_000, u32::MAX] {
+            for window_scale in [None, Some(0), Some(7), Some(14)] {
+                for (sack, ecn) in [(false, false), (true, false), (false, true), (true, true)] {
+                    let options = Options { window_scale, sack, ecn };
+                    let stamp = options.hide(clock);
+                    assert_eq!(Options::found(stamp), options);
+                    assert!(clock.wrapping_sub(stamp) <= OPTION_BITS);
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! A record holds what the SYN said and nothing else, so that a flood of SYNs costs little.
 
+use crate::TcpConfig;
 use crate::address::is_v4;
 use crate::counters::Counter;
 use crate::demux::{Target, Tuple};
@@ -16,6 +17,7 @@ use crate::socket::tcb::Sizes;
 use crate::tcp::ecn::accepts;
 use crate::tcp::isn::ts_clock;
 use crate::tcp::options::window_shift;
+use crate::tcp::validate::AnswerLimit;
 use crate::tcp::{Handshake, SeqNumber};
 use crate::wheel::TimerId;
 use core::time::Duration;
@@ -61,8 +63,17 @@ pub(crate) struct HalfOpen {
     pub(crate) ts_recent: Option<u32>,
     pub(crate) ts_offset: u32,
     pub(crate) tos: u8,
+    /// When the first SYN-ACK was sent.
     pub(crate) sent_at: Instant,
+    /// How often the timer has expired.
     pub(crate) retries: u8,
+    /// More than one SYN-ACK was sent: they measure no round trip (Karn's algorithm).
+    pub(crate) resent: bool,
+    /// The peer has acknowledged it, but not with what the listener waits for, or there was no room.
+    pub(crate) acked: bool,
+    pub(crate) answer_limit: AnswerLimit,
+    /// `TCP_RTO_MAX_MS` of the listener.
+    pub(crate) max_rto: Option<Duration>,
     pub(crate) timer: Option<TimerId>,
 }
 
@@ -78,9 +89,15 @@ impl HalfOpen {
             sack: self.sack,
             ecn: self.ecn,
             ts_recent: self.ts_recent,
-            // Karn's algorithm: a SYN-ACK that was sent twice measures nothing.
-            rtt: (self.retries == 0).then(|| now - self.sent_at),
+            rtt: (!self.resent).then(|| now - self.sent_at),
+            timeouts: self.retries,
         }
+    }
+
+    /// Whether the SYN-ACK can have borne the timestamp that the peer echoes.
+    pub(crate) fn may_echo(&self, now: Instant, stamps: TcpTimestamps) -> bool {
+        let age = ts_clock(now, self.ts_offset).wrapping_sub(stamps.echo);
+        stamps.echo == 0 || u128::from(age) <= now.saturating_since(self.sent_at).as_millis() + 1
     }
 
     fn timestamps(&self, now: Instant) -> Option<TcpTimestamps> {
@@ -118,8 +135,9 @@ impl HalfOpen {
     }
 
     /// Time from one SYN-ACK to the next (RFC 6298 §5.5).
-    pub(crate) fn timeout(&self, initial: Duration, max: Duration) -> Duration {
-        initial.saturating_mul(1_u32 << self.retries.min(16)).min(max)
+    fn timeout(&self, config: &TcpConfig) -> Duration {
+        let max_rto = self.max_rto.unwrap_or(config.max_rto);
+        config.initial_rto.saturating_mul(1_u32 << self.retries.min(16)).min(max_rto)
     }
 }
 
@@ -171,6 +189,10 @@ impl Io {
             tos,
             sent_at: now,
             retries: 0,
+            resent: false,
+            acked: false,
+            answer_limit: AnswerLimit::default(),
+            max_rto: settings.max_rto,
             timer: None,
         }
     }
@@ -182,13 +204,29 @@ impl Io {
             self.half_open.remove(key);
             return false;
         }
-        let at = now + record.timeout(self.config.tcp.initial_rto, self.config.tcp.max_rto);
-        let timer = self.wheel.set(at, Token::HalfOpen(key));
-        if let Some(record) = self.half_open.get_mut(key) {
-            record.timer = Some(timer);
-        }
+        self.set_syn_ack_timer(now, key);
         self.send_control(record.nic, &record.tuple, record.syn_ack(now), record.tos);
         true
+    }
+
+    /// Sets when the next SYN-ACK is due.
+    pub(crate) fn set_syn_ack_timer(&mut self, now: Instant, key: Key) {
+        let Some(record) = self.half_open.get_mut(key) else { return };
+        let at = now + record.timeout(&self.config.tcp);
+        match record.timer {
+            Some(timer) => self.wheel.reset(timer, at),
+            None => record.timer = Some(self.wheel.set(at, Token::HalfOpen(key))),
+        }
+    }
+
+    /// Sends the SYN-ACK again.
+    pub(crate) fn repeat_syn_ack(&mut self, now: Instant, key: Key) {
+        let Some(record) = self.half_open.get_mut(key) else { return };
+        record.resent = true;
+        self.counters.bump(Counter::TcpSynRetrans);
+        let copy = *record;
+        self.set_syn_ack_timer(now, key);
+        self.send_control(copy.nic, &copy.tuple, copy.syn_ack(now), copy.tos);
     }
 
     /// Forgets a half-open connection. What its opener is to know is the caller's.

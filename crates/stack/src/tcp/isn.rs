@@ -27,13 +27,10 @@ impl Secrets {
         SeqNumber(hash.wrapping_add((now.as_nanos() / 4_000) as u32))
     }
 
-    /// The offset of timestamps: one for all connections between two hosts, so that they only ever rise
-    /// from one connection of a four-tuple to the next.
+    /// The offset of a connection's timestamps (RFC 7323 §5.4): they say nothing of the host's clock or its
+    /// other connections, and only ever rise from one connection of a four-tuple to the next.
     pub(crate) fn ts_offset(&self, tuple: &Tuple) -> u32 {
-        let mut bytes = [0; 32];
-        bytes[..16].copy_from_slice(&tuple.local);
-        bytes[16..].copy_from_slice(&tuple.remote);
-        sip(self.timestamps, &bytes) as u32
+        sip(self.timestamps, &tuple_bytes(tuple)) as u32
     }
 }
 
@@ -73,6 +70,7 @@ mod tests {
         assert_eq!(secrets.isn(Instant::from_millis(1), &tuple), first + 250);
         assert_ne!(secrets.isn(Instant::ZERO, &Tuple { local_port: 4, ..tuple }), first);
         let offset = secrets.ts_offset(&tuple);
-        assert_eq!(secrets.ts_offset(&Tuple { local_port: 4, ..tuple }), offset);
+        assert_eq!(secrets.ts_offset(&tuple), offset);
+        assert_ne!(secrets.ts_offset(&Tuple { local_port: 4, ..tuple }), offset);
     }
 }

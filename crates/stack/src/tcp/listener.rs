@@ -6,11 +6,12 @@
 //! is dropped and the SYN-ACK repeated, so the peer tries again.
 
 use crate::Stack;
+use crate::SynCookies;
 use crate::config::TcpConfig;
 use crate::counters::Counter;
 use crate::demux::{Proto, Target, Tuple, scope_number};
 use crate::event::Readiness;
-use crate::io::{Io, Token};
+use crate::io::Io;
 use crate::ip::address::Cast;
 use crate::ip::input::Ingress;
 use crate::ip::train::couple;
@@ -19,11 +20,16 @@ use crate::socket::options::TcpSettings;
 use crate::socket::tcb::Sizes;
 use crate::socket::{Kind, Socket, SocketId, scoped, tuple_scope};
 use crate::tcp::half_open::{HalfOpen, Opener, Syn};
+use crate::tcp::isn::ts_clock;
+use crate::tcp::options::window_shift;
+use crate::tcp::segment::seq_len;
+use crate::tcp::validate::AnswerLimit;
 use crate::tcp::{DUP_THRESH, Segment, SeqNumber, TcpInfo, cookie, reset_for};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use core::time::Duration;
 use sockeye_packet::{Batch, Instant, Packet};
-use sockeye_wire::TcpHeader;
+use sockeye_wire::{TcpHeader, TcpTimestamps};
 
 /// What a listening socket has beside what every socket has.
 #[derive(Debug)]
@@ -32,8 +38,9 @@ pub(crate) struct Listener {
     pub(crate) backlog: usize,
     /// Sockets whose handshake is complete, oldest first.
     pub(crate) queue: VecDeque<SocketId>,
-    /// Half-open records of this listener.
+    /// Half-open records of this listener, and how many of them wait for their first SYN-ACK still.
     pub(crate) half_open: usize,
+    pub(crate) young: usize,
     /// Until when an ACK may be the answer to a SYN cookie.
     pub(crate) cookies_until: Instant,
 }
@@ -41,7 +48,7 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) fn new(settings: Arc<TcpSettings>, backlog: usize) -> Listener {
         let cookies_until = Instant::ZERO;
-        Listener { settings, backlog, queue: VecDeque::new(), half_open: 0, cookies_until }
+        Listener { settings, backlog, queue: VecDeque::new(), half_open: 0, young: 0, cookies_until }
     }
 
     pub(crate) fn readiness(&self) -> Readiness {
@@ -67,6 +74,44 @@ impl Listener {
     /// As the kernel: a backlog of N lets N + 1 wait.
     fn is_full(&self) -> bool {
         self.queue.len() > self.backlog
+    }
+
+    /// How often a SYN-ACK is sent again. As the kernel: when the listener is half full, those that were
+    /// repeated already give way, the sooner the more they are, so that half the room is for the young.
+    fn synack_retries(&self, config: &TcpConfig) -> u8 {
+        let mut retries = self.settings.syn_retries.unwrap_or(config.synack_retries);
+        if 2 * self.half_open > self.backlog.max(8) {
+            let mut young = 2 * self.young;
+            while retries > 2 && self.half_open >= young {
+                retries -= 1;
+                young *= 2;
+            }
+        }
+        retries
+    }
+
+    /// `TCP_DEFER_ACCEPT` in timeouts of the SYN-ACK.
+    fn deferred(&self, config: &TcpConfig) -> u8 {
+        let (mut count, mut timeout, mut period) = (0, config.initial_rto, Duration::ZERO);
+        while period < self.settings.defer_accept && count < u8::MAX {
+            period += timeout;
+            timeout = (timeout * 2).min(config.max_rto);
+            count += 1;
+        }
+        count
+    }
+
+    /// Whether a half-open connection is given up, and if not, whether its SYN-ACK is sent again, when its
+    /// timer has expired.
+    fn on_syn_ack_timeout(&self, record: &HalfOpen, config: &TcpConfig) -> (bool, bool) {
+        let (retries, deferred) = (self.synack_retries(config), self.deferred(config));
+        let over = record.retries >= retries;
+        if deferred == 0 {
+            return (over, true);
+        }
+        // Who has acknowledged only needs to say something. Shortly before the time is over it is reminded.
+        let expired = over && (!record.acked || record.retries >= deferred);
+        (expired, !record.acked || record.retries + 1 >= deferred)
     }
 }
 
@@ -153,6 +198,8 @@ impl Stack {
             // RFC 9293 §3.10.7.2: first RST, then ACK, then SYN.
             Some(_) if flags.rst() => {}
             Some(id) if flags.ack() && !flags.syn() => self.cookie_segment(now, ingress, id, tuple, segment),
+            // As the kernel: no connection begins with its end.
+            Some(_) if flags.syn() && flags.fin() && !flags.ack() => {}
             Some(id) if flags.syn() && !flags.ack() => {
                 self.syn(now, ingress, id, &Syn { tuple, header: &segment.header, floor, ecn: segment.ecn });
             }
@@ -187,23 +234,37 @@ impl Stack {
         }
         let config = &io.config.tcp;
         let out_of_room = listener.half_open > listener.backlog.min(config.max_half_open);
+        let cookies = config.syn_cookies;
         let sizes = Sizes::new(ingress.v4, &path, io.nic(path.nic).config.mtu, &listener.settings);
         let Syn { tuple, header, .. } = *syn;
         let mut record = io.half_open_of(now, syn, &path, &listener.settings, Opener::Listener(id), tos);
-        if !out_of_room {
+        if !out_of_room && cookies != SynCookies::Always {
             // Each that is kept takes one off when it ends.
-            listener.half_open += usize::from(io.add_half_open(now, record));
-        } else if config.syn_cookies {
+            let kept = usize::from(io.add_half_open(now, record));
+            listener.half_open += kept;
+            listener.young += kept;
+        } else if cookies == SynCookies::Never {
+            io.counters.bump(Counter::TcpReqQFullDrop);
+            io.counters.bump(Counter::ListenDrops);
+        } else {
             let mss = header.options.mss.unwrap_or(sizes.default).min(sizes.path);
             record.iss = cookie::make(io.secrets.cookies, now, &tuple, record.irs, mss);
-            (record.peer_window_scale, record.sack, record.ts_recent) = (None, false, None);
+            if record.ts_recent.is_none() {
+                (record.peer_window_scale, record.sack, record.ecn) = (None, false, false);
+            }
+            let mut syn_ack = record.syn_ack(now);
+            if let Some(stamps) = &mut syn_ack.options.timestamps {
+                let hidden = cookie::Options {
+                    window_scale: record.peer_window_scale,
+                    sack: record.sack,
+                    ecn: record.ecn,
+                };
+                stamps.value = hidden.hide(ts_clock(now, 0)).wrapping_add(record.ts_offset);
+            }
             listener.cookies_until = now + cookie::LIFETIME;
             io.counters.bump(Counter::SyncookiesSent);
             io.counters.bump(Counter::TcpReqQFullDoCookies);
-            io.send_control(path.nic, &tuple, record.syn_ack(now), tos);
-        } else {
-            io.counters.bump(Counter::TcpReqQFullDrop);
-            io.counters.bump(Counter::ListenDrops);
+            io.send_control(path.nic, &tuple, syn_ack, tos);
         }
     }
 
@@ -221,7 +282,8 @@ impl Stack {
         let tos = socket.settings.tos;
         let Kind::Listener(listener) = &mut socket.kind else { return };
         let (irs, iss) = (segment.seq() - 1, SeqNumber(segment.header.ack) - 1);
-        let expected = now < listener.cookies_until;
+        let config = &io.config.tcp;
+        let expected = now < listener.cookies_until && config.syn_cookies != SynCookies::Never;
         if expected && listener.is_full() {
             // Also what doesn't match: of a connection whose first ACK was dropped here, a later segment.
             io.counters.bump(Counter::ListenOverflows);
@@ -235,8 +297,11 @@ impl Stack {
         };
         io.counters.bump(Counter::SyncookiesRecv);
         let Ok(path) = io.path(&tuple.remote, Some(tuple.local), socket.settings.nic) else { return };
-        let window =
-            listener.settings.recv_buffer.map_or(io.config.tcp.recv_buffer.default, |set| set as usize);
+        let window = listener.settings.recv_buffer.map_or(config.recv_buffer.default, |set| set as usize);
+        let ts_offset = io.secrets.ts_offset(&tuple);
+        let stamps = segment.header.options.timestamps.filter(|_| config.timestamps);
+        let hidden = stamps.map(|stamps| cookie::Options::found(stamps.echo.wrapping_sub(ts_offset)));
+        let hidden = hidden.unwrap_or_default();
         let record = HalfOpen {
             tuple,
             opener: Opener::Listener(id),
@@ -244,82 +309,114 @@ impl Stack {
             irs,
             iss,
             peer_mss: Some(mss),
-            peer_window_scale: None,
-            our_window_scale: 0,
+            peer_window_scale: hidden.window_scale.filter(|_| config.window_scaling),
+            our_window_scale: window_shift(config, &listener.settings),
             our_window: window.min(usize::from(u16::MAX)) as u16,
             local_mss: 0,
-            ecn: false,
-            sack: false,
-            ts_recent: None,
-            ts_offset: io.secrets.ts_offset(&tuple),
+            ecn: hidden.ecn && config.ecn != crate::Ecn::Off,
+            sack: hidden.sack && config.sack,
+            ts_recent: stamps.map(|stamps| stamps.value),
+            ts_offset,
             tos,
             sent_at: now,
+            retries: 0,
             // The round trip was not timed.
-            retries: 1,
+            resent: true,
+            acked: true,
+            answer_limit: AnswerLimit::default(),
+            max_rto: None,
             timer: None,
         };
         self.complete(now, ingress, id, &record, segment);
     }
 
-    /// A segment for a half-open connection: SYN-RECEIVED of RFC 9293 §3.10.7.4, in its order.
+    /// A segment for a half-open connection: SYN-RECEIVED of RFC 9293 §3.10.7.4, in the kernel's order.
     fn half_open_segment(&mut self, now: Instant, ingress: &Ingress, key: Key, segment: Segment) {
-        let Some(record) = self.io.half_open.get_mut(key) else { return };
+        let io = &mut self.io;
+        let Some(record) = io.half_open.get_mut(key) else { return };
         let (header, rcv_nxt) = (&segment.header, record.irs + 1);
-        let flags = header.flags;
-        if flags.syn() && !flags.ack() && segment.seq() == record.irs {
-            // The SYN again: our SYN-ACK was lost.
-            let copy = *record;
-            self.io.counters.bump(Counter::TcpSynRetrans);
-            return self.io.send_control(copy.nic, &copy.tuple, copy.syn_ack(now), copy.tos);
-        }
-        let newer = |recent: u32| {
-            header.options.timestamps.is_none_or(|stamps| stamps.value.wrapping_sub(recent) as i32 >= 0)
+        let (flags, seq) = (header.flags, segment.seq());
+        let stamps = header.options.timestamps.filter(|_| record.ts_recent.is_some());
+        let older = |stamps: &TcpTimestamps| {
+            record.ts_recent.is_some_and(|recent| (stamps.value.wrapping_sub(recent) as i32) < 0)
         };
-        let in_window = segment.seq().in_window(rcv_nxt, u32::from(record.our_window).max(1))
-            && record.ts_recent.is_none_or(newer);
+        let old = stamps.as_ref().is_some_and(older);
+        let interval = io.config.tcp.invalid_ratelimit;
+        if flags.syn() && !flags.ack() && !flags.rst() && seq == record.irs && !old {
+            // The SYN again: our SYN-ACK was lost.
+            if record.answer_limit.take(now, interval) {
+                io.repeat_syn_ack(now, key);
+            }
+            return;
+        }
+        if flags.ack() && SeqNumber(header.ack) != record.iss + 1 {
+            let tuple = record.tuple;
+            return self.refuse(ingress, &tuple, &segment);
+        }
+        let len = seq_len(header, segment.payload.len());
+        let window = u32::from(record.our_window);
+        let in_window = seq == rcv_nxt
+            || ((seq + len).after(rcv_nxt) && seq.before(rcv_nxt + window))
+            || (seq == rcv_nxt + window && len == 0);
+        let foreign = flags.ack() && stamps.is_some_and(|stamps| !record.may_echo(now, stamps));
         if flags.rst() {
             // RFC 5961 §3.2: only the exact number is believed.
-            if in_window && segment.seq() == rcv_nxt {
-                self.io.counters.bump(Counter::EmbryonicRsts);
-                self.io.counters.bump(Counter::TcpAttemptFails);
+            if seq == rcv_nxt && !old {
+                io.counters.bump(Counter::EmbryonicRsts);
+                io.counters.bump(Counter::TcpAttemptFails);
                 self.forget_half_open(key);
             }
             return;
         }
-        if !in_window || flags.syn() {
-            let copy = *record;
-            return self.io.send_control(copy.nic, &copy.tuple, copy.challenge(now), copy.tos);
+        if old || foreign || !in_window || flags.syn() {
+            let limited = len == 0 || flags.syn();
+            if !limited || record.answer_limit.take(now, interval) {
+                let copy = *record;
+                io.send_control(copy.nic, &copy.tuple, copy.challenge(now), copy.tos);
+            }
+            return;
         }
         if !flags.ack() {
             return;
         }
-        if SeqNumber(header.ack) != record.iss + 1 {
-            let tuple = record.tuple;
-            return self.refuse(ingress, &tuple, &segment);
-        }
-        if let Some(stamps) = header.options.timestamps.filter(|_| record.ts_recent.is_some()) {
+        if let Some(stamps) = stamps.filter(|_| !seq.after(rcv_nxt)) {
             record.ts_recent = Some(stamps.value);
         }
-        let record = *record;
-        let parent = match record.opener {
+        self.half_open_acked(now, ingress, key, len, segment);
+    }
+
+    /// The SYN-ACK is acknowledged.
+    fn half_open_acked(&mut self, now: Instant, ingress: &Ingress, key: Key, len: u32, segment: Segment) {
+        let Stack { sockets, io, .. } = self;
+        let Some(record) = io.half_open.get_mut(key) else { return };
+        let copy = *record;
+        let parent = match copy.opener {
             Opener::Flow(flow) => {
-                self.io.take_half_open(key);
-                return self.complete_flow(now, ingress, flow, &record, segment);
+                io.take_half_open(key);
+                return self.complete_flow(now, ingress, flow, &copy, segment);
             }
             Opener::Listener(id) => id,
         };
-        let Some(Kind::Listener(listener)) = self.sockets.get(parent.0).map(|socket| &socket.kind) else {
+        let Some(Kind::Listener(listener)) = sockets.get(parent.0).map(|socket| &socket.kind) else {
             self.forget_half_open(key);
-            return self.refuse(ingress, &record.tuple, &segment);
+            return self.refuse(ingress, &copy.tuple, &segment);
         };
+        // TCP_DEFER_ACCEPT: the listener wants to hear more than an acknowledgment.
+        let bare = segment.seq() + len == copy.irs + 1;
+        if bare && copy.retries < listener.deferred(&io.config.tcp) {
+            record.acked = true;
+            io.counters.bump(Counter::TcpDeferAcceptDrop);
+            return;
+        }
         if listener.is_full() {
             // The SYN-ACK's timer goes on, so the peer says it again.
-            self.io.counters.bump(Counter::ListenOverflows);
-            self.io.counters.bump(Counter::ListenDrops);
+            record.acked = true;
+            io.counters.bump(Counter::ListenOverflows);
+            io.counters.bump(Counter::ListenDrops);
             return;
         }
         self.forget_half_open(key);
-        self.complete(now, ingress, parent, &record, segment);
+        self.complete(now, ingress, parent, &copy, segment);
     }
 
     /// Makes a connection of a handshake and puts it in its listener's queue.
@@ -365,7 +462,7 @@ impl Stack {
     }
 
     /// Gives a half-open connection up.
-    fn forget_half_open(&mut self, key: Key) {
+    pub(crate) fn forget_half_open(&mut self, key: Key) {
         let Some(record) = self.io.take_half_open(key) else { return };
         let parent = match record.opener {
             Opener::Flow(flow) => return self.io.lose_flow(flow),
@@ -373,6 +470,7 @@ impl Stack {
         };
         if let Some(Kind::Listener(listener)) = self.sockets.get_mut(parent.0).map(|s| &mut s.kind) {
             listener.half_open = listener.half_open.saturating_sub(1);
+            listener.young = listener.young.saturating_sub(usize::from(record.retries == 0));
         }
     }
 
@@ -381,22 +479,30 @@ impl Stack {
         let Stack { sockets, io, .. } = self;
         let Some(record) = io.half_open.get_mut(key) else { return };
         record.timer = None;
-        let listens = match record.opener {
-            Opener::Flow(_) => true,
-            Opener::Listener(id) => {
-                matches!(sockets.get(id.0).map(|s| &s.kind), Some(Kind::Listener(_)))
-            }
+        let config = &io.config.tcp;
+        let (expired, again) = match record.opener {
+            Opener::Flow(_) => (record.retries >= config.synack_retries, true),
+            Opener::Listener(id) => match sockets.get_mut(id.0).map(|socket| &mut socket.kind) {
+                Some(Kind::Listener(listener)) => {
+                    let decided = listener.on_syn_ack_timeout(record, config);
+                    if !decided.0 && record.retries == 0 {
+                        listener.young = listener.young.saturating_sub(1);
+                    }
+                    decided
+                }
+                _ => (true, false),
+            },
         };
-        if !listens || record.retries >= io.config.tcp.synack_retries {
+        if expired {
             io.counters.bump(Counter::TcpAttemptFails);
             return self.forget_half_open(key);
         }
-        record.retries += 1;
         io.counters.bump(Counter::TcpTimeouts);
-        io.counters.bump(Counter::TcpSynRetrans);
-        let at = now + record.timeout(io.config.tcp.initial_rto, io.config.tcp.max_rto);
-        record.timer = Some(io.wheel.set(at, Token::HalfOpen(key)));
-        let copy = *record;
-        io.send_control(copy.nic, &copy.tuple, copy.syn_ack(now), copy.tos);
+        record.retries = record.retries.saturating_add(1);
+        if again {
+            io.repeat_syn_ack(now, key);
+        } else {
+            io.set_syn_ack_timer(now, key);
+        }
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Handshake {
     pub(crate) ts_recent: Option<u32>,
     /// From the SYN-ACK to its acknowledgment, when it was sent only once.
     pub(crate) rtt: Option<Duration>,
+    /// How often the SYN-ACK's timer expired.
+    pub(crate) timeouts: u8,
 }
 
 impl Connection {
@@ -86,6 +88,7 @@ impl Connection {
             ecn,
             ts_recent,
             rtt,
+            timeouts,
         } = *handshake;
         let mut connection = Connection::new(now, open);
         connection.snd_una = open.iss + 1;
@@ -105,6 +108,8 @@ impl Connection {
             connection.rtt.sample(rtt, connection.snd_una, connection.snd_nxt);
             connection.rtt.note_least(now, rtt);
         }
+        connection.flags.syn_timed_out = timeouts > 0;
+        connection.totals.retransmits = timeouts.into();
         connection.state = State::SynReceived;
         connection.establish(now, open.config, open.settings);
         connection
@@ -145,7 +150,11 @@ impl Connection {
             scoreboard: Scoreboard::default(),
             recovery: OnDemand::begin(config),
             usage: CwndUsage::new(iss),
-            rtt: RttEstimator::new(config.initial_rto, config.min_rto, config.max_rto),
+            rtt: RttEstimator::new(
+                config.initial_rto,
+                config.min_rto,
+                settings.max_rto.unwrap_or(config.max_rto),
+            ),
             congestion: congestion(settings.congestion, mss, config.initial_window, config),
             options: Negotiated::offer(config, settings, ts_offset),
             ecn: Ecn::ask(config.ecn),
@@ -186,9 +195,7 @@ impl Connection {
         let lost = self.flags.syn_timed_out && self.totals.retransmits > 1;
         let segments = if lost { 1 } else { config.initial_window };
         self.congestion = congestion(settings.congestion, self.snd_mss, segments, config);
-        if self.flags.syn_timed_out {
-            self.rtt.on_syn_timeout();
-        }
+        self.rtt.on_syn_timeout();
         self.recovery = OnDemand::begin(config);
         self.usage = CwndUsage::new(self.iss);
         self.read_since = now;

@@ -149,6 +149,11 @@ impl RttEstimator {
         }
     }
 
+    /// Sets the upper limit anew (`TCP_RTO_MAX_MS`).
+    pub(crate) fn set_max_rto(&mut self, max_rto: Duration) {
+        self.max_rto = millis(max_rto);
+    }
+
     /// The smoothed round-trip time, if there was a sample.
     pub(crate) fn srtt(&self) -> Option<Duration> {
         (self.srtt > 0).then_some(Duration::from_micros(u64::from(self.srtt / 8)))

@@ -100,7 +100,7 @@ impl Connection {
         let (config, settings) = (resources.config, resources.settings);
         let opening = !self.state.is_synchronized();
         let (limit, base) = if opening {
-            (settings.syn_retries, config.initial_rto)
+            (settings.syn_retries.unwrap_or(config.syn_retries), config.initial_rto)
         } else if self.flags.orphaned {
             (config.orphan_retries, config.min_rto)
         } else {
@@ -114,7 +114,7 @@ impl Connection {
             return false;
         }
         let patience = if settings.user_timeout.is_zero() {
-            time_of(limit, base, config.max_rto)
+            time_of(limit, base, settings.max_rto.unwrap_or(config.max_rto))
         } else {
             settings.user_timeout
         };
@@ -187,13 +187,8 @@ impl Connection {
         if !user_timeout.is_zero() {
             return now.saturating_since(self.stalled_since) >= user_timeout;
         }
-        let limit = if !self.state.is_synchronized() {
-            resources.settings.syn_retries
-        } else if self.flags.orphaned {
-            resources.config.orphan_retries
-        } else {
-            resources.config.retries2
-        };
+        let limit =
+            if self.flags.orphaned { resources.config.orphan_retries } else { resources.config.retries2 };
         tries >= limit
     }
 

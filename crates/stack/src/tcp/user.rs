@@ -204,6 +204,9 @@ impl Connection {
         if let Some(bytes) = settings.send_buffer {
             self.send_limit = bytes;
         }
+        if let Some(max_rto) = settings.max_rto {
+            self.rtt.set_max_rto(max_rto);
+        }
         self.acks.set_quick(settings.quick_ack);
         self.update_mss(settings);
         self.start_keep_alive(now, settings);

@@ -1,5 +1,6 @@
+use super::solo::Solo;
 use super::*;
-use crate::SocketOption;
+use crate::{Counter, SocketOption, SynCookies};
 
 fn clients(pair: &mut Pair, count: usize, to: &str) -> Vec<SocketId> {
     let ids: Vec<SocketId> = (0..count).map(|_| stream(&mut pair.a, addr(to))).collect();
@@ -70,6 +71,95 @@ fn clients_without_answers(pair: &mut Pair, count: usize) -> Vec<SocketId> {
     }
     pair.cable();
     ids
+}
+
+/// Window scale and SACK survive a cookie when the peer uses timestamps, which hold them.
+#[test]
+fn a_cookie_keeps_the_options_in_its_timestamp() {
+    for timestamps in [true, false] {
+        let mut config = Config::default();
+        config.tcp.syn_cookies = SynCookies::Always;
+        config.tcp.timestamps = timestamps;
+        let mut pair = Pair::with(&config, &NicConfig::memory("eth0", 1500));
+        pair.now = Instant::from_millis(123_456);
+        let (client, _, server) = pair.connected("10.0.0.2:80");
+        assert_eq!((pair.b.counters()[Counter::SyncookiesSent], pair.b.io.half_open.len()), (1, 0));
+        let info = pair.b.tcp_info(pair.now, server).unwrap();
+        let shift = if timestamps { 7 } else { 0 };
+        assert_eq!((info.timestamps, info.sack), (timestamps, timestamps));
+        assert_eq!((info.snd_wscale, info.rcv_wscale), (shift, shift));
+        assert_eq!(info.snd_mss, if timestamps { 1448 } else { 1460 });
+        assert_eq!(pair.a.tcp_info(pair.now, client).unwrap().snd_wscale, shift);
+        send(&mut pair.a, pair.now, client, &alloc::vec![7; 100_000]).unwrap();
+        pair.cable();
+        assert!(!recv(&mut pair.b, pair.now, server).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn without_cookies_a_full_listener_drops_syns() {
+    let mut config = Config::default();
+    config.tcp.syn_cookies = SynCookies::Never;
+    let mut pair = Pair::with(&config, &NicConfig::memory("eth0", 1500));
+    pair.listener("10.0.0.2:80", 3);
+    clients_without_answers(&mut pair, 20);
+    assert_eq!((pair.b.io.half_open.len(), pair.b.counters()[Counter::SyncookiesSent]), (4, 0));
+}
+
+/// `TCP_DEFER_ACCEPT`: a bare acknowledgment opens nothing; data does, or the reminder at the end of the time.
+#[test]
+fn a_listener_may_wait_for_data() {
+    let mut pair = Pair::new();
+    let listener = pair.listener("10.0.0.2:80", 5);
+    let wait = SocketOption::DeferAccept(Duration::from_secs(7));
+    pair.b.set_option(pair.now, listener, wait).unwrap();
+    let ids = clients(&mut pair, 2, "10.0.0.2:80");
+    assert!(ids.iter().all(|id| state(&pair.a, *id) == TcpState::Established));
+    assert_eq!(pair.b.accept(pair.now, listener), Err(Error::WouldBlock));
+    send(&mut pair.a, pair.now, ids[0], b"hello").unwrap();
+    pair.cable();
+    let (server, _) = pair.b.accept(pair.now, listener).unwrap();
+    assert_eq!(recv(&mut pair.b, pair.now, server).unwrap(), b"hello");
+    // The other is silent: one SYN-ACK when the time is nearly over, whose acknowledgment is taken.
+    let before = pair.crossed;
+    pair.pass(Duration::from_millis(6_900));
+    assert_eq!((pair.crossed - before, pair.b.io.half_open.len()), (0, 1));
+    assert_eq!(pair.b.accept(pair.now, listener), Err(Error::WouldBlock));
+    pair.pass(Duration::from_secs(1));
+    assert!(pair.b.accept(pair.now, listener).is_ok());
+}
+
+/// As the kernel: half the room is for the young; those whose SYN-ACK was repeated give way.
+#[test]
+fn old_half_open_connections_give_way() {
+    let mut pair = Pair::new();
+    pair.listener("10.0.0.2:80", 9);
+    clients_without_answers(&mut pair, 10);
+    pair.loses = |_, _| true;
+    pair.pass(Duration::from_millis(6_900));
+    assert_eq!(pair.b.io.half_open.len(), 10);
+    // The third timeout; as soon as half the room is free the usual number counts.
+    pair.pass(Duration::from_secs(1));
+    assert_eq!(pair.b.io.half_open.len(), 4);
+}
+
+/// What is no proper beginning of a connection changes nothing, and is answered as RFC 9293 §3.10.7.2 says.
+#[test]
+fn odd_segments_for_a_listener() {
+    let (mut solo, _) = Solo::listening(5, |_| {});
+    for (line, answer) in [
+        (". 17:17(0) ack 34 win 100", Some("R 34:34(0) win 0")),
+        ("F. 17:20(3) ack 34 win 100", Some("R 34:34(0) win 0")),
+        ("S. 17:17(0) ack 34 win 100", Some("R 34:34(0) win 0")),
+        ("R. 17:20(3) ack 34 win 100", None),
+        ("R 17:17(0) win 100", None),
+        ("F 17:20(3) win 100", None),
+        ("SF 17:17(0) win 100", None),
+        ("- 17:20(3) win 100", None),
+    ] {
+        assert_eq!(solo.inject(line), Vec::from_iter(answer), "{line}");
+        assert_eq!(solo.stack.io.half_open.len(), 0, "{line}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! `SOCKEYE_SEED` is the first one tried, `SOCKEYE_SEEDS` how many, and `SOCKEYE_TRACE` prints the packets.
 
 use super::*;
-use crate::{BufferSizes, CongestionControl, Shutdown, SocketOption, WakeReason};
+use crate::{BufferSizes, CongestionControl, Shutdown, SocketOption, SynCookies, WakeReason};
 use alloc::collections::BTreeMap;
 use core::ops::RangeInclusive;
 use sockeye_packet::{Checksum, Meta, Rng};
@@ -115,7 +115,7 @@ fn config(rng: &mut Rng, cookies: bool) -> Config {
     tcp.sack = rng.chance(0.7);
     tcp.window_scaling = rng.chance(0.7);
     tcp.congestion = pick(rng, &[CongestionControl::Cubic, CongestionControl::Reno]);
-    tcp.syn_cookies = cookies;
+    tcp.syn_cookies = if cookies { SynCookies::OnOverflow } else { SynCookies::Never };
     tcp.max_half_open = pick(rng, &[1, 4096]);
     // Nobody may give up: then every stall is a bug.
     (tcp.syn_retries, tcp.synack_retries, tcp.retries2, tcp.orphan_retries) = (40, 40, 250, 250);
@@ -148,7 +148,12 @@ impl World {
             nic.max_segment = 0;
         }
         let mut host = |number: u8| {
-            let mut stack = Stack::new(config(&mut rng, cookies), rng.next_seed());
+            let mut config = config(&mut rng, cookies);
+            if orderly {
+                // Where TIME-WAIT is cut short the last retransmissions are reset.
+                config.tcp.max_time_wait = 65_536;
+            }
+            let mut stack = Stack::new(config, rng.next_seed());
             stack.add_nic(nic.clone()).unwrap();
             stack.add_address(LINK, [10, 0, 0, number].into(), 24).unwrap();
             stack.add_address(LINK, [0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number)].into(), 64).unwrap();

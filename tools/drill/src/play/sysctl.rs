@@ -6,12 +6,13 @@
 //! do: each script has a host of its own.
 
 use core::time::Duration;
-use sockeye_stack::{BufferSizes, Config, CongestionControl, Ecn, SlowStartExit};
+use sockeye_stack::{BufferSizes, Config, CongestionControl, Ecn, SlowStartExit, SynCookies};
 
 /// The settings of a kernel that nobody has touched.
 pub(super) fn kernel() -> Config {
     let mut config = Config::default();
     config.tcp.slow_start_exit = SlowStartExit::HyStart;
+    config.tcp.rfc1337 = false;
     config
 }
 
@@ -25,7 +26,7 @@ fn production(config: &mut Config) {
     tcp.timestamps = true;
     tcp.sack = true;
     tcp.window_scaling = true;
-    tcp.syn_cookies = true;
+    tcp.syn_cookies = SynCookies::OnOverflow;
     tcp.slow_start_after_idle = false;
     tcp.ecn = Ecn::Off;
     tcp.pacing_slow_start = 200;
@@ -144,7 +145,16 @@ fn set(name: &str, value: &str, config: &mut Config) -> Result<(), String> {
         "net.ipv4.tcp_keepalive_time" => tcp.keep_idle = seconds()?,
         "net.ipv4.tcp_keepalive_intvl" => tcp.keep_interval = seconds()?,
         "net.ipv4.tcp_keepalive_probes" => tcp.keep_count = number(0)? as u32,
-        "net.ipv4.tcp_syncookies" => tcp.syn_cookies = flag()?,
+        "net.ipv4.tcp_syncookies" => {
+            tcp.syn_cookies = match number(0)? {
+                0 => SynCookies::Never,
+                1 => SynCookies::OnOverflow,
+                _ => SynCookies::Always,
+            };
+        }
+        "net.ipv4.tcp_syn_linear_timeouts" => tcp.syn_linear_timeouts = count()?,
+        "net.ipv4.tcp_invalid_ratelimit" => tcp.invalid_ratelimit = millis()?,
+        "net.ipv4.tcp_rfc1337" => tcp.rfc1337 = flag()?,
         "net.ipv4.tcp_max_syn_backlog" => tcp.max_half_open = number(0)? as usize,
         "net.ipv4.tcp_max_orphans" => tcp.max_orphans = number(0)? as usize,
         "net.ipv4.tcp_max_tw_buckets" => tcp.max_time_wait = number(0)? as usize,

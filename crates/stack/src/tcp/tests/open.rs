@@ -24,7 +24,7 @@ fn a_peer_without_options_gets_the_default_segment_size() {
 /// RFC 6298 §5.7 and the SYN's own retransmissions.
 #[test]
 fn a_lost_syn_is_sent_again_and_given_up() {
-    let mut script = Script::connect(|config| config.syn_retries = 2);
+    let mut script = Script::connect(|config| (config.syn_retries, config.syn_linear_timeouts) = (2, 0));
     script.expect(&["S 0:0(0)"]);
     for timeout in [1000, 2000] {
         script.silent(timeout);

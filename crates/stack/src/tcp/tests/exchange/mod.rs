@@ -142,6 +142,7 @@ impl Test {
             sack: true,
             ts_recent: None,
             rtt: Some(Duration::from_millis(10)),
+            timeouts: 0,
         };
         let config = Test::config();
         let settings = TcpSettings::new(&config);

@@ -99,7 +99,7 @@ fn an_acknowledgment_of_what_was_never_sent_is_reset() {
 fn a_syn_is_repeated_and_given_up() {
     // MUST-22
     let mut t = Test::connect();
-    t.settings.syn_retries = 3;
+    t.settings.syn_retries = Some(3);
     t.expect("S 0:0(0) <...>");
     for millis in [1000, 2000, 4000] {
         t.fire(millis);
@@ -110,11 +110,51 @@ fn a_syn_is_repeated_and_given_up() {
     assert_eq!((t.state(), t.error()), (State::Closed, Some(Error::TimedOut)));
 }
 
+/// `TCP_RTO_MAX_MS` also limits how far apart SYNs are.
+#[test]
+fn the_longest_timeout_holds_for_syns() {
+    let mut config = Test::config();
+    config.syn_linear_timeouts = 0;
+    let mut t = Test::connect_with(config, |settings| settings.max_rto = Some(Duration::from_secs(3)));
+    assert!(t.poll().is_some());
+    for millis in [1000, 2000, 3000, 3000] {
+        t.fire(millis);
+        assert!(t.poll().is_some());
+    }
+}
+
+/// An answer to an earlier connection's SYN: its sender is reset, and ours is sent again at once.
+#[test]
+fn an_acknowledgment_of_an_earlier_connection_is_reset_and_the_syn_repeated() {
+    let mut t = Test::connect();
+    assert!(t.poll().is_some());
+    t.inject(". 500:500(0) ack 9");
+    t.expect_answer("R 9:9(0) win 0");
+    t.fire(2);
+    assert_eq!(t.poll().map(|segment| segment.header.flags.syn()), Some(true));
+    t.inject("S. 0:0(0) ack 1 win 60000 <mss 1000>");
+    assert_eq!(t.state(), State::Established);
+}
+
+/// A timestamp that was not in our SYN comes from an earlier connection as well (RFC 7323 §3.2).
+#[test]
+fn an_echo_of_what_we_never_sent_is_reset() {
+    let mut t = Test::connect_with(TcpConfig::default(), |_| {});
+    assert!(t.poll().is_some());
+    for echo in [998, 1001] {
+        t.inject(&format!("S. 0:0(0) ack 1 win 60000 <mss 1000,sackOK,TS val 500 ecr {echo}>"));
+        t.expect_answer("R 1:1(0) win 0");
+        assert_eq!(t.state(), State::SynSent);
+    }
+    t.inject("S. 0:0(0) ack 1 win 60000 <mss 1000,sackOK,TS val 500 ecr 1000>");
+    assert_eq!(t.state(), State::Established);
+}
+
 #[test]
 fn what_icmp_said_is_reported_at_the_timeout() {
     // MUST-56
     let mut t = Test::connect();
-    t.settings.syn_retries = 0;
+    (t.settings.syn_retries, t.config.syn_linear_timeouts) = (Some(0), 0);
     t.expect("S 0:0(0) <...>");
     t.connection.on_unreachable(false, Error::HostUnreachable, &mut t.budget);
     assert_eq!(t.state(), State::SynSent);
@@ -186,7 +226,7 @@ fn late_syns_cost_no_window() {
 #[test]
 fn the_first_syns_come_a_second_apart() {
     let config = TcpConfig { syn_linear_timeouts: 4, ..Test::config() };
-    let mut t = Test::connect_with(config, |settings| settings.syn_retries = 6);
+    let mut t = Test::connect_with(config, |settings| settings.syn_retries = Some(6));
     t.expect("S 0:0(0) <...>");
     for millis in [1000, 1000, 1000, 1000, 1000, 2000, 4000, 8000, 16_000, 32_000] {
         t.fire(millis);
