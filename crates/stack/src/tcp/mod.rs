@@ -6,6 +6,7 @@
 
 mod ack;
 mod acknowledge;
+mod autosize;
 mod chrono;
 pub mod congestion;
 pub(crate) mod connection;

@@ -160,7 +160,7 @@ impl Connection {
             self.note_flight(true);
             return None;
         }
-        let limit = if probe { mss } else { self.segment_limit(resources) };
+        let limit = if probe { mss } else { self.new_segment_limit(resources) };
         let len = unsent.min(usable).min(room).min(limit);
         let short = len % mss;
         let whole = len - short;
@@ -193,17 +193,6 @@ impl Connection {
         let held = resources.settings.cork || self.flags.more;
         let nagle = !resources.settings.no_delay && self.snd_sml.after(self.snd_una);
         !held && !nagle
-    }
-
-    /// The most octets in one super-segment now: whole segments.
-    pub(super) fn segment_limit(&self, resources: &Resources<'_>) -> u32 {
-        let mss = u32::from(self.snd_mss);
-        // The urgent pointer counts from each segment's own sequence number.
-        if self.urgent.snd_up().is_some() {
-            return mss;
-        }
-        let limit = resources.max_segment.min(usize::from(u16::MAX)) as u32;
-        (limit / mss * mss).max(mss)
     }
 
     /// Whether there is anything that was never sent.

@@ -93,7 +93,9 @@ pub(super) fn gather(
     while sent.spec.len < expected.len
         && let Some(more) = next(&sent)
     {
-        sent.spec.flags |= more.spec.flags & (TcpFlags::PSH | TcpFlags::FIN);
+        // The header of what was taken together is that of the last.
+        let bounds = TcpFlags::PSH | TcpFlags::FIN;
+        sent.spec.flags = sent.spec.flags & !bounds | more.spec.flags & bounds;
         sent.spec.len += more.spec.len;
         if sent.spec.len == expected.len && !ends_several(&more) {
             forgive_push(expected, &mut sent);

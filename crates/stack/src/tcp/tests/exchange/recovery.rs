@@ -77,13 +77,31 @@ fn several_holes_are_filled_in_one_recovery() {
 fn a_super_segment_is_split_where_it_was_lost() {
     let mut t = reno(with_sack());
     t.max_segment = 60_000;
+    t.config.min_tso_segments = 60;
     t.write(10_000);
-    t.expect("P. 1:10001(10000) ack 1");
+    // Half of the window at most.
+    t.expect("P. 1:5001(5000) ack 1");
+    t.expect("P. 5001:10001(5000) ack 1");
     t.sleep(40);
     t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:4001 5001:10001>");
     t.expect(". 1:1001(1000) ack 1");
     t.expect(". 4001:5001(1000) ack 1");
     t.expect_nothing();
+}
+
+/// As the kernel: a super-segment is what leaves within a millisecond, at least two segments.
+#[test]
+fn super_segments_are_small_where_the_rate_is_low() {
+    for (millis, first) in [(40, 2000), (6, 3000), (1, 5000)] {
+        let mut t = Test::connect();
+        t.max_segment = 60_000;
+        assert!(t.poll().is_some());
+        t.sleep(millis);
+        t.inject("S. 0:0(0) ack 1 win 60000 <mss 1000>");
+        assert!(t.poll().is_some());
+        t.write(10_000);
+        assert_eq!(t.poll().unwrap().payload.len(), first, "{millis}");
+    }
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! How large super-segments are.
+//!
+//! As the kernel: what would leave at the pacing rate within a millisecond, so that a slow connection sends
+//! no bursts, and more where the round trip is short. Scripts see it, for a super-segment of several
+//! segments carries PSH.
+
+use super::congestion::Controller as _;
+use super::connection::{Connection, Resources};
+use crate::config::TcpConfig;
+
+/// The most a super-segment holds (`GSO_LEGACY_MAX_SIZE`).
+const GSO_MAX_SIZE: u64 = 65_536;
+/// The share of a second that a super-segment lasts, as a shift (`sk_pacing_shift`).
+const PACING_SHIFT: u32 = 10;
+/// Microseconds of the least round-trip time that halve what is granted beyond, as a shift
+/// (`tcp_tso_rtt_log`).
+const RTT_SHIFT: u32 = 9;
+
+impl Connection {
+    /// The most octets in one super-segment now: whole segments.
+    pub(super) fn segment_limit(&self, resources: &Resources<'_>) -> u32 {
+        let mss = u32::from(self.snd_mss);
+        // The urgent pointer counts from each segment's own sequence number.
+        if self.urgent.snd_up().is_some() {
+            return mss;
+        }
+        let limit = resources.max_segment.min(usize::from(u16::MAX)) as u32;
+        if limit < 2 * mss {
+            return mss;
+        }
+        let sized = self.auto_size(resources.config).saturating_mul(mss);
+        (limit.min(sized) / mss * mss).max(mss)
+    }
+
+    /// The same for new data: half of `cwnd` at most, so that acknowledgments clock out more.
+    pub(super) fn new_segment_limit(&self, resources: &Resources<'_>) -> u32 {
+        let mss = u32::from(self.snd_mss);
+        let half = (self.congestion.cwnd() as u32 / mss / 2).max(1) * mss;
+        self.segment_limit(resources).min(half)
+    }
+
+    /// How many segments a super-segment should have.
+    fn auto_size(&self, config: &TcpConfig) -> u32 {
+        let mss = u64::from(self.snd_mss);
+        let Some(rate) = self.send_rate(config) else { return u32::MAX };
+        let mut octets = rate >> PACING_SHIFT;
+        let least = self.rtt.min_rtt().map_or(u64::MAX, |least| least.as_micros() as u64);
+        if least >> RTT_SHIFT < u64::from(u32::BITS) {
+            octets += GSO_MAX_SIZE >> (least >> RTT_SHIFT);
+        }
+        (octets.min(GSO_MAX_SIZE) / mss).max(config.min_tso_segments.into()) as u32
+    }
+
+    /// The rate in octets per second at which a window leaves in a round trip, with room to grow; none
+    /// before a round trip was measured.
+    fn send_rate(&self, config: &TcpConfig) -> Option<u64> {
+        let srtt = self.rtt.srtt()?.as_micros().max(1) as u64;
+        let cwnd = self.congestion.cwnd();
+        let slow_start = cwnd < self.congestion.ssthresh() / 2;
+        let percent = if slow_start { config.pacing_slow_start } else { config.pacing_avoidance };
+        let out = u64::from(self.sent.packets_out()) * u64::from(self.snd_mss);
+        Some((cwnd as u64).max(out).saturating_mul(u64::from(percent) * 10_000) / srtt)
+    }
+}
