@@ -7,8 +7,8 @@
 //! on the wire. So lines and super-segments need not have the same bounds: what was sent at one moment with
 //! the same header is taken together, and a longer super-segment is cut where the line ends, as long as that
 //! is between two of its segments. PSH is the one thing that shows the bounds: a super-segment of several
-//! segments sets it on the last, to hurry the receiver. It is compared wherever both agree on the bounds, and
-//! where only one of them ends a super-segment of several, it is that one's and not compared.
+//! segments sets it on the last, to hurry a receiver that merges. So it is compared where neither the line
+//! nor what was sent ends more than one segment there, and anywhere else it may be or not.
 
 use super::wire::Sent;
 use crate::script::{EcnSpec, IpSpec, TcpOptionSpec, TcpSpec};
@@ -97,36 +97,27 @@ pub(super) fn gather(
         let bounds = TcpFlags::PSH | TcpFlags::FIN;
         sent.spec.flags = sent.spec.flags & !bounds | more.spec.flags & bounds;
         sent.spec.len += more.spec.len;
-        if sent.spec.len == expected.len && !ends_several(&more) {
-            forgive_push(expected, &mut sent);
-        }
+        sent.several |= more.several;
     }
-    if sent.spec.len <= expected.len || expected.len == 0 || !is_whole(expected.len, &sent) {
-        return (sent, None);
+    let mut rest = None;
+    if sent.spec.len > expected.len && expected.len > 0 && is_whole(expected.len, &sent) {
+        let mut behind = sent.clone();
+        behind.spec.seq = behind.spec.seq.wrapping_add(expected.len);
+        behind.spec.len -= expected.len;
+        rest = Some(behind);
+        sent.spec.len = expected.len;
+        sent.spec.flags = sent.spec.flags & !(TcpFlags::PSH | TcpFlags::FIN);
+        sent.several = false;
     }
-    let mut rest = sent.clone();
-    rest.spec.seq = rest.spec.seq.wrapping_add(expected.len);
-    rest.spec.len -= expected.len;
-    sent.spec.len = expected.len;
-    sent.spec.flags = sent.spec.flags & !(TcpFlags::PSH | TcpFlags::FIN);
-    forgive_push(expected, &mut sent);
-    (sent, Some(rest))
-}
-
-/// Where the line ends a super-segment of several segments and what was sent does not.
-fn forgive_push(expected: &TcpSpec, sent: &mut Sent) {
-    if expected.len > sent.mss {
-        sent.spec.flags |= expected.flags & TcpFlags::PSH;
+    if sent.several || sent.mss > 0 && expected.len > sent.mss {
+        sent.spec.flags = sent.spec.flags & !TcpFlags::PSH | expected.flags & TcpFlags::PSH;
     }
+    (sent, rest)
 }
 
 /// Whether so many bytes are whole segments.
 fn is_whole(len: u32, sent: &Sent) -> bool {
     sent.mss > 0 && len.is_multiple_of(sent.mss)
-}
-
-fn ends_several(sent: &Sent) -> bool {
-    sent.spec.len > sent.mss
 }
 
 /// Whether `next` continues `sent` so that both could have been one super-segment.

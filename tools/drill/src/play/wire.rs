@@ -19,6 +19,8 @@ pub(super) struct Sent {
     pub(super) spec: TcpSpec,
     /// Payload of the segments that it becomes on the wire; 0 where it is one, as far as is known.
     pub(super) mss: u32,
+    /// Whether it ends with the end of a super-segment of several segments.
+    pub(super) several: bool,
 }
 
 /// What a packet of the stack is.
@@ -68,8 +70,9 @@ pub(super) fn read(packet: &Packet, at: Instant) -> Result<Outbound, String> {
                 bad_checksum: false,
             };
             let mss = u32::from(packet.meta.gso_size);
+            let several = mss > 0 && spec.len > mss;
             let (src, dst) = (SocketAddr::new(ip.src, tcp.src_port), SocketAddr::new(ip.dst, tcp.dst_port));
-            Ok(Outbound::Tcp(Sent { at, src, dst, spec, mss }))
+            Ok(Outbound::Tcp(Sent { at, src, dst, spec, mss, several }))
         }
         Protocol::UDP => {
             UdpHeader::parse(transport).map_err(broken)?;

@@ -4,7 +4,7 @@ use sockeye_packet::Instant;
 fn sent(seq: u32, len: u32, mss: u32, flags: TcpFlags) -> Sent {
     let spec = TcpSpec { flags, seq, len, ack: Some(1), options: Some(Vec::new()), ..TcpSpec::default() };
     let end = "192.0.2.1:80".parse().unwrap();
-    Sent { at: Instant::ZERO, src: end, dst: end, spec, mss }
+    Sent { at: Instant::ZERO, src: end, dst: end, spec, mss, several: mss > 0 && len > mss }
 }
 
 const PUSH: TcpFlags = TcpFlags::from_bits(0x18);
@@ -49,8 +49,20 @@ fn longer_super_segments_are_cut_between_segments() {
     assert_eq!(compared(&line(1, 1000, ACK), queue.clone()), (None, vec![(1001, 2000)]));
     assert_eq!(compared(&line(1, 2000, PUSH), queue.clone()), (None, vec![(2001, 1000)]));
     assert_eq!(compared(&line(1, 1000, PUSH), queue.clone()).0.as_deref(), Some("flags"));
-    assert_eq!(compared(&line(1, 1500, ACK), queue.clone()).0.as_deref(), Some("length"));
-    assert_eq!(compared(&line(1, 3000, ACK), queue).0.as_deref(), Some("flags"));
+    assert_eq!(compared(&line(1, 1500, ACK), queue).0.as_deref(), Some("length"));
+}
+
+#[test]
+fn the_push_at_the_end_of_several_segments_may_be_or_not() {
+    for flags in [ACK, PUSH] {
+        assert_eq!(compared(&line(1, 3000, flags), vec![sent(1, 3000, 1000, PUSH)]).0, None);
+        let queue = vec![sent(1, 1000, 1000, ACK), sent(1001, 1000, 1000, ACK)];
+        assert_eq!(compared(&line(1, 2000, flags), queue).0, None);
+        // What is left of a longer one ends several, too.
+        let queue = vec![Sent { several: true, ..sent(2001, 1000, 1000, PUSH) }];
+        assert_eq!(compared(&line(2001, 1000, flags), queue).0, None);
+    }
+    assert_eq!(compared(&line(1, 1000, ACK), vec![sent(1, 1000, 1000, PUSH)]).0.as_deref(), Some("flags"));
 }
 
 #[test]
