@@ -170,6 +170,8 @@ pub(super) struct Totals {
     pub(super) data_segs_in: u32,
     pub(super) retransmits: u32,
     pub(super) delivered: u32,
+    /// `delivered` when there was last nothing more to send.
+    pub(super) answered: u32,
     pub(super) delivered_ce: u32,
     pub(super) dsack_dups: u32,
     pub(super) reord_seen: u32,

@@ -47,6 +47,7 @@ impl Connection {
         if self.acks.now {
             return Some(self.pure_ack(now, self.ack_seq()));
         }
+        self.totals.answered = self.totals.delivered;
         self.arm_persist(now, resources);
         None
     }

@@ -30,6 +30,11 @@ impl Prr {
         Prr { prior_cwnd, delivered: 0, out: 0 }
     }
 
+    /// Whether nothing has been delivered or sent since the reduction began.
+    pub(super) const fn is_fresh(&self) -> bool {
+        self.delivered == 0 && self.out == 0
+    }
+
     /// How many segments may be sent now, besides those in flight.
     pub(super) fn on_ack(&mut self, ack: &PrrAck) -> u32 {
         self.delivered = self.delivered.saturating_add(ack.delivered);

@@ -405,9 +405,14 @@ impl Connection {
     }
 
     /// `cwnd` during a reduction.
-    pub(super) fn reduce_cwnd(&mut self, delivered: u32, newly_lost: u32, advanced: bool) {
+    pub(super) fn reduce_cwnd(&mut self, mut delivered: u32, newly_lost: u32, advanced: bool) {
         if delivered == 0 {
             return;
+        }
+        if self.recovery.prr.is_fresh() {
+            // What arrived in one batch is answered at once: the acknowledgments before the one that began
+            // the reduction would each have let something go.
+            delivered = delivered.max(self.totals.delivered.wrapping_sub(self.totals.answered));
         }
         let in_flight = self.sent.packets_in_flight();
         let ssthresh = self.ssthresh_segments();

@@ -37,6 +37,24 @@ fn reno(mut t: Test) -> Test {
     t
 }
 
+/// A burst's acknowledgments in one batch, the fifth segment lost: what those before the loss delivered is answered
+/// too, up to the threshold.
+#[test]
+fn a_batch_that_begins_recovery_is_answered_whole() {
+    let mut t = in_flight(reno(with_sack()));
+    t.write(10_000);
+    t.expect_nothing();
+    for acked in 1..=4 {
+        t.inject(&format!(". 1:1(0) ack {acked}001"));
+    }
+    for sacked in 6..=10 {
+        t.inject(&format!(". 1:1(0) ack 4001 <nop,nop,sack 5001:{sacked}001>"));
+    }
+    t.expect(". 4001:5001(1000) ack 1");
+    assert_eq!(t.connection.info(t.now).snd_ssthresh, 7000);
+    assert_eq!(core::iter::from_fn(|| t.poll()).count(), 6);
+}
+
 #[test]
 fn more_than_two_segments_sacked_mean_loss() {
     let mut t = in_flight(reno(with_sack()));
