@@ -128,7 +128,7 @@ impl Connection {
             return SackBlocks::default();
         }
         let mut blocks = SackBlocks::default();
-        if let Some(block) = duplicate {
+        if let Some(block) = duplicate.filter(|_| self.options.dsack) {
             blocks.push(block);
         }
         push_ranges(&mut blocks, &self.recv, self.rcv_nxt);

@@ -444,14 +444,10 @@ impl Connection {
         }
         let segments = len.div_ceil(u32::from(self.snd_mss));
         let probe = segments == 1 && self.recovery.tlp_high_seq == Some(right);
-        let sum = self.totals.dsack_dups.saturating_add(segments);
-        if sum > self.totals.retransmits {
-            if self.totals.retransmits > 0 {
-                self.totals.dsack_dups = sum;
-            }
+        self.totals.dsack_dups = self.totals.dsack_dups.saturating_add(segments);
+        if self.totals.dsack_dups > self.totals.retransmits {
             return false;
         }
-        self.totals.dsack_dups = sum;
         // RFC 8985 §6.2 step 4: copies that a probe or no reordering explains widen no window.
         if self.totals.reord_seen > 0 && !probe {
             self.recovery.rack.dsack_seen = true;

@@ -29,6 +29,8 @@ pub(crate) fn window_shift(config: &TcpConfig, settings: &TcpSettings) -> u8 {
 pub(super) struct Negotiated {
     pub(super) timestamps: bool,
     pub(super) sack: bool,
+    /// Whether segments that arrive twice are reported.
+    pub(super) dsack: bool,
     pub(super) window_scaling: bool,
     /// Snd.Wind.Shift.
     pub(super) snd_wscale: u8,
@@ -48,6 +50,7 @@ impl Negotiated {
         Negotiated {
             timestamps: config.timestamps,
             sack: config.sack,
+            dsack: config.dsack,
             window_scaling: config.window_scaling,
             snd_wscale: 0,
             rcv_wscale: if config.window_scaling { window_shift(config, settings) } else { 0 },

@@ -152,6 +152,12 @@ fn set(name: &str, value: &str, config: &mut Config) -> Result<(), String> {
                 _ => SynCookies::Always,
             };
         }
+        "net.ipv4.tcp_recovery" => tcp.recovery = number(0)? as u32,
+        "net.ipv4.tcp_early_retrans" => tcp.early_retrans = count()?,
+        "net.ipv4.tcp_frto" => tcp.frto = count()?,
+        "net.ipv4.tcp_dsack" => tcp.dsack = flag()?,
+        "net.ipv4.tcp_reordering" => tcp.reordering = number(0)? as u32,
+        "net.ipv4.tcp_max_reordering" => tcp.max_reordering = number(0)? as u32,
         "net.ipv4.tcp_syn_linear_timeouts" => tcp.syn_linear_timeouts = count()?,
         "net.ipv4.tcp_invalid_ratelimit" => tcp.invalid_ratelimit = millis()?,
         "net.ipv4.tcp_rfc1337" => tcp.rfc1337 = flag()?,
