@@ -72,7 +72,7 @@ impl Options {
     /// The latest timestamp up to `clock` that holds the options: a later one would go back.
     pub(crate) fn hide(self, clock: u32) -> u32 {
         let shift = self.window_scale.map_or(SHIFT_BITS, |shift| u32::from(shift.min(14)));
-        let bits = shift | u32::from(self.sack) * SACK_BIT | u32::from(self.ecn) * ECN_BIT;
+        let bits = shift | (u32::from(self.sack) * SACK_BIT) | (u32::from(self.ecn) * ECN_BIT);
         let stamp = clock & !OPTION_BITS | bits;
         if stamp > clock { stamp.wrapping_sub(OPTION_BITS + 1) } else { stamp }
     }

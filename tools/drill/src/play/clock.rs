@@ -46,7 +46,7 @@ impl Player {
     /// When something happens next by itself.
     pub(super) fn next_deadline(&self) -> Instant {
         let wake = self.stack.poll_timeout().map_or(Instant::FAR_FUTURE, |wake| wake.at);
-        let blocked = self.blocked.as_ref().and_then(|blocked| blocked.deadline());
+        let blocked = self.blocked.as_ref().and_then(super::calls::Blocked::deadline);
         wake.min(blocked.unwrap_or(Instant::FAR_FUTURE))
     }
 

@@ -5,6 +5,7 @@ use super::Player;
 use super::trace::Wrong;
 use crate::eval::{Program, Value};
 use crate::script::Command;
+use sockeye_stack::{Counter, Counters};
 
 /// The width of a field in bytes, and where it lies in `struct tcp_info`.
 const FIELDS: &[(&str, usize, usize)] = &[
@@ -86,6 +87,13 @@ fn field(info: &[u8], name: &str) -> Option<u64> {
     Some(u64::from_le_bytes(bytes))
 }
 
+/// A counter by its name in /proc/net/netstat, or in /proc/net/snmp.
+fn count(counters: &Counters, name: &str) -> Option<u64> {
+    let named =
+        |counter: &&Counter| counter.name() == name && matches!(counter.group(), "TcpExt" | "Tcp" | "IpExt");
+    Counter::ALL.iter().find(named).map(|counter| counters[*counter])
+}
+
 impl Player {
     /// Runs a block.
     pub(super) fn code(&mut self, code: &Command) -> Result<(), Wrong> {
@@ -94,7 +102,10 @@ impl Player {
             Some(id) => self.tcp_info(id).cut_to(usize::MAX).to_vec(),
             None => Vec::new(),
         };
-        let lookup = |name: &str| field(&info, name).map(Value::from);
+        let lookup = |name: &str| {
+            let counter = || count(self.stack.counters(), name.strip_prefix("netstat_")?);
+            field(&info, name).or_else(counter).map(Value::from)
+        };
         let mut variables = core::mem::take(&mut self.variables);
         let ran = Program::parse(&code.text).and_then(|program| program.run(&mut variables, &lookup));
         self.variables = variables;

@@ -24,14 +24,33 @@ pub(super) struct Flow {
     timestamps: HashMap<u32, u32>,
     /// The first timestamp that was expected, and the stack's own: the rest is counted from there.
     first_timestamp: Option<(u32, u32)>,
+    /// The stack's last timestamp that no line gave a name: an echo before any has one means this.
+    unnamed: Option<u32>,
 }
 
 impl Flow {
     pub(super) fn new(local: SocketAddr, remote: SocketAddr) -> Flow {
-        let (timestamps, first_timestamp) = (HashMap::new(), None);
-        let (offset, renewable, remote_mss) = (None, false, None);
-        let timestamps_offered = [false; 2];
-        Flow { local, remote, remote_mss, timestamps_offered, offset, renewable, timestamps, first_timestamp }
+        Flow {
+            local,
+            remote,
+            remote_mss: None,
+            timestamps_offered: [false; 2],
+            offset: None,
+            renewable: false,
+            timestamps: HashMap::new(),
+            first_timestamp: None,
+            unnamed: None,
+        }
+    }
+
+    /// Whether it is the connection between these ports: the local, then the remote one.
+    pub(super) fn is_between(&self, (local, remote): (u16, u16)) -> bool {
+        (self.local.port(), self.remote.port()) == (local, remote)
+    }
+
+    /// Whether a packet is one of its own side.
+    pub(super) fn sends(&self, src: SocketAddr, dst: SocketAddr) -> bool {
+        (self.local, self.remote) == (src, dst)
     }
 
     /// Payload of a full segment of the stack on a link of this MTU, from what was said in the handshake.
@@ -42,7 +61,7 @@ impl Flow {
     }
 
     /// Numbers of the stack as numbers of the script.
-    pub(super) fn to_script(&self, spec: &mut TcpSpec) {
+    pub(super) fn take_to_script(&self, spec: &mut TcpSpec) {
         spec.seq = spec.seq.wrapping_sub(self.offset.unwrap_or(0));
         for option in spec.options.iter_mut().flatten() {
             if let (TcpOptionSpec::Timestamps { value, .. }, Some((script, live))) =
@@ -54,7 +73,7 @@ impl Flow {
     }
 
     /// Numbers of the script, in a segment to be injected, as numbers of the stack.
-    pub(super) fn to_wire(&mut self, spec: &mut TcpSpec) {
+    pub(super) fn put_on_wire(&mut self, spec: &mut TcpSpec) {
         let offset = self.offset.unwrap_or(0);
         if spec.flags.syn() {
             self.renewable = true;
@@ -91,7 +110,7 @@ impl Flow {
         match self.timestamps.get(&script) {
             Some(live) => *live,
             None if script == 0 => 0,
-            None => self.first_timestamp.map_or(script, counted),
+            None => self.first_timestamp.map(counted).or(self.unnamed).unwrap_or(script),
         }
     }
 
@@ -107,9 +126,13 @@ impl Flow {
             }
             self.renewable = false;
         }
-        if let (Some(script), Some(live)) = (timestamp(expected), timestamp(live)) {
-            self.timestamps.insert(script, live);
-            self.first_timestamp.get_or_insert((script, live));
+        match (timestamp(expected), timestamp(live)) {
+            (Some(script), Some(live)) => {
+                self.timestamps.insert(script, live);
+                self.first_timestamp.get_or_insert((script, live));
+            }
+            (None, Some(live)) => self.unnamed = Some(live),
+            _ => {}
         }
     }
 }
@@ -140,14 +163,14 @@ mod tests {
         let mut flow = flow();
         flow.learn(&syn_ack(0, 100), &syn_ack(1000, 5000));
         let mut sent = syn_ack(1001, 5002);
-        flow.to_script(&mut sent);
+        flow.take_to_script(&mut sent);
         assert_eq!(sent, syn_ack(1, 102));
         let options = vec![
             TcpOptionSpec::Sack(vec![SackBlock { left: 1, right: 2 }]),
             TcpOptionSpec::Timestamps { value: 7, echo: 103 },
         ];
         let mut inbound = TcpSpec { ack: Some(1), options: Some(options), ..TcpSpec::default() };
-        flow.to_wire(&mut inbound);
+        flow.put_on_wire(&mut inbound);
         let options = vec![
             TcpOptionSpec::Sack(vec![SackBlock { left: 1001, right: 1002 }]),
             TcpOptionSpec::Timestamps { value: 7, echo: 5003 },
@@ -164,10 +187,19 @@ mod tests {
     }
 
     #[test]
+    fn an_echo_of_a_timestamp_without_a_name_is_of_the_last() {
+        let mut flow = flow();
+        flow.learn(&TcpSpec { options: None, ..syn_ack(0, 0) }, &syn_ack(1000, 5000));
+        assert_eq!(flow.live_timestamp(100), 5000);
+        flow.learn(&syn_ack(0, 200), &syn_ack(1000, 5110));
+        assert_eq!(flow.live_timestamp(100), 5010);
+    }
+
+    #[test]
     fn before_the_handshake_numbers_are_as_written() {
         let mut flow = flow();
         let mut inbound = TcpSpec { flags: TcpFlags::ACK, seq: 17, ack: Some(34), ..TcpSpec::default() };
-        flow.to_wire(&mut inbound);
+        flow.put_on_wire(&mut inbound);
         assert_eq!((inbound.seq, inbound.ack), (17, Some(34)));
     }
 
@@ -177,7 +209,7 @@ mod tests {
         flow.learn(&syn_ack(0, 1), &syn_ack(1000, 1));
         flow.learn(&syn_ack(0, 1), &syn_ack(3000, 1));
         assert_eq!(flow.live_seq(0), 1000);
-        flow.to_wire(&mut TcpSpec { flags: TcpFlags::SYN, ..TcpSpec::default() });
+        flow.put_on_wire(&mut TcpSpec { flags: TcpFlags::SYN, ..TcpSpec::default() });
         flow.learn(&syn_ack(0, 1), &syn_ack(3000, 1));
         assert_eq!(flow.live_seq(0), 3000);
     }

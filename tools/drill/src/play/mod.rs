@@ -52,7 +52,7 @@ pub fn play(script: &Script, options: &PlayOptions) -> Result<(), Failure> {
         came: wrong.came,
         trace: Vec::new(),
     };
-    let mut player = Player::new(script, options).map_err(whole)?;
+    let mut player = Player::new(script, *options).map_err(whole)?;
     for event in &script.events {
         let played = player.event(event);
         played.map_err(|wrong| player.failure(event, wrong))?;
@@ -76,6 +76,8 @@ struct Player {
     current: Duration,
     /// The connection under test.
     flow: Option<Flow>,
+    /// Others, which lines with ports name.
+    others: Vec<Flow>,
     /// The port of the next connection from outside.
     next_port: u16,
     /// What the stack sent and no line has looked at.
@@ -94,7 +96,7 @@ const START: Instant = Instant::from_millis(1_000_000);
 const FIRST_PORT: u16 = 50_000;
 
 impl Player {
-    fn new(script: &Script, options: &PlayOptions) -> Result<Player, Wrong> {
+    fn new(script: &Script, options: PlayOptions) -> Result<Player, Wrong> {
         let settings = Settings::new(&script.options, options.ip_version)?;
         let mut config = sysctl::kernel();
         for command in &script.init {
@@ -119,6 +121,7 @@ impl Player {
             last: Duration::ZERO,
             current: Duration::ZERO,
             flow: None,
+            others: Vec::new(),
             next_port: FIRST_PORT,
             sent: VecDeque::new(),
             program: Program::default(),

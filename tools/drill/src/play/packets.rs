@@ -5,7 +5,7 @@ use super::flow::Flow;
 use super::trace::{Wrong, seconds};
 use super::wire::{Ends, Outbound, Sent};
 use super::{Player, compare, notation, wire};
-use crate::script::{EventTime, IcmpSpec, Packet, TcpSpec};
+use crate::script::{Direction, EventTime, IcmpSpec, IpSpec, Packet, TcpSpec};
 use core::net::SocketAddr;
 use core::time::Duration;
 use sockeye_packet::Batch;
@@ -29,11 +29,12 @@ impl Player {
     }
 
     fn build_segment(&mut self, spec: &TcpSpec) -> Result<sockeye_packet::Packet, Wrong> {
+        self.turn_to(spec.ports, Direction::Inbound)?;
         self.meet_caller()?;
         let now = self.now;
         let flow = self.flow.as_mut().ok_or_else(no_flow)?;
         let mut spec = spec.clone();
-        flow.to_wire(&mut spec);
+        flow.put_on_wire(&mut spec);
         let ends = Ends { src: flow.remote, dst: flow.local };
         let payload = vec![0; spec.len as usize];
         Ok(wire::segment(ends, &spec, &payload, self.settings.mss, now)?)
@@ -84,6 +85,7 @@ impl Player {
             Packet::Udp { .. } => None,
             Packet::Icmp(_) => return Err(Wrong::from("an ICMP error can't be expected".to_owned())),
         };
+        self.turn_to(spec.and_then(|spec| spec.ports), Direction::Outbound)?;
         let tolerance = self.settings.tolerance_after(from.saturating_sub(self.last));
         let limit = if time == EventTime::Any { self.elapsed() + PATIENCE } else { to + tolerance };
         let mut found = false;
@@ -94,36 +96,65 @@ impl Player {
         if !found {
             return self.nothing_came(packet, limit);
         }
-        while let Some(next) = self.sent.pop_front() {
-            if !self.concerns(&next) {
-                self.trace
-                    .note(next.at() - self.start, "a packet of no connection under test is passed over");
-                continue;
+        let Some(next) = self.next_concerning() else { return Ok(()) };
+        let at = next.at() - self.start;
+        match (packet, next) {
+            (Packet::Tcp(spec), Outbound::Tcp(sent)) => self.expect_segment(spec, sent)?,
+            (Packet::Udp { len: wanted, .. }, Outbound::Udp { len, .. }) if *wanted == len => {
+                self.trace.note(at, format_args!("> udp ({len})"));
             }
-            let at = next.at() - self.start;
-            match (spec, next) {
-                (Some(spec), Outbound::Tcp(sent)) => self.expect_segment(spec, sent)?,
-                (None, Outbound::Udp { len, .. }) if matches!(packet, Packet::Udp { len: wanted, .. } if *wanted == len) =>
-                {
-                    self.trace.note(at, format_args!("> udp ({len})"));
-                }
-                (_, other) => {
-                    return Err(Wrong::new(format!("> {}", notation::packet(packet)), format!("{other:?}")));
-                }
+            (_, other) => {
+                return Err(Wrong::new(format!("> {}", notation::packet(packet)), format!("{other:?}")));
             }
-            if time != EventTime::Any {
-                self.check_time(time, from, to, at, "the packet")?;
-            }
-            self.current = at.max(self.elapsed());
-            break;
         }
+        if time != EventTime::Any {
+            self.check_time(time, from, to, at, "the packet")?;
+        }
+        self.current = at.max(self.elapsed());
+        Ok(())
+    }
+
+    /// Takes the next packet that concerns the script from the queue. What is before it is passed over, except
+    /// that packets of other connections wait for lines that name them.
+    fn next_concerning(&mut self) -> Option<Outbound> {
+        let at = self.sent.iter().position(|sent| self.concerns(sent))?;
+        let next = self.sent.remove(at);
+        let before: Vec<Outbound> = self.sent.drain(..at).collect();
+        for packet in before.into_iter().rev() {
+            match &packet {
+                Outbound::Tcp(sent) if self.others.iter().any(|flow| flow.sends(sent.src, sent.dst)) => {
+                    self.sent.push_front(packet);
+                }
+                other => self.trace.note(other.at() - self.start, "a packet of no connection under test"),
+            }
+        }
+        next
+    }
+
+    /// A line that names its ports makes their connection the one under test; from outside, also a new one.
+    fn turn_to(&mut self, ports: Option<(u16, u16)>, direction: Direction) -> Result<(), Wrong> {
+        let Some((src, dst)) = ports else { return Ok(()) };
+        let ports = if direction == Direction::Inbound { (dst, src) } else { (src, dst) };
+        if self.flow.as_ref().is_some_and(|flow| flow.is_between(ports)) {
+            return Ok(());
+        }
+        let known = self.others.iter().position(|flow| flow.is_between(ports));
+        let flow = match known {
+            Some(at) => self.others.remove(at),
+            None if direction == Direction::Inbound => {
+                let ends = (self.settings.local, self.settings.remote);
+                Flow::new(SocketAddr::new(ends.0, ports.0), SocketAddr::new(ends.1, ports.1))
+            }
+            None => return Err(no_flow()),
+        };
+        self.others.extend(self.flow.replace(flow));
         Ok(())
     }
 
     /// Whether a packet is one that a script sees.
     fn concerns(&self, packet: &Outbound) -> bool {
         match (packet, &self.flow) {
-            (Outbound::Tcp(sent), Some(flow)) => (sent.src, sent.dst) == (flow.local, flow.remote),
+            (Outbound::Tcp(sent), Some(flow)) => flow.sends(sent.src, sent.dst),
             (Outbound::Udp { .. }, _) => true,
             _ => false,
         }
@@ -145,7 +176,7 @@ impl Player {
         flow.learn(expected, &sent.spec);
         let at = sent.at - self.start;
         let mut spec = sent.spec;
-        flow.to_script(&mut spec);
+        flow.take_to_script(&mut spec);
         let tolerance = self.settings.tolerance_after(self.current.saturating_sub(self.last));
         let ts = self.settings.ts_tick.map(|tick| (tick, tolerance));
         let difference = compare::difference(expected, &spec, ts);
@@ -178,9 +209,9 @@ impl Player {
         let came = match (found, next) {
             (Ok(()), Some(Outbound::Tcp(mut sent))) => {
                 if let Some(flow) = &self.flow {
-                    flow.to_script(&mut sent.spec);
+                    flow.take_to_script(&mut sent.spec);
                 }
-                sent.spec.ip = Default::default();
+                sent.spec.ip = IpSpec::default();
                 format!("nothing until {}: > {}", seconds(sent.at - self.start), notation::tcp(&sent.spec))
             }
             (Ok(()), Some(other)) => format!("nothing until {}", seconds(other.at() - self.start)),

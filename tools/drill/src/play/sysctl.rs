@@ -159,8 +159,6 @@ fn set(name: &str, value: &str, config: &mut Config) -> Result<(), String> {
         "net.ipv4.tcp_reordering" => tcp.reordering = number(0)? as u32,
         "net.ipv4.tcp_max_reordering" => tcp.max_reordering = number(0)? as u32,
         "net.ipv4.tcp_syn_linear_timeouts" => tcp.syn_linear_timeouts = count()?,
-        "net.ipv4.tcp_invalid_ratelimit" => tcp.invalid_ratelimit = millis()?,
-        "net.ipv4.tcp_rfc1337" => tcp.rfc1337 = flag()?,
         "net.ipv4.tcp_max_syn_backlog" => tcp.max_half_open = number(0)? as usize,
         "net.ipv4.tcp_max_orphans" => tcp.max_orphans = number(0)? as usize,
         "net.ipv4.tcp_max_tw_buckets" => tcp.max_time_wait = number(0)? as usize,

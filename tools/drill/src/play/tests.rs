@@ -200,6 +200,31 @@ fn code_sees_the_connection() {
 }
 
 #[test]
+fn code_sees_the_counters() {
+    passes(&accepted("+0 %{ assert netstat_TCPTimeouts == 0; assert netstat_PassiveOpens == 1 }%"));
+    let failure = fails(&accepted("+0 %{ assert netstat_Bogus == 0 }%"));
+    assert!(failure.came.contains("netstat_Bogus"), "{failure}");
+}
+
+#[test]
+fn lines_that_name_ports_tell_connections_apart() {
+    passes(
+        "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
+         +0 bind(3, ..., ...) = 0
+         +0 listen(3, 5) = 0
+         +0 < 1111 > 8080 S 0:0(0) win 32792 <mss 1000>
+         +0 < 2222 > 8080 S 70:70(0) win 32792 <mss 1000>
+         +0 > 8080 > 2222 S. 0:0(0) ack 71 <mss 1460>
+         +0 > 8080 > 1111 S. 0:0(0) ack 1 <mss 1460>
+         +.1 < 2222 > 8080 . 71:71(0) ack 1 win 257
+         +0 < . 71:81(10) ack 1 win 257
+         +0 > . 1:1(0) ack 81
+         +0 accept(3, ..., ...) = 4
+         +0 read(4, ..., 100) = 10",
+    );
+}
+
+#[test]
 fn a_script_that_makes_no_sense_says_why() {
     let failure = fails("--mtu=huge\n0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3");
     assert_eq!(failure.line, 0);

@@ -88,10 +88,7 @@ impl<'a> Args<'a> {
 
     /// The address of a `struct sockaddr`, `usual` where the script leaves it open; none for `AF_UNSPEC`.
     pub(super) fn address(&self, at: usize, usual: SockAddr) -> Result<Option<SockAddr>, Wrong> {
-        let fields = match self.get(at)? {
-            Expr::Struct(fields) => fields,
-            _ => return Ok(Some(usual)),
-        };
+        let Expr::Struct(fields) = self.get(at)? else { return Ok(Some(usual)) };
         let field = |names: &[&str]| fields.iter().find(|(name, _)| names.contains(&name.as_str()));
         if let Some((_, family)) = field(&["sa_family", "sin_family", "sin6_family"])
             && self.eval(family)? == i64::from(libc::AF_UNSPEC)

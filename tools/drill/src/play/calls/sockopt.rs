@@ -17,7 +17,7 @@ impl Player {
             Ok(socket) => socket,
             Err(errno) => return Ok(Answer::Error(errno).into()),
         };
-        let Some(mut value) = self.option_bytes(args, 3)? else {
+        let Some(mut value) = Self::option_bytes(args, 3)? else {
             return Ok(Answer::Error(Errno::EFAULT).into());
         };
         value.truncate(usize::try_from(args.int(4)?).unwrap_or(0));
@@ -40,7 +40,7 @@ impl Player {
     }
 
     /// The bytes of an option's value; none for a null pointer.
-    fn option_bytes(&self, args: Args<'_>, at: usize) -> Result<Option<Vec<u8>>, Wrong> {
+    fn option_bytes(args: Args<'_>, at: usize) -> Result<Option<Vec<u8>>, Wrong> {
         let int = |value: i64| (value as i32).to_ne_bytes().to_vec();
         Ok(Some(match args.get(at)? {
             Expr::Name(name) if name == "NULL" => return Ok(None),
@@ -83,7 +83,7 @@ impl Player {
             Expr::List(items) if matches!(items.as_slice(), [Expr::Ellipsis]) => {
                 return Ok(Answer::Number(0).into());
             }
-            _ => self.option_bytes(args, 3)?.unwrap_or_default(),
+            _ => Self::option_bytes(args, 3)?.unwrap_or_default(),
         };
         let same = match args.get(3)? {
             // Text stands in a longer field.

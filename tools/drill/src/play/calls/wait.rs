@@ -25,7 +25,7 @@ struct Entry {
     expected: Option<i64>,
 }
 
-/// epoll_wait.
+/// `epoll_wait`.
 #[derive(Debug)]
 pub(super) struct EpollWait {
     number: i32,
