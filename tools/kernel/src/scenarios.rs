@@ -6,7 +6,8 @@ use rustix::net::{RecvFlags, SendFlags, sockopt};
 use sockeye_link::NetemConfig;
 use sockeye_packet::Chunk;
 use sockeye_stack::{
-    Error, Readiness, RecvFlags as OurRecvFlags, SendFlags as OurSendFlags, Shutdown, SocketOption, TcpState,
+    Ecn, Error, Readiness, RecvFlags as OurRecvFlags, SendFlags as OurSendFlags, Shutdown, SocketOption,
+    TcpState,
 };
 use sockeye_wire::TcpFlags;
 
@@ -18,7 +19,7 @@ use crate::sys;
 
 type Scenario = fn(bool) -> Result<()>;
 
-const ALL: [(&str, Scenario); 13] = [
+const ALL: [(&str, Scenario); 14] = [
     ("super-segments", super_segments),
     ("urgent", urgent),
     ("simultaneous-close", simultaneous_close),
@@ -26,6 +27,7 @@ const ALL: [(&str, Scenario); 13] = [
     ("keep-alive", keep_alive),
     ("keep-alive-unanswered", keep_alive_unanswered),
     ("without-options", without_options),
+    ("ecn", ecn),
     ("kernels-syn-cookies", kernels_syn_cookies),
     ("our-syn-cookies", our_syn_cookies),
     ("refused", refused),
@@ -222,6 +224,36 @@ fn without_options(is_v6: bool) -> Result<()> {
         let settings = vec![(option, "0")];
         let mut duo = Duo::connected(Setup { settings, link, ..Setup::new(is_v6, client) })?;
         duo.transfer(both_ways(MIB), LIMIT).map_err(|error| format!("without {option}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn ecn(is_v6: bool) -> Result<()> {
+    for client in Side::BOTH {
+        let mut setup = Setup { settings: vec![("ipv4/tcp_ecn", "1")], ..Setup::new(is_v6, client) };
+        setup.config.tcp.ecn = Ecn::Request;
+        for marked in Side::BOTH {
+            let mut duo = Duo::start(setup.clone())?;
+            duo.mark = Some(marked);
+            duo.until("the connection is open", LIMIT, |duo| {
+                duo.theirs.accept()?;
+                Ok(duo.ours.is_open()? && duo.theirs.is_open()?)
+            })?;
+            duo.transfer(both_ways(MIB / 4), LIMIT)?;
+            let with = |side: Side, flag: TcpFlags| {
+                let mut sent = duo.sent_by(side).filter(|passed| !passed.tcp.flags.contains(TcpFlags::SYN));
+                sent.any(|passed| passed.tcp.flags.contains(flag))
+            };
+            for side in Side::BOTH {
+                let capable = duo.sent_by(side).any(|passed| passed.payload > 0 && passed.ecn >= 2);
+                check(capable, &format!("{side:?} sends ECN-capable data when {client:?} connects"))?;
+            }
+            check(
+                with(marked.other(), TcpFlags::ECE),
+                &format!("marks of {marked:?}'s segments are echoed"),
+            )?;
+            check(with(marked, TcpFlags::CWR), &format!("{marked:?} reduces its window and says so"))?;
+        }
     }
     Ok(())
 }
