@@ -280,6 +280,10 @@ fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
             _ => value.max(RECV_BUFFER_MIN as i32 / 2) as u32,
         }),
         OptionName::NotSentLowWater => SocketOption::NotSentLowWater(value as u32),
+        // As the kernel: all ones mean no limit.
+        OptionName::MaxPacingRate => {
+            SocketOption::MaxPacingRate(if value == -1 { u64::MAX } else { u64::from(value as u32) })
+        }
         _ => return None,
     })
 }
@@ -319,6 +323,7 @@ fn to_int(option: SocketOption) -> i32 {
         | SocketOption::WindowClamp(count) => saturated(count as usize),
         // Unlimited is spelled -1 here, as an unsigned int.
         SocketOption::NotSentLowWater(len) => len as i32,
+        SocketOption::MaxPacingRate(rate) => u32::try_from(rate).unwrap_or(u32::MAX) as i32,
         SocketOption::SynCount(count) => count.into(),
         SocketOption::FinTimeout(time) => time.map_or(-1, seconds),
         _ => 0,

@@ -275,7 +275,9 @@ impl Stack {
         }
         let tcb = self.connection_of(id).ok_or(Error::NotConnected)?;
         let info = tcb.connection.info(now);
-        Ok(TcpInfo { pmtu: tcb.path_mtu(), ..info })
+        let pacing_rate = tcb.connection.pacing_rate(&self.io.config.tcp, &tcb.settings);
+        let max_pacing_rate = tcb.settings.max_pacing_rate;
+        Ok(TcpInfo { pmtu: tcb.path_mtu(), pacing_rate, max_pacing_rate, ..info })
     }
 
     /// Who owns the socket.

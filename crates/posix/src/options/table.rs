@@ -175,6 +175,7 @@ table! {
     SOCKET SO_BUSY_POLL on All: Int(0, i32::MAX) => OFF;
     SOCKET SO_BPF_EXTENSIONS on All: ANY => ReadOnly(64);
     SOCKET SO_COOKIE on All: Field => Of(Fact::Cookie);
+    SOCKET SO_MAX_PACING_RATE on Stream: ANY => Honoured(OptionName::MaxPacingRate);
     SOCKET SO_ZEROCOPY on All: ANY => Refused(Errno::EOPNOTSUPP);
 
     TCP TCP_NODELAY on Stream: Flag => Honoured(OptionName::NoDelay);

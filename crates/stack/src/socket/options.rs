@@ -74,6 +74,8 @@ pub enum SocketOption {
     WindowClamp(u32),
     /// `TCP_NOTSENT_LOWAT` in bytes; zero means the stack's.
     NotSentLowWater(u32),
+    /// `SO_MAX_PACING_RATE` in bytes per second; [`u64::MAX`] means no limit, any other that it is paced.
+    MaxPacingRate(u64),
     /// `TCP_CONGESTION`.
     Congestion(CongestionControl),
 }
@@ -112,6 +114,7 @@ pub enum OptionName {
     FinTimeout,
     WindowClamp,
     NotSentLowWater,
+    MaxPacingRate,
     Congestion,
 }
 
@@ -187,6 +190,8 @@ pub struct TcpSettings {
     pub window_clamp: u32,
     /// `TCP_NOTSENT_LOWAT`; zero means the stack's.
     pub not_sent_low_water: u32,
+    /// `SO_MAX_PACING_RATE` in bytes per second; [`u64::MAX`] means no limit.
+    pub max_pacing_rate: u64,
 }
 
 impl TcpSettings {
@@ -214,6 +219,7 @@ impl TcpSettings {
             recv_low_water: 1,
             window_clamp: 0,
             not_sent_low_water: 0,
+            max_pacing_rate: u64::MAX,
         }
     }
 }
@@ -419,6 +425,7 @@ impl TcpSettings {
             SocketOption::WindowClamp(0) => self.window_clamp = 0,
             SocketOption::WindowClamp(bytes) => self.window_clamp = bytes.max(LEAST_WINDOW_CLAMP),
             SocketOption::NotSentLowWater(bytes) => self.not_sent_low_water = bytes,
+            SocketOption::MaxPacingRate(rate) => self.max_pacing_rate = rate,
             SocketOption::Congestion(control) => self.congestion = control,
             _ => return Err(Error::InvalidArgument),
         }
@@ -452,6 +459,7 @@ impl TcpSettings {
             OptionName::FinTimeout => SocketOption::FinTimeout(self.fin_timeout),
             OptionName::WindowClamp => SocketOption::WindowClamp(self.window_clamp),
             OptionName::NotSentLowWater => SocketOption::NotSentLowWater(self.not_sent_low_water),
+            OptionName::MaxPacingRate => SocketOption::MaxPacingRate(self.max_pacing_rate),
             OptionName::Congestion => SocketOption::Congestion(self.congestion),
             _ => return None,
         })

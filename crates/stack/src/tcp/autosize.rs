@@ -6,7 +6,6 @@
 
 use super::congestion::Controller as _;
 use super::connection::{Connection, Resources};
-use crate::config::TcpConfig;
 
 /// The most a super-segment holds (`GSO_LEGACY_MAX_SIZE`).
 const GSO_MAX_SIZE: u64 = 65_536;
@@ -28,7 +27,7 @@ impl Connection {
         if limit < 2 * mss {
             return mss;
         }
-        let sized = self.auto_size(resources.config).saturating_mul(mss);
+        let sized = self.auto_size(resources).saturating_mul(mss);
         (limit.min(sized) / mss * mss).max(mss)
     }
 
@@ -40,25 +39,17 @@ impl Connection {
     }
 
     /// How many segments a super-segment should have.
-    fn auto_size(&self, config: &TcpConfig) -> u32 {
+    fn auto_size(&self, resources: &Resources<'_>) -> u32 {
         let mss = u64::from(self.snd_mss);
-        let Some(rate) = self.send_rate(config) else { return u32::MAX };
+        let rate = self.pacing_rate(resources.config, resources.settings);
+        if rate == u64::MAX {
+            return u32::MAX;
+        }
         let mut octets = rate >> PACING_SHIFT;
         let least = self.rtt.min_rtt().map_or(u64::MAX, |least| least.as_micros() as u64);
         if least >> RTT_SHIFT < u64::from(u32::BITS) {
             octets += GSO_MAX_SIZE >> (least >> RTT_SHIFT);
         }
-        (octets.min(GSO_MAX_SIZE) / mss).max(config.min_tso_segments.into()) as u32
-    }
-
-    /// The rate in octets per second at which a window leaves in a round trip, with room to grow; none
-    /// before a round trip was measured.
-    fn send_rate(&self, config: &TcpConfig) -> Option<u64> {
-        let srtt = self.rtt.srtt()?.as_micros().max(1) as u64;
-        let cwnd = self.congestion.cwnd();
-        let slow_start = cwnd < self.congestion.ssthresh() / 2;
-        let percent = if slow_start { config.pacing_slow_start } else { config.pacing_avoidance };
-        let out = u64::from(self.sent.packets_out()) * u64::from(self.snd_mss);
-        Some((cwnd as u64).max(out).saturating_mul(u64::from(percent) * 10_000) / srtt)
+        (octets.min(GSO_MAX_SIZE) / mss).max(resources.config.min_tso_segments.into()) as u32
     }
 }

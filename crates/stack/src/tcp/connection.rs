@@ -123,6 +123,8 @@ pub(crate) struct Connection {
 
     // Time.
     pub(super) timers: Timers,
+    /// When the next data may be sent, if it is paced.
+    pub(super) pacing_due: Instant,
     pub(super) last_sent_at: Instant,
     pub(super) last_received_at: Instant,
     /// Since when SND.UNA has not moved although something was to be acknowledged.

@@ -21,6 +21,7 @@ pub(crate) mod listener;
 mod open;
 pub(crate) mod options;
 mod output;
+mod pacing;
 mod path;
 mod probe;
 mod prr;

@@ -149,7 +149,7 @@ impl Connection {
             sent: OnDemand::default(),
             scoreboard: Scoreboard::default(),
             recovery: OnDemand::begin(config),
-            usage: CwndUsage::new(iss),
+            usage: CwndUsage::new(now, iss),
             rtt: RttEstimator::new(
                 config.initial_rto,
                 config.min_rto,
@@ -160,6 +160,7 @@ impl Connection {
             ecn: Ecn::ask(config.ecn),
             acks: Acks::new(now, config, settings),
             timers: Timers::new(),
+            pacing_due: Instant::ZERO,
             last_sent_at: now,
             last_received_at: now,
             stalled_since: now,
@@ -197,7 +198,7 @@ impl Connection {
         self.congestion = congestion(settings.congestion, self.snd_mss, segments, config);
         self.rtt.on_syn_timeout();
         self.recovery = OnDemand::begin(config);
-        self.usage = CwndUsage::new(self.iss);
+        self.usage = CwndUsage::new(now, self.iss);
         self.read_since = now;
         self.acks.last_data_at = now;
         self.last_sent_at = now;

@@ -7,6 +7,7 @@ use super::ack::Duplicate;
 use super::chrono::Limit;
 use super::congestion::Controller as _;
 use super::connection::{Connection, Resources};
+use super::pacing::Deferred;
 use super::recovery::{Owed, XmitTimer};
 use super::segment::Segment;
 use super::seq::SeqNumber;
@@ -109,13 +110,10 @@ impl Connection {
         } else {
             self.chrono.stop(now, Limit::Rwnd, false);
         }
-        if usable == 0 {
+        if usable == 0 || self.is_too_early(now) {
             return None;
         }
-        if self.sent.is_empty() {
-            let idle = now.saturating_since(self.last_sent_at);
-            self.congestion.on_idle(idle, self.rtt.rto(), resources.config.slow_start_after_idle);
-        }
+        self.restart_after_idle(now, resources.config);
         let len = if unsent == 0 { 0 } else { self.sendable(now, unsent, usable, resources)? };
         let fin = self.fin_unacked() && len == unsent && usable > len;
         if len == 0 && !fin {
@@ -139,11 +137,13 @@ impl Connection {
         }
         self.on_dialogue(now);
         self.note_flight(false);
+        self.validate_cwnd(now, resources.config);
         if self.flags.no_space && self.unsent() == 0 {
             self.chrono.start(now, Limit::Sndbuf);
         }
         let mut segment = self.transmit(now, start, end);
         self.ecn.mark_new(&mut segment);
+        self.pace(now, len, resources);
         self.on_new_data_sent(now, first, resources.config);
         Some(segment)
     }
@@ -162,6 +162,10 @@ impl Connection {
             return None;
         }
         let limit = if probe { mss } else { self.new_segment_limit(resources) };
+        if let Some(why) = self.defers(now, unsent, (usable, room), limit, resources.config) {
+            self.note_flight(why == Deferred::Cwnd);
+            return None;
+        }
         let len = unsent.min(usable).min(room).min(limit);
         let short = len % mss;
         let whole = len - short;
@@ -211,7 +215,11 @@ impl Connection {
                 let interval = self.rtt.rto().saturating_mul(1 << self.window_backoff.min(16));
                 self.timers.set(Timer::Persist, now + interval.min(resources.config.max_rto));
             }
-        } else if waiting && self.sent.is_empty() && !self.timers.is_set(Timer::Persist) {
+        } else if waiting
+            && self.sent.is_empty()
+            && !self.timers.is_set(Timer::Persist)
+            && !self.timers.is_set(Timer::Pacing)
+        {
             self.timers.set(Timer::Persist, now + OVERRIDE);
         }
     }

@@ -67,6 +67,9 @@ impl Connection {
     /// What is lost goes out again, as far as `cwnd` allows (SHLD-16, MAY-7).
     fn next_lost(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
         let mss = u32::from(self.snd_mss);
+        if self.is_too_early(now) {
+            return None;
+        }
         let room = (self.congestion.cwnd() as u32).saturating_sub(self.in_flight());
         let limit = room.min(self.segment_limit(resources)) / mss * mss;
         let segment = if limit == 0 {
@@ -128,7 +131,9 @@ impl Connection {
             self.recovery.retrans_stamp.get_or_insert(now);
             self.note_retransmitted(segments);
         }
-        Some(self.transmit(now, record.start, record.end))
+        let segment = self.transmit(now, record.start, record.end);
+        self.pace(now, payload, resources);
+        Some(segment)
     }
 
     /// New data was sent: the timer begins, or a probe follows later.

@@ -28,6 +28,8 @@ impl Connection {
                     resources.counters.bump(Counter::DelayedAcks);
                     self.on_ack_timeout(resources.config);
                 }
+                // What was held back is sent by the next `poll_transmit`.
+                Timer::Pacing => {}
                 Timer::Persist => self.on_persist_timeout(now, resources),
                 Timer::KeepAlive => answer = self.on_keep_alive_timeout(now, resources),
                 Timer::Close => self.end(resources.budget),

@@ -14,6 +14,8 @@ pub(crate) enum Timer {
     DelayedAck,
     /// A closed or too small window to be probed, or data held back too long (RFC 9293 §3.8.6.1).
     Persist,
+    /// What is paced to go on (see `pacing`).
+    Pacing,
     /// A silent peer to be probed (RFC 9293 §3.8.4).
     KeepAlive,
     /// An orphan in FIN-WAIT-2, or the 2 MSL of TIME-WAIT.
@@ -22,8 +24,8 @@ pub(crate) enum Timer {
 
 impl Timer {
     /// Every timer, in the order in which those that are due are handled.
-    pub(crate) const ALL: [Timer; 5] =
-        [Timer::Retransmit, Timer::DelayedAck, Timer::Persist, Timer::KeepAlive, Timer::Close];
+    pub(crate) const ALL: [Timer; 6] =
+        [Timer::Retransmit, Timer::DelayedAck, Timer::Persist, Timer::Pacing, Timer::KeepAlive, Timer::Close];
 }
 
 /// When each timer is due; [`Instant::FAR_FUTURE`] when it is not set.

@@ -2,7 +2,10 @@
 
 use super::congestion::Controller as _;
 use super::connection::Connection;
+use super::info::CaState;
 use super::seq::SeqNumber;
+use crate::config::TcpConfig;
+use sockeye_packet::Instant;
 
 /// How much of `cwnd` is used in a round trip.
 #[derive(Clone, Debug)]
@@ -11,11 +14,23 @@ pub(super) struct CwndUsage {
     flight_high: u32,
     round_end: SeqNumber,
     limited: bool,
+    /// The idle time before the next data is dealt with.
+    idle_noted: bool,
+    /// The most that was in flight since `cwnd` was the limit, in segments, and when that was checked last.
+    used: u32,
+    checked_at: Instant,
 }
 
 impl CwndUsage {
-    pub(super) fn new(iss: SeqNumber) -> CwndUsage {
-        CwndUsage { flight_high: 0, round_end: iss, limited: false }
+    pub(super) fn new(now: Instant, iss: SeqNumber) -> CwndUsage {
+        CwndUsage {
+            flight_high: 0,
+            round_end: iss,
+            limited: false,
+            idle_noted: false,
+            used: 0,
+            checked_at: now,
+        }
     }
 }
 
@@ -23,6 +38,8 @@ impl Connection {
     /// Something was sent, or nothing could be because of `cwnd`.
     pub(super) fn note_flight(&mut self, cwnd_limited: bool) {
         let in_flight = self.sent.packets_out().saturating_mul(u32::from(self.snd_mss));
+        // As the kernel: also when `cwnd` is just used up.
+        let cwnd_limited = cwnd_limited || self.in_flight() as usize >= self.congestion.cwnd();
         let usage = &mut self.usage;
         let new_round = !self.snd_una.before(usage.round_end);
         if new_round || cwnd_limited || (!usage.limited && in_flight > usage.flight_high) {
@@ -30,6 +47,44 @@ impl Connection {
             usage.limited = cwnd_limited;
             usage.round_end = self.snd_nxt;
         }
+    }
+
+    /// Data is to be sent: after an idle time, with less at once (RFC 5681 §4.1, RFC 9438 §5.8). As the
+    /// kernel: from the last data sent on, be it acknowledged or not until the end of it.
+    pub(super) fn restart_after_idle(&mut self, now: Instant, config: &TcpConfig) {
+        if self.sent.is_empty() && !core::mem::replace(&mut self.usage.idle_noted, true) {
+            let idle = now.saturating_since(self.last_sent_at);
+            self.congestion.on_idle(idle, self.rtt.rto(), config.slow_start_after_idle);
+        }
+    }
+
+    /// Data was sent: a window of which less is used for a timeout's time shrinks towards that
+    /// (RFC 7661 §4.4, as the kernel has it after RFC 2861).
+    pub(super) fn validate_cwnd(&mut self, now: Instant, config: &TcpConfig) {
+        self.usage.idle_noted = false;
+        if self.is_cwnd_limited() {
+            self.usage.used = 0;
+            self.usage.checked_at = now;
+            return;
+        }
+        self.usage.used = self.usage.used.max(self.sent.packets_out());
+        let unused = now.saturating_since(self.usage.checked_at) >= self.rtt.rto();
+        if !unused || !config.slow_start_after_idle {
+            return;
+        }
+        if self.recovery.state == CaState::Open && !self.flags.no_space {
+            let mss = usize::from(self.snd_mss);
+            let used = self.usage.used.max(config.initial_window) as usize * mss;
+            let cwnd = self.congestion.cwnd();
+            if used < cwnd {
+                // What was once possible is remembered.
+                let ssthresh = self.congestion.ssthresh();
+                self.congestion.set_ssthresh(ssthresh.max(cwnd / 4 * 3));
+                self.congestion.set_cwnd(usize::midpoint(cwnd, used));
+            }
+            self.usage.used = 0;
+        }
+        self.usage.checked_at = now;
     }
 
     pub(super) fn is_cwnd_limited(&self) -> bool {

@@ -9,6 +9,7 @@ mod ecn;
 mod exchange;
 mod loss;
 mod open;
+mod pacing;
 mod pair;
 mod windows;
 
@@ -42,6 +43,8 @@ struct Script {
     /// Resets that calls answered, to be sent before all else.
     answers: Vec<TcpHeader>,
     sent: usize,
+    /// As of [`Resources`].
+    max_segment: usize,
 }
 
 impl Script {
@@ -68,7 +71,18 @@ impl Script {
         };
         let connection = Connection::connect(now, &open);
         let (budget, spares, counters) = (Budget::new(64 << 20), Spares::default(), Counters::default());
-        Script { now, config, settings, budget, spares, counters, connection, answers: Vec::new(), sent: 0 }
+        Script {
+            now,
+            config,
+            settings,
+            budget,
+            spares,
+            counters,
+            connection,
+            answers: Vec::new(),
+            sent: 0,
+            max_segment: 0,
+        }
     }
 
     /// An established connection; the round trip took `rtt` milliseconds.
@@ -99,7 +113,7 @@ impl Script {
             counters: &mut self.counters,
             config: &self.config,
             settings: &self.settings,
-            max_segment: 0,
+            max_segment: self.max_segment,
         };
         call(&mut self.connection, self.now, &mut resources)
     }

@@ -81,6 +81,7 @@ fn msg_more_holds_until_the_next_send() {
 fn super_segments_carry_whole_segments() {
     let mut t = Test::established();
     t.max_segment = 4500;
+    t.config.min_tso_segments = 10;
     t.write(9300);
     let first = t.poll().unwrap();
     assert_eq!((first.payload.len(), first.gso_size), (4000, 1000));

@@ -1,0 +1,158 @@
+//! How much is sent at once, when it is worth waiting, and when it is paced.
+
+use super::*;
+
+/// A connection that sends super-segments over a path with this round trip in milliseconds, and the lengths of
+/// what it sends at once.
+fn sizes(rtt: u64, len: usize, setup: impl FnOnce(&mut TcpConfig)) -> (Script, Vec<usize>) {
+    let mut script = Script::established(rtt, SYN_ACK, setup);
+    script.max_segment = 60_000;
+    script.send(len);
+    let sent = lengths(&mut script);
+    (script, sent)
+}
+
+const SYN_ACK: &str = "S. 0:0(0) ack 1 win 65535 <mss 1000,nop,nop,sackOK>";
+
+fn lengths(script: &mut Script) -> Vec<usize> {
+    script.transmit().iter().map(|line| line.len as usize).collect()
+}
+
+#[test]
+fn a_super_segment_is_a_millisecond_of_the_rate_and_at_most_half_a_window() {
+    assert_eq!(sizes(100, 20_000, |_| ()).1, [2000; 5]);
+    assert_eq!(sizes(100, 20_000, |config| config.min_tso_segments = 4).1, [4000, 4000, 2000]);
+    assert_eq!(sizes(100, 20_000, |config| config.min_tso_segments = 10).1, [5000, 5000]);
+    // Two windows per 2 ms: 10 kB per millisecond.
+    assert_eq!(sizes(2, 20_000, |_| ()).1, [5000, 5000]);
+    let (mut script, _) = sizes(100, 20_000, |config| {
+        config.min_tso_segments = 10;
+        config.tso_win_divisor = 0;
+    });
+    script.advance(100);
+    script.inject(". 1:1(0) ack 10001 win 65535");
+    assert_eq!(lengths(&mut script), [10_000]);
+}
+
+#[test]
+fn a_sender_waits_for_room_if_the_next_acknowledgment_is_due() {
+    let (mut script, sent) = sizes(100, 60_000, |config| config.min_tso_segments = 10);
+    assert_eq!(sent, [5000, 5000]);
+    script.advance(100);
+    // It wrote long ago.
+    script.inject(". 1:1(0) ack 1001 win 65535");
+    assert_eq!(lengths(&mut script), [2000]);
+    // Just now, and the third of the window is more than there is room for.
+    for acked in ["2001", "3001"] {
+        script.inject(&alloc::format!(". 1:1(0) ack {acked} win 65535"));
+        assert_eq!(lengths(&mut script), []);
+    }
+    script.inject(". 1:1(0) ack 4001 win 65535");
+    assert_eq!(lengths(&mut script), [6000]);
+    // Nor if the rest of the flight was sent a moment ago: no acknowledgment is due.
+    script.inject(". 1:1(0) ack 10001 win 65535");
+    assert!(!lengths(&mut script).is_empty());
+    script.inject(". 1:1(0) ack 12001 win 65535");
+    assert!(!lengths(&mut script).is_empty());
+}
+
+#[test]
+fn segments_are_paced_when_the_program_asks() {
+    let (mut script, _) = sizes(100, 10_000, |_| ());
+    script.settings.max_pacing_rate = 100_000;
+    script.advance(100);
+    script.inject(". 1:1(0) ack 10001 win 65535");
+    script.send(10_000);
+    // 2000 bytes each 20 ms.
+    assert_eq!(lengths(&mut script), [2000]);
+    for _ in 0..4 {
+        script.advance(19);
+        assert_eq!(lengths(&mut script), []);
+        script.advance(1);
+        assert_eq!(lengths(&mut script), [2000]);
+    }
+    script.advance(19);
+    script.inject(". 1:1(0) ack 20001 win 65535");
+    script.send(10_000);
+    assert_eq!(lengths(&mut script), []);
+    // The clock jumps: what was due is sent, half a turn early at most, and nothing is lost.
+    script.advance(5000);
+    let mut sent = lengths(&mut script);
+    assert_eq!(sent, [2000]);
+    while sent.iter().sum::<usize>() < 10_000 {
+        script.advance(10);
+        let more = lengths(&mut script);
+        assert!(more.len() <= 1);
+        sent.extend(more);
+    }
+    assert!(script.connection.poll_timeout().is_some());
+}
+
+#[test]
+fn pacing_spreads_the_window_over_the_round_trip() {
+    let mut script = Script::established(100, SYN_ACK, |config| {
+        config.pacing = true;
+        config.slow_start_after_idle = false;
+    });
+    script.max_segment = 60_000;
+    script.send(10_000);
+    assert_eq!(lengths(&mut script).len(), 5);
+    script.advance(100);
+    script.inject(". 1:1(0) ack 10001 win 65535");
+    script.send(20_000);
+    let begin = script.now;
+    let mut sent = 0;
+    while sent < 20_000 {
+        sent += lengths(&mut script).iter().sum::<usize>();
+        script.advance(1);
+    }
+    // In slow start at twice the rate: half a round trip.
+    let took = script.now.saturating_since(begin).as_millis();
+    assert!((40..=60).contains(&took), "{took}");
+}
+
+/// RFC 7661, as the kernel does it.
+#[test]
+fn a_window_that_is_not_used_shrinks() {
+    let mut script = Script::established(100, SYN_ACK, |_| ());
+    script.send(30_000);
+    let mut acked = 1;
+    for _ in 0..2 {
+        acked += script.transmit().iter().map(|line| line.len).sum::<u32>();
+        script.advance(100);
+        script.inject(&alloc::format!(". 1:1(0) ack {acked} win 65535"));
+    }
+    assert_eq!(script.connection.info(script.now).snd_cwnd, 40_000);
+    // One segment at a time, always something in flight.
+    for _ in 0..12 {
+        script.send(1000);
+        script.transmit();
+        script.advance(90);
+        acked += 1000;
+        script.inject(&alloc::format!(". 1:1(0) ack {acked} win 65535"));
+    }
+    let info = script.connection.info(script.now);
+    assert!(info.snd_cwnd < 30_000, "{}", info.snd_cwnd);
+    assert!(info.snd_cwnd >= 10_000);
+}
+
+/// RFC 5681 §4.1: not more often than once per idle time.
+#[test]
+fn a_restart_happens_once() {
+    let mut script = Script::established(100, SYN_ACK, |_| ());
+    script.send(30_000);
+    let mut acked = 1;
+    for _ in 0..2 {
+        acked += script.transmit().iter().map(|line| line.len).sum::<u32>();
+        script.advance(100);
+        script.inject(&alloc::format!(". 1:1(0) ack {acked} win 65535"));
+    }
+    script.settings.cork = true;
+    script.advance(250);
+    // Held back: asked again and again whether it can go.
+    script.send(100);
+    for _ in 0..5 {
+        script.expect(&[]);
+    }
+    assert_eq!(script.connection.info(script.now).snd_cwnd, 20_000);
+}
