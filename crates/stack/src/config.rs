@@ -150,6 +150,8 @@ pub struct TcpConfig {
     pub max_half_open: usize,
     /// When SYN cookies are sent.
     pub syn_cookies: SynCookies,
+    /// Whether connecting may take a four-tuple that is in TIME-WAIT (RFC 6191).
+    pub tw_reuse: TimeWaitReuse,
     /// Whether a reset leaves TIME-WAIT as it is (RFC 1337 §3, fix 1).
     pub rfc1337: bool,
     /// Least time between two answers of a connection to segments that are suspicious: challenge
@@ -204,11 +206,25 @@ impl Default for TcpConfig {
             max_time_wait: 65_536,
             max_half_open: 4096,
             syn_cookies: SynCookies::OnOverflow,
+            tw_reuse: TimeWaitReuse::Loopback,
             rfc1337: true,
             invalid_ratelimit: Duration::from_millis(500),
             max_orphans: 65_536,
         }
     }
+}
+
+/// Whose port of a connection in TIME-WAIT an outgoing connection may take, a second after it has closed, when
+/// both used timestamps. A socket bound to that port may in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TimeWaitReuse {
+    /// Nobody's.
+    Never,
+    /// Those of connections of the host with itself.
+    #[default]
+    Loopback,
+    /// Everybody's.
+    Always,
 }
 
 /// When a listener answers SYNs with cookies, of which it keeps nothing (RFC 4987 §3.6).

@@ -36,7 +36,9 @@ mod verbs;
 mod wheel;
 
 pub use address::SockAddr;
-pub use config::{BufferSizes, Config, CongestionControl, Ecn, SlowStartExit, SynCookies, TcpConfig};
+pub use config::{
+    BufferSizes, Config, CongestionControl, Ecn, SlowStartExit, SynCookies, TcpConfig, TimeWaitReuse,
+};
 pub use counters::{Counter, Counters};
 pub use error::{Error, Result};
 pub use event::{Event, Readiness, Wake, WakeReason};

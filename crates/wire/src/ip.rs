@@ -148,6 +148,8 @@ pub struct Quoted {
     pub protocol: Protocol,
     /// The first 8 bytes of its transport header.
     pub transport: [u8; 8],
+    /// The length of the whole packet, as its header states it.
+    pub total_len: usize,
 }
 
 impl Quoted {
@@ -155,12 +157,18 @@ impl Quoted {
     ///
     /// A fragment other than the first quotes no transport header and is an error.
     pub fn parse(bytes: &[u8]) -> Result<Quoted, Error> {
-        let IpLayout { src, dst, protocol, transport, total_len: _, fragment } = IpLayout::parse(bytes)?;
+        let IpLayout { src, dst, protocol, transport, total_len, fragment } = IpLayout::parse(bytes)?;
         if fragment.is_some_and(|fragment| fragment.offset != 0) {
             return Err(Error::Truncated(Format::Ip));
         }
         let transport = bytes.get(transport..).and_then(|rest| rest.first_chunk::<8>());
-        Ok(Quoted { src, dst, protocol, transport: *transport.ok_or(Error::Truncated(Format::Ip))? })
+        Ok(Quoted {
+            src,
+            dst,
+            protocol,
+            transport: *transport.ok_or(Error::Truncated(Format::Ip))?,
+            total_len,
+        })
     }
 
     /// Source port of a quoted TCP or UDP packet.

@@ -151,7 +151,8 @@ impl PacketLine {
                 }
                 Err(error) => {
                     let transport = *transport.first_chunk().ok_or(error)?;
-                    let start = Quoted { src: ip.src, dst: ip.dst, protocol: ip.protocol, transport };
+                    let start =
+                        Quoted { src: ip.src, dst: ip.dst, protocol: ip.protocol, transport, total_len };
                     ports = (start.src_port(), start.dst_port());
                     LineBody::TcpStart { seq: start.tcp_seq() }
                 }

@@ -198,7 +198,8 @@ impl Stack {
             scope: tuple_scope(&local, &remote, ingress.nic),
             proto,
         };
-        let told = Unreachable { mtu: told.mtu.map(|mtu| believable_mtu(&remote, mtu)), ..told };
+        let mtu = told.mtu.map(|mtu| if mtu == 0 { below(quoted.total_len) } else { mtu });
+        let told = Unreachable { mtu: mtu.map(|mtu| believable_mtu(&remote, mtu)), ..told };
         match self.io.demux.find(&tuple) {
             Some(Target::Connection(key)) => self.tcp_unreachable(now, key, quoted.tcp_seq(), told),
             Some(Target::Datagram(id)) => {
@@ -212,7 +213,8 @@ impl Stack {
                     self.note_mtu(now, remote, told);
                 }
             }
-            Some(Target::HalfOpen(_) | Target::TimeWait(_) | Target::Flow(_)) | None => {
+            Some(Target::HalfOpen(key)) => self.half_open_unreachable(key, quoted.tcp_seq(), told),
+            Some(Target::TimeWait(_) | Target::Flow(_)) | None => {
                 self.io.counters.bump(Counter::IcmpInErrors);
             }
         }
@@ -230,6 +232,13 @@ impl Stack {
             self.io.routes.generation = self.io.routes.generation.wrapping_add(1);
         }
     }
+}
+
+/// The MTU to try when a router doesn't say what it carries: the next of RFC 1191 §7.1's plateaus below the
+/// length of the packet that was too long.
+fn below(len: usize) -> u32 {
+    const PLATEAUS: [u32; 9] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 508, 296];
+    PLATEAUS.into_iter().find(|plateau| (*plateau as usize) < len).unwrap_or(68)
 }
 
 /// An MTU below the least there can be is a mistake or an attack.

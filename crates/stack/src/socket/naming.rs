@@ -2,7 +2,7 @@
 //! (bind(2), ip(7), ipv6(7)).
 
 use crate::address::{is_link_local_v6, is_unspecified};
-use crate::demux::{Binding, Hold, Proto, Tuple, port_range, scope_number};
+use crate::demux::{Binding, Hold, Proto, Target, Tuple, port_range, scope_number};
 use crate::error::{Error, Result};
 use crate::ip::address::Cast;
 use crate::ip::route::Path;
@@ -10,6 +10,7 @@ use crate::socket::{Domain, Kind, Socket, SocketId, tuple_scope};
 use crate::{SockAddr, Stack};
 use alloc::boxed::Box;
 use core::ops::RangeInclusive;
+use sockeye_packet::Instant;
 
 /// Identifiers of ping sockets that name none.
 const ECHO_IDS: RangeInclusive<u16> = 1..=u16::MAX;
@@ -131,7 +132,13 @@ impl Stack {
 
     /// Picks a local port for a connection over `path` to `peer` (RFC 6056 §3.3.4): one that no bind call
     /// holds and from which no connection to the same peer exists.
-    pub(crate) fn pick_for_connection(&mut self, id: SocketId, path: &Path, peer: &SockAddr) -> Result<u16> {
+    pub(crate) fn pick_for_connection(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        path: &Path,
+        peer: &SockAddr,
+    ) -> Result<u16> {
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get(id.0).ok_or(Error::BadSocket)?;
         let mut tuple = Tuple {
@@ -147,7 +154,12 @@ impl Stack {
         for step in 0..count {
             tuple.local_port = low + ((offset + step) % count) as u16;
             let binding = socket.binding_at(SockAddr { ip: path.src, port: tuple.local_port, scope: None });
-            if io.demux.may_pick(&binding) && io.demux.find(&tuple).is_none() {
+            let free = match io.demux.find(&tuple) {
+                None => true,
+                Some(Target::TimeWait(key)) => io.may_reuse(now, key, false),
+                Some(_) => false,
+            };
+            if io.demux.may_pick(&binding) && free {
                 return Ok(tuple.local_port);
             }
         }

@@ -202,7 +202,8 @@ impl Stack {
     pub(crate) fn tcp_unreachable(&mut self, now: Instant, key: Key, seq: u32, told: Unreachable) {
         let Some(tcb) = self.connections.get(key) else { return };
         // RFC 5927 §4.1: who doesn't know what is in flight is not believed.
-        if !tcb.connection.has_in_flight(SeqNumber(seq)) {
+        let seq = SeqNumber(seq);
+        if !tcb.connection.has_in_flight(seq) && (told.mtu.is_some() || !tcb.connection.is_next(seq)) {
             return;
         }
         if told.mtu.is_some() {
@@ -210,7 +211,8 @@ impl Stack {
             self.note_mtu(now, remote, told);
         } else if let Some(tcb) = self.connections.get_mut(key) {
             // As the kernel: while a connection is being opened, every error ends it.
-            let hard = told.hard || tcb.connection.state() == State::SynSent;
+            let opening = matches!(tcb.connection.state(), State::SynSent | State::SynReceived);
+            let hard = told.hard || opening;
             tcb.connection.on_unreachable(hard, told.error, &mut self.io.budget);
         }
         self.after(key, Readiness::EMPTY);
@@ -358,6 +360,7 @@ impl Stack {
             nic: tcb.nic,
             seed,
             answer_limit,
+            since: now,
             timer: None,
         };
         io.add_time_wait(now, record, Target::Connection(key));

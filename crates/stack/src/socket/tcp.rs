@@ -15,7 +15,7 @@ use crate::socket::tcb::{Sizes, Tcb, resources};
 use crate::socket::{
     Domain, Kind, RecvFlags, SendFlags, Shutdown, SocketId, local_host, scoped, tuple_scope,
 };
-use crate::tcp::half_open::HalfOpen;
+use crate::tcp::half_open::{HalfOpen, beyond};
 use crate::tcp::listener::Listener;
 use crate::tcp::{Connection, OpenParams, Resources, State};
 use crate::{SockAddr, Stack};
@@ -48,7 +48,8 @@ impl Stack {
         }
         let path = self.io.path(&peer.ip, src, peer.scope.or(socket.settings.nic))?;
         let bound_port = socket.local.port;
-        let port = if bound_port == 0 { self.pick_for_connection(id, &path, &peer)? } else { bound_port };
+        let port =
+            if bound_port == 0 { self.pick_for_connection(now, id, &path, &peer)? } else { bound_port };
         let tuple = Tuple {
             local: path.src,
             remote: peer.ip,
@@ -57,7 +58,7 @@ impl Stack {
             scope: tuple_scope(&path.src, &peer.ip, path.nic),
             proto: Proto::Tcp,
         };
-        self.open_active(now, id, tuple, &path)?;
+        self.open_active(now, id, tuple, &path, bound_port != 0)?;
         Err(Error::InProgress)
     }
 
@@ -82,9 +83,21 @@ impl Stack {
         }
     }
 
-    fn open_active(&mut self, now: Instant, id: SocketId, tuple: Tuple, path: &Path) -> Result<()> {
-        if self.io.demux.find(&tuple).is_some() {
-            return Err(Error::AddrNotAvailable);
+    fn open_active(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        tuple: Tuple,
+        path: &Path,
+        bound: bool,
+    ) -> Result<()> {
+        let mut floor = None;
+        match self.io.demux.find(&tuple) {
+            None => {}
+            Some(Target::TimeWait(key)) if self.io.may_reuse(now, key, bound) => {
+                floor = self.io.take_time_wait(key).map(|record| record.seed.snd_nxt);
+            }
+            Some(_) => return Err(Error::AddrNotAvailable),
         }
         let Stack { sockets, connections, io } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
@@ -94,7 +107,7 @@ impl Stack {
         let open = OpenParams {
             config: &io.config.tcp,
             settings: &settings,
-            iss: io.secrets.isn(now, &tuple),
+            iss: beyond(io.secrets.isn(now, &tuple), floor),
             ts_offset: io.secrets.ts_offset(&tuple),
             local_mss: sizes.local,
             path_mss: sizes.path,

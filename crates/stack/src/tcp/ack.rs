@@ -85,6 +85,11 @@ impl Acks {
         Duration::from_millis(self.delay.into())
     }
 
+    /// Owes none for single segments any more.
+    pub(super) fn forget_duplicates(&mut self) {
+        self.duplicates = None;
+    }
+
     /// The oldest acknowledgment that was due for one segment.
     pub(super) fn next_duplicate(&mut self) -> Option<Duplicate> {
         let duplicate = self.duplicates.as_mut()?.pop_front();

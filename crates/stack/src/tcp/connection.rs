@@ -289,6 +289,11 @@ impl Connection {
         seq.in_window(self.snd_una, self.snd_nxt.since(self.snd_una))
     }
 
+    /// Whether a segment without data would have this sequence number.
+    pub(crate) fn is_next(&self, seq: SeqNumber) -> bool {
+        seq == self.snd_nxt
+    }
+
     /// Whether a segment that starts here is the next one, and nothing has arrived ahead of it.
     pub(crate) fn is_in_sequence(&self, seq: SeqNumber) -> bool {
         seq == self.rcv_nxt && self.recv.out_of_order_len() == 0

@@ -141,6 +141,15 @@ impl HalfOpen {
     }
 }
 
+/// An initial sequence number that lies behind those of the connection before, whose segments may still be on
+/// their way.
+pub(crate) fn beyond(iss: SeqNumber, floor: Option<SeqNumber>) -> SeqNumber {
+    match floor.filter(|floor| !iss.after(*floor)) {
+        Some(floor) => floor + 65_537,
+        None => iss,
+    }
+}
+
 impl Io {
     /// Sends a segment that no connection sends: its ports are those of the tuple.
     pub(crate) fn send_control(&mut self, nic: NicId, tuple: &Tuple, header: TcpHeader, tos: u8) {
@@ -164,10 +173,7 @@ impl Io {
         let Syn { tuple, header, floor, ecn } = *syn;
         let config = &self.config.tcp;
         let sizes = Sizes::new(is_v4(&tuple.local), path, self.nic(path.nic).config.mtu, settings);
-        let mut iss = self.secrets.isn(now, &tuple);
-        if let Some(floor) = floor.filter(|floor| !iss.after(*floor)) {
-            iss = floor + 65_537;
-        }
+        let iss = beyond(self.secrets.isn(now, &tuple), floor);
         let window = settings.recv_buffer.map_or(config.recv_buffer.default, |set| set as usize);
         let options = &header.options;
         let timestamps = options.timestamps.filter(|_| config.timestamps);

@@ -354,6 +354,8 @@ impl Connection {
         self.rcv_nxt += 1;
         self.totals.bytes_received += 1;
         self.rcv_adv = self.rcv_adv.max(self.rcv_nxt);
+        // As the kernel: one acknowledgment says all, behind the end nothing can be missing.
+        self.acks.forget_duplicates();
         self.acks.now = true;
         self.state = self.state.next(Transition::FinReceived);
         if self.state == State::TimeWait {

@@ -5,6 +5,7 @@
 //! it makes a connection with a socket, which waits in the accept queue. When that queue is full the ACK
 //! is dropped and the SYN-ACK repeated, so the peer tries again.
 
+use crate::Error;
 use crate::Stack;
 use crate::SynCookies;
 use crate::config::TcpConfig;
@@ -13,6 +14,7 @@ use crate::demux::{Proto, Target, Tuple, scope_number};
 use crate::event::Readiness;
 use crate::io::Io;
 use crate::ip::address::Cast;
+use crate::ip::icmp::Unreachable;
 use crate::ip::input::Ingress;
 use crate::ip::train::couple;
 use crate::slab::Key;
@@ -459,6 +461,20 @@ impl Stack {
         }
         self.connection_segment(now, ingress, key, tuple, segment);
         self.touch(parent, Readiness::ACCEPT);
+    }
+
+    /// An ICMP error that quotes a SYN-ACK. As the kernel: what says that the peer can't be reached ends the
+    /// half-open connection, silently, for nobody waits for this one.
+    pub(crate) fn half_open_unreachable(&mut self, key: Key, seq: u32, told: Unreachable) {
+        let Some(record) = self.io.half_open.get(key) else { return };
+        let ends = match told.error {
+            Error::HostUnreachable | Error::NetworkUnreachable => !told.hard,
+            error => error == Error::Protocol,
+        };
+        // RFC 5927 §4.1: who doesn't know our sequence number is not believed.
+        if record.iss.0 == seq && ends {
+            self.forget_half_open(key);
+        }
     }
 
     /// Gives a half-open connection up.

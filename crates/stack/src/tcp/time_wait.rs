@@ -1,7 +1,6 @@
 //! TIME-WAIT without a connection: the few numbers that answer a late FIN and judge a new SYN
 //! (RFC 9293 §3.10.7.4, RFC 6191).
 
-use crate::Stack;
 use crate::counters::Counter;
 use crate::demux::{Binding, Hold, Target, Tuple};
 use crate::io::{Io, Token};
@@ -12,8 +11,13 @@ use crate::tcp::segment::seq_len;
 use crate::tcp::validate::AnswerLimit;
 use crate::tcp::{Connection, Resources, Segment, SeqNumber, TimeWaitSeed};
 use crate::wheel::TimerId;
+use crate::{Stack, TimeWaitReuse};
+use core::time::Duration;
 use sockeye_packet::{Instant, NicId};
 use sockeye_wire::{TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
+
+/// How long a four-tuple rests before it is picked for another connection.
+const REUSE_DELAY: Duration = Duration::from_secs(1);
 
 /// A connection that both sides have closed.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct TimeWait {
     pub(crate) nic: NicId,
     pub(crate) seed: TimeWaitSeed,
     pub(crate) answer_limit: AnswerLimit,
+    /// When both sides had closed.
+    pub(crate) since: Instant,
     pub(crate) timer: Option<TimerId>,
 }
 
@@ -108,6 +114,19 @@ impl Io {
         if let Some(record) = self.time_wait.get_mut(key) {
             record.timer = Some(timer);
         }
+    }
+
+    /// Whether an outgoing connection may take a four-tuple in TIME-WAIT (RFC 6191): timestamps keep old
+    /// segments out of it. `bound` says that its socket asked for the port.
+    pub(crate) fn may_reuse(&self, now: Instant, key: Key, bound: bool) -> bool {
+        let Some(record) = self.time_wait.get(key) else { return true };
+        let allowed = match self.config.tcp.tw_reuse {
+            TimeWaitReuse::Never => false,
+            TimeWaitReuse::Loopback => record.nic == NicId::LOOPBACK,
+            TimeWaitReuse::Always => true,
+        };
+        let rested = now.saturating_since(record.since) >= REUSE_DELAY;
+        record.seed.ts_recent.is_some() && (bound || (allowed && rested))
     }
 
     /// The wait begins anew.

@@ -212,9 +212,9 @@ impl Connection {
         self.start_keep_alive(now, settings);
     }
 
-    /// Takes the pending error (`SO_ERROR`).
+    /// Takes the pending error (`SO_ERROR`). As the kernel: or what ICMP said last, which ends nothing.
     pub(crate) fn take_error(&mut self) -> Option<Error> {
-        self.error.take()
+        self.error.take().or_else(|| self.soft_error.take())
     }
 
     /// What its socket is ready for.

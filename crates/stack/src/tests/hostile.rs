@@ -1,5 +1,7 @@
 //! Nothing that comes from a link may panic, hang or stay in memory.
 
+mod peers;
+
 use super::*;
 use alloc::vec;
 use proptest::prelude::*;

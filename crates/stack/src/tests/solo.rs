@@ -19,7 +19,6 @@ pub(super) struct Solo {
     pub(super) iss: Option<u32>,
 }
 
-#[allow(dead_code, reason = "what is to come uses it")]
 impl Solo {
     pub(super) fn new(change: impl FnOnce(&mut Config)) -> Solo {
         let mut config = Config::default();

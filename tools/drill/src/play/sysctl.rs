@@ -6,7 +6,7 @@
 //! do: each script has a host of its own.
 
 use core::time::Duration;
-use sockeye_stack::{BufferSizes, Config, CongestionControl, Ecn, SlowStartExit, SynCookies};
+use sockeye_stack::{BufferSizes, Config, CongestionControl, Ecn, SlowStartExit, SynCookies, TimeWaitReuse};
 
 /// The settings of a kernel that nobody has touched.
 pub(super) fn kernel() -> Config {
@@ -159,6 +159,13 @@ fn set(name: &str, value: &str, config: &mut Config) -> Result<(), String> {
         "net.ipv4.tcp_reordering" => tcp.reordering = number(0)? as u32,
         "net.ipv4.tcp_max_reordering" => tcp.max_reordering = number(0)? as u32,
         "net.ipv4.tcp_syn_linear_timeouts" => tcp.syn_linear_timeouts = count()?,
+        "net.ipv4.tcp_tw_reuse" => {
+            tcp.tw_reuse = match number(0)? {
+                0 => TimeWaitReuse::Never,
+                1 => TimeWaitReuse::Always,
+                _ => TimeWaitReuse::Loopback,
+            };
+        }
         "net.ipv4.tcp_max_syn_backlog" => tcp.max_half_open = number(0)? as usize,
         "net.ipv4.tcp_max_orphans" => tcp.max_orphans = number(0)? as usize,
         "net.ipv4.tcp_max_tw_buckets" => tcp.max_time_wait = number(0)? as usize,

@@ -130,6 +130,17 @@ fn data_after_close_is_reset() {
     assert_eq!(t.state(), State::Closed);
 }
 
+/// As the kernel: a FIN that comes with data that had arrived already is acknowledged without a DSACK block.
+#[test]
+fn a_fin_behind_old_data_is_acknowledged_plainly() {
+    let mut t = Test::established();
+    t.inject(". 1:1001(1000) ack 1");
+    t.expect(". 1:1(0) ack 1001");
+    t.inject("F. 1:1001(1000) ack 1");
+    t.expect(". 1:1(0) ack 1002");
+    t.expect_nothing();
+}
+
 /// As the kernel: who has shut down both directions is as deaf as who has closed.
 #[test]
 fn data_after_both_directions_are_shut_down_is_reset() {

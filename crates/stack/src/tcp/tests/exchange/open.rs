@@ -170,7 +170,9 @@ fn a_hard_icmp_error_ends_an_opening_connection_only() {
     assert_eq!((t.state(), t.error()), (State::Closed, Some(Error::ConnectionRefused)));
     let mut t = Test::established();
     t.connection.on_unreachable(true, Error::ConnectionRefused, &mut t.budget);
-    assert_eq!((t.state(), t.error()), (State::Established, None));
+    // SO_ERROR tells, as the kernel's does; reading and writing go on.
+    assert_eq!((t.state(), t.error()), (State::Established, Some(Error::ConnectionRefused)));
+    assert_eq!((t.try_read(1), t.error()), (Err(Error::WouldBlock), None));
 }
 
 #[test]
