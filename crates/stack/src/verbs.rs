@@ -246,6 +246,13 @@ impl Stack {
         }
     }
 
+    /// What `TCP_INQ` tells a reader of bytes that can still be read: as the kernel, 1 when there are none and
+    /// the peer sends no more, for the end of file that is to be read.
+    pub fn recv_hint(&self, id: SocketId) -> usize {
+        let ended = self.readiness(id).contains(Readiness::READ_CLOSED);
+        self.recv_queued(id).max(usize::from(ended))
+    }
+
     /// Bytes in the send buffer that the peer has not acknowledged (SIOCOUTQ).
     pub fn send_queued(&self, id: SocketId) -> usize {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {

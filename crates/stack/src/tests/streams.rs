@@ -23,6 +23,7 @@ fn streams_open_carry_data_and_close_in_both_families() {
             pair.cable();
             assert_eq!(recv(&mut pair.b, pair.now, server), Ok(Vec::new()));
             assert!(pair.b.readiness(server).contains(Readiness::READ_CLOSED));
+            assert_eq!((pair.a.recv_hint(client), pair.b.recv_hint(server)), (0, 1));
             assert_eq!(send(&mut pair.b, pair.now, server, b"answer"), Ok(6), "half closed");
             pair.b.close(pair.now, server).unwrap();
             pair.cable();

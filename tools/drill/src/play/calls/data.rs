@@ -304,11 +304,4 @@ impl Player {
             Err(error) => Some(Answer::Error(error.into())),
         }
     }
-
-    /// What TCP says of bytes behind those that were read: one more than none at the end of the stream.
-    pub(super) fn queued_hint(&self, id: SocketId) -> usize {
-        let queued = self.stack.recv_queued(id);
-        let ended = self.stack.readiness(id).contains(Readiness::READ_CLOSED);
-        if queued == 0 && ended { 1 } else { queued }
-    }
 }

@@ -59,7 +59,7 @@ impl Player {
         let mut out = cmsg::ControlWriter::new(ROOM);
         cmsg::write_timestamp(&mut out, &work.socket.stored, self.elapsed());
         if work.socket.stored.is_on(libc::IPPROTO_TCP, libc::TCP_INQ) {
-            out.put_int(libc::IPPROTO_TCP, libc::TCP_INQ, self.queued_hint(work.socket.id) as i32);
+            out.put_int(libc::IPPROTO_TCP, libc::TCP_INQ, self.stack.recv_hint(work.socket.id) as i32);
         }
         let mut flags = MessageFlags::default();
         let bytes = out.finish(&mut flags);

@@ -24,6 +24,9 @@ impl Player {
         if let Some(option) = privileged(level, name, &value) {
             return Ok(answer(self.stack.set_option(self.now, socket.id, option)).into());
         }
+        if (level, name) == (libc::IPPROTO_TCP, libc::TCP_INQ) {
+            return Ok(self.set_inq(number, &value).into());
+        }
         let result = match options::set(socket.kind, &mut socket.stored, level, name, &value) {
             Ok(Set::Done) => Answer::Number(0),
             Ok(Set::Stack(option)) => answer(self.stack.set_option(self.now, socket.id, option)),
@@ -37,6 +40,19 @@ impl Player {
             kept.stored = socket.stored;
         }
         Ok(result.into())
+    }
+
+    /// `TCP_INQ`: reads come with the number of bytes behind them. Crate `posix` doesn't know it: who reads from
+    /// a stand-in of the socket can't be told.
+    fn set_inq(&mut self, number: i32, value: &[u8]) -> Answer {
+        let on = value.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes));
+        match (on, self.program.get_mut(number).map(|kept| &mut kept.object)) {
+            (Some(on @ 0..=1), Some(Object::Socket(kept))) => {
+                kept.stored.set(libc::IPPROTO_TCP, libc::TCP_INQ, on);
+                Answer::Number(0)
+            }
+            _ => Answer::Error(Errno::EINVAL),
+        }
     }
 
     /// The bytes of an option's value; none for a null pointer.

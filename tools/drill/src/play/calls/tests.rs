@@ -77,6 +77,29 @@ fn vectors_and_messages_add_up() {
 }
 
 #[test]
+fn readers_are_told_how_much_is_left() {
+    passes(&accepted(
+        "+0 setsockopt(4, SOL_TCP, TCP_INQ, [2], 4) = -1 EINVAL (Invalid argument)
+         +0 setsockopt(4, SOL_TCP, TCP_INQ, [1], 4) = 0
+         +0 < P. 1:101(100) ack 1 win 257
+         +0 > . 1:1(0) ack 101
+         +0 recvmsg(4, {msg_name(...)=..., msg_iov(1)=[{..., 20}], msg_flags=0,
+                 msg_control=[{cmsg_level=SOL_TCP, cmsg_type=TCP_CM_INQ, cmsg_data=80}]}, 0) = 20
+         +0 < F. 101:101(0) ack 1 win 257
+         +0 > . 1:1(0) ack 102
+         +0 recvmsg(4, {msg_name(...)=..., msg_iov(1)=[{..., 80}], msg_flags=0,
+                 msg_control=[{cmsg_level=SOL_TCP, cmsg_type=TCP_CM_INQ, cmsg_data=1}]}, 0) = 80",
+    ));
+    let failure = fails(&accepted(
+        "+0 < P. 1:101(100) ack 1 win 257
+         +0 recvmsg(4, {msg_name(...)=..., msg_iov(1)=[{..., 20}], msg_flags=0,
+                 msg_control=[{cmsg_level=SOL_TCP, cmsg_type=TCP_CM_INQ, cmsg_data=80}]}, 0) = 20",
+    ));
+    assert_eq!(failure.expected, "msg_control=[{cmsg_level=6, cmsg_type=36, cmsg_data=80}]");
+    assert_eq!(failure.came, "msg_control=[]");
+}
+
+#[test]
 fn files_and_pipes_feed_sockets() {
     passes(&accepted(
         "+0 open(\"file\", O_RDONLY) = 5
