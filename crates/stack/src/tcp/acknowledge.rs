@@ -315,8 +315,8 @@ impl Connection {
             (echoed, echoed.unwrap_or_default())
         };
         // When a second copy is reported, the acknowledgment of the first was lost: the time is that of our
-        // timer.
-        let second_copy = measured.is_none() && reports_duplicate(ack, &header.options.sack);
+        // timer, also for what else is reported only now.
+        let second_copy = acked.is_none() && reports_duplicate(ack, &header.options.sack);
         if second_copy {
             // RFC 3708: data had got through before the timer said so; only its acknowledgment was lost.
             self.rtt.reset_back_off();

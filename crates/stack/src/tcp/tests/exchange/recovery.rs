@@ -297,6 +297,21 @@ fn an_echo_that_comes_too_soon_for_the_second_copy_measures_a_long_path() {
     assert!(t.connection.info(t.now).srtt > Some(Duration::from_millis(30)));
 }
 
+/// The acknowledgments of what the blocks report were lost, and a copy elicits them at last.
+#[test]
+fn what_is_reported_late_with_a_second_copy_measures_nothing() {
+    let mut t = with_sack();
+    t.write(2000);
+    while t.poll().is_some() {}
+    let srtt = t.connection.info(t.now).srtt;
+    t.fire(240);
+    t.expect(". 1:1001(1000) ack 1");
+    t.sleep(40);
+    // With one that says nothing of a copy this is 280 ms.
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 4294967000:1 1001:2001>");
+    assert_eq!(t.connection.info(t.now).srtt, srtt);
+}
+
 #[test]
 fn sack_blocks_of_what_was_never_sent_are_ignored() {
     let mut t = in_flight(with_sack());
