@@ -83,7 +83,11 @@ fn make(addresses: &[IpAddr], offload: bool) -> Result<KernelHost, Box<dyn Error
         let rest = if address.is_ipv4() { "/24 dev tun0" } else { "/64 dev tun0 nodad" };
         commands.extend(["addr add ", &address.to_string(), rest, "\n"]);
     }
-    let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn()?;
+    let mut ip = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("`ip` of iproute2: {error}"))?;
     ip.stdin.take().ok_or("no way to tell `ip`")?.write_all(commands.as_bytes())?;
     if !ip.wait()?.success() {
         return Err(format!("`ip` failed at one of these:\n{commands}").into());

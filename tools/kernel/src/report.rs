@@ -55,7 +55,7 @@ impl Report {
             "# Loss and delay are of each direction. The longest silence is in retransmission timeouts."
         );
         println!(
-            "{:<30} {:>4} {:>9} {:>9} {:>6} {:>8}",
+            "{:<34} {:>4} {:>9} {:>9} {:>6} {:>8}",
             "cell", "runs", "kernel", "sockeye", "ratio", "silence"
         );
         for ((cell, figures), silence) in self.cells.iter().zip(&self.figures).zip(&self.silences) {
@@ -63,7 +63,7 @@ impl Report {
                 [&figures.kernel, &figures.sockeye].map(|values| median(values) * 8.0 / 1e6);
             let mark = if figures.is_good() { "" } else { "  <" };
             println!(
-                "{:<30} {:>4} {kernel:>9.3} {sockeye:>9.3} {:>6.2} {silence:>8.2}{mark}",
+                "{:<34} {:>4} {kernel:>9.3} {sockeye:>9.3} {:>6.2} {silence:>8.2}{mark}",
                 cell.to_string(),
                 figures.sockeye.len(),
                 figures.ratio()
