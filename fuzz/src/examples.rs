@@ -46,6 +46,12 @@ pub fn control(rng: &mut Rng) -> Vec<u8> {
     sockeye_run::fuzz_example(&mut || u64::from(rng.next_u32()) << 32 | u64::from(rng.next_u32()), to_network)
 }
 
+/// A story: any bytes are one.
+pub fn story(rng: &mut Rng) -> Vec<u8> {
+    let len = rng.below(4) * rng.below(400) + 40;
+    (0..len).map(|_| rng.next_u32() as u8).collect()
+}
+
 fn plain_packet(rng: &mut Rng, v4: bool, protocol: Protocol, data: &[u8]) -> Vec<u8> {
     let transport = transport_header(rng, protocol, data.len());
     let extensions = if v4 { Vec::new() } else { extension_headers(rng, protocol) };

@@ -13,16 +13,21 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 extern crate std;
 
 mod address;
+#[cfg(any(test, feature = "fuzzing"))]
+mod check;
 mod config;
 mod counters;
 mod demux;
 mod error;
 mod event;
 mod flow;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod io;
 mod ip;
 mod orphan;

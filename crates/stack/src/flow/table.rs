@@ -58,7 +58,7 @@ pub(crate) struct Flows {
     /// Flows that the owner is to hear of, in order; each at most once.
     news: VecDeque<Key>,
     /// Bytes that datagrams hold, as charged to the budget.
-    datagram_bytes: usize,
+    pub(crate) datagram_bytes: usize,
     pub(super) echoes: Echoes,
 }
 

@@ -81,6 +81,12 @@ impl Reassembly {
         Reassembly { key, index: HashTable::new(), sets: Slab::default(), order: VecDeque::new() }
     }
 
+    /// What all sets together are charged, counted again.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn recount(&self) -> usize {
+        self.sets.iter().map(|(_, set)| set.charged).sum()
+    }
+
     fn hash(key: [u64; 2], id: &SetId) -> u64 {
         let mut bytes = [0; 37];
         bytes[..16].copy_from_slice(&id.src);

@@ -299,8 +299,8 @@ impl Stack {
         let settings = match &mut socket.kind {
             Kind::Udp(udp) => {
                 match option {
-                    SocketOption::RecvBuffer(bytes) => udp.recv_limit = bytes.clamp(LEAST_BUFFER, recv.max),
-                    SocketOption::SendBuffer(bytes) => udp.send_limit = bytes.clamp(LEAST_BUFFER, send.max),
+                    SocketOption::RecvBuffer(bytes) => udp.recv_limit = bytes.min(recv.max).max(LEAST_BUFFER),
+                    SocketOption::SendBuffer(bytes) => udp.send_limit = bytes.min(send.max).max(LEAST_BUFFER),
                     // Kept by the kernel, of no effect on datagrams.
                     SocketOption::KeepAlive(_)
                     | SocketOption::Linger(_)

@@ -39,15 +39,15 @@ pub(crate) struct Tcb {
     bound_scope: u16,
     /// Its socket; none for an orphan.
     pub(crate) socket: Option<SocketId>,
-    pub(super) nic: NicId,
+    pub(crate) nic: NicId,
     ttl: Option<u8>,
     tos: u8,
     /// The state of the routes by which `nic` and the path's MTU were found.
     routes: u32,
     flow_label: u32,
-    timer: Option<TimerId>,
+    pub(crate) timer: Option<TimerId>,
     /// Whether it is in the dirty list of its interface.
-    dirty: bool,
+    pub(crate) dirty: bool,
 }
 
 impl Tcb {

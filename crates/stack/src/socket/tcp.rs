@@ -342,7 +342,8 @@ impl Stack {
         }
     }
 
-    /// Makes a listener an ordinary socket again, which is still bound. What waits in its queue is reset.
+    /// Makes a listener an ordinary socket again, which is still bound. What waits in its queue is reset, what
+    /// is half open forgotten.
     fn stop_listening(&mut self, now: Instant, id: SocketId) {
         let Stack { sockets, io, .. } = self;
         let Some(socket) = sockets.get_mut(id.0) else { return };
@@ -356,6 +357,7 @@ impl Stack {
             io.demux.change(*binding, *hold, idle);
             *hold = idle;
         }
+        io.forget_half_open_of(id);
         for child in queue {
             self.tcp_close(now, child, true);
         }

@@ -33,11 +33,11 @@ pub(crate) struct Udp {
     /// UDP, or ICMP of the socket's family.
     pub(crate) proto: Proto,
     recv: VecDeque<Datagram>,
-    recv_charged: usize,
+    pub(crate) recv_charged: usize,
     pub(crate) recv_limit: usize,
     /// Packets for the link, with the interface they leave by.
     send: VecDeque<Packet>,
-    send_charged: usize,
+    pub(crate) send_charged: usize,
     pub(crate) send_limit: usize,
     pub(crate) error: Option<Error>,
     read_shut: bool,

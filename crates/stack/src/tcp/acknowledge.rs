@@ -176,6 +176,7 @@ impl Connection {
             }
         }
         if info.advanced {
+            self.trim_duplicates();
             self.note_limits(now);
         }
         if self.sent.is_empty() {

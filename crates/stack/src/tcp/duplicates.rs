@@ -45,6 +45,15 @@ impl Connection {
         self.totals.reord_seen += 1;
     }
 
+    /// What is out counts fewer segments than before: no more of them can have arrived than are not lost.
+    pub(super) fn trim_duplicates(&mut self) {
+        if !self.options.sack {
+            let most = self.sent.packets_out() - self.sent.lost_out();
+            let sacked = self.sent.sacked_out().min(most);
+            self.sent.set_reno_sacked(sacked);
+        }
+    }
+
     /// RFC 6582 §3.2: the first segment is lost when enough duplicates have come, and in recovery at every
     /// partial acknowledgment.
     pub(super) fn mark_new_reno_loss(&mut self, advanced: bool) {
@@ -53,11 +62,12 @@ impl Connection {
         let lost = if state < CaState::Recovery { enough } else { state == CaState::Recovery && advanced };
         let Some(first) = self.sent.front().filter(|first| lost && !first.lost) else { return };
         let mss = u32::from(self.snd_mss);
-        if first.packets > 1 {
+        if first.payload_len() > mss {
             self.sent.split(0, mss, mss);
         }
         let (packets, _) = self.sent.mark_lost(0);
         self.recovery.lost = self.recovery.lost.wrapping_add(packets);
         self.recovery.next = self.snd_una;
+        self.trim_duplicates();
     }
 }

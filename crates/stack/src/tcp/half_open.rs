@@ -20,6 +20,7 @@ use crate::tcp::options::window_shift;
 use crate::tcp::validate::AnswerLimit;
 use crate::tcp::{Handshake, SeqNumber};
 use crate::wheel::TimerId;
+use alloc::vec::Vec;
 use core::time::Duration;
 use sockeye_packet::{Instant, NicId, Payload};
 use sockeye_wire::{TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
@@ -233,6 +234,16 @@ impl Io {
         let copy = *record;
         self.set_syn_ack_timer(now, key);
         self.send_control(copy.nic, &copy.tuple, copy.syn_ack(now), copy.tos);
+    }
+
+    /// Forgets all half-open connections of a listener.
+    pub(crate) fn forget_half_open_of(&mut self, listener: SocketId) {
+        let opener = Opener::Listener(listener);
+        let of_listener = self.half_open.iter().filter(|(_, record)| record.opener == opener);
+        let keys: Vec<Key> = of_listener.map(|(key, _)| key).collect();
+        for key in keys {
+            self.take_half_open(key);
+        }
     }
 
     /// Forgets a half-open connection. What its opener is to know is the caller's.

@@ -7,6 +7,8 @@
 mod ack;
 mod acknowledge;
 mod autosize;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod check;
 mod chrono;
 pub mod congestion;
 pub(crate) mod connection;

@@ -531,6 +531,7 @@ impl Connection {
             self.sent.mark_lost(index);
             index += 1;
         }
+        self.trim_duplicates();
         self.recovery.next = self.snd_una;
         if self.recovery.state != CaState::Loss {
             self.recovery.high_seq = self.snd_nxt;

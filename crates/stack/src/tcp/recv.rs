@@ -403,5 +403,7 @@ impl Ahead {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod check;
 #[cfg(test)]
 mod tests;

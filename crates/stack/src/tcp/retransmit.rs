@@ -50,7 +50,8 @@ impl Connection {
             Owed::ProbeLast => {
                 self.recovery.owed = Owed::Nothing;
                 let (last, record) = self.sent.last()?;
-                let whole = (u32::from(record.packets) - 1) * mss;
+                // The segment size may have changed since it was sent.
+                let whole = record.payload_len().saturating_sub(1) / mss * mss;
                 let last = if whole > 0 {
                     self.sent.split(last, whole, mss);
                     last + 1
@@ -118,6 +119,7 @@ impl Connection {
         }
         let sending = self.sending(now);
         let record = self.sent.on_retransmit(index, limit, probe, sending);
+        self.trim_duplicates();
         let segments = u32::from(record.packets);
         self.totals.retransmits += segments;
         resources.counters.add(Counter::TcpRetransSegs, segments.into());

@@ -97,6 +97,9 @@ impl Scoreboard {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod check;
+
 #[cfg(test)]
 mod tests {
     use super::*;

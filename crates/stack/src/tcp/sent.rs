@@ -58,10 +58,14 @@ impl Record {
         self.end.since(self.start)
     }
 
+    /// Octets of payload.
+    pub(super) fn payload_len(&self) -> u32 {
+        self.len() - u32::from(self.control)
+    }
+
     /// How many segments of `mss` hold it.
     fn segments(&self, mss: u32) -> u16 {
-        let payload = self.len() - u32::from(self.control);
-        payload.div_ceil(mss.max(1)).clamp(1, u32::from(u16::MAX)) as u16
+        self.payload_len().div_ceil(mss.max(1)).clamp(1, u32::from(u16::MAX)) as u16
     }
 }
 
@@ -496,6 +500,9 @@ impl SentQueue {
         }
     }
 }
+
+#[cfg(any(test, feature = "fuzzing"))]
+mod check;
 
 #[cfg(test)]
 mod tests {

@@ -59,6 +59,12 @@ impl Urgency {
         self.0.is_none()
     }
 
+    /// Where the peer's urgent byte is, until it is read over.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn mark(&self) -> Option<SeqNumber> {
+        self.recv().map(|urgent| urgent.mark)
+    }
+
     fn recv(&self) -> Option<Urgent> {
         self.0.as_ref()?.recv
     }

@@ -79,6 +79,12 @@ impl Connection {
             }
             return Ok(payload);
         }
+        // An urgent byte may have been passed over.
+        self.settle_charge(resources.budget);
+        if self.flags.fin_received {
+            // As the kernel: the peer has said everything, what came later doesn't matter to who reads.
+            return Ok(Payload::EMPTY);
+        }
         if let Some(error) = self.error.take() {
             return Err(error);
         }
@@ -228,6 +234,8 @@ impl Connection {
         let write_closed = !self.state.can_send();
         let most = (self.recv_limit as usize / 2).max(1);
         let enough = (settings.recv_low_water as usize).clamp(1, most);
+        // As the kernel: an urgent byte that is not in line is nothing to read.
+        let enough = enough + usize::from(self.at_mark() && !settings.oob_inline);
         ready.insert_if(Readiness::READABLE, read_closed || self.recv.len() >= enough);
         ready.insert_if(Readiness::READ_CLOSED, read_closed);
         ready.insert_if(Readiness::WRITE_CLOSED, write_closed);

@@ -311,3 +311,32 @@ fn every_new_connection_is_an_event_of_its_listener() {
     pair.b.accept(pair.now, listener).unwrap();
     assert!(!pair.b.readiness(listener).contains(Readiness::ACCEPT));
 }
+
+#[test]
+fn who_stops_listening_forgets_what_is_half_open() {
+    let mut pair = Pair::new();
+    let listener = pair.listener("10.0.0.2:80", 5);
+    let client = stream(&mut pair.a, addr("10.0.0.2:80"));
+    let _ = pair.a.connect(pair.now, client, addr("10.0.0.2:80"));
+    // The SYN-ACK gets lost.
+    pair.loses = |number, _| number == 2;
+    pair.cable();
+    assert_eq!(pair.b.io.half_open.len(), 1);
+    pair.b.shutdown(pair.now, listener, crate::Shutdown::Read).unwrap();
+    assert_eq!((pair.b.io.half_open.len(), pair.b.poll_timeout()), (0, None));
+    // Who listens again begins anew, and the client's next SYN gets in.
+    pair.b.listen(pair.now, listener, 5).unwrap();
+    pair.pass(Duration::from_secs(2));
+    assert!(pair.b.accept(pair.now, listener).is_ok());
+    pair.b.check_invariants();
+}
+
+#[test]
+fn datagram_buffers_have_a_least_size_whatever_tcp_may_have() {
+    let mut config = Config::default();
+    config.tcp.recv_buffer = crate::BufferSizes { min: 1, default: 1000, max: 1000 };
+    let mut stack = Stack::new(config, [7; 32]);
+    let id = datagram(&mut stack, "127.0.0.1:53");
+    assert_eq!(stack.set_option(Instant::ZERO, id, SocketOption::RecvBuffer(1)), Ok(()));
+    assert_eq!(stack.get_option(id, crate::OptionName::RecvBuffer), Ok(SocketOption::RecvBuffer(2304)));
+}

@@ -115,7 +115,9 @@ impl Script {
             settings: &self.settings,
             max_segment: self.max_segment,
         };
-        call(&mut self.connection, self.now, &mut resources)
+        let outcome = call(&mut self.connection, self.now, &mut resources);
+        self.connection.check_invariants();
+        outcome
     }
 
     /// A segment from the peer. Data is a pattern of the position in the stream.

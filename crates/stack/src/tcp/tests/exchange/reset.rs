@@ -16,6 +16,22 @@ fn a_reset_with_the_exact_sequence_number_ends_the_connection() {
 }
 
 #[test]
+fn a_reset_behind_the_fin_does_not_hide_the_end_of_the_stream() {
+    for closes in [false, true] {
+        let mut t = Test::established();
+        t.inject("FP. 1:11(10) ack 1");
+        if closes {
+            t.shutdown_write();
+        }
+        t.inject("R 12:12(0)");
+        assert_eq!(t.state(), State::Closed);
+        t.read(10);
+        assert_eq!(t.try_read(1), Ok(Vec::new()));
+        assert!(t.error().is_some(), "the writer's error stays");
+    }
+}
+
+#[test]
 fn a_reset_elsewhere_in_the_window_is_challenged() {
     let mut t = Test::established();
     t.inject("R 2:2(0)");

@@ -51,6 +51,20 @@ fn the_urgent_byte_is_read_out_of_band_and_the_stream_stops_there() {
 }
 
 #[test]
+fn an_urgent_byte_alone_is_nothing_to_read() {
+    let mut t = Test::established();
+    t.inject("P.U 1:2(1) ack 1 urg 1");
+    assert!(t.ready().contains(Readiness::PRIORITY));
+    assert!(!t.ready().contains(Readiness::READABLE));
+    assert_eq!(t.try_read(100), Err(Error::WouldBlock));
+    t.connection.check_invariants();
+    assert_eq!(t.budget.used(), 0, "the byte was passed over");
+    t.inject("P. 2:12(10) ack 1");
+    assert!(t.ready().contains(Readiness::READABLE));
+    assert_eq!(t.try_read(100), Ok(stream(1, 10).to_vec()));
+}
+
+#[test]
 fn in_line_the_byte_stays_in_the_stream() {
     let mut t = Test::established_with(|settings| settings.oob_inline = true);
     t.inject("P.U 1:11(10) ack 1 urg 6");
