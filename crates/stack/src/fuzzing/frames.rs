@@ -7,7 +7,7 @@ use sockeye_packet::{Checksum, Chunk, Head, Meta, Packet, Payload};
 use sockeye_wire::{Icmpv4, Icmpv6, Ipv4Header, Ipv6Header, Protocol, TcpHeader, fill_checksums};
 
 /// A packet; its data stays apart from the headers, as a stack makes them.
-pub(super) fn packet(
+pub(crate) fn packet(
     ends: [IpAddr; 2],
     protocol: Protocol,
     transport: &[u8],
@@ -52,14 +52,14 @@ pub(super) fn packet(
 }
 
 /// A TCP segment.
-pub(super) fn tcp(ends: [IpAddr; 2], header: &TcpHeader, payload: Payload, ecn: u8) -> Packet {
+pub(crate) fn tcp(ends: [IpAddr; 2], header: &TcpHeader, payload: Payload, ecn: u8) -> Packet {
     let mut transport = [0; TcpHeader::MAX_LEN];
     let len = header.emit(&mut transport);
     packet(ends, Protocol::TCP, &transport[..len], payload, ecn)
 }
 
 /// A packet's bytes, its checksums filled.
-pub(super) fn bytes(packet: &Packet) -> Vec<u8> {
+pub(crate) fn bytes(packet: &Packet) -> Vec<u8> {
     let mut packet = packet.clone();
     if packet.meta.checksum == Checksum::Unfilled {
         fill_checksums(&mut packet.head, packet.payload.chunks().map(|chunk| &chunk[..]));
@@ -68,13 +68,13 @@ pub(super) fn bytes(packet: &Packet) -> Vec<u8> {
 }
 
 /// The packet of some bytes, as a link that leaves memory receives it.
-pub(super) fn received(bytes: Vec<u8>) -> Packet {
+pub(crate) fn received(bytes: Vec<u8>) -> Packet {
     Packet::from_bytes(&Chunk::from(bytes), Meta { checksum: Checksum::Unverified, ..Meta::default() })
 }
 
 /// The bytes as two or more fragments, cut every `size` bytes; alone, if it is an IPv6 packet's with headers
 /// between.
-pub(super) fn fragments(bytes: &[u8], size: usize, id: u32) -> Vec<Vec<u8>> {
+pub(crate) fn fragments(bytes: &[u8], size: usize, id: u32) -> Vec<Vec<u8>> {
     let v4 = bytes.first().is_some_and(|first| first >> 4 == 4);
     let size = size.max(8) / 8 * 8;
     let header = if v4 { 20 } else { 40 };
@@ -107,7 +107,7 @@ pub(super) fn fragments(bytes: &[u8], size: usize, id: u32) -> Vec<Vec<u8>> {
 }
 
 /// What a router says of a packet that doesn't fit.
-pub(super) fn too_big(quoted: &[u8], mtu: usize) -> Packet {
+pub(crate) fn too_big(quoted: &[u8], mtu: usize) -> Packet {
     let v4 = quoted.first().is_some_and(|first| first >> 4 == 4);
     let mut buffer = [0; 16];
     let quote = |most: usize| Payload::from(Chunk::copy_from(&quoted[..quoted.len().min(most)]));

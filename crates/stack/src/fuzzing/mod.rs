@@ -10,7 +10,7 @@
 #![allow(missing_docs, reason = "for the fuzzer alone, and told in each file")]
 
 mod connection;
-mod frames;
+pub(crate) mod frames;
 
 mod pair;
 mod segments;
