@@ -230,12 +230,6 @@ counters! {
         TcpChallengeAck "TCPChallengeACK",
         /// Challenge ACKs for a SYN in the window.
         TcpSynChallenge "TCPSYNChallenge",
-        /// Windows advertised that opened a closed one.
-        TcpFromZeroWindowAdv "TCPFromZeroWindowAdv",
-        /// Windows advertised as closed after an open one.
-        TcpToZeroWindowAdv "TCPToZeroWindowAdv",
-        /// Windows left open only because windows do not shrink.
-        TcpWantZeroWindowAdv "TCPWantZeroWindowAdv",
         /// SYNs and SYN-ACKs sent again.
         TcpSynRetrans "TCPSynRetrans",
         /// Segments of data sent first.

@@ -264,7 +264,7 @@ impl Stack {
             }
             _ => self.set_stream_option(id, option),
         }?;
-        self.settings_changed(now, id);
+        self.settings_changed(now, id, option);
         self.touch(id, Readiness::EMPTY);
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! `close` ends the socket at once; its connection goes on as an orphan until both sides have closed.
 
+use crate::SocketOption;
 use crate::address::{is_unspecified, is_v4};
 use crate::counters::Counter;
 use crate::demux::{Binding, Hold, Proto, Target, Tuple};
@@ -389,12 +390,13 @@ impl Stack {
     }
 
     /// The options of a stream socket have changed.
-    pub(crate) fn settings_changed(&mut self, now: Instant, id: SocketId) {
+    pub(crate) fn settings_changed(&mut self, now: Instant, id: SocketId, option: SocketOption) {
         let Ok(key) = self.connection_key(id, Error::NotConnected) else { return };
         let Stack { sockets, connections, io, .. } = self;
         let (Some(socket), Some(tcb)) = (sockets.get(id.0), connections.get_mut(key)) else { return };
         tcb.follow(&socket.settings);
         tcb.connection.apply_settings(now, &mut resources!(io, tcb));
+        tcb.connection.on_option(option);
         self.after(key, Readiness::EMPTY);
     }
 }

@@ -15,6 +15,7 @@ use super::info::Totals;
 use super::options::Negotiated;
 use super::recovery::{Recovery, XmitTimer};
 use super::recv::RecvBuffer;
+use super::recv_window::RecvWindow;
 use super::rtt::RttEstimator;
 use super::sack::Scoreboard;
 use super::send::SendBuffer;
@@ -104,10 +105,7 @@ pub(crate) struct Connection {
     pub(super) send: OnDemand<SendBuffer>,
     pub(super) recv: OnDemand<RecvBuffer>,
     pub(super) send_limit: u32,
-    pub(super) recv_limit: u32,
-    /// Bytes read since `read_since`.
-    pub(super) read_bytes: u32,
-    pub(super) read_since: Instant,
+    pub(super) recv_window: RecvWindow,
     pub(super) charged: usize,
 
     // What is in flight and what became of it.

@@ -16,7 +16,7 @@ use crate::socket::options::TcpSettings;
 use crate::socket::tcb::Sizes;
 use crate::tcp::ecn::accepts;
 use crate::tcp::isn::ts_clock;
-use crate::tcp::options::window_shift;
+use crate::tcp::recv_window::InitialWindow;
 use crate::tcp::validate::AnswerLimit;
 use crate::tcp::{Handshake, SeqNumber};
 use crate::wheel::TimerId;
@@ -56,7 +56,7 @@ pub(crate) struct HalfOpen {
     pub(crate) peer_mss: Option<u16>,
     pub(crate) peer_window_scale: Option<u8>,
     pub(crate) our_window_scale: u8,
-    pub(crate) our_window: u16,
+    pub(crate) our_window: u32,
     pub(crate) local_mss: u16,
     pub(crate) sack: bool,
     /// Whether both ends use ECN.
@@ -111,7 +111,7 @@ impl HalfOpen {
             seq: self.iss.0,
             ack: (self.irs + 1).0,
             flags: TcpFlags::SYN | TcpFlags::ACK | if self.ecn { TcpFlags::ECE } else { TcpFlags::NONE },
-            window: self.our_window,
+            window: self.our_window.min(u16::MAX.into()) as u16,
             options: TcpOptions {
                 mss: Some(self.local_mss),
                 window_scale: self.peer_window_scale.map(|_| self.our_window_scale),
@@ -123,13 +123,18 @@ impl HalfOpen {
         }
     }
 
+    /// The shift of our windows.
+    fn window_shift(&self) -> u8 {
+        if self.peer_window_scale.is_some() { self.our_window_scale } else { 0 }
+    }
+
     /// The acknowledgment that answers a segment that can't be right.
     pub(crate) fn challenge(&self, now: Instant) -> TcpHeader {
         TcpHeader {
             seq: (self.iss + 1).0,
             ack: (self.irs + 1).0,
             flags: TcpFlags::ACK,
-            window: self.our_window,
+            window: (self.our_window >> self.window_shift()).min(u16::MAX.into()) as u16,
             options: TcpOptions { timestamps: self.timestamps(now), ..TcpOptions::default() },
             ..TcpHeader::default()
         }
@@ -175,9 +180,10 @@ impl Io {
         let config = &self.config.tcp;
         let sizes = Sizes::new(is_v4(&tuple.local), path, self.nic(path.nic).config.mtu, settings);
         let iss = beyond(self.secrets.isn(now, &tuple), floor);
-        let window = settings.recv_buffer.map_or(config.recv_buffer.default, |set| set as usize);
         let options = &header.options;
         let timestamps = options.timestamps.filter(|_| config.timestamps);
+        let stamps_len = if timestamps.is_some() { 12 } else { 0 };
+        let initial = InitialWindow::new(config, settings, sizes.local.saturating_sub(stamps_len));
         HalfOpen {
             tuple,
             opener,
@@ -186,8 +192,8 @@ impl Io {
             iss,
             peer_mss: options.mss,
             peer_window_scale: options.window_scale.filter(|_| config.window_scaling),
-            our_window_scale: window_shift(config, settings),
-            our_window: window.min(usize::from(u16::MAX)) as u16,
+            our_window_scale: initial.shift,
+            our_window: initial.window,
             local_mss: sizes.local,
             sack: config.sack && options.sack_permitted,
             ecn: accepts(config.ecn, header.flags, ecn),

@@ -256,6 +256,7 @@ impl Connection {
         let end = start + payload.len() as u32;
         if !(end + fin).after(self.rcv_nxt) {
             // All of it has arrived before: its acknowledgment was lost, or it came twice.
+            self.enter_quick();
             self.owe_duplicate_ack(Some(SackBlock { left: start.0, right: (end + fin).0 }));
             return Continue(());
         }
@@ -269,7 +270,8 @@ impl Connection {
             self.fail(Error::ConnectionReset, resources.budget);
             return Break(reset_for(header, payload.len()));
         }
-        self.note_segment_size(payload.len(), gso_size);
+        self.measure_receive(now, header, payload.len());
+        self.note_segment_size(payload.len(), gso_size, header.flags);
         self.take_urgent_byte(start, &payload);
         if !payload.is_empty() && self.is_beyond_window(start, end) {
             self.owe_duplicate_ack(None);
@@ -310,14 +312,14 @@ impl Connection {
         resources: &mut Resources<'_>,
     ) {
         let gap_before = self.recv.out_of_order_len() > 0;
-        let limit =
-            (2 * self.recv_limit as usize + 65_536).min(self.recv.charged() + resources.budget.available());
+        let (len, queued) = (payload.len(), self.recv_queued_all());
+        let limit = (2 * self.recv_window.buffer as usize + 65_536)
+            .min(self.recv.charged() + resources.budget.available());
         let rcv_nxt = self.rcv_nxt;
         self.recv.wake(resources.spares);
         let inserted = self.recv.insert(start.since(rcv_nxt), payload, limit);
         self.rcv_nxt += inserted.advanced;
         self.totals.bytes_received += u64::from(inserted.advanced);
-        self.acks.last_data_at = now;
         let duplicate = duplicate.or_else(|| {
             let range = inserted.duplicate.as_ref()?;
             Some(SackBlock { left: (rcv_nxt + range.start).0, right: (rcv_nxt + range.end).0 })
@@ -325,10 +327,17 @@ impl Connection {
         self.count_text(&inserted, duplicate.is_some(), resources.counters);
         if inserted.advanced == 0 || duplicate.is_some() {
             // MAY-13, RFC 5681 §4.2: out of order or seen before: at once, one for each segment.
+            self.grow_window(len, queued, resources.config);
+            if duplicate.is_some() {
+                self.enter_quick();
+            }
             self.owe_duplicate_ack(duplicate);
         } else {
-            let hurry = gap_before || inserted.dropped;
-            self.owe_ack(now, inserted.advanced, hurry, resources.config);
+            self.note_data(now);
+            if len >= 128 {
+                self.grow_window(len, queued, resources.config);
+            }
+            self.owe_ack(now, gap_before || inserted.dropped, resources.config);
         }
     }
 
@@ -356,17 +365,16 @@ impl Connection {
         self.rcv_adv = self.rcv_adv.max(self.rcv_nxt);
         // As the kernel: one acknowledgment says all, behind the end nothing can be missing.
         self.acks.forget_duplicates();
-        self.acks.now = true;
+        let established = matches!(self.state, State::Established | State::SynReceived);
         self.state = self.state.next(Transition::FinReceived);
+        self.acks.on_fin();
+        if established {
+            self.owe_ack(now, false, resources.config);
+        } else {
+            self.acks.now = true;
+        }
         if self.state == State::TimeWait {
             self.enter_time_wait(now, resources);
         }
-    }
-
-    /// The peer's segment size, for acknowledging every second full segment.
-    fn note_segment_size(&mut self, payload_len: usize, gso_size: u16) {
-        let size = if gso_size > 0 { usize::from(gso_size).min(payload_len) } else { payload_len };
-        let size = size.min(usize::from(self.local_mss)) as u16;
-        self.rcv_mss = self.rcv_mss.max(size);
     }
 }

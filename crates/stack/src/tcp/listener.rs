@@ -23,7 +23,7 @@ use crate::socket::tcb::Sizes;
 use crate::socket::{Kind, Socket, SocketId, scoped, tuple_scope};
 use crate::tcp::half_open::{HalfOpen, Opener, Syn};
 use crate::tcp::isn::ts_clock;
-use crate::tcp::options::window_shift;
+use crate::tcp::recv_window::InitialWindow;
 use crate::tcp::segment::seq_len;
 use crate::tcp::validate::AnswerLimit;
 use crate::tcp::{DUP_THRESH, Segment, SeqNumber, TcpInfo, cookie, reset_for};
@@ -299,11 +299,13 @@ impl Stack {
         };
         io.counters.bump(Counter::SyncookiesRecv);
         let Ok(path) = io.path(&tuple.remote, Some(tuple.local), socket.settings.nic) else { return };
-        let window = listener.settings.recv_buffer.map_or(config.recv_buffer.default, |set| set as usize);
         let ts_offset = io.secrets.ts_offset(&tuple);
         let stamps = segment.header.options.timestamps.filter(|_| config.timestamps);
         let hidden = stamps.map(|stamps| cookie::Options::found(stamps.echo.wrapping_sub(ts_offset)));
         let hidden = hidden.unwrap_or_default();
+        let sizes = Sizes::new(ingress.v4, &path, io.nic(path.nic).config.mtu, &listener.settings);
+        let stamps_len = if stamps.is_some() { 12 } else { 0 };
+        let initial = InitialWindow::new(config, &listener.settings, sizes.local.saturating_sub(stamps_len));
         let record = HalfOpen {
             tuple,
             opener: Opener::Listener(id),
@@ -312,8 +314,8 @@ impl Stack {
             iss,
             peer_mss: Some(mss),
             peer_window_scale: hidden.window_scale.filter(|_| config.window_scaling),
-            our_window_scale: window_shift(config, &listener.settings),
-            our_window: window.min(usize::from(u16::MAX)) as u16,
+            our_window_scale: initial.shift,
+            our_window: initial.window,
             local_mss: 0,
             ecn: hidden.ecn && config.ecn != crate::Ecn::Off,
             sack: hidden.sack && config.sack,
@@ -356,7 +358,7 @@ impl Stack {
             return self.refuse(ingress, &tuple, &segment);
         }
         let len = seq_len(header, segment.payload.len());
-        let window = u32::from(record.our_window);
+        let window = record.our_window;
         let in_window = seq == rcv_nxt
             || ((seq + len).after(rcv_nxt) && seq.before(rcv_nxt + window))
             || (seq == rcv_nxt + window && len == 0);

@@ -31,6 +31,7 @@ mod queue;
 mod rack;
 mod recovery;
 pub(crate) mod recv;
+pub(crate) mod recv_window;
 mod retransmit;
 pub(crate) mod rtt;
 mod sack;

@@ -8,6 +8,7 @@ use super::ecn::Ecn;
 use super::info::Totals;
 use super::options::Negotiated;
 use super::path::MIN_MSS;
+use super::recv_window::{InitialWindow, RecvWindow};
 use super::rtt::RttEstimator;
 use super::sack::Scoreboard;
 use super::seq::SeqNumber;
@@ -16,7 +17,6 @@ use super::state::{State, Transition};
 use super::timers::Timers;
 use super::urgent::Urgency;
 use super::usage::CwndUsage;
-use super::user::clamp_window;
 use super::validate::AnswerLimit;
 use crate::config::{CongestionControl, TcpConfig};
 use crate::socket::options::TcpSettings;
@@ -53,8 +53,8 @@ pub(crate) struct Handshake {
     pub(crate) peer_window_scale: Option<u8>,
     /// The shift that our SYN-ACK announced; counts only if the peer sent one.
     pub(crate) our_window_scale: u8,
-    /// The window that our SYN-ACK announced (never scaled).
-    pub(crate) our_window: u16,
+    /// The window that our SYN-ACK announced, as far as its field (never scaled) allowed.
+    pub(crate) our_window: u32,
     /// Whether both sides sent SACK-permitted.
     pub(crate) sack: bool,
     /// Whether both sides use ECN.
@@ -103,7 +103,8 @@ impl Connection {
         connection.options.set_timestamps(ts_recent, now);
         connection.peer_mss = peer_mss.unwrap_or(open.default_mss);
         connection.set_peer_isn(irs);
-        connection.rcv_adv = connection.rcv_nxt + u32::from(our_window);
+        let largest = u32::from(u16::MAX) << connection.options.rcv_wscale;
+        connection.rcv_adv = connection.rcv_nxt + our_window.min(largest);
         if let Some(rtt) = rtt {
             connection.rtt.sample(rtt, connection.snd_una, connection.snd_nxt);
             connection.rtt.note_least(now, rtt);
@@ -118,7 +119,8 @@ impl Connection {
     fn new(now: Instant, open: &OpenParams<'_>) -> Connection {
         let OpenParams { config, settings, iss, ts_offset, local_mss, path_mss, default_mss } = *open;
         let mss = path_mss.max(MIN_MSS);
-        let recv_limit = settings.recv_buffer.unwrap_or(config.recv_buffer.default as u32);
+        let recv_window = RecvWindow::new(now, config, settings, local_mss);
+        let shift = InitialWindow::new(config, settings, local_mss).shift;
         Connection {
             state: State::Closed,
             iss,
@@ -142,9 +144,7 @@ impl Connection {
             send: OnDemand::default(),
             recv: OnDemand::default(),
             send_limit: settings.send_buffer.unwrap_or(config.send_buffer.default as u32),
-            recv_limit: clamp_window(recv_limit, settings),
-            read_bytes: 0,
-            read_since: now,
+            recv_window,
             charged: 0,
             sent: OnDemand::default(),
             scoreboard: Scoreboard::default(),
@@ -156,9 +156,9 @@ impl Connection {
                 settings.max_rto.unwrap_or(config.max_rto),
             ),
             congestion: congestion(settings.congestion, mss, config.initial_window, config),
-            options: Negotiated::offer(config, settings, ts_offset),
+            options: Negotiated::offer(config, shift, ts_offset),
             ecn: Ecn::ask(config.ecn),
-            acks: Acks::new(now, config, settings),
+            acks: Acks::new(now, settings),
             timers: Timers::new(),
             pacing_due: Instant::ZERO,
             last_sent_at: now,
@@ -181,7 +181,8 @@ impl Connection {
     pub(super) fn set_peer_isn(&mut self, irs: SeqNumber) {
         self.irs = irs;
         self.rcv_nxt = irs + 1;
-        self.rcv_adv = self.rcv_nxt + self.recv_limit.min(u32::from(u16::MAX));
+        let largest = u32::from(u16::MAX) << self.options.rcv_wscale;
+        self.rcv_adv = self.rcv_nxt + self.recv_window.ssthresh.min(largest);
         self.snd_wl1 = irs;
         self.acks.last_sent = self.rcv_nxt;
     }
@@ -199,7 +200,8 @@ impl Connection {
         self.rtt.on_syn_timeout();
         self.recovery = OnDemand::begin(config);
         self.usage = CwndUsage::new(now, self.iss);
-        self.read_since = now;
+        let (seq, offered, scaled) = (self.read_seq(), self.window_offered(), self.options.window_scaling);
+        self.recv_window.establish(now, seq, self.local_mss, scaled, offered);
         self.acks.last_data_at = now;
         self.last_sent_at = now;
         if self.flags.close_pending {

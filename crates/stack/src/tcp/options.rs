@@ -5,7 +5,6 @@
 
 use super::seq::SeqNumber;
 use crate::config::TcpConfig;
-use crate::socket::options::TcpSettings;
 use core::time::Duration;
 use sockeye_packet::Instant;
 use sockeye_wire::{TcpOptions, TcpTimestamps};
@@ -16,13 +15,6 @@ const MAX_WINDOW_SHIFT: u8 = 14;
 const TS_RECENT_VALID: Duration = Duration::from_hours(576);
 /// Ticks by which a segment may be older than TS.Recent.
 const PAWS_WINDOW: u32 = 1;
-
-/// The shift that lets a window of the largest receive buffer be announced.
-pub(crate) fn window_shift(config: &TcpConfig, settings: &TcpSettings) -> u8 {
-    let set = settings.recv_buffer.map_or(0, |bytes| bytes as usize);
-    let largest = config.recv_buffer.max.max(set);
-    (0..MAX_WINDOW_SHIFT).find(|shift| u16::try_from(largest >> shift).is_ok()).unwrap_or(MAX_WINDOW_SHIFT)
-}
 
 /// The options in force.
 #[derive(Clone, Debug)]
@@ -46,14 +38,14 @@ pub(super) struct Negotiated {
 
 impl Negotiated {
     /// What we offer.
-    pub(super) fn offer(config: &TcpConfig, settings: &TcpSettings, ts_offset: u32) -> Negotiated {
+    pub(super) fn offer(config: &TcpConfig, shift: u8, ts_offset: u32) -> Negotiated {
         Negotiated {
             timestamps: config.timestamps,
             sack: config.sack,
             dsack: config.dsack,
             window_scaling: config.window_scaling,
             snd_wscale: 0,
-            rcv_wscale: if config.window_scaling { window_shift(config, settings) } else { 0 },
+            rcv_wscale: if config.window_scaling { shift } else { 0 },
             ts_offset,
             ts_recent: 0,
             ts_recent_at: Instant::ZERO,
@@ -185,20 +177,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shift_fits_the_largest_buffer() {
-        let mut config = TcpConfig::default();
-        let settings = TcpSettings::new(&config);
-        assert_eq!(window_shift(&config, &settings), 7);
-        config.recv_buffer.max = 65_535;
-        assert_eq!(window_shift(&config, &settings), 0);
-        config.recv_buffer.max = usize::MAX;
-        assert_eq!(window_shift(&config, &settings), 14);
-    }
-
-    #[test]
     fn ts_recent_expires_after_24_days() {
         let config = TcpConfig::default();
-        let mut agreed = Negotiated::offer(&config, &TcpSettings::new(&config), 0);
+        let mut agreed = Negotiated::offer(&config, 7, 0);
         agreed.set_timestamps(Some(1000), Instant::ZERO);
         let old = TcpTimestamps { value: 998, echo: 0 };
         assert!(agreed.is_old(Instant::from_millis(1), old));

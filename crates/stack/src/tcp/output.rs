@@ -246,10 +246,11 @@ impl Connection {
         if fin > 0 {
             flags |= TcpFlags::FIN;
         }
-        // MUST-61: PSH on the last segment of the buffered data. As the kernel: also on every super-segment, to
-        // hurry a receiver that merges what comes in.
+        // MUST-61: PSH on the last segment of the buffered data, unless the program says that more follows. As
+        // the kernel: also on every super-segment, lest the receiver waits to join more to it.
+        let last_of_all = last == self.send_end() && !self.flags.more;
         let several = payload.len() > usize::from(self.snd_mss);
-        if !payload.is_empty() && (last == self.send_end() || several) {
+        if !payload.is_empty() && (last_of_all || several) {
             flags |= TcpFlags::PSH;
         }
         let mut header = self.header(now, start, flags);
@@ -335,29 +336,5 @@ impl Connection {
             self.on_ack_sent();
         }
         header
-    }
-
-    /// The window field to send; what it offers is remembered.
-    ///
-    /// The right edge moves by a segment or half the buffer at least (receiver's silly window avoidance,
-    /// MUST-39) and never back (SHLD-14). A field that is rounded down by the shift would take it back
-    /// (RFC 7323 §2.4), so it is rounded up as long as that is less than one unit beyond the buffer.
-    fn advertise(&mut self, syn: bool) -> u16 {
-        let unit = if syn { 1 } else { 1 << self.options.rcv_wscale };
-        let space = self.recv_limit.saturating_sub(self.recv.len() as u32);
-        if self.state == State::SynSent {
-            return space.min(u32::from(u16::MAX)) as u16;
-        }
-        let current = self.rcv_wnd();
-        let step = (self.recv_limit / 2).min(u32::from(self.rcv_mss)).max(1);
-        let wnd = if space >= current.saturating_add(step) { space } else { current };
-        let (down, up) = (wnd / unit, wnd.div_ceil(unit));
-        // Nor may a window that is open be rounded to a closed one: nothing would ever open it.
-        let rounds_up =
-            down * unit < current && up * unit < space.saturating_add(unit) || down == 0 && space > 0;
-        let field = if rounds_up { up } else { down };
-        let field = field.min(u32::from(u16::MAX));
-        self.rcv_adv = self.rcv_adv.max(self.rcv_nxt + field * unit);
-        field as u16
     }
 }

@@ -26,7 +26,7 @@ impl Connection {
                 Timer::Retransmit => self.on_retransmit_timeout(now, resources),
                 Timer::DelayedAck => {
                     resources.counters.bump(Counter::DelayedAcks);
-                    self.on_ack_timeout(resources.config);
+                    self.on_ack_timeout();
                 }
                 // What was held back is sent by the next `poll_transmit`.
                 Timer::Pacing => {}

@@ -5,6 +5,7 @@ use super::congestion::Controller as _;
 use super::connection::{Connection, Resources};
 use super::state::{State, Transition};
 use super::timers::Timer;
+use crate::SocketOption;
 use crate::config::TcpConfig;
 use crate::counters::Counter;
 use crate::socket::options::TcpSettings;
@@ -100,36 +101,8 @@ impl Connection {
     /// Bytes were read: the window may open, and grow when the reader keeps up with the path.
     fn on_read(&mut self, now: Instant, bytes: usize, resources: &mut Resources<'_>) {
         self.settle_charge(resources.budget);
-        self.grow_recv_buffer(now, bytes, resources);
-        if !self.state.can_receive() {
-            return;
-        }
-        // As the kernel: a window update is worth a packet when less than half of the buffer is on offer and
-        // it would at least double that. RFC 9293 §3.8.6.2.2 asks for less (MUST-39: half of the buffer or a
-        // segment), but what is on offer then keeps the peer busy until its data is acknowledged.
-        let wnd = self.rcv_wnd();
-        let largest = self.recv_limit.min(u32::from(u16::MAX) << self.options.rcv_wscale);
-        let free = self.recv_limit.saturating_sub(self.recv.len() as u32);
-        let least = u32::from(self.rcv_mss).min(self.recv_limit / 2);
-        self.acks.now |= wnd <= largest / 2 && free >= 2 * wnd && free >= least;
-    }
-
-    /// Doubles the receive buffer when within one round trip more than half of it was read: then the
-    /// window may be what limits the peer.
-    fn grow_recv_buffer(&mut self, now: Instant, bytes: usize, resources: &Resources<'_>) {
-        self.read_bytes = self.read_bytes.saturating_add(bytes as u32);
-        let elapsed = now.saturating_since(self.read_since);
-        if elapsed < self.rtt.srtt().unwrap_or(Duration::from_millis(1)) {
-            return;
-        }
-        let keeps_up = self.read_bytes > self.recv_limit / 2;
-        self.read_bytes = 0;
-        self.read_since = now;
-        if keeps_up && resources.settings.recv_buffer.is_none() && !resources.budget.is_under_pressure() {
-            let largest = resources.config.recv_buffer.max.min(1 << 30) as u32;
-            let grown = self.recv_limit.saturating_mul(2).min(largest).max(self.recv_limit);
-            self.recv_limit = clamp_window(grown, resources.settings);
-        }
+        self.adjust_recv_space(now, resources);
+        self.acks.now |= self.is_ack_worth_it(bytes > 0);
     }
 
     /// Two congestion windows: one in flight and one to follow it.
@@ -204,18 +177,28 @@ impl Connection {
     /// The socket's options have changed.
     pub(crate) fn apply_settings(&mut self, now: Instant, resources: &mut Resources<'_>) {
         let settings = resources.settings;
-        if let Some(bytes) = settings.recv_buffer {
-            self.recv_limit = clamp_window(bytes, settings);
-        }
+        let offered = self.window_offered();
+        self.recv_window.apply(settings, offered);
+        self.recv_window
+            .make_room(settings.recv_low_water.min(resources.config.recv_buffer.max as u32 / 2), settings);
         if let Some(bytes) = settings.send_buffer {
             self.send_limit = bytes;
         }
         if let Some(max_rto) = settings.max_rto {
             self.rtt.set_max_rto(max_rto);
         }
-        self.acks.set_quick(settings.quick_ack);
         self.update_mss(settings);
         self.start_keep_alive(now, settings);
+    }
+
+    /// An option was set that means more than what is read of it.
+    pub(crate) fn on_option(&mut self, option: SocketOption) {
+        match option {
+            SocketOption::QuickAck(quick) => self.set_quick(quick),
+            // What waits is pushed out now, whatever held it back.
+            SocketOption::NoDelay(true) => self.flags.send_small = self.unsent() > 0,
+            _ => {}
+        }
     }
 
     /// Takes the pending error (`SO_ERROR`). As the kernel: or what ICMP said last, which ends nothing.
@@ -232,7 +215,7 @@ impl Connection {
         let ended = self.state == State::Closed;
         let read_closed = self.flags.read_shut || !self.state.can_receive();
         let write_closed = !self.state.can_send();
-        let most = (self.recv_limit as usize / 2).max(1);
+        let most = (self.recv_window.buffer as usize / 2).max(1);
         let enough = (settings.recv_low_water as usize).clamp(1, most);
         // As the kernel: an urgent byte that is not in line is nothing to read.
         let enough = enough + usize::from(self.at_mark() && !settings.oob_inline);
@@ -260,13 +243,5 @@ impl Connection {
     /// Bytes that [`send`](Connection::send) would take now.
     pub(crate) fn send_space(&self) -> usize {
         if self.state.can_send() { (self.send_limit as usize).saturating_sub(self.send.len()) } else { 0 }
-    }
-}
-
-/// A receive buffer's size under `TCP_WINDOW_CLAMP`.
-pub(super) fn clamp_window(limit: u32, settings: &TcpSettings) -> u32 {
-    match settings.window_clamp {
-        0 => limit,
-        clamp => limit.min(clamp),
     }
 }

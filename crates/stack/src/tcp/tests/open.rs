@@ -7,7 +7,7 @@ use super::*;
 fn a_handshake() {
     let mut script = Script::connect(|_| ());
     assert_eq!(script.state(), State::SynSent);
-    script.expect(&["S 0:0(0) win 65535 <mss 1000,nop,nop,sackOK>"]);
+    script.expect(&["S 0:0(0) win 65000 <mss 1000,nop,nop,sackOK>"]);
     script.inject("S. 0:0(0) ack 1 win 65535 <mss 700>");
     script.expect(&[". 1:1(0) ack 1 <>"]);
     assert_eq!((script.state(), script.connection.max_segment()), (State::Established, 700));

@@ -2,11 +2,9 @@
 
 use super::*;
 
-/// Past the first segments, which are acknowledged at once.
+/// In a dialogue: acknowledgments wait.
 fn settled() -> Test {
-    let mut t = Test::established_with(|settings| settings.quick_ack = false);
-    t.connection.rcv_mss = 1000;
-    t
+    Test::established_with(|settings| settings.quick_ack = false)
 }
 
 #[test]
@@ -28,15 +26,37 @@ fn other_data_is_acknowledged_after_a_delay() {
     t.expect_nothing();
     t.fire(40);
     t.expect(". 1:1(0) ack 11");
-    // Nothing was there to carry it: the next may be later, but not much.
-    t.inject("P. 11:21(10) ack 1");
-    t.fire(80);
-    t.expect(". 1:1(0) ack 21");
-    t.inject("P. 21:31(10) ack 1");
-    t.fire(160);
-    t.expect(". 1:1(0) ack 31");
-    t.inject("P. 31:41(10) ack 1");
-    t.fire(200);
+    // Nothing was there to carry it: it is no dialogue, and the next few are acknowledged at once.
+    for i in 1..16 {
+        t.inject(&format!("P. {}:{}(10) ack 1", i * 10 + 1, i * 10 + 11));
+        t.expect(&format!(". 1:1(0) ack {}", i * 10 + 11));
+    }
+    t.inject("P. 161:171(10) ack 1");
+    t.expect_nothing();
+    t.fire(40);
+    t.expect(". 1:1(0) ack 171");
+}
+
+#[test]
+fn the_delay_follows_the_time_between_segments_and_is_at_most_a_round_trip() {
+    let mut t = Test::connect_with(Test::config(), |settings| settings.quick_ack = false);
+    t.expect("S 0:0(0) <...>");
+    t.sleep(90);
+    t.inject("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,nop,sackOK>");
+    t.expect(". 1:1(0) ack 1");
+    let delay = |t: &Test| t.connection.info(t.now).ato.as_millis();
+    assert_eq!(delay(&t), 0);
+    let mut seq = 1;
+    for (pause, ato) in [(0, 40), (30, 20 + 30), (44, 25 + 44), (5, 34 + 20)] {
+        t.now += Duration::from_millis(pause);
+        t.inject(&format!(". {seq}:{}(10) ack 1", seq + 10));
+        seq += 10;
+        assert_eq!(delay(&t), ato);
+        t.write(1);
+        while t.poll().is_some() {}
+    }
+    t.inject(&format!("P. {seq}:{}(10) ack 1", seq + 10));
+    t.fire(47);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::*;
 fn a_syn_offers_everything_and_agrees_on_what_both_know() {
     let mut t = Test::connect_with(TcpConfig::default(), |_| {});
     assert_eq!(t.ready(), Readiness::EMPTY);
-    t.expect("S 0:0(0) win 65535 <mss 1460,sackOK,TS val 1000 ecr 0,nop,wscale 7>");
+    t.expect("S 0:0(0) win 64240 <mss 1460,sackOK,TS val 1000 ecr 0,nop,wscale 7>");
     t.inject("S. 0:0(0) ack 1 win 500 <mss 1000,sackOK,TS val 7 ecr 1000,nop,wscale 3>");
     t.expect(". 1:1(0) ack 1 <nop,nop,TS val 1000 ecr 7>");
     t.expect_nothing();
@@ -53,7 +53,7 @@ fn simultaneous_open() {
     t.expect("S 0:0(0) <...>");
     t.inject("S 0:0(0) win 60000 <mss 1000>");
     assert_eq!(t.state(), State::SynReceived);
-    t.expect("S. 0:0(0) ack 1 win 65535 <mss 1460>");
+    t.expect("S. 0:0(0) ack 1 win 64240 <mss 1460>");
     t.expect_nothing();
     t.inject(". 1:1(0) ack 1");
     assert_eq!(t.state(), State::Established);

@@ -151,37 +151,57 @@ fn a_fin_behind_a_closed_window_gets_through() {
     assert_eq!(t.state(), State::FinWait2);
 }
 
-/// A receive buffer of 4000 octets and no scaling.
+/// A receive buffer of 20,000 octets of memory and no scaling.
 fn small_receiver() -> Test {
-    Test::established_with(|settings| settings.recv_buffer = Some(4000))
+    Test::established_with(|settings| settings.recv_buffer = Some(20_000))
+}
+
+impl Test {
+    /// Full segments arrive until the window is closed; answers where that is.
+    fn fill_window(&mut self) -> u32 {
+        let (mut seq, mut edge) = (1, 0);
+        loop {
+            self.inject(&format!(". {seq}:{}(1000) ack 1", seq + 1000));
+            seq += 1000;
+            self.sleep(40);
+            let ack = self.poll().expect("an acknowledgment");
+            let window = u32::from(ack.header.window);
+            assert_eq!(ack.header.ack, seq);
+            assert!(seq + window >= edge && window % 1000 == 0, "{edge} > {seq} + {window}");
+            edge = seq + window;
+            if window == 0 {
+                return seq;
+            }
+        }
+    }
 }
 
 #[test]
 fn the_offered_window_closes_and_opens_in_steps() {
-    // MUST-39, SHLD-14
+    // MUST-39, SHLD-14: in whole segments, and not before it is worth one.
     let mut t = small_receiver();
-    t.inject(". 1:1001(1000) ack 1");
-    t.expect(". 1:1(0) ack 1001 win 3000");
-    t.inject(". 1001:4001(3000) ack 1");
-    t.expect(". 1:1(0) ack 4001 win 0");
+    let end = t.fill_window();
+    assert!((8000..=12_001).contains(&end), "{end}");
     t.read(100);
     t.expect_nothing();
-    t.read(1900);
-    t.expect(". 1:1(0) ack 4001 win 2000");
+    t.read(end as usize - 101 - 3000);
+    let update = t.poll().expect("a window update");
+    assert!(update.header.window >= 4000);
+    t.read(3000);
+    t.expect_nothing();
 }
 
 #[test]
 fn a_closed_window_still_takes_acknowledgments() {
     // MUST-66
     let mut t = small_receiver();
-    t.inject(". 1:4001(4000) ack 1");
-    t.expect(". 1:1(0) ack 4001 win 0");
+    let end = t.fill_window();
     t.write(10);
-    t.expect("P. 1:11(10) ack 4001 win 0");
-    t.inject(". 4001:4002(1) ack 11");
+    t.expect(&format!("P. 1:11(10) ack {end} win 0"));
+    t.inject(&format!(". {end}:{}(1) ack 11", end + 1));
     assert_eq!(t.connection.info(t.now).unacked, 0);
-    t.expect(". 11:11(0) ack 4001 win 0");
-    t.inject("R 4001:4001(0)");
+    t.expect(&format!(". 11:11(0) ack {end} win 0"));
+    t.inject(&format!("R {end}:{end}(0)"));
     assert_eq!(t.error(), Some(Error::ConnectionReset));
 }
 
@@ -190,14 +210,18 @@ fn data_that_ends_beyond_the_window_is_taken_only_while_nothing_waits() {
     // As the kernel: all of it or nothing.
     let mut t = small_receiver();
     t.inject(". 1:1001(1000) ack 1");
-    t.expect(". 1:1(0) ack 1001 win 3000");
-    t.inject("F. 1001:5001(4000) ack 1");
-    t.expect(". 1:1(0) ack 1001 win 3000");
+    let window = u32::from(t.poll().unwrap().header.window);
+    let beyond = window + 1000;
+    t.inject(&format!("F. 1001:{}({beyond}) ack 1", 1001 + beyond));
+    t.expect(". 1:1(0) ack 1001");
     assert_eq!(t.state(), State::Established);
     t.read(1000);
-    t.inject("F. 1001:7001(6000) ack 1");
-    t.expect(". 1:1(0) ack 7002 win 0");
-    t.read(6000);
+    while t.poll().is_some() {}
+    let beyond = t.connection.rcv_wnd() + 1000;
+    t.inject(&format!("F. 1001:{}({beyond}) ack 1", 1001 + beyond));
+    t.sleep(40);
+    t.expect(&format!(". 1:1(0) ack {}", 1002 + beyond));
+    t.read(beyond as usize);
     assert_eq!(t.state(), State::CloseWait);
 }
 
@@ -223,14 +247,14 @@ fn a_scaled_window_never_moves_its_right_edge_back() {
     }
     // And it never offers what isn't there: beyond the buffer by less than one unit.
     let unread = t.connection.recv_queued() as u32;
-    assert!(edge - (seq - unread) < t.connection.recv_limit + 128);
+    assert!(edge - (seq - unread) < t.connection.recv_window.buffer + 128);
 }
 
 #[test]
 fn without_a_reader_the_window_closes() {
     let mut t = Test::connect_with(Test::config(), |_| {});
     t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,nop,sackOK,nop,wscale 7>");
-    let limit = t.connection.recv_limit;
+    let limit = t.connection.recv_window.buffer;
     let mut seq = 1_u32;
     for _ in 0..10_000 {
         t.inject(&format!(". {seq}:{}(50) ack 1", seq + 50));
@@ -247,7 +271,7 @@ fn the_buffer_grows_when_the_reader_keeps_up() {
     t.expect("S 0:0(0) <...>");
     t.sleep(50);
     t.inject("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,nop,sackOK,nop,wscale 7>");
-    let before = t.connection.recv_limit;
+    let before = t.connection.recv_window.buffer;
     let mut seq = 1_u32;
     for _ in 0..4 {
         for _ in 0..10 {
@@ -260,9 +284,9 @@ fn the_buffer_grows_when_the_reader_keeps_up() {
         }
         t.sleep(60);
     }
-    assert!(t.connection.recv_limit > before);
+    assert!(t.connection.recv_window.buffer > before);
     // A slow reader's doesn't.
-    let grown = t.connection.recv_limit;
+    let grown = t.connection.recv_window.buffer;
     for _ in 0..20 {
         t.inject(&format!(". {seq}:{}(1000) ack 1", seq + 1000));
         seq += 1000;
@@ -270,7 +294,7 @@ fn the_buffer_grows_when_the_reader_keeps_up() {
         while t.poll().is_some() {}
         t.sleep(60);
     }
-    assert_eq!(t.connection.recv_limit, grown);
+    assert_eq!(t.connection.recv_window.buffer, grown);
 }
 
 #[test]
@@ -302,16 +326,17 @@ fn a_window_that_closes_and_opens_without_a_probe_repeats_nothing() {
 }
 
 #[test]
-fn a_window_smaller_than_its_unit_is_not_rounded_to_a_closed_one() {
-    // A shift of 7, and a buffer of 100 bytes.
+fn a_buffer_is_never_too_small_for_a_window() {
+    // A shift of 7, and a buffer of 100 bytes: the least is more.
     let mut t = Test::connect_with(Test::config(), |settings| settings.recv_buffer = Some(100));
     assert!(t.poll().is_some());
     t.inject("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,wscale 7>");
-    t.expect(". 1:1(0) ack 1 win 1");
-    t.inject("P. 1:101(100) ack 1");
-    t.expect(". 1:1(0) ack 101 win 0");
-    t.read(100);
-    t.expect(". 1:1(0) ack 101 win 1");
+    t.expect(". 1:1(0) ack 1 win 1152");
+    t.inject("P. 1:1001(1000) ack 1");
+    t.sleep(40);
+    while t.poll().is_some() {}
+    t.read(1000);
+    assert!(t.connection.rcv_wnd() >= 1000 || t.poll().is_some_and(|update| update.header.window >= 1000));
 }
 
 #[test]
