@@ -9,6 +9,7 @@ use super::seq::SeqNumber;
 use super::state::{State, Transition};
 use super::timers::Timer;
 use crate::config::TcpConfig;
+use crate::counters::Counter;
 use core::time::Duration;
 use sockeye_packet::Instant;
 use sockeye_wire::{SackBlock, TcpFlags, TcpHeader};
@@ -179,6 +180,7 @@ impl Connection {
             self.trim_duplicates();
             self.note_limits(now);
         }
+        self.count_events(resources.counters);
         if self.sent.is_empty() {
             self.settle_recovery();
             self.recovery.rest(resources.spares);
@@ -288,7 +290,7 @@ impl Connection {
                 info.orig_acked &= info.resent_at.is_none();
             } else if let Some(late) = info.late.filter(|late| late.before(info.prior_fack)) {
                 // A hole was filled by what was sent only once.
-                self.note_reordering(late, config);
+                self.note_reordering(late, Counter::TcpSackReorder, config);
             }
         } else if let (Some((first, _)), Some(front)) = (info.sacked_at, self.sent.front()) {
             // RFC 6298 §5.3: progress. Not when it is of something sent after the first segment, for then
@@ -342,7 +344,7 @@ impl Connection {
     }
 
     /// The network has delivered `low` after what lies above.
-    pub(super) fn note_reordering(&mut self, low: SeqNumber, config: &TcpConfig) {
+    pub(super) fn note_reordering(&mut self, low: SeqNumber, counter: Counter, config: &TcpConfig) {
         let highest = self.highest_sacked();
         if !low.before(highest) {
             return;
@@ -352,6 +354,7 @@ impl Connection {
             self.recovery.reordering = segments.min(config.max_reordering).min(u16::MAX.into()) as u16;
         }
         self.totals.reord_seen = self.totals.reord_seen.saturating_add(1);
+        self.recovery.events.note(counter);
     }
 }
 
@@ -394,7 +397,7 @@ impl Connection {
         if let Some(late) = info.late.take()
             && (self.recovery.state != CaState::Loss || self.recovery.undo_marker.is_some())
         {
-            self.note_reordering(late, config);
+            self.note_reordering(late, Counter::TcpSackReorder, config);
         }
     }
 
@@ -453,6 +456,8 @@ impl Connection {
         if self.totals.reord_seen > 0 && !probe {
             self.recovery.rack.dsack_seen = true;
         }
+        let above = !left.before(ack);
+        self.recovery.events.note(if above { Counter::TcpDsackOfoRecv } else { Counter::TcpDsackRecv });
         info.dsack = true;
         info.dsack_probe |= probe;
         self.totals.delivered = self.totals.delivered.wrapping_add(segments);

@@ -7,6 +7,7 @@ use super::acknowledge::AckInfo;
 use super::connection::Connection;
 use super::info::CaState;
 use crate::config::TcpConfig;
+use crate::counters::Counter;
 
 impl Connection {
     /// Takes in the duplicates that an acknowledgment is.
@@ -42,7 +43,8 @@ impl Connection {
         self.sent.set_reno_sacked(out - holes);
         let most = config.max_reordering.min(u16::MAX.into());
         self.recovery.reordering = (out + acked).min(most) as u16;
-        self.totals.reord_seen += 1;
+        self.totals.reord_seen = self.totals.reord_seen.saturating_add(1);
+        self.recovery.events.note(Counter::TcpRenoReorder);
     }
 
     /// What is out counts fewer segments than before: no more of them can have arrived than are not lost.

@@ -12,6 +12,7 @@ use super::recovery::{Owed, XmitTimer};
 use super::seq::SeqNumber;
 use super::timers::Timer;
 use crate::config::TcpConfig;
+use crate::counters::Counter;
 use core::time::Duration;
 use sockeye_packet::Instant;
 
@@ -83,6 +84,7 @@ impl Connection {
     /// A probe was sent.
     pub(super) fn on_probe_sent(&mut self, now: Instant, old_data: bool) {
         self.recovery.owed = Owed::Nothing;
+        self.recovery.events.note(Counter::TcpLossProbes);
         self.recovery.tlp_retrans = old_data;
         self.recovery.tlp_high_seq = Some(self.snd_nxt);
         // The timeout begins now.
@@ -101,6 +103,7 @@ impl Connection {
             self.recovery.tlp_high_seq = None;
         } else if ack.after(end) {
             // The probe repaired a loss.
+            self.recovery.events.note(Counter::TcpLossProbeRecovery);
             self.init_cwnd_reduction(now);
             self.recovery.state = CaState::Cwr;
             self.end_cwnd_reduction();

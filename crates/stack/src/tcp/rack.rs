@@ -13,6 +13,7 @@ use super::sent::{Record, SentQueue};
 use super::seq::SeqNumber;
 use super::timers::Timer;
 use crate::config::TcpConfig;
+use crate::counters::Counter;
 use core::time::Duration;
 use sockeye_packet::Instant;
 
@@ -203,6 +204,9 @@ impl Connection {
         if found.lost > 0 {
             self.recovery.lost = self.recovery.lost.wrapping_add(found.lost);
             self.recovery.next = self.snd_una;
+        }
+        if found.lost_again > 0 {
+            self.recovery.events.note(Counter::TcpLostRetransmit);
         }
         if let Some(wait) = found.wait {
             self.flags.xmit_timer = XmitTimer::Reorder;

@@ -9,6 +9,7 @@
 use super::acknowledge::AckInfo;
 use super::congestion::{AckEvent, Controller as _};
 use super::connection::Connection;
+use super::events::Events;
 use super::info::CaState;
 use super::prr::{Prr, PrrAck};
 use super::rack::Rack;
@@ -17,6 +18,7 @@ use super::seq::SeqNumber;
 use super::spare::{OnDemand, Part, Spares};
 use super::timers::Timer;
 use crate::config::TcpConfig;
+use crate::counters::Counter;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -67,6 +69,8 @@ pub(crate) struct Recovery {
     /// Segments ever found lost.
     pub(super) lost: u32,
     pub(super) rack: Rack,
+    /// What is to be counted.
+    pub(super) events: Events,
     pub(super) prr: Prr,
     /// Segments by which the network has been seen to reorder, at least `tcp_reordering`.
     pub(super) reordering: u16,
@@ -95,6 +99,7 @@ impl Recovery {
             next: SeqNumber(0),
             lost: 0,
             rack: Rack::new(),
+            events: Events::NONE,
             prr: Prr::new(0),
             reordering: DUP_THRESH as u16,
             undo_marker: None,
@@ -133,6 +138,7 @@ impl Part for Recovery {
     fn is_at_rest(&self) -> bool {
         self.state == CaState::Open
             && self.owed == Owed::Nothing
+            && self.events == Events::NONE
             && self.undo_marker.is_none()
             && self.tlp_high_seq.is_none()
             && self.reordering == DUP_THRESH as u16
@@ -373,6 +379,8 @@ impl Connection {
             self.recovery.may_restore = !ece;
         }
         self.recovery.state = CaState::Recovery;
+        let sack = self.options.sack;
+        self.recovery.events.note(if sack { Counter::TcpSackRecovery } else { Counter::TcpRenoRecovery });
     }
 
     /// Congestion without loss (RFC 3168 §6.1.2): `cwnd` is reduced over the next round trip.
@@ -489,6 +497,7 @@ impl Connection {
         // RFC 2018 §8: a peer that does not acknowledge what it has reported has dropped it.
         let reneged = self.sent.front().is_some_and(|first| first.sacked);
         if reneged {
+            self.recovery.events.note(Counter::TcpSackReneging);
             self.sent.forget_sacked();
             self.scoreboard.clear();
         } else if !self.options.sack {

@@ -126,6 +126,7 @@ impl Connection {
         let payload = record.end.min(self.send_end()).since(record.start);
         self.totals.bytes_retrans += u64::from(payload);
         if !probe {
+            self.count_retransmission(segments, resources.counters);
             self.recovery.next = record.end;
             if self.recovery.is_reducing() {
                 self.recovery.prr.out += segments;

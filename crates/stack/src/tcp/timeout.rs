@@ -44,6 +44,7 @@ impl Connection {
             XmitTimer::Probe => self.on_probe_timeout(now),
             XmitTimer::Reorder => self.on_reorder_timeout(now, resources.config),
         }
+        self.count_events(resources.counters);
     }
 
     /// The retransmission timeout (RFC 6298 §5.4–5.7).
@@ -61,6 +62,9 @@ impl Connection {
         resources.counters.bump(Counter::TcpTimeouts);
         if self.state.is_synchronized() {
             self.recovery.wake(resources.spares);
+            if self.retransmits == 0 {
+                self.count_failure(resources.counters);
+            }
             self.enter_loss(now, resources.config);
             self.retransmits = self.retransmits.saturating_add(1);
         } else {

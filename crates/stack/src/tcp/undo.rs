@@ -11,6 +11,7 @@ use super::info::CaState;
 use super::rack::REO_WND_PERSIST;
 use super::seq::SeqNumber;
 use crate::config::TcpConfig;
+use crate::counters::Counter;
 
 impl Connection {
     /// From here on what is sent again is counted: if all of it proves needless, so was the reduction.
@@ -70,6 +71,8 @@ impl Connection {
     pub(super) fn try_undo_recovery(&mut self) -> bool {
         if self.may_undo() {
             self.undo_reduction(false);
+            let timeout = self.recovery.state == CaState::Loss;
+            self.recovery.events.note(if timeout { Counter::TcpLossUndo } else { Counter::TcpFullUndo });
         } else if self.recovery.rack.persist > 0 {
             self.recovery.rack.persist -= 1;
         }
@@ -96,7 +99,7 @@ impl Connection {
         if self.recovery.undo_marker.is_none() || !self.was_only_late() {
             return false;
         }
-        self.note_reordering(info.prior_una, config);
+        self.note_reordering(info.prior_una, Counter::TcpTsReorder, config);
         if self.sent.retrans_out() > 0 {
             // Before it is known what became of the copies nothing more is sent again.
             return true;
@@ -105,6 +108,7 @@ impl Connection {
             self.recovery.retrans_stamp = None;
         }
         self.undo_reduction(true);
+        self.recovery.events.note(Counter::TcpPartialUndo);
         self.try_keep_open();
         false
     }
@@ -116,6 +120,7 @@ impl Connection {
         }
         self.recovery.rack.persist = (self.recovery.rack.persist + 1).min(REO_WND_PERSIST);
         self.undo_reduction(false);
+        self.recovery.events.note(Counter::TcpDsackUndo);
         true
     }
 
@@ -125,6 +130,10 @@ impl Connection {
             return false;
         }
         self.undo_reduction(true);
+        self.recovery.events.note(Counter::TcpLossUndo);
+        if frto {
+            self.recovery.events.note(Counter::TcpSpuriousRtos);
+        }
         self.retransmits = 0;
         if !self.must_stay() && (frto || self.options.sack) {
             self.recovery.state = CaState::Open;

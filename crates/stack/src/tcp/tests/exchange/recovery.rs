@@ -1,6 +1,7 @@
 //! Loss recovery: RFC 6675, RFC 6582, RFC 6298, RFC 3042.
 
 use super::*;
+use crate::counters::Counter;
 
 /// Ten segments of 1000 are in flight.
 fn in_flight(mut t: Test) -> Test {
@@ -373,4 +374,21 @@ fn a_loss_after_the_recovery_point_begins_another_recovery() {
     // The hole at 10001 was sent after recovery began; its end finds it lost.
     t.inject(&format!(". 1:1(0) ack 10001 <nop,nop,sack 11001:{sent}>"));
     t.expect(". 10001:11001(1000) ack 1");
+}
+
+#[test]
+fn what_recovery_does_is_counted_by_linux_names() {
+    let mut t = in_flight(with_sack());
+    t.inject(". 1:1(0) ack 1 <nop,nop,sack 1001:4001>");
+    t.expect(". 1:1001(1000) ack 1");
+    assert_eq!((t.counters[Counter::TcpSackRecovery], t.counters[Counter::TcpFastRetrans]), (1, 1));
+    // The copy was needless.
+    t.inject(". 1:1(0) ack 10001 <nop,nop,sack 1:1001>");
+    let counted = [Counter::TcpDsackRecv, Counter::TcpFullUndo, Counter::TcpSackRecovery];
+    assert_eq!(counted.map(|counter| t.counters[counter]), [1, 1, 1]);
+    t.write(1000);
+    t.expect("P. 10001:11001(1000) ack 1");
+    t.fire(240);
+    t.expect("P. 10001:11001(1000) ack 1");
+    assert_eq!((t.counters[Counter::TcpTimeouts], t.counters[Counter::TcpLossFailures]), (1, 0));
 }
