@@ -6,14 +6,17 @@
 //! lowest bits of ours hold what else its SYN offered: it echoes them. Without, window scale and SACK are lost,
 //! which only costs speed.
 
+use crate::address::is_v4;
 use crate::demux::{Tuple, sip};
 use crate::tcp::SeqNumber;
 use crate::tcp::isn::tuple_bytes;
 use core::time::Duration;
 use sockeye_packet::Instant;
 
-/// Segment sizes a cookie can tell apart, lowest first.
-const SIZES: [u16; 8] = [216, 536, 1220, 1300, 1400, 1440, 1460, 8960];
+/// Segment sizes a cookie can tell apart, lowest first, for each version of IP, as the kernel has them: few, for
+/// each makes guessing easier.
+const SIZES_V4: [u16; 4] = [536, 1300, 1440, 1460];
+const SIZES_V6: [u16; 4] = [1220, 1420, 1440, 8940];
 /// How many periods a cookie is good for.
 const PERIODS: u32 = 2;
 const LOW: u32 = 0xff_ffff;
@@ -22,7 +25,7 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * PERIODS as u64);
 
 /// The cookie for a SYN with sequence number `irs` and this MSS option.
 pub(crate) fn make(key: [u64; 2], now: Instant, tuple: &Tuple, irs: SeqNumber, mss: u16) -> SeqNumber {
-    let index = SIZES.iter().rposition(|size| *size <= mss).unwrap_or(0) as u32;
+    let index = sizes(tuple).iter().rposition(|size| *size <= mss).unwrap_or(0) as u32;
     let counter = period(now);
     let low = hash(key, tuple, counter, irs.0).wrapping_add(index) & LOW;
     let base = hash(key, tuple, u32::MAX, 0).wrapping_add(irs.0);
@@ -45,7 +48,7 @@ pub(crate) fn check(
     }
     let counter = period(now).wrapping_sub(age);
     let index = rest.wrapping_sub(hash(key, tuple, counter, irs.0)) & LOW;
-    SIZES.get(index as usize).copied()
+    sizes(tuple).get(index as usize).copied()
 }
 
 /// The bits of a timestamp that hold a shift; all set, there is none.
@@ -88,6 +91,10 @@ impl Options {
     }
 }
 
+fn sizes(tuple: &Tuple) -> [u16; 4] {
+    if is_v4(&tuple.local) { SIZES_V4 } else { SIZES_V6 }
+}
+
 fn period(now: Instant) -> u32 {
     (now.as_millis() / 60_000) as u32
 }
@@ -118,7 +125,9 @@ mod tests {
     #[test]
     fn a_cookie_holds_the_mss_for_a_while() {
         for start in [0, 59_999, 60_000 * 255, 60_000 * 256] {
-            for (mss, kept) in [(100, 216), (536, 536), (1459, 1440), (1460, 1460), (65_495, 8960)] {
+            for (mss, kept) in
+                [(100, 1220), (1219, 1220), (1220, 1220), (1439, 1420), (1440, 1440), (65_495, 8940)]
+            {
                 let irs = SeqNumber(u32::MAX - 3);
                 let cookie = make(KEY, Instant::from_millis(start), &TUPLE, irs, mss);
                 let at = |millis| check(KEY, Instant::from_millis(start + millis), &TUPLE, irs, cookie);
@@ -141,6 +150,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_cookie_one_off_is_none_of_a_full_segment() {
+        let v4 = Tuple { local: crate::address::map_v4([10, 0, 0, 1]), ..TUPLE };
+        let now = Instant::from_millis(7);
+        let cookie = make(KEY, now, &v4, SeqNumber(3), 1460);
+        assert_eq!(check(KEY, now, &v4, SeqNumber(3), cookie), Some(1460));
+        assert_eq!(check(KEY, now, &v4, SeqNumber(3), cookie + 1), None);
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Connection {
             self.acks.now |= header.flags.syn();
         } else if ack.after(self.snd_nxt) || ack.before(self.snd_una - self.max_snd_wnd) {
             // RFC 5961 §5.2 (MAY-12): neither what was sent nor recently in flight.
-            self.challenge(now, resources.config);
+            self.challenge(now, resources);
             return Break(None);
         }
         self.last_received_at = now;

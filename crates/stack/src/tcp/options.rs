@@ -16,6 +16,14 @@ const TS_RECENT_VALID: Duration = Duration::from_hours(576);
 /// Ticks by which a segment may be older than TS.Recent.
 const PAWS_WINDOW: u32 = 1;
 
+/// The options of our SYN.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    timestamps: bool,
+    sack: bool,
+    window_scale: Option<u8>,
+}
+
 /// The options in force.
 #[derive(Clone, Debug)]
 pub(super) struct Negotiated {
@@ -28,6 +36,8 @@ pub(super) struct Negotiated {
     pub(super) snd_wscale: u8,
     /// Rcv.Wind.Shift.
     pub(super) rcv_wscale: u8,
+    /// What our SYN offers, whatever the peer's does.
+    offered: Offer,
     ts_offset: u32,
     ts_recent: u32,
     /// When TS.Recent was set.
@@ -40,6 +50,11 @@ impl Negotiated {
     /// What we offer.
     pub(super) fn offer(config: &TcpConfig, shift: u8, ts_offset: u32) -> Negotiated {
         Negotiated {
+            offered: Offer {
+                timestamps: config.timestamps,
+                sack: config.sack,
+                window_scale: config.window_scaling.then_some(shift),
+            },
             timestamps: config.timestamps,
             sack: config.sack,
             dsack: config.dsack,
@@ -77,13 +92,15 @@ impl Negotiated {
         self.ts_recent_at = now;
     }
 
-    /// The options of our SYN. Those of a SYN-ACK (simultaneous open) are only what was agreed.
+    /// The options of our SYN, and as the kernel of the SYN-ACK by which it is repeated in a simultaneous open.
     pub(super) fn syn_options(&self, mss: u16, now: Instant) -> TcpOptions {
+        let Offer { timestamps, sack, window_scale } = self.offered;
+        let stamps = TcpTimestamps { value: self.clock(now), echo: self.ts_recent };
         TcpOptions {
             mss: Some(mss),
-            window_scale: self.window_scaling.then_some(self.rcv_wscale),
-            sack_permitted: self.sack,
-            timestamps: self.timestamp(now),
+            window_scale,
+            sack_permitted: sack,
+            timestamps: timestamps.then_some(stamps),
             ..TcpOptions::default()
         }
     }

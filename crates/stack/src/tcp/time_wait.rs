@@ -223,13 +223,13 @@ impl Connection {
                 }
             }
             Verdict::Restart => self.enter_time_wait(now, resources),
-            Verdict::Reopen(_) => self.challenge(now, resources.config),
+            Verdict::Reopen(_) => self.challenge(now, resources),
             Verdict::Acknowledge { restart, limited } => {
                 if restart {
                     self.enter_time_wait(now, resources);
                 }
                 if limited {
-                    self.challenge(now, resources.config);
+                    self.challenge(now, resources);
                 } else {
                     self.owe_duplicate_ack(None);
                 }

@@ -3,7 +3,7 @@
 //!
 //! Details that a peer can see are the kernel's: the left edge of what is acceptable is the last
 //! acknowledgment sent, a segment may end beyond the window (what becomes of its data is decided later), and
-//! what is suspicious is answered at most every [`invalid_ratelimit`](TcpConfig::invalid_ratelimit).
+//! what is suspicious is answered at most every [`invalid_ratelimit`](crate::TcpConfig::invalid_ratelimit).
 
 use super::connection::{Connection, Resources};
 use super::input::Step;
@@ -12,7 +12,6 @@ use super::seq::SeqNumber;
 use super::state::State;
 use super::timers::Timer;
 use crate::Error;
-use crate::config::TcpConfig;
 use crate::counters::Counter;
 use core::ops::ControlFlow::{Break, Continue};
 use core::time::Duration;
@@ -57,12 +56,12 @@ impl Connection {
         let stamps = header.options.timestamps.filter(|_| self.options.timestamps && !header.flags.rst());
         if let Some(stamps) = stamps.filter(|stamps| self.options.is_old(now, *stamps)) {
             if header.flags.syn() {
-                self.challenge(now, resources.config);
+                resources.counters.bump(Counter::TcpSynChallenge);
+                self.challenge(now, resources);
                 return Break(None);
             }
             if !self.is_reordered_ack(header, payload_len, stamps) {
-                resources.counters.bump(Counter::PawsEstab);
-                self.answer_old(now, header, payload_len, resources.config);
+                self.answer_old(now, header, payload_len, resources);
                 return Break(None);
             }
         }
@@ -75,12 +74,14 @@ impl Connection {
             return if self.is_reset_before_fin(seq) { self.reset_by_peer(resources) } else { Break(None) };
         }
         if header.flags.syn() {
-            self.challenge(now, resources.config);
+            resources.counters.bump(Counter::TcpSynChallenge);
+            self.challenge(now, resources);
         } else {
             let again = seq.before(self.rcv_nxt) && payload_len > 0;
             resources.counters.add(Counter::DelayedAckLost, again.into());
             resources.counters.add(Counter::TcpDsackOldSent, (again && self.options.sack).into());
-            self.answer_unacceptable(now, header, payload_len, resources.config);
+            resources.counters.add(Counter::TcpBeyondWindow, seq.after(right).into());
+            self.answer_unacceptable(now, header, payload_len, Counter::TcpAckSkippedSeq, resources);
         }
         Break(None)
     }
@@ -100,28 +101,39 @@ impl Connection {
 
     /// PAWS: an old segment is acknowledged. Acknowledgments before RCV.NXT are just late: as the kernel,
     /// they are not worth an answer.
-    fn answer_old(&mut self, now: Instant, header: &TcpHeader, payload_len: usize, config: &TcpConfig) {
+    fn answer_old(
+        &mut self,
+        now: Instant,
+        header: &TcpHeader,
+        payload_len: usize,
+        resources: &mut Resources<'_>,
+    ) {
         let late_ack = header.flags.ack()
             && seq_len(header, payload_len) == 0
             && SeqNumber(header.seq).before(self.rcv_nxt);
         if !late_ack {
-            self.answer_unacceptable(now, header, payload_len, config);
+            resources.counters.bump(Counter::PawsEstab);
+            self.answer_unacceptable(now, header, payload_len, Counter::TcpAckSkippedPaws, resources);
         }
     }
 
     /// An acknowledgment for a segment outside the window: of old data with a DSACK block (RFC 2883 §4), of
-    /// an empty one at a limited rate, lest two ends answer each other for ever.
+    /// an empty one at a limited rate, lest two ends answer each other for ever. `skipped` counts those that are
+    /// not answered.
     fn answer_unacceptable(
         &mut self,
         now: Instant,
         header: &TcpHeader,
         payload_len: usize,
-        config: &TcpConfig,
+        skipped: Counter,
+        resources: &mut Resources<'_>,
     ) {
         let (start, len) = (SeqNumber(header.seq), seq_len(header, payload_len));
         if len == 0 {
-            if self.answer_limit.take(now, config.invalid_ratelimit) {
+            if self.answer_limit.take(now, resources.config.invalid_ratelimit) {
                 self.acks.now = true;
+            } else {
+                resources.counters.bump(skipped);
             }
             return;
         }
@@ -131,9 +143,12 @@ impl Connection {
     }
 
     /// Answers something suspicious with an acknowledgment, at a limited rate (RFC 5961 §7).
-    pub(super) fn challenge(&mut self, now: Instant, config: &TcpConfig) {
-        if self.answer_limit.take(now, config.invalid_ratelimit) {
+    pub(super) fn challenge(&mut self, now: Instant, resources: &mut Resources<'_>) {
+        if self.answer_limit.take(now, resources.config.invalid_ratelimit) {
+            resources.counters.bump(Counter::TcpChallengeAck);
             self.acks.now = true;
+        } else {
+            resources.counters.bump(Counter::TcpAckSkippedChallenge);
         }
     }
 
@@ -161,7 +176,7 @@ impl Connection {
         if seq == self.rcv_nxt || self.is_reset_before_fin(seq) || at_sack() {
             return self.reset_by_peer(resources);
         }
-        self.challenge(now, resources.config);
+        self.challenge(now, resources);
         Break(None)
     }
 
@@ -180,7 +195,12 @@ impl Connection {
     }
 
     /// Fourth: SYN in the window, from a restarted peer or an attacker (RFC 5961 §4.2).
-    pub(super) fn check_syn(&mut self, now: Instant, header: &TcpHeader, resources: &Resources<'_>) -> Step {
+    pub(super) fn check_syn(
+        &mut self,
+        now: Instant,
+        header: &TcpHeader,
+        resources: &mut Resources<'_>,
+    ) -> Step {
         if !header.flags.syn() {
             return Continue(());
         }
@@ -192,7 +212,8 @@ impl Connection {
         if expected {
             return Continue(());
         }
-        self.challenge(now, resources.config);
+        resources.counters.bump(Counter::TcpSynChallenge);
+        self.challenge(now, resources);
         Break(None)
     }
 

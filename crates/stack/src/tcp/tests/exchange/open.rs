@@ -53,7 +53,7 @@ fn simultaneous_open() {
     t.expect("S 0:0(0) <...>");
     t.inject("S 0:0(0) win 60000 <mss 1000>");
     assert_eq!(t.state(), State::SynReceived);
-    t.expect("S. 0:0(0) ack 1 win 64240 <mss 1460>");
+    t.expect("S. 0:0(0) ack 1 win 64240 <mss 1460,nop,nop,sackOK,nop,wscale 7>");
     t.expect_nothing();
     t.inject(". 1:1(0) ack 1");
     assert_eq!(t.state(), State::Established);
