@@ -149,7 +149,7 @@ impl Connection {
             sent: OnDemand::default(),
             scoreboard: Scoreboard::default(),
             recovery: OnDemand::begin(config),
-            usage: CwndUsage::new(now, iss),
+            usage: CwndUsage::new(iss),
             rtt: RttEstimator::new(
                 config.initial_rto,
                 config.min_rto,
@@ -199,7 +199,7 @@ impl Connection {
         self.congestion = congestion(settings.congestion, self.snd_mss, segments, config);
         self.rtt.on_syn_timeout();
         self.recovery = OnDemand::begin(config);
-        self.usage = CwndUsage::new(now, self.iss);
+        self.usage = CwndUsage::new(self.iss);
         let (seq, offered, scaled) = (self.read_seq(), self.window_offered(), self.options.window_scaling);
         self.recv_window.establish(now, seq, self.local_mss, scaled, offered);
         self.acks.last_data_at = now;

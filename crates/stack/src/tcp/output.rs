@@ -136,8 +136,7 @@ impl Connection {
             self.flags.send_small = false;
         }
         self.on_dialogue(now);
-        self.note_flight(false);
-        self.validate_cwnd(now, resources.config);
+        self.note_sent();
         if self.flags.no_space && self.unsent() == 0 {
             self.chrono.start(now, Limit::Sndbuf);
         }

@@ -2,7 +2,6 @@
 
 use super::congestion::Controller as _;
 use super::connection::Connection;
-use super::info::CaState;
 use super::seq::SeqNumber;
 use crate::config::TcpConfig;
 use sockeye_packet::Instant;
@@ -16,21 +15,11 @@ pub(super) struct CwndUsage {
     limited: bool,
     /// The idle time before the next data is dealt with.
     idle_noted: bool,
-    /// The most that was in flight since `cwnd` was the limit, in segments, and when that was checked last.
-    used: u32,
-    checked_at: Instant,
 }
 
 impl CwndUsage {
-    pub(super) fn new(now: Instant, iss: SeqNumber) -> CwndUsage {
-        CwndUsage {
-            flight_high: 0,
-            round_end: iss,
-            limited: false,
-            idle_noted: false,
-            used: 0,
-            checked_at: now,
-        }
+    pub(super) fn new(iss: SeqNumber) -> CwndUsage {
+        CwndUsage { flight_high: 0, round_end: iss, limited: false, idle_noted: false }
     }
 }
 
@@ -58,33 +47,11 @@ impl Connection {
         }
     }
 
-    /// Data was sent: a window of which less is used for a timeout's time shrinks towards that
-    /// (RFC 7661 §4.4, as the kernel has it after RFC 2861).
-    pub(super) fn validate_cwnd(&mut self, now: Instant, config: &TcpConfig) {
+    /// Data was sent. As the kernel: a window that is only partly used keeps its size, it just doesn't grow
+    /// (RFC 7661 §4.3), until nothing is sent at all.
+    pub(super) fn note_sent(&mut self) {
         self.usage.idle_noted = false;
-        if self.is_cwnd_limited() {
-            self.usage.used = 0;
-            self.usage.checked_at = now;
-            return;
-        }
-        self.usage.used = self.usage.used.max(self.sent.packets_out());
-        let unused = now.saturating_since(self.usage.checked_at) >= self.rtt.rto();
-        if !unused || !config.slow_start_after_idle {
-            return;
-        }
-        if self.recovery.state == CaState::Open && !self.flags.no_space {
-            let mss = usize::from(self.snd_mss);
-            let used = self.usage.used.max(config.initial_window) as usize * mss;
-            let cwnd = self.congestion.cwnd();
-            if used < cwnd {
-                // What was once possible is remembered.
-                let ssthresh = self.congestion.ssthresh();
-                self.congestion.set_ssthresh(ssthresh.max(cwnd / 4 * 3));
-                self.congestion.set_cwnd(usize::midpoint(cwnd, used));
-            }
-            self.usage.used = 0;
-        }
-        self.usage.checked_at = now;
+        self.note_flight(false);
     }
 
     pub(super) fn is_cwnd_limited(&self) -> bool {
