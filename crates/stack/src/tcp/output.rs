@@ -74,22 +74,17 @@ impl Connection {
         Some(self.transmit(now, self.iss, end))
     }
 
-    /// One octet into a closed window (MUST-36).
+    /// A probe of a closed window (MUST-36). As the kernel: what is in flight is said again in part, otherwise a
+    /// segment without data before the window asks, and nothing new is sent.
     fn next_window_probe(&mut self, now: Instant) -> Option<Segment> {
         if !core::mem::take(&mut self.flags.window_probe_owed) || self.snd_wnd > 0 {
             return None;
         }
-        let end = self.snd_una + 1;
-        if !self.sent.is_empty() {
-            self.sent.on_probe(now);
-        } else if self.is_waiting() {
-            let sending = self.sending(now);
-            self.sent.push(self.snd_una, end, false, sending);
-            self.snd_nxt = end;
-        } else {
-            return None;
+        if self.sent.is_empty() {
+            return self.is_waiting().then(|| self.pure_ack(now, self.snd_una - 1));
         }
-        Some(self.transmit(now, self.snd_una, end))
+        self.sent.on_probe(now);
+        Some(self.transmit(now, self.snd_una, self.snd_una + 1))
     }
 
     /// A segment without data before the window, which the peer must answer (RFC 9293 §3.8.4, SHLD-12).

@@ -62,16 +62,14 @@ fn a_closed_window_is_probed_for_ever() {
     t.expect_nothing();
     for millis in [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 102_400, 120_000, 120_000] {
         t.fire(millis);
-        t.expect(". 1:2(1) ack 1");
+        t.expect(". 0:0(0) ack 1");
         t.inject(". 1:1(0) ack 1 win 0");
         t.expect_nothing();
     }
-    // It opens: what was probed with goes first.
     t.inject(". 1:1(0) ack 1 win 5000");
-    t.expect(". 1:2(1) ack 1");
-    t.expect(". 2:1002(1000) ack 1");
-    t.expect(". 1002:2002(1000) ack 1");
-    t.expect("P. 2002:3001(999) ack 1");
+    t.expect(". 1:1001(1000) ack 1");
+    t.expect(". 1001:2001(1000) ack 1");
+    t.expect("P. 2001:3001(1000) ack 1");
     assert_eq!(t.connection.info(t.now).snd_cwnd, 10_000);
 }
 
@@ -92,15 +90,15 @@ fn unanswered_probes_end_the_connection() {
 }
 
 #[test]
-fn an_accepted_probe_counts() {
+fn an_answered_probe_opens_the_window() {
     let mut t = Test::established();
     t.inject(". 1:1(0) ack 1 win 0");
     t.write(3000);
     t.expect_nothing();
     t.fire(200);
-    t.expect(". 1:2(1) ack 1");
-    t.inject(". 1:1(0) ack 2 win 5000");
-    t.expect(". 2:1002(1000) ack 1");
+    t.expect(". 0:0(0) ack 1");
+    t.inject(". 1:1(0) ack 1 win 5000");
+    t.expect(". 1:1001(1000) ack 1");
 }
 
 #[test]
@@ -146,6 +144,8 @@ fn a_fin_behind_a_closed_window_gets_through() {
     t.shutdown_write();
     t.expect_nothing();
     t.fire(200);
+    t.expect(". 0:0(0) ack 1");
+    t.inject(". 1:1(0) ack 1 win 1000");
     t.expect("F. 1:1(0) ack 1");
     t.inject(". 1:1(0) ack 2 win 0");
     assert_eq!(t.state(), State::FinWait2);
@@ -304,7 +304,7 @@ fn a_window_that_opens_just_when_a_probe_is_due_is_used() {
     t.write(1);
     t.expect_nothing();
     t.fire(200);
-    t.expect("P. 1:2(1) ack 1");
+    t.expect(". 0:0(0) ack 1");
     t.expect_nothing();
     t.fire(400);
     t.inject(". 1:1(0) ack 1 win 5000");
@@ -350,7 +350,7 @@ fn acknowledgments_stay_within_the_peers_window() {
     t.write(100);
     t.expect_nothing();
     t.fire(200);
-    t.expect(". 11:12(1) ack 1");
+    t.expect(". 10:10(0) ack 1");
     t.inject("P. 1:2001(2000) ack 11 win 0");
     t.expect(". 11:11(0) ack 2001");
     t.inject("P. 1:2001(2000) ack 11 win 0");
