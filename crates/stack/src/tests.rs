@@ -9,6 +9,7 @@ mod passive;
 mod pings;
 mod simulation;
 mod solo;
+mod standard;
 mod streams;
 mod tap;
 mod trains;

@@ -325,7 +325,7 @@ impl Driver {
             10 => settings.linger = source.pick(&[None, Some(Duration::ZERO), Some(Duration::from_secs(1))]),
             _ => settings.not_sent_low_water = source.pick(&[u32::MAX, 1, 5000]),
         }
-        self.call(|connection, now, resources| connection.apply_settings(now, resources));
+        self.call(Connection::apply_settings);
     }
 
     fn close(&mut self, source: &mut Source<'_>) {

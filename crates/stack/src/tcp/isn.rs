@@ -55,6 +55,7 @@ mod tests {
     use super::*;
     use crate::demux::Proto;
 
+    /// MUST-8, SHLD-1; MUST-9: without the secret nobody can compute them.
     #[test]
     fn isns_rise_with_time_and_differ_by_tuple() {
         let secrets = Secrets::new(&mut Rng::from_u64(1));
@@ -69,6 +70,7 @@ mod tests {
         let first = secrets.isn(Instant::ZERO, &tuple);
         assert_eq!(secrets.isn(Instant::from_millis(1), &tuple), first + 250);
         assert_ne!(secrets.isn(Instant::ZERO, &Tuple { local_port: 4, ..tuple }), first);
+        assert_ne!(Secrets::new(&mut Rng::from_u64(2)).isn(Instant::ZERO, &tuple), first);
         let offset = secrets.ts_offset(&tuple);
         assert_eq!(secrets.ts_offset(&tuple), offset);
         assert_ne!(secrets.ts_offset(&Tuple { local_port: 4, ..tuple }), offset);

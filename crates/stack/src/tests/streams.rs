@@ -206,6 +206,7 @@ fn closing_with_unread_data_resets() {
 
 #[test]
 fn host_unreachable_ends_an_opening_connection_only_when_hard() {
+    // MUST-54
     // An ICMP error quoting the SYN, from a router.
     let mut pair = Pair::new();
     let client = stream(&mut pair.a, addr("10.0.0.2:80"));

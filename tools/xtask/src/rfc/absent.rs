@@ -16,6 +16,14 @@ pub(super) const ABSENT: &[(&str, &str)] = &[
         "SHLD-9",
         "as the kernel: a connection that is being retransmitted says nothing before R2, but `TCP_INFO` counts",
     ),
+    (
+        "SHLD-10",
+        "R1 asks IP for another router: there is no second one to be tried, so nothing is done there",
+    ),
+    (
+        "SHLD-20",
+        "soft errors fail no call: only who asks (`SO_ERROR`) is told, so there is nothing to switch off",
+    ),
     ("MAY-6", "a probe without data is enough: all that would need the octet are extinct"),
     ("MAY-10", "the option is skipped (MUST-50): nobody asks for it"),
     ("MAY-11", "the option is skipped (MUST-50): nobody asks for it"),

@@ -250,7 +250,8 @@ fn joined(first: &Packet, second: &Packet) -> Option<Packet> {
     let size = if first.meta.gso_size > 0 { usize::from(first.meta.gso_size) } else { len };
     let plain = TcpFlags::ACK;
     let alike = TcpHeader { seq: one.seq, flags: one.flags, ..two } == one;
-    let continues = two.seq == one.seq.wrapping_add(len as u32) && one.flags == plain && len % size == 0;
+    let continues =
+        two.seq == one.seq.wrapping_add(len as u32) && one.flags == plain && len.is_multiple_of(size);
     let fits = second.payload.len() <= size && first.len() + second.payload.len() < 60_000;
     let same_ends = first.head[transport..transport + 4] == second.head[transport..transport + 4];
     let intact =

@@ -18,7 +18,7 @@ use sockeye_wire::{
 impl World {
     pub(super) fn attack(&mut self, source: &mut Source<'_>) {
         match source.byte() {
-            0..=109 => self.to_connection(source),
+            0..=109 => self.attack_connection(source),
             110..=149 => self.handshake(source),
             150..=169 => self.syn(source),
             170..=179 => {
@@ -26,7 +26,7 @@ impl World {
                     self.syn(source);
                 }
             }
-            180..=199 => self.to_record(source),
+            180..=199 => self.attack_record(source),
             200..=214 => self.icmp(source),
             215..=229 => self.fragmented(source),
             230..=239 => self.datagram(source),
@@ -38,7 +38,7 @@ impl World {
         }
     }
 
-    fn to_connection(&mut self, source: &mut Source<'_>) {
+    fn attack_connection(&mut self, source: &mut Source<'_>) {
         let Some((view, ends, ports)) = self.target(source) else { return self.syn(source) };
         let ecn = source.pick(&[0, 0, 0, 1, 2, 3]);
         let made = if view.state == State::SynSent && !source.chance(100) {
@@ -131,12 +131,12 @@ impl World {
     }
 
     /// To what is left of a connection.
-    fn to_record(&mut self, source: &mut Source<'_>) {
+    fn attack_record(&mut self, source: &mut Source<'_>) {
         let count = self.stack.io.time_wait.len();
         let Some(record) =
             self.stack.io.time_wait.iter().nth(source.below(count.max(1))).map(|(_, record)| *record)
         else {
-            return self.to_connection(source);
+            return self.attack_connection(source);
         };
         let seed = record.seed;
         let mut view = nobody();

@@ -35,6 +35,7 @@ fn agreed() -> Script {
 /// §6.1.1
 #[test]
 fn is_used_if_both_agree() {
+    // SHLD-8
     let mut script = agreed();
     script.send(1000);
     expect(&mut script, &[(ECT_0, "P. 1:1001(1000) ack 1")]);
@@ -73,6 +74,7 @@ fn a_lost_syn_is_sent_again_without_asking() {
 /// §6.1.3
 #[test]
 fn a_mark_is_echoed_until_the_sender_has_reacted() {
+    // SHLD-8
     let mut script = agreed();
     script.inject_marked(ECT_0, ". 1:1001(1000) ack 1 win 65535");
     script.inject_marked(ECT_0, ". 1001:2001(1000) ack 1 win 65535");
@@ -97,6 +99,7 @@ fn a_mark_is_echoed_until_the_sender_has_reacted() {
 /// §6.1.2
 #[test]
 fn an_echo_reduces_the_window_once_per_round_trip() {
+    // SHLD-8
     let mut script = agreed();
     script.send(10_000);
     script.transmit();

@@ -90,6 +90,7 @@ fn new_reno_repairs_a_hole_per_round_trip() {
 /// acknowledgment measures nothing.
 #[test]
 fn the_timeout_backs_off() {
+    // MUST-19
     let mut script = Script::with_sack();
     script.send(1000);
     script.expect(&[". 1:1001(1000) ack 1"]);
@@ -128,6 +129,7 @@ fn a_silent_peer_is_given_up() {
 /// RFC 5681 §3.1: after a timeout one segment goes out, then slow start.
 #[test]
 fn a_timeout_starts_slowly() {
+    // MUST-19
     let mut script = Script::with_sack();
     script.send(6000);
     expect_segments(&mut script, 1, 6);
@@ -158,6 +160,7 @@ fn a_timeout_spares_what_is_sacked() {
 
 #[test]
 fn data_out_of_order_is_reported() {
+    // SHLD-31
     let mut script = Script::with_sack();
     script.inject(". 2001:3001(1000) ack 1 win 65535");
     script.expect(&[". 1:1(0) ack 1 <nop,nop,sack 2001:3001>"]);

@@ -28,6 +28,19 @@ fn nagle_lets_one_small_segment_out_at_a_time() {
 }
 
 #[test]
+fn sends_in_a_row_share_a_segment_and_its_push() {
+    // SHLD-27
+    let mut t = Test::established();
+    t.write(1);
+    t.expect("P. 1:2(1) ack 1");
+    t.write(300);
+    t.write(300);
+    t.inject(". 1:1(0) ack 2");
+    t.expect("P. 2:602(600) ack 1");
+    t.expect_nothing();
+}
+
+#[test]
 fn nagle_can_be_switched_off() {
     // MUST-17
     let mut t = Test::established_with(|settings| settings.no_delay = true);
@@ -53,6 +66,7 @@ fn small_segments_fill_the_window_too() {
 
 #[test]
 fn a_cork_holds_small_segments_for_a_while() {
+    // MUST-60
     let mut t = Test::established_with(|settings| settings.cork = true);
     t.write(1500);
     t.expect(". 1:1001(1000) ack 1");

@@ -152,7 +152,7 @@ fn an_echo_of_what_we_never_sent_is_reset() {
 
 #[test]
 fn what_icmp_said_is_reported_at_the_timeout() {
-    // MUST-56
+    // MUST-47, MUST-56
     let mut t = Test::connect();
     (t.settings.syn_retries, t.config.syn_linear_timeouts) = (Some(0), 0);
     t.expect("S 0:0(0) <...>");
@@ -164,6 +164,7 @@ fn what_icmp_said_is_reported_at_the_timeout() {
 
 #[test]
 fn a_hard_icmp_error_ends_an_opening_connection_only() {
+    // SHLD-26
     let mut t = Test::connect();
     t.expect("S 0:0(0) <...>");
     t.connection.on_unreachable(true, Error::ConnectionRefused, &mut t.budget);
