@@ -49,6 +49,9 @@ impl Connection {
             return Some(self.pure_ack(now, self.ack_seq()));
         }
         self.totals.answered = self.totals.delivered;
+        if self.recovery.is_reducing() {
+            self.recovery.prr.on_answered();
+        }
         self.arm_persist(now, resources);
         None
     }
@@ -124,7 +127,7 @@ impl Connection {
         self.sent.push(start, end, fin, sending);
         self.snd_nxt = end;
         if self.recovery.is_reducing() {
-            self.recovery.prr.out += len.div_ceil(u32::from(self.snd_mss)).max(1);
+            self.recovery.prr.on_sent(len.div_ceil(u32::from(self.snd_mss)).max(1));
         }
         if len % u32::from(self.snd_mss) != 0 {
             self.snd_sml = end;

@@ -9,7 +9,9 @@ pub(super) struct Prr {
     /// `prr_delivered`.
     delivered: u32,
     /// `prr_out`.
-    pub(super) out: u32,
+    out: u32,
+    /// What could have gone out before the reduction began, and still may: see [`Prr::defer`].
+    deferred: u32,
 }
 
 /// What an acknowledgment says to a reduction; counts are segments.
@@ -27,7 +29,7 @@ pub(super) struct PrrAck {
 
 impl Prr {
     pub(super) const fn new(prior_cwnd: u32) -> Prr {
-        Prr { prior_cwnd, delivered: 0, out: 0 }
+        Prr { prior_cwnd, delivered: 0, out: 0, deferred: 0 }
     }
 
     /// Whether nothing has been delivered or sent since the reduction began.
@@ -35,10 +37,30 @@ impl Prr {
         self.delivered == 0 && self.out == 0
     }
 
+    /// `prior_in_flight` segments were in flight before the acknowledgment that begins the reduction. A batch is
+    /// answered as a whole: earlier acknowledgments in it may have made room that nobody has used yet. Of that, so
+    /// much as `most` counts as if it were on its way.
+    pub(super) fn defer(&mut self, prior_in_flight: u32, most: u32) {
+        self.deferred = self.prior_cwnd.saturating_sub(prior_in_flight).min(most);
+    }
+
+    /// So many segments go out.
+    pub(super) fn on_sent(&mut self, segments: u32) {
+        let deferred = self.deferred.min(segments);
+        self.deferred -= deferred;
+        self.out += segments - deferred;
+    }
+
+    /// Nothing more goes out now: the batch is answered.
+    pub(super) const fn on_answered(&mut self) {
+        self.deferred = 0;
+    }
+
     /// How many segments may be sent now, besides those in flight.
     pub(super) fn on_ack(&mut self, ack: &PrrAck) -> u32 {
         self.delivered = self.delivered.saturating_add(ack.delivered);
-        let allowed = if ack.in_flight > ack.ssthresh {
+        let in_flight = ack.in_flight + self.deferred;
+        let allowed = if in_flight > ack.ssthresh {
             let share = u64::from(ack.ssthresh) * u64::from(self.delivered);
             let due = share.div_ceil(u64::from(self.prior_cwnd.max(1)));
             u32::try_from(due).unwrap_or(u32::MAX).saturating_sub(self.out)
@@ -49,10 +71,10 @@ impl Prr {
             if ack.advanced && ack.newly_lost == 0 {
                 allowed += 1;
             }
-            allowed.min(ack.ssthresh - ack.in_flight)
+            allowed.min(ack.ssthresh - in_flight)
         };
         // The first retransmission goes out at once.
-        allowed.max(u32::from(self.out == 0))
+        self.deferred + allowed.max(u32::from(self.out == 0))
     }
 }
 
@@ -76,7 +98,7 @@ mod tests {
                     in_flight,
                     ssthresh: 10,
                 });
-                prr.out += sent;
+                prr.on_sent(sent);
                 in_flight += sent;
                 sent
             })
@@ -87,12 +109,12 @@ mod tests {
     #[test]
     fn below_ssthresh_it_grows_only_when_all_is_well() {
         let mut prr = Prr::new(20);
-        prr.out = 1;
+        prr.on_sent(1);
         let ack = PrrAck { delivered: 1, newly_lost: 0, advanced: true, in_flight: 4, ssthresh: 10 };
         assert_eq!(prr.on_ack(&ack), 2);
-        prr.out += 2;
+        prr.on_sent(2);
         assert_eq!(prr.on_ack(&PrrAck { newly_lost: 1, ..ack }), 1);
-        prr.out += 1;
+        prr.on_sent(1);
         assert_eq!(prr.on_ack(&PrrAck { delivered: 30, ..ack }), 6);
     }
 }

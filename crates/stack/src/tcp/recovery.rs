@@ -413,20 +413,23 @@ impl Connection {
     }
 
     /// `cwnd` during a reduction.
-    pub(super) fn reduce_cwnd(&mut self, mut delivered: u32, newly_lost: u32, advanced: bool) {
+    pub(super) fn reduce_cwnd(&mut self, delivered: u32, newly_lost: u32, advanced: bool) {
         if delivered == 0 {
             return;
-        }
-        if self.recovery.prr.is_fresh() {
-            // What arrived in one batch is answered at once: the acknowledgments before the one that began
-            // the reduction would each have let something go.
-            delivered = delivered.max(self.totals.delivered.wrapping_sub(self.totals.answered));
         }
         let in_flight = self.sent.packets_in_flight();
         let ssthresh = self.ssthresh_segments();
         let ack = PrrAck { delivered, newly_lost, advanced, in_flight, ssthresh };
         let allowed = self.recovery.prr.on_ack(&ack);
         self.set_cwnd_segments(in_flight + allowed);
+    }
+
+    /// How many segments might have gone out in answer to acknowledgments of the same batch: in slow start two
+    /// for each that they delivered.
+    fn unanswered(&self, info: &AckInfo) -> u32 {
+        let earned = info.prior_delivered.wrapping_sub(self.totals.answered).saturating_mul(2);
+        let usable = ((self.snd_una + self.snd_wnd) - self.snd_nxt).max(0) as u32;
+        earned.min(self.unsent().min(usable) / u32::from(self.snd_mss))
     }
 
     /// `cwnd` after an acknowledgment.
@@ -437,6 +440,10 @@ impl Connection {
         }
         if self.recovery.is_reducing() {
             let newly_lost = self.recovery.lost.wrapping_sub(info.prior_lost);
+            if self.recovery.prr.is_fresh() {
+                let unanswered = self.unanswered(info);
+                self.recovery.prr.defer(info.prior_in_flight, unanswered);
+            }
             self.reduce_cwnd(delivered, newly_lost, info.advanced);
             return;
         }

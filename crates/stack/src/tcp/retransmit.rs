@@ -129,7 +129,7 @@ impl Connection {
             self.count_retransmission(segments, resources.counters);
             self.recovery.next = record.end;
             if self.recovery.is_reducing() {
-                self.recovery.prr.out += segments;
+                self.recovery.prr.on_sent(segments);
             }
             self.recovery.retrans_stamp.get_or_insert(now);
             self.note_retransmitted(segments);
