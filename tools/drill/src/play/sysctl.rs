@@ -6,7 +6,9 @@
 //! do: each script has a host of its own.
 
 use core::time::Duration;
-use sockeye_stack::{BufferSizes, Config, CongestionControl, Ecn, SlowStartExit, SynCookies, TimeWaitReuse};
+use sockeye_stack::{
+    BufferSizes, Config, CongestionControl, Ecn, SlowStartExit, SynCookies, TcpConfig, TimeWaitReuse,
+};
 
 /// The settings of a kernel that nobody has touched.
 pub(super) fn kernel() -> Config {
@@ -152,12 +154,6 @@ fn set(name: &str, value: &str, config: &mut Config) -> Result<(), String> {
                 _ => SynCookies::Always,
             };
         }
-        "net.ipv4.tcp_recovery" => tcp.recovery = number(0)? as u32,
-        "net.ipv4.tcp_early_retrans" => tcp.early_retrans = count()?,
-        "net.ipv4.tcp_frto" => tcp.frto = count()?,
-        "net.ipv4.tcp_dsack" => tcp.dsack = flag()?,
-        "net.ipv4.tcp_reordering" => tcp.reordering = number(0)? as u32,
-        "net.ipv4.tcp_max_reordering" => tcp.max_reordering = number(0)? as u32,
         "net.ipv4.tcp_syn_linear_timeouts" => tcp.syn_linear_timeouts = count()?,
         "net.ipv4.tcp_tw_reuse" => {
             tcp.tw_reuse = match number(0)? {
@@ -176,11 +172,31 @@ fn set(name: &str, value: &str, config: &mut Config) -> Result<(), String> {
         "net.ipv4.tcp_congestion_control" => {
             tcp.congestion = CongestionControl::from_name(value).ok_or_else(bad)?;
         }
+        _ if set_recovery(name, &number, tcp)? => {}
         // What can't be set in a stack yet, or makes no difference to it.
         _ if INDIFFERENT.contains(&name) => {}
         _ => return Err(format!("sysctl {name} is not known")),
     }
     Ok(())
+}
+
+/// The same for loss recovery; answers whether it is one of these.
+fn set_recovery(
+    name: &str,
+    number: &impl Fn(usize) -> Result<u64, String>,
+    tcp: &mut TcpConfig,
+) -> Result<bool, String> {
+    let value = number(0);
+    match name {
+        "net.ipv4.tcp_recovery" => tcp.recovery = value? as u32,
+        "net.ipv4.tcp_early_retrans" => tcp.early_retrans = value? as u8,
+        "net.ipv4.tcp_frto" => tcp.frto = value? as u8,
+        "net.ipv4.tcp_dsack" => tcp.dsack = value? != 0,
+        "net.ipv4.tcp_reordering" => tcp.reordering = value? as u32,
+        "net.ipv4.tcp_max_reordering" => tcp.max_reordering = value? as u32,
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Sysctls that a stack has nothing to do about: they choose between ways of the kernel's own.
