@@ -81,6 +81,18 @@ impl Cubic {
         }
     }
 
+    /// Takes over `window` from another algorithm, with no congestion known. `timed_out` says that nothing was
+    /// acknowledged since the latest timeout.
+    pub(super) fn taking_over(window: Window, timed_out: bool, exit: SlowStartExit) -> Cubic {
+        let state = State { window, w_max: 0, cwnd_prior: 0, epoch: None };
+        Cubic { state, hystart: HyStart::new(exit), timed_out, prior: None }
+    }
+
+    /// What another algorithm takes over.
+    pub(super) fn handed_over(&self) -> (Window, bool) {
+        (self.state.window, self.timed_out)
+    }
+
     /// RFC 9438 §4.6 and §4.7: the new threshold and plateau.
     fn reduce(&mut self) {
         self.prior = Some(Box::new(self.state.clone()));

@@ -13,6 +13,7 @@ mod window;
 pub use cubic::Cubic;
 pub use reno::Reno;
 
+use crate::config::{CongestionControl, SlowStartExit};
 use alloc::boxed::Box;
 use core::fmt::Debug;
 use core::time::Duration;
@@ -85,6 +86,22 @@ pub enum Congestion {
     Reno(Reno),
     /// One that the embedder brings.
     Custom(Box<dyn Controller>),
+}
+
+impl Congestion {
+    /// Another algorithm goes on with the window and the threshold as they are, and with nothing to undo. As
+    /// the kernel: if it is the one in use, nothing changes. A controller that the embedder brought stays.
+    pub(super) fn switch(&mut self, to: CongestionControl, exit: SlowStartExit) {
+        let (window, timed_out) = match (&*self, to) {
+            (Congestion::Cubic(cubic), CongestionControl::Reno) => cubic.handed_over(),
+            (Congestion::Reno(reno), CongestionControl::Cubic) => reno.handed_over(),
+            _ => return,
+        };
+        *self = match to {
+            CongestionControl::Cubic => Congestion::Cubic(Cubic::taking_over(window, timed_out, exit)),
+            CongestionControl::Reno => Congestion::Reno(Reno::taking_over(window, timed_out)),
+        };
+    }
 }
 
 macro_rules! dispatch {

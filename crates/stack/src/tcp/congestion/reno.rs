@@ -22,6 +22,17 @@ impl Reno {
         Reno { window: Window::new(mss, initial_segments), timed_out: false, prior: None }
     }
 
+    /// Takes over `window` from another algorithm. `timed_out` says that nothing was acknowledged since the
+    /// latest timeout.
+    pub(super) fn taking_over(window: Window, timed_out: bool) -> Reno {
+        Reno { window, timed_out, prior: None }
+    }
+
+    /// What another algorithm takes over.
+    pub(super) fn handed_over(&self) -> (Window, bool) {
+        (self.window, self.timed_out)
+    }
+
     /// Half the window. RFC 5681 §3.1 (4) halves the flight, for a window may never have been used; as the
     /// kernel, windows are validated instead (RFC 7661), which also shrinks those that are not used.
     fn reduce(&mut self) {

@@ -1,6 +1,8 @@
 //! How much is sent at once, when it is worth waiting, and when it is paced.
 
 use super::*;
+use crate::CongestionControl;
+use crate::tcp::congestion::Controller as _;
 
 /// A connection that sends super-segments over a path with this round trip in milliseconds, and the lengths of
 /// what it sends at once.
@@ -109,6 +111,45 @@ fn pacing_spreads_the_window_over_the_round_trip() {
     // In slow start at twice the rate: half a round trip.
     let took = script.now.saturating_since(begin).as_millis();
     assert!((40..=60).contains(&took), "{took}");
+}
+
+/// `TCP_CONGESTION` counts at once: the next congestion is answered by the new algorithm.
+#[test]
+fn a_change_of_the_algorithm_keeps_the_windows() {
+    let mut script = Script::with_sack();
+    script.send(20_000);
+    let mut acked = 1;
+    acked += script.transmit().iter().map(|line| line.len).sum::<u32>();
+    script.advance(100);
+    script.inject(&alloc::format!(". 1:1(0) ack {acked} win 65535"));
+    let windows = |script: &Script| {
+        let info = script.connection.info(script.now);
+        (script.connection.congestion.name(), info.snd_cwnd, info.snd_ssthresh)
+    };
+    let switch = |script: &mut Script, to: CongestionControl| {
+        script.settings.congestion = to;
+        script.call(Connection::apply_settings);
+    };
+    assert_eq!(windows(&script), ("cubic", 20_000, usize::MAX));
+    switch(&mut script, CongestionControl::Reno);
+    assert_eq!(windows(&script), ("reno", 20_000, usize::MAX));
+    // Reno halves, CUBIC would leave seven tenths; what it had to undo is gone with it.
+    script.connection.congestion.on_congestion(script.now, 20_000);
+    assert_eq!(windows(&script), ("reno", 10_000, 10_000));
+    switch(&mut script, CongestionControl::Cubic);
+    script.connection.congestion.undo();
+    assert_eq!(windows(&script), ("cubic", 10_000, 10_000));
+    script.connection.congestion.on_congestion(script.now, 10_000);
+    assert_eq!(windows(&script), ("cubic", 7000, 7000));
+    // The one in use keeps what it knows.
+    switch(&mut script, CongestionControl::Cubic);
+    script.connection.congestion.undo();
+    assert_eq!(windows(&script), ("cubic", 10_000, 10_000));
+    // The same data that times out twice has reduced the threshold once, whoever counts.
+    script.connection.congestion.on_timeout(script.now, 10_000);
+    switch(&mut script, CongestionControl::Reno);
+    script.connection.congestion.on_timeout(script.now, 10_000);
+    assert_eq!(windows(&script), ("reno", 1000, 7000));
 }
 
 /// RFC 7661 §4.3
