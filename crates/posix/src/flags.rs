@@ -16,10 +16,12 @@ pub struct SendFlags {
     pub no_signal: bool,
     /// `MSG_MORE`: more data follows; corks this one write.
     pub more: bool,
+    /// `MSG_EOR`: the last byte ends a record.
+    pub end_of_record: bool,
 }
 
 impl SendFlags {
-    /// Reads the flags of a send. Flags that carry no meaning here (`MSG_EOR`, `MSG_CONFIRM`,
+    /// Reads the flags of a send. Flags that carry no meaning here (`MSG_CONFIRM`,
     /// `MSG_ZEROCOPY` without `SO_ZEROCOPY`, bits that no one defined) are ignored, as by the kernel.
     ///
     /// EOPNOTSUPP for urgent datagrams and for `MSG_FASTOPEN`, as where TCP Fast Open is switched off.
@@ -30,6 +32,7 @@ impl SendFlags {
             dont_wait: flags & libc::MSG_DONTWAIT != 0,
             no_signal: flags & libc::MSG_NOSIGNAL != 0,
             more: flags & libc::MSG_MORE != 0,
+            end_of_record: flags & libc::MSG_EOR != 0,
         };
         let fast_open = kind == SocketType::Stream && flags & libc::MSG_FASTOPEN != 0;
         let urgent_datagram = kind != SocketType::Stream && parsed.out_of_band;

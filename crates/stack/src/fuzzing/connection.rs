@@ -249,7 +249,13 @@ impl Driver {
             100..=199 => source.below(3000),
             _ => 1 + source.below(4),
         };
-        let flags = SendFlags { more: source.chance(20), oob: source.chance(10), dont_route: false };
+        let flags = SendFlags {
+            more: source.chance(20),
+            oob: source.chance(10),
+            dont_route: false,
+            // Drawn from nothing of its own: what was kept would mean something else.
+            eor: len % 5 == 3,
+        };
         let mut chunks = VecDeque::from([bytes_from((self.iss + 1 + self.written).0, len)]);
         let taken =
             self.call(|connection, now, resources| connection.send(now, &mut chunks, flags, resources));

@@ -107,6 +107,8 @@ pub struct SendFlags {
     pub more: bool,
     /// `MSG_OOB`: the last byte is urgent.
     pub oob: bool,
+    /// `MSG_EOR`: the last byte ends a record; what follows is in other segments.
+    pub eor: bool,
     /// `MSG_DONTROUTE`: only to hosts on an attached network.
     pub dont_route: bool,
 }

@@ -11,6 +11,7 @@ use super::ack::Acks;
 use super::chrono::Chrono;
 use super::congestion::Congestion;
 use super::ecn::Ecn;
+use super::eor::RecordEnds;
 use super::info::Totals;
 use super::options::Negotiated;
 use super::recovery::{Recovery, XmitTimer};
@@ -91,6 +92,7 @@ pub(crate) struct Connection {
     /// Where the peer's FIN is, once seen.
     pub(super) rcv_fin: Option<SeqNumber>,
     pub(super) urgent: Urgency,
+    pub(super) records: RecordEnds,
 
     // Sizes of segments, without options except for `snd_mss`.
     /// Payload of a full segment (Eff.snd.MSS).
@@ -273,8 +275,9 @@ impl Connection {
     /// Whether it owns no memory besides itself.
     #[cfg(test)]
     pub(crate) fn is_bare(&self) -> bool {
-        let Connection { send, recv, sent, scoreboard, urgent, .. } = self;
-        send.is_none() && recv.is_none() && sent.is_none() && scoreboard.is_none() && urgent.is_none()
+        let Connection { send, recv, sent, scoreboard, urgent, records, .. } = self;
+        let parts = [send.is_none(), recv.is_none(), sent.is_none(), scoreboard.is_none(), urgent.is_none()];
+        parts.into_iter().all(|none| none) && records.is_none()
     }
 
     /// When [`on_timeout`](Connection::on_timeout) is due, and for what.

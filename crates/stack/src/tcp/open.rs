@@ -5,6 +5,7 @@ use super::chrono::Chrono;
 use super::congestion::{Congestion, Cubic, Reno};
 use super::connection::{Connection, Flags};
 use super::ecn::Ecn;
+use super::eor::RecordEnds;
 use super::info::Totals;
 use super::options::Negotiated;
 use super::path::MIN_MSS;
@@ -136,6 +137,7 @@ impl Connection {
             rcv_adv: SeqNumber(0),
             rcv_fin: None,
             urgent: Urgency::default(),
+            records: RecordEnds::default(),
             snd_mss: mss,
             peer_mss: default_mss,
             path_mss: mss,

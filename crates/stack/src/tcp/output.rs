@@ -147,6 +147,11 @@ impl Connection {
 
     /// How many of the `unsent` bytes may go out now.
     fn sendable(&mut self, now: Instant, unsent: u32, usable: u32, resources: &Resources<'_>) -> Option<u32> {
+        // A record that has ended is sent by itself, and as if more could not come: none is waited for.
+        self.records.forget(self.snd_una);
+        let record = self.records.after(self.snd_nxt).map(|end| end.since(self.snd_nxt));
+        let followed = record.is_some_and(|len| len < unsent);
+        let unsent = record.unwrap_or(unsent).min(unsent);
         let mss = u32::from(self.snd_mss);
         let in_flight = self.in_flight();
         let mut room = (self.congestion.cwnd() as u32).saturating_sub(in_flight);
@@ -159,7 +164,9 @@ impl Connection {
             return None;
         }
         let limit = if probe { mss } else { self.new_segment_limit(resources) };
-        if let Some(why) = self.defers(now, unsent, (usable, room), limit, resources.config) {
+        if record.is_none()
+            && let Some(why) = self.defers(now, unsent, (usable, room), limit, resources.config)
+        {
             self.note_flight(why == Deferred::Cwnd);
             return None;
         }
@@ -172,7 +179,7 @@ impl Connection {
         let is_last = len == unsent || (len == usable && whole > 0);
         let may_be_short = self.flags.send_small
             || matches!(self.recovery.owed, Owed::ProbeNew | Owed::NewData)
-            || if is_last { self.may_send_tail(resources) } else { len >= self.max_snd_wnd / 2 };
+            || if is_last { followed || self.may_send_tail(resources) } else { len >= self.max_snd_wnd / 2 };
         if short == 0 || (may_be_short && (is_last || whole == 0)) {
             Some(len)
         } else if whole > 0 {
@@ -247,7 +254,7 @@ impl Connection {
         // the kernel: also on every super-segment, lest the receiver waits to join more to it.
         let last_of_all = last == self.send_end() && !self.flags.more;
         let several = payload.len() > usize::from(self.snd_mss);
-        if !payload.is_empty() && (last_of_all || several) {
+        if !payload.is_empty() && (last_of_all || several || self.records.is_end(last)) {
             flags |= TcpFlags::PSH;
         }
         let mut header = self.header(now, start, flags);

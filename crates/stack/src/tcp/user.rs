@@ -34,7 +34,7 @@ impl Connection {
             state if state.can_send() => {}
             _ => return Err(Error::BrokenPipe),
         }
-        let SendFlags { more, oob, dont_route: _ } = flags;
+        let SendFlags { more, oob, eor, dont_route: _ } = flags;
         let space = self.send_space().min(resources.budget.available());
         self.flags.no_space |= space < chunks.iter().map(|chunk| chunk.len()).sum();
         if space == 0 {
@@ -46,6 +46,9 @@ impl Connection {
         let taken = self.send.push(chunks, limit);
         self.settle_charge(resources.budget);
         self.flags.more = more;
+        if eor && taken > 0 && chunks.is_empty() {
+            self.records.mark(self.send_end());
+        }
         if oob && taken > 0 {
             self.urgent.set_snd_up(self.send_end());
         }

@@ -97,8 +97,13 @@ impl World {
             100..=199 => source.below(3000),
             _ => 1 + source.below(4),
         };
-        let flags =
-            SendFlags { more: source.chance(20), oob: source.chance(10), dont_route: source.chance(10) };
+        let flags = SendFlags {
+            more: source.chance(20),
+            oob: source.chance(10),
+            dont_route: source.chance(10),
+            // Drawn from nothing of its own: what was kept would mean something else.
+            eor: len % 5 == 3,
+        };
         // Every byte of a stream is that of its sequence number.
         let seq = self.stack.view_of(self.now, id).map_or(0, |(_, send_end)| send_end);
         let mut chunks = VecDeque::from([bytes_from(seq, len)]);

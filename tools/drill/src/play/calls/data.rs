@@ -97,7 +97,12 @@ impl Player {
             Ok(parsed) => parsed,
             Err(errno) => return Ok(Answer::Error(errno).into()),
         };
-        let flags = SendFlags { more: parsed.more, oob: parsed.out_of_band, dont_route: parsed.dont_route };
+        let flags = SendFlags {
+            more: parsed.more,
+            oob: parsed.out_of_band,
+            eor: parsed.end_of_record,
+            dont_route: parsed.dont_route,
+        };
         Ok(Begun::Work(Work::Send(Send {
             id: socket.id,
             is_stream: socket.kind.kind == SocketType::Stream,

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const MORE: SendFlags = SendFlags { more: true, oob: false, dont_route: false };
+const MORE: SendFlags = SendFlags { more: true, oob: false, eor: false, dont_route: false };
+const EOR: SendFlags = SendFlags { more: false, oob: false, eor: true, dont_route: false };
 
 #[test]
 fn the_last_segment_of_the_buffered_data_is_pushed() {
@@ -38,6 +39,23 @@ fn sends_in_a_row_share_a_segment_and_its_push() {
     t.inject(". 1:1(0) ack 2");
     t.expect("P. 2:602(600) ack 1");
     t.expect_nothing();
+}
+
+#[test]
+fn records_are_in_segments_of_their_own() {
+    let mut t = Test::established();
+    t.write(10);
+    t.expect("P. 1:11(10) ack 1");
+    assert_eq!(t.try_write(300, EOR), Ok(300));
+    assert_eq!(t.try_write(200, EOR), Ok(200));
+    t.write(1500);
+    // As the kernel: Nagle's algorithm holds back the last segment of all only.
+    t.expect("P. 11:311(300) ack 1");
+    t.expect("P. 311:511(200) ack 1");
+    t.expect(". 511:1511(1000) ack 1");
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 1511");
+    t.expect("P. 1511:2011(500) ack 1");
 }
 
 #[test]

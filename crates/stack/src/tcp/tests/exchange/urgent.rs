@@ -2,7 +2,7 @@
 
 use super::*;
 
-const OOB: SendFlags = SendFlags { more: false, oob: true, dont_route: false };
+const OOB: SendFlags = SendFlags { more: false, oob: true, eor: false, dont_route: false };
 
 impl Test {
     fn read_oob(&mut self) -> Result<Vec<u8>> {
