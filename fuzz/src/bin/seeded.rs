@@ -40,13 +40,12 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let outcome = match &options.input {
+    let outcome = if let Some(file) = &options.input {
         // Here a panic is told as always.
-        Some(file) => replay(&options, file),
-        None => {
-            note_panics();
-            fuzz(&options)
-        }
+        replay(&options, file)
+    } else {
+        note_panics();
+        fuzz(&options)
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -417,7 +417,9 @@ impl Driver {
         let view = self.view();
         let all = view.snd_una == view.snd_nxt && view.unsent == 0;
         let fin = matches!(view.state, State::FinWait1 | State::Closing | State::LastAck);
-        all && !fin && view.state.is_synchronized() || view.state == State::Closed
+        // Who has told a window from behind its own FIN can tell no other, to the kernel neither.
+        let mute = view.fin_received && view.snd_wl1.after(view.rcv_nxt) && view.snd_wnd == 0;
+        mute || all && !fin && view.state.is_synchronized() || view.state == State::Closed
     }
 
     /// The peer is honest from now on: it fills the window that it was told, acknowledges what it gets, and

@@ -26,6 +26,8 @@ pub(crate) struct View {
     /// What our clock shows now.
     pub(crate) ts_now: Option<u32>,
     pub(crate) rcv_wscale: u8,
+    /// SND.WL1: windows of segments before it are not believed.
+    pub(crate) snd_wl1: SeqNumber,
     /// Bytes that the user has sent and that were never sent.
     pub(crate) unsent: u32,
     /// Whether the peer's FIN is counted in RCV.NXT.
@@ -49,6 +51,7 @@ impl Connection {
             read_seq: self.read_seq(),
             ts_recent: self.options.ts_recent(),
             ts_now: self.options.timestamp(now).map(|stamps| stamps.value),
+            snd_wl1: self.snd_wl1,
             rcv_wscale: self.options.rcv_wscale,
             unsent: self.unsent(),
             fin_received: self.flags.fin_received,

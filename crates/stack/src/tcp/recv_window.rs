@@ -257,7 +257,9 @@ impl Connection {
         let all = self.recv_window.full();
         let full = self.recv_window.clamp.min(all);
         let mut free = all.saturating_sub(self.recv_queued_all());
-        let mss = u32::from(self.rcv_mss).min(full);
+        // Where the window is bound below a segment, so much is as good as one: it must open again.
+        let most = full.min(self.recv_window.ssthresh);
+        let mss = u32::from(self.rcv_mss).min(most);
         if mss == 0 {
             return 0;
         }
@@ -277,7 +279,7 @@ impl Connection {
         let window = self.window_offered();
         if window.saturating_add(mss) <= free || window > free {
             free / mss * mss
-        } else if mss == full && free > window.saturating_add(full / 2) {
+        } else if mss == most && free > window.saturating_add(most / 2) {
             free
         } else {
             window

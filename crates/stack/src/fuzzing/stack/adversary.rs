@@ -330,6 +330,7 @@ fn nobody() -> View {
         ts_recent: None,
         ts_now: None,
         rcv_wscale: 0,
+        snd_wl1: SeqNumber(100),
         unsent: 0,
         fin_received: false,
         urgent: None,
