@@ -129,9 +129,10 @@ impl Connection {
         if self.recovery.is_reducing() {
             self.recovery.prr.on_sent(len.div_ceil(u32::from(self.snd_mss)).max(1));
         }
+        let mut hurried = false;
         if len % u32::from(self.snd_mss) != 0 {
             self.snd_sml = end;
-            self.flags.send_small = false;
+            hurried = core::mem::take(&mut self.flags.send_small);
         }
         self.on_dialogue(now);
         self.note_sent();
@@ -139,6 +140,9 @@ impl Connection {
             self.chrono.start(now, Limit::Sndbuf);
         }
         let mut segment = self.transmit(now, start, end);
+        if hurried {
+            segment.header.flags |= TcpFlags::PSH;
+        }
         self.ecn.mark_new(&mut segment);
         self.pace(now, len, resources);
         self.on_new_data_sent(now, first, resources.config);
@@ -187,7 +191,7 @@ impl Connection {
         } else {
             // With something in flight an acknowledgment will ask again.
             if self.sent.is_empty() && !self.timers.is_set(Timer::Persist) {
-                self.timers.set(Timer::Persist, now + OVERRIDE);
+                self.timers.set(Timer::Persist, now + self.rtt.rto().max(OVERRIDE));
             }
             None
         }
@@ -224,7 +228,7 @@ impl Connection {
             && !self.timers.is_set(Timer::Persist)
             && !self.timers.is_set(Timer::Pacing)
         {
-            self.timers.set(Timer::Persist, now + OVERRIDE);
+            self.timers.set(Timer::Persist, now + self.rtt.rto().max(OVERRIDE));
         }
     }
 }

@@ -41,7 +41,7 @@ fn a_small_window_is_used_after_the_override_timeout() {
     t.write(4000);
     t.expect_nothing();
     t.fire(200);
-    t.expect(". 1:501(500) ack 1");
+    t.expect("P. 1:501(500) ack 1");
 }
 
 #[test]
