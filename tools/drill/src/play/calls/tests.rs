@@ -86,7 +86,7 @@ fn readers_are_told_how_much_is_left() {
          +0 recvmsg(4, {msg_name(...)=..., msg_iov(1)=[{..., 20}], msg_flags=0,
                  msg_control=[{cmsg_level=SOL_TCP, cmsg_type=TCP_CM_INQ, cmsg_data=80}]}, 0) = 20
          +0 < F. 101:101(0) ack 1 win 257
-         +0 > . 1:1(0) ack 102
+         * > . 1:1(0) ack 102
          +0 recvmsg(4, {msg_name(...)=..., msg_iov(1)=[{..., 80}], msg_flags=0,
                  msg_control=[{cmsg_level=SOL_TCP, cmsg_type=TCP_CM_INQ, cmsg_data=1}]}, 0) = 80",
     ));
