@@ -50,8 +50,6 @@ counters! {
         IpInDelivers "InDelivers",
         /// Packets handed out, to links and to the loopback.
         IpOutRequests "OutRequests",
-        /// Not sent: there was no route.
-        IpOutNoRoutes "OutNoRoutes",
         /// Reassemblies that took too long.
         IpReasmTimeout "ReasmTimeout",
         /// Fragments taken in.
@@ -132,8 +130,6 @@ counters! {
         TimeWaits "TW",
         /// TIME-WAITs ended by a new connection of the same addresses.
         TimeWaitsRecycled "TWRecycled",
-        /// SYN-ACKs refused for their timestamp.
-        PawsActive "PAWSActive",
         /// Segments refused because their timestamp was older than what had arrived (RFC 7323).
         PawsEstab "PAWSEstab",
         /// Acknowledgments sent when their delay was over.
@@ -202,16 +198,8 @@ counters! {
         TcpAbortOnTimeout "TCPAbortOnTimeout",
         /// Connections reset in FIN-WAIT-2 because their socket does not wait.
         TcpAbortOnLinger "TCPAbortOnLinger",
-        /// Resets that could not be sent.
-        TcpAbortFailed "TCPAbortFailed",
         /// Timeouts that F-RTO found to be spurious.
         TcpSpuriousRtos "TCPSpuriousRTOs",
-        /// SACK blocks that were none.
-        TcpSackDiscard "TCPSACKDiscard",
-        /// DSACKs for what was never sent again, or long ago.
-        TcpDsackIgnoredOld "TCPDSACKIgnoredOld",
-        /// DSACKs while there was nothing to undo.
-        TcpDsackIgnoredNoUndo "TCPDSACKIgnoredNoUndo",
         /// Handshakes held back because the listener waits for data.
         TcpDeferAcceptDrop "TCPDeferAcceptDrop",
         /// Connections without TIME-WAIT because there were too many.
@@ -234,24 +222,10 @@ counters! {
         TcpSynRetrans "TCPSynRetrans",
         /// Segments of data sent first.
         TcpOrigDataSent "TCPOrigDataSent",
-        /// Slow starts ended by the spacing of acknowledgments.
-        TcpHystartTrainDetect "TCPHystartTrainDetect",
-        /// Sum of the windows, in segments, at those.
-        TcpHystartTrainCwnd "TCPHystartTrainCwnd",
-        /// Slow starts ended by a growing round-trip time (RFC 9406).
-        TcpHystartDelayDetect "TCPHystartDelayDetect",
-        /// Sum of the windows, in segments, at those.
-        TcpHystartDelayCwnd "TCPHystartDelayCwnd",
-        /// Acknowledgments not sent because of their rate, in SYN-RECEIVED.
-        TcpAckSkippedSynRecv "TCPACKSkippedSynRecv",
-        /// The same, for segments with an old timestamp.
+        /// Acknowledgments not sent because of their limit, for segments with an old timestamp.
         TcpAckSkippedPaws "TCPACKSkippedPAWS",
         /// The same, for segments outside the window.
         TcpAckSkippedSeq "TCPACKSkippedSeq",
-        /// The same, in FIN-WAIT-2.
-        TcpAckSkippedFinWait2 "TCPACKSkippedFinWait2",
-        /// The same, in TIME-WAIT.
-        TcpAckSkippedTimeWait "TCPACKSkippedTimeWait",
         /// The same, for challenge ACKs.
         TcpAckSkippedChallenge "TCPACKSkippedChallenge",
         /// Probes of a closed window sent.
@@ -262,14 +236,8 @@ counters! {
         TcpDelivered "TCPDelivered",
         /// Segments delivered to peers with a mark of congestion.
         TcpDeliveredCe "TCPDeliveredCE",
-        /// Segments dropped because our window was closed.
-        TcpZeroWindowDrop "TCPZeroWindowDrop",
         /// Segments in order dropped for lack of memory.
         TcpRcvQDrop "TCPRcvQDrop",
-        /// Flow labels changed after a timeout.
-        TcpTimeoutRehash "TcpTimeoutRehash",
-        /// Segments that received DSACKs report.
-        TcpDsackRecvSegs "TCPDSACKRecvSegs",
         /// Segments that lay beyond our window.
         TcpBeyondWindow "TCPBeyondWindow",
     }

@@ -25,6 +25,16 @@ pub(crate) struct Ingress {
     pub(crate) ttl: u8,
 }
 
+/// What counts packets with these ECN bits (RFC 3168 §5).
+pub(crate) fn ecn_counter(tos_ecn: u8) -> Counter {
+    match tos_ecn & 3 {
+        0 => Counter::IpInNoEctPkts,
+        1 => Counter::IpInEct1Pkts,
+        2 => Counter::IpInEct0Pkts,
+        _ => Counter::IpInCePkts,
+    }
+}
+
 impl Stack {
     /// Takes in the first packet of a batch, which starts with an IP header, and those that continue it.
     pub(crate) fn input(&mut self, now: Instant, nic: NicId, batch: &mut Batch) {
@@ -33,6 +43,7 @@ impl Stack {
         packet.meta.nic = nic;
         packet.meta.received_at = now;
         let Some(ingress) = self.io.check(now, nic, &mut packet) else { return };
+        self.io.counters.bump(ecn_counter(ingress.tos_ecn));
         let Some(fragment) = ingress.fragment else {
             return self.dispatch(now, &ingress, &mut packet, batch);
         };

@@ -190,7 +190,11 @@ impl Io {
         let before_overlaps = at.checked_sub(1).is_some_and(|before| set.parts[before].end() > start);
         let after_overlaps = set.parts.get(at).is_some_and(|part| part.offset < end);
         let beyond_end = set.total.is_some_and(|total| end > total || !fragment.more);
-        if before_overlaps || after_overlaps || beyond_end {
+        if before_overlaps || after_overlaps {
+            self.counters.bump(Counter::IpReasmOverlaps);
+            return Err(());
+        }
+        if beyond_end {
             return Err(());
         }
         if !fragment.more {

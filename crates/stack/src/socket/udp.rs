@@ -274,6 +274,7 @@ impl Stack {
             return Err(Error::WouldBlock);
         }
         self.udp_queue(id, path, packet)?;
+        self.io.counters.add(Counter::UdpOutDatagrams, u64::from(!proto.is_echo()));
         Ok(sent)
     }
 

@@ -24,13 +24,15 @@ pub(super) struct AckInfo {
     /// Segments in flight, delivered and lost before it.
     pub(super) prior_in_flight: u32,
     pub(super) prior_delivered: u32,
+    /// The same of those that carried news of congestion.
+    pub(super) prior_delivered_ce: u32,
     pub(super) prior_lost: u32,
     /// It moved SND.UNA on.
     pub(super) advanced: bool,
     /// Whole segments that this took off the queue.
     pub(super) acked: u32,
     /// It brought data or a FIN.
-    data: bool,
+    pub(super) data: bool,
     /// It may have changed SND.WND.
     window_update: bool,
     /// It reported something by SACK for the first time.
@@ -100,6 +102,7 @@ impl Connection {
             prior_fack: self.highest_sacked(),
             prior_in_flight: self.sent.packets_in_flight(),
             prior_delivered: self.totals.delivered,
+            prior_delivered_ce: self.totals.delivered_ce,
             prior_lost: self.recovery.lost,
             advanced: SeqNumber(header.ack).after(self.snd_una),
             acked: 0,
@@ -181,6 +184,7 @@ impl Connection {
             self.note_limits(now);
         }
         self.count_events(resources.counters);
+        self.count_acknowledgment(&info, resources.counters);
         if self.sent.is_empty() {
             self.settle_recovery();
             self.recovery.rest(resources.spares);

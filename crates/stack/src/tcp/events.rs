@@ -1,7 +1,8 @@
 //! What happens in loss recovery, to be counted by the names that Linux has.
 
+use super::acknowledge::AckInfo;
 use super::connection::Connection;
-use super::info::CaState;
+use super::info::{CaState, Totals};
 use crate::counters::{Counter, Counters};
 
 /// The counters of loss recovery, in the order of their bits.
@@ -64,6 +65,14 @@ impl Connection {
             CaState::Disorder => counters.bump(Counter::TcpRenoFailures),
             _ => {}
         }
+    }
+
+    /// An acknowledgment is dealt with.
+    pub(super) fn count_acknowledgment(&self, info: &AckInfo, counters: &mut Counters) {
+        let Totals { delivered, delivered_ce, .. } = self.totals;
+        counters.add(Counter::TcpDelivered, delivered.wrapping_sub(info.prior_delivered).into());
+        counters.add(Counter::TcpDeliveredCe, delivered_ce.wrapping_sub(info.prior_delivered_ce).into());
+        counters.add(Counter::TcpPureAcks, (!info.data).into());
     }
 
     /// So many segments are sent again because they are lost.

@@ -15,7 +15,7 @@ use crate::event::Readiness;
 use crate::io::Io;
 use crate::ip::address::Cast;
 use crate::ip::icmp::Unreachable;
-use crate::ip::input::Ingress;
+use crate::ip::input::{Ingress, ecn_counter};
 use crate::ip::train::couple;
 use crate::slab::Key;
 use crate::socket::options::TcpSettings;
@@ -169,6 +169,7 @@ impl Stack {
                 if connection.is_some_and(|connection| connection.is_in_sequence(segment.seq())) {
                     let coupled = couple(&mut segment, head, ingress.transport, batch);
                     self.io.counters.add(Counter::IpInReceives, coupled);
+                    self.io.counters.add(ecn_counter(ingress.tos_ecn), coupled);
                     self.io.counters.add(Counter::IpInDelivers, coupled);
                     self.io.counters.add(Counter::TcpInSegs, coupled);
                 }

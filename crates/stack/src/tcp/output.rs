@@ -13,6 +13,7 @@ use super::segment::Segment;
 use super::seq::SeqNumber;
 use super::state::State;
 use super::timers::Timer;
+use crate::counters::Counter;
 use core::time::Duration;
 use sockeye_packet::{Instant, Payload};
 use sockeye_wire::{SackBlocks, TcpFlags, TcpHeader, TcpOptions};
@@ -126,8 +127,9 @@ impl Connection {
         let sending = self.sending(now);
         self.sent.push(start, end, fin, sending);
         self.snd_nxt = end;
+        let segments = len.div_ceil(u32::from(self.snd_mss)).max(1);
         if self.recovery.is_reducing() {
-            self.recovery.prr.on_sent(len.div_ceil(u32::from(self.snd_mss)).max(1));
+            self.recovery.prr.on_sent(segments);
         }
         let mut hurried = false;
         if len % u32::from(self.snd_mss) != 0 {
@@ -139,6 +141,7 @@ impl Connection {
         if self.flags.no_space && self.unsent() == 0 {
             self.chrono.start(now, Limit::Sndbuf);
         }
+        resources.counters.add(Counter::TcpOrigDataSent, segments.into());
         let mut segment = self.transmit(now, start, end);
         if hurried {
             segment.header.flags |= TcpFlags::PSH;

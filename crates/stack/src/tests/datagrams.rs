@@ -170,6 +170,8 @@ fn overlapping_fragments_drop_the_packet() {
     pair.b.handle_packets(pair.now, LINK, &mut batch);
     assert_eq!(recv_from(&mut pair.b, b), Err(Error::WouldBlock));
     assert_eq!(pair.b.counters()[Counter::IpReasmFails], 1);
+    assert_eq!(pair.b.counters()[Counter::IpReasmOverlaps], 1);
+    assert_eq!(pair.a.counters()[Counter::UdpOutDatagrams], 1);
     // In any order, without the forgery, also with duplicates, it arrives.
     for packet in [&packets[2], &packets[0], &packets[0], &packets[1]] {
         batch.push(packet.clone());

@@ -45,6 +45,23 @@ fn streams_open_carry_data_and_close_in_both_families() {
 }
 
 #[test]
+fn what_is_sent_and_delivered_is_counted() {
+    let mut pair = Pair::with(&Config::default(), &NicConfig::memory("eth0", 1500));
+    let (client, _, _) = pair.connected("10.0.0.2:80");
+    let [before, there] = [&pair.a, &pair.b].map(|stack| *stack.counters());
+    // Five whole segments with timestamps, and a short one.
+    assert_eq!(send(&mut pair.a, pair.now, client, &[1; 5 * 1448 + 10]), Ok(5 * 1448 + 10));
+    pair.cable();
+    pair.pass(Duration::from_millis(300));
+    let since = |counter| pair.a.counters()[counter] - before[counter];
+    assert_eq!((since(Counter::TcpOrigDataSent), since(Counter::TcpDelivered)), (6, 6));
+    assert_eq!((since(Counter::TcpDeliveredCe), since(Counter::TcpRetransSegs)), (0, 0));
+    assert_eq!(since(Counter::TcpPureAcks), since(Counter::TcpInSegs));
+    let taken_in = |counter| pair.b.counters()[counter] - there[counter];
+    assert_eq!(taken_in(Counter::IpInNoEctPkts), taken_in(Counter::IpInReceives));
+}
+
+#[test]
 fn much_data_crosses_both_ways_at_once() {
     for max_segment in [0, NicConfig::LARGEST_SEGMENT] {
         let nic = NicConfig { max_segment, ..NicConfig::memory("eth0", 1500) };
