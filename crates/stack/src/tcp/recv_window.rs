@@ -350,7 +350,8 @@ impl Connection {
         if window.rtt == 0 || elapsed < u128::from(window.rtt >> 3) {
             return;
         }
-        let read = read_seq.since(window.space_seq);
+        // Data of a SYN lies before the beginning of the measurement.
+        let read = (read_seq - window.space_seq).max(0) as u32;
         (window.space_seq, window.space_since) = (read_seq, now);
         if read <= window.space {
             return;

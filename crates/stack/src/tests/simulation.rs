@@ -386,7 +386,9 @@ impl World {
         while !done(self) {
             let busy = self.deliver() | self.timeouts() | self.transmit() | self.listen_to_events();
             let worked = self.run_programs();
-            self.hosts.iter().for_each(Stack::check_invariants);
+            for host in &self.hosts {
+                host.check_invariants();
+            }
             turns = if worked { 0 } else { turns + 1 };
             assert!(turns < TURNS, "seed {}: no end at {:?}", self.seed, self.now);
             if busy || worked {

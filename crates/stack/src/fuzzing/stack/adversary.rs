@@ -306,7 +306,7 @@ fn view_of(record: &HalfOpen) -> View {
         snd_una: record.iss,
         snd_nxt: record.iss + 1,
         rcv_nxt: record.irs + 1,
-        rcv_wnd: u32::from(record.our_window),
+        rcv_wnd: record.our_window,
         read_seq: record.irs + 1,
         ts_recent: record.ts_recent,
         ts_now: Some(0),
