@@ -227,6 +227,7 @@ pub(crate) fn encode_idle() -> [u8; LEN] {
     (info.snd_cwnd, info.snd_ssthresh) = (10 * 536, usize::MAX);
     (info.pacing_rate, info.max_pacing_rate) = (u64::MAX, u64::MAX);
     info.reordering = 3;
+    info.delivery_rate_app_limited = true;
     encode(&info)
 }
 

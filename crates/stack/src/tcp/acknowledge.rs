@@ -3,6 +3,7 @@
 
 use super::connection::{Connection, Resources};
 use super::info::CaState;
+use super::rate::Sample;
 use super::recovery::Owed;
 use super::sent::Record;
 use super::seq::SeqNumber;
@@ -62,6 +63,8 @@ pub(super) struct AckInfo {
     late: Option<SeqNumber>,
     /// Of what arrived, the segment that was sent last, and how many had been delivered then.
     latest: Option<(Instant, SeqNumber, u32)>,
+    /// Of what it is the first to report, the segment that was sent last.
+    pub(super) sample: Option<Sample>,
     /// The round-trip time it measured.
     pub(super) rtt: Option<Duration>,
 }
@@ -81,6 +84,16 @@ impl AckInfo {
         let newer = self.latest.is_none_or(|(at, end, _)| (record.sent_at, record.end.0) > (at, end.0));
         if newer {
             self.latest = Some((record.sent_at, record.end, record.delivered));
+        }
+    }
+
+    /// A record is delivered.
+    fn note_delivered(&mut self, record: &Record) {
+        let Record { sent_at, end, delivered: prior, stamp, .. } = *record;
+        let newer =
+            |sample: Sample| sent_at > sample.sent_at || (sent_at == sample.sent_at && end.after(sample.end));
+        if self.sample.is_none_or(newer) {
+            self.sample = Some(Sample { sent_at, end, prior, stamp });
         }
     }
 
@@ -122,6 +135,7 @@ impl Connection {
             sacked_at: None,
             late: None,
             latest: None,
+            sample: None,
             rtt: None,
         }
     }
@@ -170,6 +184,7 @@ impl Connection {
             if info.set_timer {
                 self.set_xmit_timer(now, config);
             }
+            self.measure_rate(now, &info);
             self.control_congestion(now, &info, config);
         } else {
             if info.dsack {
@@ -226,6 +241,7 @@ impl Connection {
         self.advance_una(now, SeqNumber(header.ack), &mut info);
         self.measure(now, header, &mut info);
         self.totals.delivered = 1;
+        self.measure_rate(now, &info);
     }
 
     /// SND.UNA moves to `ack`.
@@ -264,6 +280,9 @@ impl Connection {
         self.sent.acknowledge(ack, self.snd_mss.into(), |record, packets| {
             info.acked += packets;
             info.note_arrival(record);
+            if !record.sacked {
+                info.note_delivered(record);
+            }
             if record.retransmitted {
                 info.resent_at = info.resent_at.or(Some(record.sent_at));
             } else if !record.sacked {
@@ -423,6 +442,7 @@ impl Connection {
             let marked = self.sent.mark_sacked(from, to, mss, |record| {
                 recovery.rack.advance(now, record, min_rtt);
                 info.note_arrival(record);
+                info.note_delivered(record);
                 info.sacked = true;
                 delivered += u32::from(record.packets);
                 if !record.retransmitted {

@@ -14,6 +14,7 @@ use super::ecn::Ecn;
 use super::eor::RecordEnds;
 use super::info::Totals;
 use super::options::Negotiated;
+use super::rate::Rate;
 use super::recovery::{Recovery, XmitTimer};
 use super::recv::RecvBuffer;
 use super::recv_window::RecvWindow;
@@ -136,6 +137,7 @@ pub(crate) struct Connection {
     pub(super) keep_probes: u8,
     pub(super) totals: Totals,
     pub(super) chrono: Chrono,
+    pub(super) rate: Rate,
     pub(super) answer_limit: AnswerLimit,
 
     pub(super) flags: Flags,

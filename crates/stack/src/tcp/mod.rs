@@ -31,6 +31,7 @@ mod probe;
 mod prr;
 mod queue;
 mod rack;
+mod rate;
 mod recovery;
 pub(crate) mod recv;
 pub(crate) mod recv_window;

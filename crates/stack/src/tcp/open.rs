@@ -9,6 +9,7 @@ use super::eor::RecordEnds;
 use super::info::Totals;
 use super::options::Negotiated;
 use super::path::MIN_MSS;
+use super::rate::Rate;
 use super::recv_window::{InitialWindow, RecvWindow};
 use super::rtt::RttEstimator;
 use super::sack::Scoreboard;
@@ -172,6 +173,7 @@ impl Connection {
             keep_probes: 0,
             totals: Totals::default(),
             chrono: Chrono::default(),
+            rate: Rate::NONE,
             answer_limit: AnswerLimit::default(),
             flags: Flags::default(),
             error: None,

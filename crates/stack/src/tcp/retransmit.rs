@@ -12,7 +12,8 @@ use sockeye_packet::Instant;
 impl Connection {
     /// What a record remembers of the moment it is sent.
     pub(super) fn sending(&self, now: Instant) -> Sending {
-        Sending { now, mss: self.snd_mss.into(), delivered: self.totals.delivered }
+        let app_limited = self.rate.is_app_limited();
+        Sending { now, mss: self.snd_mss.into(), delivered: self.totals.delivered, app_limited }
     }
 
     /// The next segment of what recovery owes.

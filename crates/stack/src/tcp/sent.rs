@@ -6,6 +6,7 @@
 //! records, so that what is in flight is known at once. Without SACK, `sacked` counts duplicate
 //! acknowledgments instead.
 
+use super::rate::{Flight, Stamp};
 use super::seq::SeqNumber;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -26,6 +27,8 @@ pub(super) struct Sending {
     pub(super) mss: u32,
     /// Segments delivered so far.
     pub(super) delivered: u32,
+    /// The program has too little to send.
+    pub(super) app_limited: bool,
 }
 
 /// One (super-)segment in flight.
@@ -39,6 +42,7 @@ pub(super) struct Record {
     pub(super) sent_at: Instant,
     /// How many segments had been delivered then.
     pub(super) delivered: u32,
+    pub(super) stamp: Stamp,
     /// How many segments it is.
     pub(super) packets: u16,
     /// It holds a SYN or FIN, which is no payload.
@@ -88,6 +92,7 @@ pub(crate) struct SentQueue {
     sacked_out: u32,
     lost_out: u32,
     retrans_out: u32,
+    flight: Flight,
     /// Records before this that were sent only once are sacked or lost already.
     judged: SeqNumber,
 }
@@ -101,6 +106,7 @@ impl SentQueue {
         sacked_out: 0,
         lost_out: 0,
         retrans_out: 0,
+        flight: Flight::NONE,
         judged: SeqNumber(0),
     };
 
@@ -164,6 +170,11 @@ impl SentQueue {
         self.records.front()
     }
 
+    /// Where what is in flight begins.
+    pub(super) fn flight_mut(&mut self) -> &mut Flight {
+        &mut self.flight
+    }
+
     /// The last record and its index.
     pub(super) fn last(&self) -> Option<(usize, Record)> {
         self.records.back().map(|last| (self.records.len() - 1, *last))
@@ -179,12 +190,14 @@ impl SentQueue {
         debug_assert!(self.records.back().is_none_or(|last| last.end == start));
         if self.records.is_empty() {
             self.judged = start;
+            self.flight = Flight { delivered_at: sending.now, first_sent_at: sending.now };
         }
         let mut record = Record {
             start,
             end,
             sent_at: sending.now,
             delivered: sending.delivered,
+            stamp: self.flight.stamp(sending.now, sending.app_limited),
             packets: 0,
             control,
             sacked: false,
@@ -413,7 +426,7 @@ impl SentQueue {
     /// Record `index` is being sent again, and cut to `len` octets if it is
     /// longer. A `probe` is sent although nothing is believed lost, and is not counted. Answers the record.
     pub(super) fn on_retransmit(&mut self, index: usize, len: u32, probe: bool, sending: Sending) -> Record {
-        let Sending { now, mss, delivered } = sending;
+        let Sending { now, mss, delivered, app_limited } = sending;
         if self.records[index].len() > len + u32::from(self.records[index].control) {
             self.split(index, len, mss);
         }
@@ -423,6 +436,7 @@ impl SentQueue {
         record.packets = record.segments(mss);
         record.sent_at = now;
         record.delivered = delivered;
+        record.stamp = self.flight.stamp(now, app_limited);
         record.retransmitted = true;
         if !probe && !record.resent {
             record.resent = true;
@@ -436,6 +450,7 @@ impl SentQueue {
     /// The first octet was just sent again, to probe a closed window.
     pub(super) fn on_probe(&mut self, now: Instant) {
         if let Some(first) = self.records.front_mut() {
+            first.stamp = first.stamp.moved(now.saturating_since(first.sent_at));
             first.sent_at = now;
             first.retransmitted = true;
             let start = first.start;
@@ -514,7 +529,7 @@ mod tests {
     const MSS: u32 = 100;
 
     fn sending(millis: u64) -> Sending {
-        Sending { now: Instant::from_millis(millis), mss: MSS, delivered: 0 }
+        Sending { now: Instant::from_millis(millis), mss: MSS, delivered: 0, app_limited: false }
     }
 
     fn queue(records: u32, len: u32) -> SentQueue {

@@ -41,6 +41,7 @@ impl Connection {
             let starved = self.send.is_empty() && self.send_space() > 0;
             return Err(if starved { Error::NoBufs } else { Error::WouldBlock });
         }
+        self.check_app_limited();
         self.send.wake(resources.spares);
         let limit = self.send.len() + space;
         let taken = self.send.push(chunks, limit);

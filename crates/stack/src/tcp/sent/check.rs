@@ -6,8 +6,16 @@ impl SentQueue {
     /// Panics unless the records cover exactly `una..nxt` and the counts are the sums over them. Without SACK,
     /// nothing can be said of those reported.
     pub(in crate::tcp) fn check_invariants(&self, una: SeqNumber, nxt: SeqNumber, sack: bool) {
-        let SentQueue { records, resent: _, packets_out, sacked_out, lost_out, retrans_out, judged: _ } =
-            self;
+        let SentQueue {
+            records,
+            resent: _,
+            packets_out,
+            sacked_out,
+            lost_out,
+            retrans_out,
+            judged: _,
+            flight: _,
+        } = self;
         let (mut at, mut counts) = (una, [0; 4]);
         for record in records {
             assert_eq!(record.start, at, "a hole or an overlap between records: {self:?}");

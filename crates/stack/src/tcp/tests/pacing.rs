@@ -113,6 +113,44 @@ fn pacing_spreads_the_window_over_the_round_trip() {
     assert!((40..=60).contains(&took), "{took}");
 }
 
+/// A program that writes little hides what the path can do: its samples count only if they are high.
+#[test]
+fn the_delivery_rate_of_a_starved_sender_is_marked() {
+    let rate = |script: &Script| {
+        let info = script.connection.info(script.now);
+        (info.delivery_rate, info.delivery_rate_app_limited)
+    };
+    let mut script = Script::established(100, SYN_ACK, |_| ());
+    // The SYN, in 100 ms.
+    assert_eq!(rate(&script), (10_000, true));
+    script.send(5000);
+    assert_eq!(lengths(&mut script).len(), 5);
+    script.advance(100);
+    script.inject(". 1:1(0) ack 5001 win 65535");
+    assert_eq!(rate(&script), (50_000, true));
+    script.send(500);
+    assert_eq!(lengths(&mut script).len(), 1);
+    script.advance(100);
+    script.inject(". 1:1(0) ack 5501 win 65535");
+    assert_eq!(rate(&script), (50_000, true));
+    // More than the window: what was written first counts as too little, what is sent later does not.
+    script.send(30_000);
+    assert_eq!(lengths(&mut script).len(), 10);
+    script.advance(100);
+    script.inject(". 1:1(0) ack 15501 win 65535");
+    assert_eq!(rate(&script), (100_000, true));
+    assert_eq!(lengths(&mut script).len(), 20);
+    script.advance(100);
+    script.inject(". 1:1(0) ack 20501 win 65535");
+    assert_eq!(rate(&script), (50_000, false));
+    // It was late: the window had room and nothing to send. But the path did no less, so it counts.
+    script.send(30_000);
+    assert_eq!(lengths(&mut script).len(), 10);
+    script.advance(100);
+    script.inject(". 1:1(0) ack 45501 win 65535");
+    assert_eq!(rate(&script), (250_000, true));
+}
+
 /// `TCP_CONGESTION` counts at once: the next congestion is answered by the new algorithm.
 #[test]
 fn a_change_of_the_algorithm_keeps_the_windows() {

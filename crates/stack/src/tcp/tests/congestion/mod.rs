@@ -93,6 +93,28 @@ fn two_flows_share_a_line_fairly() {
     assert!(mean >= 0.95, "{mean}: {indexes:?}");
 }
 
+/// Without losses: who sends slower for a while, after one, shows a lower rate.
+#[test]
+fn the_delivery_rate_is_the_lines() {
+    for (rate, rtt) in [(10_000_000, 40), (2_000_000, 100), (100_000_000, 5)] {
+        let path = Bottleneck { rate, queue: 100_000_000, rtt: Duration::from_millis(rtt), ..NARROW };
+        let mut path = Dumbbell::new(path, 1);
+        path.flow(path.now, &TcpConfig::default());
+        path.run(path.now + Duration::from_secs(2), |_, _| ());
+        // A segment of 1448 bytes takes 1500 of the line.
+        let expected = rate as f64 / 8.0 * 1448.0 / 1500.0;
+        let mut seen = 0;
+        path.run(path.now + Duration::from_secs(2), |path, _| {
+            let info = path.info(0);
+            let ratio = info.delivery_rate as f64 / expected;
+            assert!((0.9..1.1).contains(&ratio), "{ratio} of {expected} B/s at {}", path.now);
+            assert!(!info.delivery_rate_app_limited);
+            seen += 1;
+        });
+        assert!(seen > 100);
+    }
+}
+
 /// How many segments the first congestion loses, if there is any in the first seconds: until the loss is
 /// repaired.
 fn overshoot(path: Bottleneck, exit: SlowStartExit) -> u64 {
