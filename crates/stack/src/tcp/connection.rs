@@ -11,7 +11,6 @@ use super::ack::Acks;
 use super::chrono::Chrono;
 use super::congestion::Congestion;
 use super::ecn::Ecn;
-use super::eor::RecordEnds;
 use super::info::Totals;
 use super::options::Negotiated;
 use super::rate::Rate;
@@ -93,7 +92,6 @@ pub(crate) struct Connection {
     /// Where the peer's FIN is, once seen.
     pub(super) rcv_fin: Option<SeqNumber>,
     pub(super) urgent: Urgency,
-    pub(super) records: RecordEnds,
 
     // Sizes of segments, without options except for `snd_mss`.
     /// Payload of a full segment (Eff.snd.MSS).
@@ -166,6 +164,8 @@ pub(super) struct Flags {
     pub(super) keep_probe_owed: bool,
     /// What was held back as too small goes out now (the override timeout of RFC 9293 §3.8.6.2.1).
     pub(super) send_small: bool,
+    /// It was the timeout that says so, as a probe.
+    pub(super) small_is_probe: bool,
     /// The user had more to write than there was room for.
     pub(super) no_space: bool,
     /// Our SYN timed out at least once.
@@ -277,9 +277,9 @@ impl Connection {
     /// Whether it owns no memory besides itself.
     #[cfg(test)]
     pub(crate) fn is_bare(&self) -> bool {
-        let Connection { send, recv, sent, scoreboard, urgent, records, .. } = self;
+        let Connection { send, recv, sent, scoreboard, urgent, .. } = self;
         let parts = [send.is_none(), recv.is_none(), sent.is_none(), scoreboard.is_none(), urgent.is_none()];
-        parts.into_iter().all(|none| none) && records.is_none()
+        parts.into_iter().all(|none| none)
     }
 
     /// When [`on_timeout`](Connection::on_timeout) is due, and for what.

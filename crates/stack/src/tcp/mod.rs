@@ -15,7 +15,6 @@ pub(crate) mod connection;
 pub(crate) mod cookie;
 mod duplicates;
 pub(crate) mod ecn;
-mod eor;
 mod events;
 pub(crate) mod half_open;
 pub(crate) mod info;

@@ -5,7 +5,6 @@ use super::chrono::Chrono;
 use super::congestion::{Congestion, Cubic, Reno};
 use super::connection::{Connection, Flags};
 use super::ecn::Ecn;
-use super::eor::RecordEnds;
 use super::info::Totals;
 use super::options::Negotiated;
 use super::path::MIN_MSS;
@@ -138,7 +137,6 @@ impl Connection {
             rcv_adv: SeqNumber(0),
             rcv_fin: None,
             urgent: Urgency::default(),
-            records: RecordEnds::default(),
             snd_mss: mss,
             peer_mss: default_mss,
             path_mss: mss,

@@ -131,10 +131,11 @@ impl Connection {
         if self.recovery.is_reducing() {
             self.recovery.prr.on_sent(segments);
         }
-        let mut hurried = false;
+        let mut is_probe = false;
         if len % u32::from(self.snd_mss) != 0 {
             self.snd_sml = end;
-            hurried = core::mem::take(&mut self.flags.send_small);
+            is_probe = core::mem::take(&mut self.flags.small_is_probe) && self.flags.send_small;
+            self.flags.send_small = false;
         }
         self.on_dialogue(now);
         self.note_sent();
@@ -143,7 +144,7 @@ impl Connection {
         }
         resources.counters.add(Counter::TcpOrigDataSent, segments.into());
         let mut segment = self.transmit(now, start, end);
-        if hurried {
+        if is_probe {
             segment.header.flags |= TcpFlags::PSH;
         }
         self.ecn.mark_new(&mut segment);
@@ -154,11 +155,9 @@ impl Connection {
 
     /// How many of the `unsent` bytes may go out now.
     fn sendable(&mut self, now: Instant, unsent: u32, usable: u32, resources: &Resources<'_>) -> Option<u32> {
-        // A record that has ended is sent by itself, and as if more could not come: none is waited for.
-        self.records.forget(self.snd_una);
-        let record = self.records.after(self.snd_nxt).map(|end| end.since(self.snd_nxt));
-        let followed = record.is_some_and(|len| len < unsent);
-        let unsent = record.unwrap_or(unsent).min(unsent);
+        // No segment goes beyond the end of a record (MSG_EOR).
+        let all = unsent;
+        let unsent = self.left_of_record().map_or(all, |left| left.min(all));
         let mss = u32::from(self.snd_mss);
         let in_flight = self.in_flight();
         let mut room = (self.congestion.cwnd() as u32).saturating_sub(in_flight);
@@ -171,9 +170,7 @@ impl Connection {
             return None;
         }
         let limit = if probe { mss } else { self.new_segment_limit(resources) };
-        if record.is_none()
-            && let Some(why) = self.defers(now, unsent, (usable, room), limit, resources.config)
-        {
+        if let Some(why) = self.defers(now, (unsent, all), (usable, room), limit, resources.config) {
             self.note_flight(why == Deferred::Cwnd);
             return None;
         }
@@ -184,9 +181,12 @@ impl Connection {
         // largest window; or after the override timeout. As the kernel: a window of at least a segment is
         // also filled to its end, unless another short segment is in flight.
         let is_last = len == unsent || (len == usable && whole > 0);
+        // As the kernel: a short segment that nothing can be added to waits for nothing.
+        let is_complete = unsent < all && len == unsent && whole == 0;
         let may_be_short = self.flags.send_small
+            || is_complete
             || matches!(self.recovery.owed, Owed::ProbeNew | Owed::NewData)
-            || if is_last { followed || self.may_send_tail(resources) } else { len >= self.max_snd_wnd / 2 };
+            || if is_last { self.may_send_tail(resources) } else { len >= self.max_snd_wnd / 2 };
         if short == 0 || (may_be_short && (is_last || whole == 0)) {
             Some(len)
         } else if whole > 0 {
@@ -209,6 +209,17 @@ impl Connection {
         let held = resources.settings.cork || self.flags.more;
         let nagle = !resources.settings.no_delay && self.snd_sml.after(self.snd_una);
         !held && !nagle
+    }
+
+    /// Bytes from SND.NXT to the end of its record, if that has one yet.
+    fn left_of_record(&self) -> Option<u32> {
+        let offset = self.snd_nxt.since(self.snd_una) as usize;
+        self.send.left_of_record(offset).map(|left| left as u32)
+    }
+
+    /// Whether the byte before `seq` ends a record.
+    pub(super) fn ends_record(&self, seq: SeqNumber) -> bool {
+        self.send.is_record_end(seq.since(self.snd_una) as usize)
     }
 
     /// Whether there is anything that was never sent.
@@ -261,7 +272,7 @@ impl Connection {
         // the kernel: also on every super-segment, lest the receiver waits to join more to it.
         let last_of_all = last == self.send_end() && !self.flags.more;
         let several = payload.len() > usize::from(self.snd_mss);
-        if !payload.is_empty() && (last_of_all || several || self.records.is_end(last)) {
+        if !payload.is_empty() && (last_of_all || several || self.ends_record(last)) {
             flags |= TcpFlags::PSH;
         }
         let mut header = self.header(now, start, flags);

@@ -49,12 +49,12 @@ impl Connection {
     }
 
     /// Whether to wait for the next acknowledgment, which will allow for more in one super-segment. `unsent`
-    /// bytes wait, `window` and `room` bytes fit into the peer's window and `cwnd`, `most` into one
+    /// bytes wait that one may hold, of `all` that wait; `window` and `room` bytes fit into the peer's window and `cwnd`, `most` into one
     /// super-segment.
     pub(super) fn defers(
         &self,
         now: Instant,
-        unsent: u32,
+        (unsent, all): (u32, u32),
         (window, room): (u32, u32),
         most: u32,
         config: &TcpConfig,
@@ -66,7 +66,7 @@ impl Connection {
         }
         // Data behind this super-segment will not make it larger.
         let next = unsent.min(most);
-        if unsent > next && limit >= next {
+        if all > next && limit >= next {
             return None;
         }
         let cwnd = self.congestion.cwnd() as u32;

@@ -116,7 +116,9 @@ impl Connection {
         let whole = inside / mss * mss;
         let limit = limit.min(if whole > 0 { whole } else { inside });
         if record.end.since(record.start) < mss.min(inside) {
-            while self.sent.merge_next(index, mss.min(inside), mss) {}
+            while self.sent.get(index).is_some_and(|record| !self.ends_record(record.end))
+                && self.sent.merge_next(index, mss.min(inside), mss)
+            {}
         }
         let sending = self.sending(now);
         let record = self.sent.on_retransmit(index, limit, probe, sending);

@@ -5,6 +5,7 @@
 //! Invariant: the tail's bytes come after all chunks.
 
 use super::queue::{ChunkQueue, ENTRY_COST};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use sockeye_packet::{Chunk, Payload};
@@ -23,10 +24,18 @@ const SMALL_PART: usize = 512;
 pub(crate) struct SendBuffer {
     queue: ChunkQueue,
     tail: Vec<u8>,
+    /// Where records end (`MSG_EOR`): positions behind their last bytes, in order, all after SND.UNA. Made on
+    /// demand.
+    #[allow(clippy::box_collection, reason = "8 bytes in line instead of 32")]
+    record_ends: Option<Box<VecDeque<u64>>>,
 }
 
+/// What the end of a record is charged: its place in a list that grows by doubling.
+const RECORD_COST: usize = 16;
+
 impl SendBuffer {
-    pub(super) const EMPTY: SendBuffer = SendBuffer { queue: ChunkQueue::EMPTY, tail: Vec::new() };
+    pub(super) const EMPTY: SendBuffer =
+        SendBuffer { queue: ChunkQueue::EMPTY, tail: Vec::new(), record_ends: None };
 
     /// Bytes held.
     pub(crate) fn len(&self) -> usize {
@@ -38,10 +47,36 @@ impl SendBuffer {
     }
 
     /// What the memory kept alive is charged: at least a quarter of it. Changed by
-    /// [`push`](SendBuffer::push) and [`advance`](SendBuffer::advance) only.
+    /// [`push`](SendBuffer::push), [`end_record`](SendBuffer::end_record) and
+    /// [`advance`](SendBuffer::advance) only.
     pub(crate) fn charged(&self) -> usize {
         // The tail is charged what its chunk will be.
-        self.queue.charged() + if self.tail.is_empty() { 0 } else { self.tail.len() + ENTRY_COST }
+        let tail = if self.tail.is_empty() { 0 } else { self.tail.len() + ENTRY_COST };
+        let ends = self.record_ends.as_ref().map_or(0, |ends| ends.len() * RECORD_COST);
+        self.queue.charged() + tail + ends
+    }
+
+    /// The last byte ends a record.
+    pub(crate) fn end_record(&mut self) {
+        let end = self.queue.start() + self.len() as u64;
+        let ends = self.record_ends.get_or_insert_default();
+        if ends.back() != Some(&end) {
+            ends.push_back(end);
+        }
+    }
+
+    /// The bytes from `offset` to the end of the record that holds it; none if that record is still open.
+    pub(crate) fn left_of_record(&self, offset: usize) -> Option<usize> {
+        let ends = self.record_ends.as_deref()?;
+        let at = self.queue.start() + offset as u64;
+        let next = ends.partition_point(|end| *end <= at);
+        ends.get(next).map(|end| (end - at) as usize)
+    }
+
+    /// Whether a record ends before `offset`.
+    pub(crate) fn is_record_end(&self, offset: usize) -> bool {
+        let at = self.queue.start() + offset as u64;
+        self.record_ends.as_deref().is_some_and(|ends| ends.binary_search(&at).is_ok())
     }
 
     /// Takes bytes off the front of `chunks` until `limit` bytes are held; returns how many it took.
@@ -93,6 +128,13 @@ impl SendBuffer {
             self.close_tail();
         }
         self.queue.skip(count);
+        let start = self.queue.start();
+        if let Some(ends) = &mut self.record_ends {
+            while ends.pop_front_if(|end| *end <= start).is_some() {}
+            if ends.is_empty() {
+                self.record_ends = None;
+            }
+        }
         before - self.charged()
     }
 

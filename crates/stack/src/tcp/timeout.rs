@@ -130,6 +130,7 @@ impl Connection {
     fn on_persist_timeout(&mut self, now: Instant, resources: &mut Resources<'_>) {
         if self.snd_wnd > 0 {
             self.flags.send_small = self.is_waiting();
+            self.flags.small_is_probe = true;
             return;
         }
         // Who has no user any more is not kept for ever by a peer that answers with a closed window.

@@ -45,11 +45,12 @@ impl Connection {
         self.send.wake(resources.spares);
         let limit = self.send.len() + space;
         let taken = self.send.push(chunks, limit);
+        // As the kernel: a message that was taken in part ends nothing yet.
+        if eor && taken > 0 && chunks.is_empty() {
+            self.send.end_record();
+        }
         self.settle_charge(resources.budget);
         self.flags.more = more;
-        if eor && taken > 0 && chunks.is_empty() {
-            self.records.mark(self.send_end());
-        }
         if oob && taken > 0 {
             self.urgent.set_snd_up(self.send_end());
         }

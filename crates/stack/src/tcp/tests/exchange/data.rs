@@ -110,6 +110,42 @@ fn msg_more_holds_until_the_next_send() {
 }
 
 #[test]
+fn a_record_ends_its_segment() {
+    let mut t = Test::established();
+    t.max_segment = 65_000;
+    t.config.min_tso_segments = 10;
+    t.write(10_400);
+    t.expect("P. 1:5001(5000) ack 1");
+    t.expect("P. 5001:10001(5000) ack 1");
+    // What was written before without an end goes with the record; what comes later doesn't.
+    assert_eq!(t.try_write(400, EOR), Ok(400));
+    assert_eq!(t.try_write(400, EOR), Ok(400));
+    t.write(2500);
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 10001");
+    t.expect("P. 10001:10801(800) ack 1");
+    t.expect("P. 10801:11201(400) ack 1");
+    t.expect("P. 11201:13201(2000) ack 1");
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 13201");
+    t.expect("P. 13201:13701(500) ack 1");
+}
+
+#[test]
+fn records_are_not_joined_when_they_are_sent_again() {
+    let mut t = Test::established();
+    for eor in [true, false, false] {
+        t.settings.no_delay = true;
+        assert_eq!(t.try_write(100, SendFlags { eor, ..SendFlags::default() }), Ok(100));
+        t.poll().unwrap();
+    }
+    t.sleep(3000);
+    t.expect("P. 1:101(100) ack 1");
+    t.inject(". 1:1(0) ack 101");
+    t.expect("P. 101:301(200) ack 1");
+}
+
+#[test]
 fn super_segments_carry_whole_segments() {
     let mut t = Test::established();
     t.max_segment = 4500;
