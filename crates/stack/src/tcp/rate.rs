@@ -1,4 +1,4 @@
-//! How fast data is delivered, as TCP_INFO tells (draft-cheng-iccrg-delivery-rate-estimation).
+//! How fast data is delivered, as `TCP_INFO` tells (draft-cheng-iccrg-delivery-rate-estimation).
 //!
 //! Every acknowledgment is a sample: what was delivered since the newest segment that it reports was sent, over
 //! the longer of the time in which that was sent and the time in which it was acknowledged. As the kernel, in

@@ -104,7 +104,6 @@ fn set(name: &str, value: &str, config: &mut Config) -> Result<(), String> {
     };
     let flag = || number(0).map(|value| value != 0);
     let count = || number(0).and_then(|value| u8::try_from(value).map_err(|_| bad()));
-    let seconds = || number(0).map(Duration::from_secs);
     let millis = || number(0).map(Duration::from_millis);
     let sizes = || {
         let [min, default, max] = [number(0)?, number(1)?, number(2)?].map(|size| size as usize);
@@ -136,10 +135,35 @@ fn set(name: &str, value: &str, config: &mut Config) -> Result<(), String> {
                 _ => return Err("accurate ECN is not known yet".to_owned()),
             };
         }
-        "tcp_cubic.parameters.hystart" if !flag()? => tcp.slow_start_exit = SlowStartExit::None,
-        "tcp_cubic.parameters.hystart" => tcp.slow_start_exit = SlowStartExit::HyStart,
-        // A set of two ways to detect; both are on.
-        "tcp_cubic.parameters.hystart_detect" if number(0)? == 3 => {}
+        // `hystart_detect` is a set of two ways to detect: here there are both or none.
+        "tcp_cubic.parameters.hystart" | "tcp_cubic.parameters.hystart_detect" => {
+            tcp.slow_start_exit = if flag()? { SlowStartExit::HyStart } else { SlowStartExit::None };
+        }
+        "net.ipv4.tcp_rto_max_ms" => tcp.max_rto = millis()?,
+        "net.ipv4.tcp_rto_min_us" => tcp.min_rto = Duration::from_micros(number(0)?),
+        "net.core.somaxconn" => config.somaxconn = number(0)? as usize,
+        "net.ipv4.ip_default_ttl" => config.default_ttl = count()?,
+        "net.ipv4.tcp_congestion_control" => {
+            tcp.congestion = CongestionControl::from_name(value).ok_or_else(bad)?;
+        }
+        _ if set_recovery(name, &number, tcp)? || set_lifetime(name, &number, tcp)? => {}
+        // What can't be set in a stack yet, or makes no difference to it.
+        _ if INDIFFERENT.contains(&name) => {}
+        _ => return Err(format!("sysctl {name} is not known")),
+    }
+    Ok(())
+}
+
+/// The same for how connections open, end, and how long they last.
+fn set_lifetime(
+    name: &str,
+    number: &impl Fn(usize) -> Result<u64, String>,
+    tcp: &mut TcpConfig,
+) -> Result<bool, String> {
+    let count =
+        || number(0).and_then(|value| u8::try_from(value).map_err(|_| format!("{name}: no such value")));
+    let seconds = || number(0).map(Duration::from_secs);
+    match name {
         "net.ipv4.tcp_retries1" => tcp.retries1 = count()?,
         "net.ipv4.tcp_retries2" => tcp.retries2 = count()?,
         "net.ipv4.tcp_orphan_retries" => tcp.orphan_retries = count()?,
@@ -165,19 +189,9 @@ fn set(name: &str, value: &str, config: &mut Config) -> Result<(), String> {
         "net.ipv4.tcp_max_syn_backlog" => tcp.max_half_open = number(0)? as usize,
         "net.ipv4.tcp_max_orphans" => tcp.max_orphans = number(0)? as usize,
         "net.ipv4.tcp_max_tw_buckets" => tcp.max_time_wait = number(0)? as usize,
-        "net.ipv4.tcp_rto_max_ms" => tcp.max_rto = millis()?,
-        "net.ipv4.tcp_rto_min_us" => tcp.min_rto = Duration::from_micros(number(0)?),
-        "net.core.somaxconn" => config.somaxconn = number(0)? as usize,
-        "net.ipv4.ip_default_ttl" => config.default_ttl = count()?,
-        "net.ipv4.tcp_congestion_control" => {
-            tcp.congestion = CongestionControl::from_name(value).ok_or_else(bad)?;
-        }
-        _ if set_recovery(name, &number, tcp)? => {}
-        // What can't be set in a stack yet, or makes no difference to it.
-        _ if INDIFFERENT.contains(&name) => {}
-        _ => return Err(format!("sysctl {name} is not known")),
+        _ => return Ok(false),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The same for loss recovery; answers whether it is one of these.
