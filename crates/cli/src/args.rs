@@ -23,8 +23,9 @@ Examples:
 
 const LINK_HELP: &str = "\
 Conditions of the host's link, in each direction, in netem's words:
-  delay TIME [JITTER]   loss N%   duplicate N%   reorder N%   corrupt N%   rate RATE   limit PACKETS
-as in --link \"delay 40ms 5ms loss 1% rate 20mbit\". On a host that is there already they change its link, for all that \
+  delay TIME [JITTER]   loss N%   duplicate N%   reorder N%   corrupt N%   rate RATE   limit PACKETS   ecn
+as in --link \"delay 40ms 5ms loss 1% rate 20mbit\"; with ecn, packets that can be marked are marked instead of \
+dropped. On a host that is there already they change its link, for all that \
 run on it.";
 
 macro_rules! ports_help {

@@ -9,6 +9,7 @@ use sockeye_packet::{Checksum, Chunk, Instant, Meta, Packet, Rng};
 use std::ops::Range;
 use std::time::Duration;
 
+mod marks;
 mod parse;
 mod queue;
 
@@ -47,6 +48,9 @@ pub struct NetemConfig {
     pub rate: u64,
     /// How many segments may be under way at once, waiting and travelling; more are dropped.
     pub limit: usize,
+    /// Where a packet that can be marked (RFC 3168: ECT or CE) would be lost, by `loss` or beyond `limit`, it is
+    /// marked with congestion experienced instead. What comes when twice `limit` are under way is dropped.
+    pub ecn: bool,
 }
 
 /// How many segments are under way at most, unless stated.
@@ -66,6 +70,7 @@ impl Default for NetemConfig {
             corrupt: 0.0,
             rate: 0,
             limit: DEFAULT_LIMIT,
+            ecn: false,
         }
     }
 }
@@ -73,7 +78,7 @@ impl Default for NetemConfig {
 impl NetemConfig {
     /// Whether packets pass as they came: whole, at once and all of them.
     pub fn is_clear(&self) -> bool {
-        let NetemConfig { delay, jitter, loss, duplicate, reorder, corrupt, rate, limit: _ } = *self;
+        let NetemConfig { delay, jitter, loss, duplicate, reorder, corrupt, rate, limit: _, ecn: _ } = *self;
         let shares = [loss, duplicate, reorder, corrupt];
         delay.is_zero() && jitter.is_zero() && rate == 0 && shares.iter().all(|&percent| percent <= 0.0)
     }
@@ -88,6 +93,8 @@ pub struct NetemCounters {
     pub lost: u64,
     /// Segments dropped because the limit was reached.
     pub overlimit: u64,
+    /// Segments marked instead of being lost or dropped.
+    pub marked: u64,
     /// Segments that entered once and were queued twice.
     pub duplicated: u64,
     /// Segments sent out of their turn.
@@ -148,28 +155,44 @@ impl Netem {
     /// Takes a packet that is sent at `now`.
     pub fn enqueue(&mut self, now: Instant, packet: Packet) {
         let segments = Segments::of(&packet);
+        let markable = self.config.ecn && marks::can_be_marked(&packet);
         let mut run: Option<Run> = None;
         for index in 0..segments.count() {
-            for copy in 0..self.copies() {
-                if self.queue.segments() + run.as_ref().map_or(0, Run::len) >= self.config.limit {
+            let (copies, lost) = self.copies(markable);
+            for copy in 0..copies {
+                let under_way = self.queue.segments() + run.as_ref().map_or(0, Run::len);
+                let over = under_way >= self.config.limit;
+                if over && (!markable || under_way / 2 >= self.config.limit) {
                     self.counters.overlimit += 1;
                     continue;
                 }
+                let mark = lost || over;
+                self.counters.marked += u64::from(mark);
                 self.counters.duplicated += u64::from(copy > 0);
                 let departure = self.departure(now, segments.wire_len(index));
                 if self.draw(self.config.corrupt) {
                     self.flush(&segments, run.take());
-                    let damaged = self.corrupt(segments.slice(index..index + 1));
+                    let mut damaged = segments.slice(index..index + 1);
+                    if mark {
+                        marks::mark(&mut damaged);
+                    }
+                    let damaged = self.corrupt(damaged);
                     self.queue.push(departure, 1, damaged);
-                } else if run.as_mut().is_none_or(|run| !run.extend(index, departure)) {
-                    let next = Run { segments: index..index + 1, departure };
+                } else if run.as_mut().is_none_or(|run| !run.extend(index, departure, mark)) {
+                    let next = Run { segments: index..index + 1, departure, mark };
                     self.flush(&segments, run.replace(next));
                 }
             }
         }
         match run {
             // Most packets leave as they came: they are moved, and only parts are made anew.
-            Some(run) if run.len() == segments.count() => self.queue.push(run.departure, run.len(), packet),
+            Some(run) if run.len() == segments.count() => {
+                let mut packet = packet;
+                if run.mark {
+                    marks::mark(&mut packet);
+                }
+                self.queue.push(run.departure, run.len(), packet);
+            }
             run => self.flush(&segments, run),
         }
     }
@@ -186,13 +209,15 @@ impl Netem {
         self.queue.next_due()
     }
 
-    /// How often the segment at hand enters the queue.
-    fn copies(&mut self) -> usize {
-        if self.draw(self.config.loss) {
+    /// How often the segment at hand enters the queue, and whether it would have been lost if it were not
+    /// `markable`.
+    fn copies(&mut self, markable: bool) -> (usize, bool) {
+        let lost = self.draw(self.config.loss);
+        if lost && !markable {
             self.counters.lost += 1;
-            return 0;
+            return (0, true);
         }
-        if self.draw(self.config.duplicate) { 2 } else { 1 }
+        (if self.draw(self.config.duplicate) { 2 } else { 1 }, lost)
     }
 
     /// When a segment of `wire_len` bytes sent at `now` arrives: it waits for the line, is written out at
@@ -228,7 +253,11 @@ impl Netem {
 
     fn flush(&mut self, segments: &Segments<'_>, run: Option<Run>) {
         if let Some(run) = run {
-            self.queue.push(run.departure, run.len(), segments.slice(run.segments));
+            let (len, mut part) = (run.len(), segments.slice(run.segments));
+            if run.mark {
+                marks::mark(&mut part);
+            }
+            self.queue.push(run.departure, len, part);
         }
     }
 
@@ -251,6 +280,8 @@ impl Netem {
 struct Run {
     segments: Range<usize>,
     departure: Instant,
+    /// They are marked with congestion experienced.
+    mark: bool,
 }
 
 impl Run {
@@ -258,9 +289,9 @@ impl Run {
         self.segments.len()
     }
 
-    /// Appends a segment if it comes next and at the same time; says whether it did.
-    fn extend(&mut self, index: usize, departure: Instant) -> bool {
-        let follows = self.segments.end == index && self.departure == departure;
+    /// Appends a segment if it comes next, at the same time and with the same mark; says whether it did.
+    fn extend(&mut self, index: usize, departure: Instant, mark: bool) -> bool {
+        let follows = (self.segments.end, self.departure, self.mark) == (index, departure, mark);
         self.segments.end += usize::from(follows);
         follows
     }

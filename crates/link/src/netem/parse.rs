@@ -67,6 +67,7 @@ impl FromStr for NetemConfig {
                 "corrupt" => config.corrupt = percent(word, words.next())?,
                 "rate" => config.rate = rate(word, words.next())?,
                 "limit" => config.limit = limit(word, words.next())?,
+                "ecn" => config.ecn = true,
                 _ => return Err(unknown(word)),
             }
         }
@@ -85,7 +86,7 @@ fn optional_value<'a>(words: &mut SplitWhitespace<'a>) -> Option<&'a str> {
 fn unknown(word: &str) -> ParseNetemError {
     ParseNetemError(format!(
         "unknown link condition {word:?}; allowed are delay TIME [JITTER], loss P%, duplicate P%, \
-         reorder P%, corrupt P%, rate RATE, limit PACKETS"
+         reorder P%, corrupt P%, rate RATE, limit PACKETS, ecn"
     ))
 }
 
@@ -150,7 +151,7 @@ fn quantity(value: &str, units: &[(&str, u128)]) -> Option<u128> {
 
 impl fmt::Display for NetemConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NetemConfig { delay, jitter, loss, duplicate, reorder, corrupt, rate, limit } = *self;
+        let NetemConfig { delay, jitter, loss, duplicate, reorder, corrupt, rate, limit, ecn } = *self;
         let mut words: Vec<String> = Vec::new();
         if !delay.is_zero() || !jitter.is_zero() {
             words.push(format!("delay {}", in_units(delay.as_nanos(), &TIME_UNITS)));
@@ -165,6 +166,9 @@ impl fmt::Display for NetemConfig {
         }
         if limit != DEFAULT_LIMIT {
             words.push(format!("limit {limit}"));
+        }
+        if ecn {
+            words.push("ecn".to_owned());
         }
         f.write_str(&words.join(" "))
     }

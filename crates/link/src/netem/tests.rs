@@ -203,6 +203,51 @@ fn the_limit_counts_wire_segments() {
     assert_eq!((out.len(), out[0].1.payload.len(), netem.counters().overlimit), (1, 10 * 1460, 10));
 }
 
+/// The packet with these ECN bits, its checksums filled.
+fn with_ecn(mut packet: Packet, ecn: u8) -> Packet {
+    let at = if packet.head[0] >> 4 == 4 { (1, ecn) } else { (1, ecn << 4) };
+    packet.head[at.0] |= at.1;
+    segmentation::fill_checksums(&mut packet);
+    packet
+}
+
+fn ecn_of(packet: &Packet) -> u8 {
+    let byte = packet.head[1];
+    if packet.head[0] >> 4 == 4 { byte & 3 } else { byte >> 4 & 3 }
+}
+
+#[test]
+fn what_can_be_marked_is_not_lost() {
+    for (src, dst) in [("10.77.0.2", "10.77.0.3"), ("fd77::2", "fd77::3")] {
+        let mut netem = netem("loss 100% ecn");
+        for ecn in 0..4 {
+            netem.enqueue(Instant::ZERO, with_ecn(tcp(src, dst, b"some data", 0), ecn));
+        }
+        let out = drain(&mut netem);
+        assert_eq!(out.iter().map(|(_, packet)| ecn_of(packet)).collect::<Vec<_>>(), [3, 3, 3]);
+        assert!(out.iter().all(|(_, packet)| is_valid(packet)));
+        let NetemCounters { lost, marked, passed, .. } = netem.counters();
+        assert_eq!((lost, marked, passed), (1, 3, 3));
+    }
+}
+
+#[test]
+fn beyond_the_limit_segments_are_marked_up_to_twice_as_many() {
+    let mut netem = netem("delay 1ms limit 10 ecn");
+    let sent = tcp("10.77.0.2", "10.77.0.3", &vec![1; 25 * 1000], 1000);
+    netem.enqueue(Instant::ZERO, sent.clone());
+    let NetemCounters { overlimit, marked, .. } = netem.counters();
+    assert_eq!((overlimit, marked), (15, 0), "it can't be marked");
+    drain(&mut netem);
+    let mut sent = sent;
+    sent.head[1] |= 2;
+    netem.enqueue(Instant::ZERO, sent);
+    let out: Vec<_> = drain(&mut netem).iter().map(|(_, p)| (ecn_of(p), p.payload.len())).collect();
+    assert_eq!(out, [(2, 10_000), (3, 10_000)]);
+    let NetemCounters { overlimit, marked, .. } = netem.counters();
+    assert_eq!((overlimit, marked), (20, 10));
+}
+
 #[test]
 fn duplicates_follow_their_originals() {
     let mut netem = netem("duplicate 100% delay 1ms");
@@ -314,6 +359,7 @@ fn extreme_conditions_do_no_harm() {
         corrupt: f64::NEG_INFINITY,
         rate: 1,
         limit: 3,
+        ecn: true,
     };
     let mut netem = Netem::new(config, Rng::from_u64(1));
     (0..5).for_each(|index| netem.enqueue(Instant::FAR_FUTURE, numbered(index)));

@@ -163,8 +163,18 @@ pub fn exchange(
     data: [&Chunk; 2],
     limit: Duration,
 ) -> Result<Outcome, String> {
+    exchange_from(builder, HostConfig { link: link.into(), ..HostConfig::default() }, data, limit)
+}
+
+/// The same, with a client and a link of this sort.
+pub fn exchange_from(
+    builder: NetworkBuilder,
+    client: HostConfig,
+    data: [&Chunk; 2],
+    limit: Duration,
+) -> Result<Outcome, String> {
     let network = builder
-        .host("client", HostConfig { link: link.into(), ..HostConfig::default() })
+        .host("client", client)
         .host("server", HostConfig::default())
         .build_manual()
         .map_err(|error| error.to_string())?;

@@ -11,7 +11,7 @@ fn error(text: &str) -> String {
 
 #[test]
 fn every_condition_is_read() {
-    let text = "delay 40ms 5ms loss 1% rate 20mbit reorder 5% duplicate 1% corrupt 0.1% limit 100";
+    let text = "delay 40ms 5ms loss 1% rate 20mbit reorder 5% duplicate 1% corrupt 0.1% limit 100 ecn";
     let expected = NetemConfig {
         delay: Duration::from_millis(40),
         jitter: Duration::from_millis(5),
@@ -21,6 +21,7 @@ fn every_condition_is_read() {
         corrupt: 0.1,
         rate: 20_000_000,
         limit: 100,
+        ecn: true,
     };
     assert_eq!(parse(text), expected);
     assert_eq!(parse(""), NetemConfig::default());
@@ -44,7 +45,7 @@ fn errors_name_the_word_and_what_is_allowed() {
     assert_eq!(
         error("delay 40ms speed 3"),
         "unknown link condition \"speed\"; allowed are delay TIME [JITTER], loss P%, duplicate P%, \
-         reorder P%, corrupt P%, rate RATE, limit PACKETS"
+         reorder P%, corrupt P%, rate RATE, limit PACKETS, ecn"
     );
     assert_eq!(
         error("loss 101%"),
@@ -98,7 +99,8 @@ fn configs() -> impl Strategy<Value = NetemConfig> {
     let percent = || prop_oneof![Just(0.0), 0.0..=100.0];
     let rate = prop_oneof![Just(0), 0..=FASTEST as u64];
     let shares = (percent(), percent(), percent(), percent());
-    (time(), time(), shares, rate, 1..=u32::MAX as usize).prop_map(|(delay, jitter, shares, rate, limit)| {
+    let limits = (1..=u32::MAX as usize, any::<bool>());
+    (time(), time(), shares, rate, limits).prop_map(|(delay, jitter, shares, rate, (limit, ecn))| {
         NetemConfig {
             delay: Duration::from_nanos(delay),
             jitter: Duration::from_nanos(jitter),
@@ -108,6 +110,7 @@ fn configs() -> impl Strategy<Value = NetemConfig> {
             corrupt: shares.3,
             rate,
             limit,
+            ecn,
         }
     })
 }
@@ -127,7 +130,7 @@ proptest! {
 
     #[test]
     fn any_words_are_read_or_refused(words in proptest::collection::vec(
-        prop_oneof!["delay|loss|rate|limit|reorder|corrupt", "[0-9.]{0,25}(ms|us|s|%|bit|gbps|)"], 0..8,
+        prop_oneof!["delay|loss|rate|limit|reorder|corrupt|ecn", "[0-9.]{0,25}(ms|us|s|%|bit|gbps|)"], 0..8,
     )) {
         if let Ok(config) = words.join(" ").parse::<NetemConfig>() {
             prop_assert_eq!(parse(&config.to_string()), config);
