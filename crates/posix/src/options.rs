@@ -147,6 +147,7 @@ pub fn set<'a>(
             Ok(Set::Done)
         }
         Treatment::Honoured(OptionName::Linger) => value::read_linger(value).map(Set::Stack),
+        Treatment::Honoured(OptionName::MaxPacingRate) => value::read_rate(value).map(Set::Stack),
         Treatment::Honoured(OptionName::Congestion) => value::read_congestion(value).map(Set::Stack),
         Treatment::Honoured(option) => {
             let value = row.value.read_int(level, value)?;
@@ -199,6 +200,7 @@ pub enum Fact {
 pub fn answer(level: i32, option: SocketOption) -> OptionValue {
     match option {
         SocketOption::Linger(linger) => OptionValue::linger(linger),
+        SocketOption::MaxPacingRate(rate) => OptionValue::rate(rate),
         SocketOption::Congestion(congestion) => OptionValue::text(congestion_name(congestion)),
         option => OptionValue::int_at(level, to_int(option)),
     }
@@ -280,10 +282,6 @@ fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
             _ => value.max(RECV_BUFFER_MIN as i32 / 2) as u32,
         }),
         OptionName::NotSentLowWater => SocketOption::NotSentLowWater(value as u32),
-        // As the kernel: all ones mean no limit.
-        OptionName::MaxPacingRate => {
-            SocketOption::MaxPacingRate(if value == -1 { u64::MAX } else { u64::from(value as u32) })
-        }
         _ => return None,
     })
 }
@@ -323,7 +321,6 @@ fn to_int(option: SocketOption) -> i32 {
         | SocketOption::WindowClamp(count) => saturated(count as usize),
         // Unlimited is spelled -1 here, as an unsigned int.
         SocketOption::NotSentLowWater(len) => len as i32,
-        SocketOption::MaxPacingRate(rate) => u32::try_from(rate).unwrap_or(u32::MAX) as i32,
         SocketOption::SynCount(count) => count.into(),
         SocketOption::FinTimeout(time) => time.map_or(-1, seconds),
         _ => 0,

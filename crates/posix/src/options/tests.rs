@@ -235,6 +235,31 @@ fn timeouts_are_kept_under_both_names() {
     assert!(is_native_too(SOL_SOCKET, libc::SO_RCVTIMEO) && !is_native_too(IPPROTO_TCP, libc::TCP_NODELAY));
 }
 
+/// As the kernel: an `unsigned long` for who has room for one.
+#[test]
+fn pacing_rates_are_wide_or_narrow() {
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE);
+    let rate = |bytes: &[u8]| match set(TCP4, &mut Stored::default(), level, name, bytes)? {
+        Set::Stack(option) => Ok(option),
+        other => panic!("not the stack's: {other:?}"),
+    };
+    let stack = |rate| Ok(SocketOption::MaxPacingRate(rate));
+    let wide = 5_000_000_000_u64;
+    assert_eq!(rate(&wide.to_ne_bytes()), stack(wide));
+    assert_eq!(rate(&u64::from(u32::MAX).to_ne_bytes()), stack(u64::from(u32::MAX)));
+    assert_eq!(rate(&u64::MAX.to_ne_bytes()), stack(u64::MAX));
+    assert_eq!(rate(&3_000_000_000_u32.to_ne_bytes()), stack(3_000_000_000));
+    assert_eq!(rate(&[&100_u32.to_ne_bytes()[..], &[1, 2, 3]].concat()), stack(100));
+    assert_eq!(rate(&u32::MAX.to_ne_bytes()), stack(u64::MAX));
+    assert_eq!(rate(&[1, 2, 3]), Err(Errno::EINVAL));
+    let told = answer(level, SocketOption::MaxPacingRate(wide));
+    assert_eq!(told.cut_to(8), wide.to_ne_bytes());
+    assert_eq!(told.cut_to(100), wide.to_ne_bytes());
+    assert_eq!(told.cut_to(7), u32::MAX.to_ne_bytes());
+    assert_eq!(told.cut_to(4), u32::MAX.to_ne_bytes());
+    assert_eq!(answer(level, SocketOption::MaxPacingRate(7)).cut_to(2), &7_u32.to_ne_bytes()[..2]);
+}
+
 #[test]
 fn deferred_accepts_round_up_to_retransmissions() {
     let seconds = [(0, 0), (1, 1), (2, 3), (3, 3), (4, 7), (10, 15), (-5, 0)];

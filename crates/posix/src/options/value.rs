@@ -16,18 +16,26 @@ pub struct OptionValue {
     bytes: Vec<u8>,
     /// A small number that a reader with room for less than an `int` gets as one byte.
     byte: Option<u8>,
+    /// What a reader without room for all of `bytes` gets.
+    narrow: Option<[u8; 4]>,
 }
 
 impl OptionValue {
     /// An `int`.
     pub fn int(value: i32) -> OptionValue {
-        OptionValue { bytes: value.to_ne_bytes().to_vec(), byte: None }
+        OptionValue::from_bytes(value.to_ne_bytes().to_vec())
     }
 
     /// An `int` as `level` gives it: `IPPROTO_IP` answers short reads with a byte where it fits.
     pub fn int_at(level: i32, value: i32) -> OptionValue {
         let byte = if level == libc::IPPROTO_IP { u8::try_from(value).ok() } else { None };
         OptionValue { byte, ..OptionValue::int(value) }
+    }
+
+    /// Bytes per second, 64 bits of them where there is room for so many, else 32 (`SO_MAX_PACING_RATE`).
+    pub fn rate(rate: u64) -> OptionValue {
+        let narrow = u32::try_from(rate).unwrap_or(u32::MAX).to_ne_bytes();
+        OptionValue { narrow: Some(narrow), ..OptionValue::from_bytes(rate.to_ne_bytes().to_vec()) }
     }
 
     /// A `struct linger`, in whole seconds.
@@ -80,11 +88,14 @@ impl OptionValue {
     }
 
     fn from_bytes(bytes: Vec<u8>) -> OptionValue {
-        OptionValue { bytes, byte: None }
+        OptionValue { bytes, byte: None, narrow: None }
     }
 
     /// What is written into `room` bytes; its length is what the program's `optlen` becomes.
     pub fn cut_to(&self, room: usize) -> &[u8] {
+        if let Some(narrow) = self.narrow.as_ref().filter(|_| room < self.bytes.len()) {
+            return &narrow[..narrow.len().min(room)];
+        }
         match &self.byte {
             Some(byte) if (1..self.bytes.len()).contains(&room) => std::slice::from_ref(byte),
             _ => &self.bytes[..self.bytes.len().min(room)],
@@ -111,6 +122,20 @@ pub(super) fn read_linger(value: &[u8]) -> Result<SocketOption, Errno> {
     // Linux reads the seconds as unsigned: a negative number is for ever.
     let seconds = value.last_chunk().map_or(0, |b| u32::from_ne_bytes(*b));
     Ok(SocketOption::Linger(on.then(|| Duration::from_secs(seconds.into()))))
+}
+
+/// A limit of bytes per second: an `unsigned long`, or an `unsigned int` where there is no more. All ones mean
+/// no limit.
+pub(super) fn read_rate(value: &[u8]) -> Result<SocketOption, Errno> {
+    let rate = match (value.first_chunk(), value.first_chunk()) {
+        (Some(wide), _) => u64::from_ne_bytes(*wide),
+        (None, Some(narrow)) => match u32::from_ne_bytes(*narrow) {
+            u32::MAX => u64::MAX,
+            rate => rate.into(),
+        },
+        (None, None) => return Err(Errno::EINVAL),
+    };
+    Ok(SocketOption::MaxPacingRate(rate))
 }
 
 /// The name of a congestion control; ENOENT for one that isn't there.
