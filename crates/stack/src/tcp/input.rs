@@ -141,7 +141,7 @@ impl Connection {
             self.snd_wl1 = SeqNumber(header.seq) - 1;
             self.establish(now, resources.config, resources.settings);
             self.acks.now |= header.flags.syn();
-        } else if ack.after(self.snd_nxt) || ack.before(self.snd_una - self.max_snd_wnd) {
+        } else if ack.after(self.snd_nxt) || ack.before(self.oldest_ack()) {
             // RFC 5961 §5.2 (MAY-12): neither what was sent nor recently in flight.
             self.challenge(now, resources);
             return Break(None);
@@ -158,6 +158,12 @@ impl Connection {
         }
         self.acknowledge(now, header, payload_len, resources);
         self.after_ack(now, header, payload_len, resources)
+    }
+
+    /// The oldest acknowledgment that may just be late: of what was within the largest window before SND.UNA.
+    /// As the kernel: but of nothing before the first byte that was acknowledged.
+    fn oldest_ack(&self) -> SeqNumber {
+        self.snd_una - self.totals.bytes_acked.min(self.max_snd_wnd.into()) as u32
     }
 
     /// What was acknowledged no longer limits anything.

@@ -1,6 +1,7 @@
 //! Resets and other things an attacker may send: RFC 9293 §3.10.7.4, RFC 5961, PAWS.
 
 use super::*;
+use crate::counters::Counter;
 
 #[test]
 fn a_reset_with_the_exact_sequence_number_ends_the_connection() {
@@ -244,4 +245,23 @@ fn ts_recent_follows_only_segments_at_the_last_acknowledgment() {
     t.expect(". 1:1(0) ack 1 <nop,nop,TS val 1000 ecr 500,nop,nop,sack 11:21>");
     t.inject("P. 1:11(10) ack 1 <nop,nop,TS val 550 ecr 1000>");
     t.expect(". 1:1(0) ack 21 <nop,nop,TS val 1000 ecr 550>");
+}
+
+/// RFC 5961 §5.2, as the kernel: what was never acknowledged is nothing that comes late, however large the
+/// window was.
+#[test]
+fn an_acknowledgment_from_before_the_first_byte_is_challenged() {
+    let mut t = Test::established();
+    t.write(100);
+    t.expect("P. 1:101(100) ack 1");
+    t.inject(". 1:1(0) ack 101");
+    let before = t.counters[Counter::TcpChallengeAck];
+    let data = |ack: u32| format!("P. 1:11(10) ack {ack}");
+    // 101 sequence numbers have been acknowledged, the SYN among them: 4,294,967,295 lies before it.
+    t.inject(&data(u32::MAX));
+    t.expect(". 101:101(0) ack 1");
+    assert_eq!(t.counters[Counter::TcpChallengeAck], before + 1);
+    t.inject(&data(0));
+    assert_eq!(t.counters[Counter::TcpChallengeAck], before + 1);
+    t.read(10);
 }
