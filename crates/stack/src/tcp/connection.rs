@@ -227,7 +227,13 @@ impl Connection {
 impl Connection {
     /// Whether our FIN is queued or in flight.
     pub(super) fn fin_unacked(&self) -> bool {
-        matches!(self.state, State::FinWait1 | State::Closing | State::LastAck)
+        matches!(self.state, State::FinWait1 | State::Closing | State::LastAck) || self.is_closed_early()
+    }
+
+    /// Whether the socket was closed in SYN-RECEIVED. As the kernel: the FIN then doesn't wait until our SYN is
+    /// acknowledged (RFC 9293 §3.10.4: nothing is queued before it); with shutdown alone it does.
+    pub(super) fn is_closed_early(&self) -> bool {
+        self.state == State::SynReceived && self.flags.close_pending && self.flags.orphaned
     }
 
     /// Whether the user has closed the sending side.

@@ -208,6 +208,10 @@ impl Connection {
         self.last_sent_at = now;
         if self.flags.close_pending {
             self.state = self.state.next(Transition::Close);
+            if self.snd_una.after(self.iss + 1) {
+                // The FIN followed our SYN, and both are acknowledged.
+                self.state = self.state.next(Transition::FinAcked);
+            }
         }
         self.start_keep_alive(now, settings);
     }

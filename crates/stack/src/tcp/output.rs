@@ -70,6 +70,11 @@ impl Connection {
             let sending = self.sending(now);
             self.sent.on_retransmit(0, 1, true, sending);
             self.totals.retransmits += u32::from(self.retransmits > 0);
+        } else if self.is_closed_early() && self.snd_nxt == end && self.snd_wnd > 1 {
+            let sending = self.sending(now);
+            self.sent.push(end, end + 1, true, sending);
+            self.snd_nxt = end + 1;
+            return Some(self.transmit(now, end, end + 1));
         } else if self.acks.now {
             return Some(self.pure_ack(now, self.ack_seq()));
         } else {

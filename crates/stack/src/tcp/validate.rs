@@ -208,7 +208,7 @@ impl Connection {
         let expected = self.state == State::SynReceived
             && SeqNumber(header.seq) == self.irs
             && header.flags.ack()
-            && SeqNumber(header.ack) == self.snd_nxt;
+            && [self.iss + 1, self.snd_nxt].contains(&SeqNumber(header.ack));
         if expected {
             return Continue(());
         }

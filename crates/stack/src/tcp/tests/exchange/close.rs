@@ -184,3 +184,47 @@ fn shutting_down_reading_leaves_what_has_arrived() {
     assert_eq!(t.try_read(1), Ok(Vec::new()));
     assert_eq!(t.state(), State::Established);
 }
+
+/// RFC 9293 §3.10.4, CLOSE in SYN-RECEIVED. As the kernel: the FIN follows our SYN at once, and one
+/// acknowledgment may be of both.
+#[test]
+fn a_close_in_syn_received_sends_the_fin_at_once() {
+    let crossed = || {
+        let mut t = Test::connect();
+        t.expect("S 0:0(0) <...>");
+        t.inject("S 0:0(0) win 60000 <mss 1000>");
+        t.expect("S. 0:0(0) ack 1 <...>");
+        t
+    };
+    let mut t = crossed();
+    t.close();
+    t.expect("F. 1:1(0) ack 1");
+    t.expect_nothing();
+    t.inject("F. 1:1(0) ack 2");
+    t.expect(". 2:2(0) ack 2");
+    assert_eq!(t.state(), State::TimeWait);
+    // Acknowledged one after the other.
+    let mut t = crossed();
+    t.close();
+    t.expect("F. 1:1(0) ack 1");
+    t.inject("S. 0:0(0) ack 1 win 60000 <mss 1000>");
+    assert_eq!(t.state(), State::FinWait1);
+    t.inject(". 1:1(0) ack 2");
+    assert_eq!(t.state(), State::FinWait2);
+    // Lost, both are sent again.
+    let mut t = crossed();
+    t.close();
+    t.expect("F. 1:1(0) ack 1");
+    t.fire(1000);
+    t.expect("S. 0:0(0) ack 1 <...>");
+    t.inject(". 1:1(0) ack 1");
+    assert_eq!(t.state(), State::FinWait1);
+    t.fire(2000);
+    t.expect("F. 1:1(0) ack 1");
+    // A user who only says no more is heard when the connection is open.
+    let mut t = crossed();
+    t.shutdown_write();
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 1");
+    t.expect("F. 1:1(0) ack 1");
+}
