@@ -214,7 +214,7 @@ impl Connection {
             ca_state: self.recovery.state,
             retransmits: self.retransmits,
             probes: self.window_probes.max(self.keep_probes),
-            backoff: self.retransmits.max(self.window_backoff),
+            backoff: self.rtt.doublings().max(self.window_backoff),
             timestamps: self.options.timestamps,
             sack: self.options.sack,
             window_scaling: self.options.window_scaling,

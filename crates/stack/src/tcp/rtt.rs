@@ -130,10 +130,13 @@ impl RttEstimator {
 
     /// Doubles the timeout, up to its limit (RFC 6298 §5.5).
     pub(crate) fn back_off(&mut self) {
-        if self.rto() < Duration::from_millis(self.max_rto.into()) {
-            // 31 doublings are beyond any use.
-            self.back_off = (self.back_off + 1).min(31);
-        }
+        // 31 doublings are beyond any use.
+        self.back_off = (self.back_off + 1).min(31);
+    }
+
+    /// How often the timeout was doubled since the last measurement.
+    pub(crate) fn doublings(&self) -> u8 {
+        self.back_off
     }
 
     /// Ends the back-off without a measurement: the timeouts turned out to be spurious.

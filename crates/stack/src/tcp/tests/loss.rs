@@ -106,6 +106,13 @@ fn the_timeout_backs_off() {
     script.advance(3000);
     script.inject(". 1:1(0) ack 1001 win 65535");
     assert_eq!(script.connection.info(script.now).srtt, Some(Duration::from_millis(100)));
+    // RFC 6298 §5.7: only a measurement ends the back-off.
+    let info = script.connection.info(script.now);
+    assert_eq!((info.retransmits, info.backoff), (0, 4));
+    script.send(1000);
+    script.expect(&["P. 1001:2001(1000) ack 1"]);
+    script.advance(100);
+    script.inject(". 1:1(0) ack 2001 win 65535");
     assert_eq!(script.connection.info(script.now).backoff, 0);
 }
 
