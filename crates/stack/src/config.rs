@@ -51,7 +51,7 @@ impl Default for Config {
 /// Sizes of one direction's buffer, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferSizes {
-    /// The least a socket can be set to.
+    /// The least a socket can be set to (as on Linux by default, where no sysctl sets it).
     pub min: usize,
     /// What a connection starts with.
     pub default: usize,
@@ -167,8 +167,8 @@ impl Default for TcpConfig {
             timestamps: true,
             sack: true,
             window_scaling: true,
-            recv_buffer: BufferSizes { min: 4096, default: 131_072, max: 6 << 20 },
-            send_buffer: BufferSizes { min: 4096, default: 87_040, max: 4 << 20 },
+            recv_buffer: BufferSizes { min: 2304, default: 131_072, max: 6 << 20 },
+            send_buffer: BufferSizes { min: 4608, default: 87_040, max: 4 << 20 },
             syn_retries: 6,
             syn_linear_timeouts: 4,
             synack_retries: 5,

@@ -300,7 +300,9 @@ impl Stack {
             Kind::Udp(udp) => {
                 match option {
                     SocketOption::RecvBuffer(bytes) => udp.recv_limit = bytes.min(recv.max).max(LEAST_BUFFER),
-                    SocketOption::SendBuffer(bytes) => udp.send_limit = bytes.min(send.max).max(LEAST_BUFFER),
+                    SocketOption::SendBuffer(bytes) => {
+                        udp.send_limit = bytes.min(send.max).max(2 * LEAST_BUFFER)
+                    }
                     // Kept by the kernel, of no effect on datagrams.
                     SocketOption::KeepAlive(_)
                     | SocketOption::Linger(_)
@@ -371,7 +373,7 @@ impl Stack {
     }
 }
 
-/// The least that `SO_RCVBUF` and `SO_SNDBUF` of a datagram socket can be, as Linux has it.
+/// The least that `SO_RCVBUF` of a datagram socket can be, and half of the least `SO_SNDBUF`, as Linux has it.
 const LEAST_BUFFER: usize = 2304;
 /// The least window that `TCP_WINDOW_CLAMP` can set (tcp(7)): half of that.
 const LEAST_WINDOW_CLAMP: u32 = LEAST_BUFFER as u32 / 2;

@@ -21,8 +21,8 @@ pub(super) fn kernel() -> Config {
 /// The settings of `defaults.sh`.
 fn production(config: &mut Config) {
     let tcp = &mut config.tcp;
-    tcp.recv_buffer = BufferSizes { min: 4096, default: 540_000, max: 15 << 20 };
-    tcp.send_buffer = BufferSizes { min: 4096, default: 256 << 10, max: 4 << 20 };
+    tcp.recv_buffer = BufferSizes { min: 2304, default: 540_000, max: 15 << 20 };
+    tcp.send_buffer = BufferSizes { min: 4608, default: 256 << 10, max: 4 << 20 };
     tcp.syn_retries = 5;
     tcp.synack_retries = 5;
     tcp.timestamps = true;
@@ -114,8 +114,10 @@ fn set(name: &str, value: &str, config: &mut Config) -> Result<(), String> {
         "net.ipv4.tcp_timestamps" => tcp.timestamps = flag()?,
         "net.ipv4.tcp_sack" => tcp.sack = flag()?,
         "net.ipv4.tcp_window_scaling" => tcp.window_scaling = flag()?,
-        "net.ipv4.tcp_rmem" => tcp.recv_buffer = sizes()?,
-        "net.ipv4.tcp_wmem" => tcp.send_buffer = sizes()?,
+        // As on Linux, the first of three is what a socket has under memory pressure: the least that it can be
+        // set to is the same everywhere.
+        "net.ipv4.tcp_rmem" => tcp.recv_buffer = BufferSizes { min: tcp.recv_buffer.min, ..sizes()? },
+        "net.ipv4.tcp_wmem" => tcp.send_buffer = BufferSizes { min: tcp.send_buffer.min, ..sizes()? },
         "net.ipv4.tcp_syn_retries" => tcp.syn_retries = count()?,
         "net.ipv4.tcp_synack_retries" => tcp.synack_retries = count()?,
         "net.ipv4.tcp_slow_start_after_idle" => tcp.slow_start_after_idle = flag()?,
@@ -265,7 +267,7 @@ mod tests {
     fn production_values_come_from_defaults_sh_only() {
         assert_eq!(after("").unwrap().tcp.recv_buffer.default, 131_072);
         let config = after("../../common/defaults.sh\n").unwrap();
-        assert_eq!(config.tcp.recv_buffer, BufferSizes { min: 4096, default: 540_000, max: 15 << 20 });
+        assert_eq!(config.tcp.recv_buffer, BufferSizes { min: 2304, default: 540_000, max: 15 << 20 });
         assert_eq!((config.tcp.syn_retries, config.tcp.ecn), (5, Ecn::Off));
     }
 
@@ -285,7 +287,7 @@ mod tests {
     #[test]
     fn values_are_words_and_products() {
         let config = after("sysctl -q net.ipv4.tcp_rmem=\"4096 131072 $((32*1024*1024))\"").unwrap();
-        assert_eq!(config.tcp.recv_buffer, BufferSizes { min: 4096, default: 131_072, max: 32 << 20 });
+        assert_eq!(config.tcp.recv_buffer, BufferSizes { min: 2304, default: 131_072, max: 32 << 20 });
         let config = after("sysctl -q net.ipv4.tcp_retries1=0x7 net.ipv4.tcp_retries2=$(( 4 * 2 ))").unwrap();
         assert_eq!((config.tcp.retries1, config.tcp.retries2), (7, 8));
     }
