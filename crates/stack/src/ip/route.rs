@@ -22,12 +22,17 @@ pub struct NicConfig {
     pub checksums: bool,
     /// The most payload of a TCP super-segment that the link takes; 0 when it takes none.
     pub max_segment: usize,
+    /// The largest MSS of TCP connections through it, as offered to peers and as used; 0 when only MTUs limit it.
+    /// For links behind which tunnels carry less than they say, where ICMP is lost (RFC 2923 §2.1). Connections
+    /// take it for what the path carries.
+    pub mss_clamp: u16,
 }
 
 impl NicConfig {
     /// An interface in memory: checksums are skipped, super-segments are as long as can be.
     pub fn memory(name: impl Into<String>, mtu: u32) -> NicConfig {
-        NicConfig { name: name.into(), mtu, checksums: false, max_segment: NicConfig::LARGEST_SEGMENT }
+        let max_segment = NicConfig::LARGEST_SEGMENT;
+        NicConfig { name: name.into(), mtu, checksums: false, max_segment, mss_clamp: 0 }
     }
 
     /// The least MTU that IPv4 works with (RFC 791).

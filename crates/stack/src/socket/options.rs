@@ -301,7 +301,7 @@ impl Stack {
                 match option {
                     SocketOption::RecvBuffer(bytes) => udp.recv_limit = bytes.min(recv.max).max(LEAST_BUFFER),
                     SocketOption::SendBuffer(bytes) => {
-                        udp.send_limit = bytes.min(send.max).max(2 * LEAST_BUFFER)
+                        udp.send_limit = bytes.min(send.max).max(2 * LEAST_BUFFER);
                     }
                     // Kept by the kernel, of no effect on datagrams.
                     SocketOption::KeepAlive(_)

@@ -13,12 +13,12 @@ use crate::io::{Dirty, Io, Token};
 use crate::ip::icmp::Unreachable;
 use crate::ip::input::Ingress;
 use crate::ip::output::IpParams;
-use crate::ip::route::Path;
+use crate::ip::route::{NicConfig, Path};
 use crate::slab::Key;
 use crate::socket::SocketId;
 use crate::socket::options::{IpSettings, TcpSettings};
 use crate::tcp::time_wait::{TimeWait, Verdict, judge};
-use crate::tcp::{Connection, Resources, Segment, SeqNumber, State};
+use crate::tcp::{Connection, MIN_MSS, Resources, Segment, SeqNumber, State};
 use crate::wheel::TimerId;
 use alloc::sync::Arc;
 use sockeye_packet::{Batch, Instant, NicId};
@@ -134,12 +134,13 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    pub(crate) fn new(v4: bool, path: &Path, mtu: u32, settings: &TcpSettings) -> Sizes {
+    pub(crate) fn new(v4: bool, path: &Path, nic: &NicConfig, settings: &TcpSettings) -> Sizes {
         let (ip, default) = if v4 { (Ipv4Header::MIN_LEN, 536) } else { (Ipv6Header::LEN, 1220) };
         let headers = (ip + TcpHeader::MIN_LEN) as u32;
         let mss = |mtu: u32| mtu.saturating_sub(headers).min(u32::from(u16::MAX)) as u16;
-        let local = mss(mtu).min(settings.max_segment.unwrap_or(u16::MAX));
-        Sizes { local, path: mss(path.mtu), default }
+        let clamp = if nic.mss_clamp == 0 { u16::MAX } else { nic.mss_clamp.max(MIN_MSS) };
+        let local = mss(nic.mtu).min(settings.max_segment.unwrap_or(u16::MAX)).min(clamp);
+        Sizes { local, path: mss(path.mtu).min(clamp), default }
     }
 }
 
@@ -333,7 +334,8 @@ impl Stack {
             let bound_nic = scope.checked_sub(1).map(NicId);
             // Without a route it stays as it is and times out, unless the route comes back.
             if let Ok(path) = io.path(&tcb.tuple.remote, Some(tcb.tuple.local), bound_nic) {
-                let sizes = Sizes::new(is_v4(&tcb.tuple.local), &path, path.mtu, &tcb.settings);
+                let sizes =
+                    Sizes::new(is_v4(&tcb.tuple.local), &path, &io.nic(path.nic).config, &tcb.settings);
                 tcb.nic = path.nic;
                 tcb.connection.on_path_mss(sizes.path, &tcb.settings);
             }

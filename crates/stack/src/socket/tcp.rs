@@ -104,7 +104,7 @@ impl Stack {
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
         let Kind::Idle(settings) = &socket.kind else { return Err(Error::IsConnected) };
         let settings = settings.clone();
-        let sizes = Sizes::new(is_v4(&tuple.local), path, io.nic(path.nic).config.mtu, &settings);
+        let sizes = Sizes::new(is_v4(&tuple.local), path, &io.nic(path.nic).config, &settings);
         let open = OpenParams {
             config: &io.config.tcp,
             settings: &settings,
@@ -150,7 +150,7 @@ impl Stack {
         let socket = sockets.get(id.0)?;
         let tuple = record.tuple;
         let path = io.path(&tuple.remote, Some(tuple.local), socket.settings.nic).ok()?;
-        let sizes = Sizes::new(is_v4(&tuple.local), &path, io.nic(path.nic).config.mtu, &settings);
+        let sizes = Sizes::new(is_v4(&tuple.local), &path, &io.nic(path.nic).config, &settings);
         let open = OpenParams {
             config: &io.config.tcp,
             settings: &settings,

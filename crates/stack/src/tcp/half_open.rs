@@ -178,7 +178,7 @@ impl Io {
     ) -> HalfOpen {
         let Syn { tuple, header, floor, ecn } = *syn;
         let config = &self.config.tcp;
-        let sizes = Sizes::new(is_v4(&tuple.local), path, self.nic(path.nic).config.mtu, settings);
+        let sizes = Sizes::new(is_v4(&tuple.local), path, &self.nic(path.nic).config, settings);
         let iss = beyond(self.secrets.isn(now, &tuple), floor);
         let options = &header.options;
         let timestamps = options.timestamps.filter(|_| config.timestamps);

@@ -238,7 +238,7 @@ impl Stack {
         let config = &io.config.tcp;
         let out_of_room = listener.half_open > listener.backlog.min(config.max_half_open);
         let cookies = config.syn_cookies;
-        let sizes = Sizes::new(ingress.v4, &path, io.nic(path.nic).config.mtu, &listener.settings);
+        let sizes = Sizes::new(ingress.v4, &path, &io.nic(path.nic).config, &listener.settings);
         let Syn { tuple, header, .. } = *syn;
         let mut record = io.half_open_of(now, syn, &path, &listener.settings, Opener::Listener(id), tos);
         if !out_of_room && cookies != SynCookies::Always {
@@ -304,7 +304,7 @@ impl Stack {
         let stamps = segment.header.options.timestamps.filter(|_| config.timestamps);
         let hidden = stamps.map(|stamps| cookie::Options::found(stamps.echo.wrapping_sub(ts_offset)));
         let hidden = hidden.unwrap_or_default();
-        let sizes = Sizes::new(ingress.v4, &path, io.nic(path.nic).config.mtu, &listener.settings);
+        let sizes = Sizes::new(ingress.v4, &path, &io.nic(path.nic).config, &listener.settings);
         let stamps_len = if stamps.is_some() { 12 } else { 0 };
         let initial = InitialWindow::new(config, &listener.settings, sizes.local.saturating_sub(stamps_len));
         let record = HalfOpen {

@@ -55,6 +55,7 @@ pub(crate) mod validate;
 pub(crate) use connection::{Connection, Resources, TimeWaitSeed};
 pub use info::{CaState, TcpInfo};
 pub(crate) use open::{Handshake, OpenParams};
+pub(crate) use path::MIN_MSS;
 pub(crate) use sack::DUP_THRESH;
 pub(crate) use segment::{Segment, reset_for};
 pub(crate) use seq::SeqNumber;

@@ -9,7 +9,7 @@ use sockeye_packet::Budget;
 
 /// The least segment size that a peer's MSS option or a path's MTU can bring about: below it, headers
 /// would be all that is sent.
-pub(super) const MIN_MSS: u16 = 48;
+pub(crate) const MIN_MSS: u16 = 48;
 
 impl Connection {
     /// What fits in a packet of the path's MTU ([`OpenParams::path_mss`](super::OpenParams::path_mss)).

@@ -288,6 +288,33 @@ fn nobody_has_to_wait_for_a_busy_neighbour() {
     assert!(waited <= 8, "{waited} packets");
 }
 
+/// The clamp counts on both sides of a connection: for what the peer sends, and for what is sent to it.
+#[test]
+fn an_interface_clamps_the_mss() {
+    for (to, mtu_mss) in [("10.0.0.2:80", 1460), ("[fd77::2]:80", 1440)] {
+        for (clamp, mss) in [(0, mtu_mss), (1200, 1200), (9000, mtu_mss), (1, 48)] {
+            let nic = NicConfig { max_segment: 0, mss_clamp: clamp, ..NicConfig::memory("eth0", 1500) };
+            let mut pair = Pair::with(&Config::default(), &nic);
+            let (client, _, server) = pair.connected(to);
+            for (stack, id) in [(&pair.a, client), (&pair.b, server)] {
+                let info = stack.tcp_info(pair.now, id).unwrap();
+                assert_eq!((info.advmss, info.snd_mss), (mss, (mss - 12).max(36)), "{to} {clamp}");
+            }
+        }
+    }
+}
+
+/// A peer who knows of no clamp is sent no more than it allows, and sends no more.
+#[test]
+fn a_clamp_at_one_end_is_enough() {
+    let nic = NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) };
+    let mut pair = Pair::with(&Config::default(), &nic);
+    pair.a.io.nics[usize::from(LINK.0)].config.mss_clamp = 1000;
+    let (client, _, server) = pair.connected("10.0.0.2:80");
+    let mss = |stack: &Stack, id| stack.tcp_info(pair.now, id).unwrap().snd_mss;
+    assert_eq!((mss(&pair.a, client), mss(&pair.b, server)), (988, 988));
+}
+
 #[test]
 fn a_smaller_path_is_learnt_from_those_who_quote_what_is_in_flight() {
     let nic = NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) };
