@@ -229,7 +229,8 @@ impl Stack {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {
             Some(Kind::Udp(udp)) => udp.send_space(),
             Some(Kind::Connection(key)) => {
-                self.connections.get(*key).map_or(0, |tcb| tcb.connection.send_space())
+                let config = &self.io.config.tcp;
+                self.connections.get(*key).map_or(0, |tcb| tcb.connection.send_space(&tcb.settings, config))
             }
             _ => 0,
         }

@@ -35,6 +35,7 @@ mod recovery;
 pub(crate) mod recv;
 pub(crate) mod recv_window;
 mod retransmit;
+mod room;
 pub(crate) mod rtt;
 mod sack;
 pub(crate) mod segment;

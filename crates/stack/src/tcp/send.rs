@@ -28,6 +28,8 @@ pub(crate) struct SendBuffer {
     /// demand.
     #[allow(clippy::box_collection, reason = "8 bytes in line instead of 32")]
     record_ends: Option<Box<VecDeque<u64>>>,
+    /// Where the segment begins that the last bytes were gathered into.
+    last_segment: u64,
 }
 
 /// What the end of a record is charged: its place in a list that grows by doubling.
@@ -35,7 +37,7 @@ const RECORD_COST: usize = 16;
 
 impl SendBuffer {
     pub(super) const EMPTY: SendBuffer =
-        SendBuffer { queue: ChunkQueue::EMPTY, tail: Vec::new(), record_ends: None };
+        SendBuffer { queue: ChunkQueue::EMPTY, tail: Vec::new(), record_ends: None, last_segment: 0 };
 
     /// Bytes held.
     pub(crate) fn len(&self) -> usize {
@@ -59,6 +61,7 @@ impl SendBuffer {
     /// The last byte ends a record.
     pub(crate) fn end_record(&mut self) {
         let end = self.queue.start() + self.len() as u64;
+        self.last_segment = end;
         let ends = self.record_ends.get_or_insert_default();
         if ends.back() != Some(&end) {
             ends.push_back(end);
@@ -71,6 +74,23 @@ impl SendBuffer {
         let at = self.queue.start() + offset as u64;
         let next = ends.partition_point(|end| *end <= at);
         ends.get(next).map(|end| (end - at) as usize)
+    }
+
+    /// How many records end behind `offset`.
+    pub(crate) fn records_from(&self, offset: usize) -> usize {
+        let at = self.queue.start() + offset as u64;
+        self.record_ends.as_deref().map_or(0, |ends| ends.len() - ends.partition_point(|end| *end <= at))
+    }
+
+    /// Where the segment begins that the last bytes were gathered into, at most the end: then nothing is to
+    /// be added to it.
+    pub(crate) fn last_segment(&self) -> usize {
+        (self.last_segment.saturating_sub(self.queue.start()) as usize).min(self.len())
+    }
+
+    /// The last bytes are gathered into a segment that begins at `offset`.
+    pub(crate) fn set_last_segment(&mut self, offset: usize) {
+        self.last_segment = self.queue.start() + offset.min(self.len()) as u64;
     }
 
     /// Whether a record ends before `offset`.

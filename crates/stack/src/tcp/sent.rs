@@ -123,7 +123,6 @@ impl SentQueue {
     }
 
     /// How many records there are.
-    #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.records.len()
     }

@@ -35,16 +35,22 @@ impl Connection {
             _ => return Err(Error::BrokenPipe),
         }
         let SendFlags { more, oob, eor, dont_route: _ } = flags;
-        let space = self.send_space().min(resources.budget.available());
-        self.flags.no_space |= space < chunks.iter().map(|chunk| chunk.len()).sum();
+        let wanted: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+        let room = self.room(wanted, resources.settings, resources.config);
+        let space = room.bytes.min(resources.budget.available());
+        self.flags.no_space |= space < wanted;
+        if wanted == 0 {
+            return Ok(0);
+        }
         if space == 0 {
-            let starved = self.send.is_empty() && self.send_space() > 0;
+            let starved = self.send.is_empty() && room.bytes > 0;
             return Err(if starved { Error::NoBufs } else { Error::WouldBlock });
         }
         self.check_app_limited();
         self.send.wake(resources.spares);
         let limit = self.send.len() + space;
         let taken = self.send.push(chunks, limit);
+        self.send.set_last_segment(room.last_segment);
         // As the kernel: a message that was taken in part ends nothing yet.
         if eor && taken > 0 && chunks.is_empty() {
             self.send.end_record();
@@ -228,26 +234,10 @@ impl Connection {
         ready.insert_if(Readiness::READABLE, read_closed || self.recv.len() >= enough);
         ready.insert_if(Readiness::READ_CLOSED, read_closed);
         ready.insert_if(Readiness::WRITE_CLOSED, write_closed);
-        // As the kernel: who is called writable may write half of the low-water mark at least.
-        let low_water = match settings.not_sent_low_water {
-            0 => config.not_sent_low_water,
-            bytes => bytes,
-        };
-        let drained = self.unsent().saturating_mul(2) < low_water || low_water == u32::MAX;
-        let writable = write_closed || (self.has_send_room() && drained);
+        let writable = write_closed || self.is_writable(settings, config);
         ready.insert_if(Readiness::WRITABLE, ended || writable);
         ready.insert_if(Readiness::ERROR, self.error.is_some());
         ready.insert_if(Readiness::PRIORITY, self.urgent.has_byte());
         ready
-    }
-
-    /// As the kernel: writable from a third of the buffer on, so that writers work in large pieces.
-    pub(super) fn has_send_room(&self) -> bool {
-        self.send_space() >= (self.send_limit as usize / 3).max(1)
-    }
-
-    /// Bytes that [`send`](Connection::send) would take now.
-    pub(crate) fn send_space(&self) -> usize {
-        if self.state.can_send() { (self.send_limit as usize).saturating_sub(self.send.len()) } else { 0 }
     }
 }

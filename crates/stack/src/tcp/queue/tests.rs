@@ -72,7 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// An idle connection is to cost little: each buffer is a part of it.
 #[test]
 fn buffers_are_small() {
-    assert!(size_of::<crate::tcp::send::SendBuffer>() <= 120);
+    assert!(size_of::<crate::tcp::send::SendBuffer>() <= 128);
     assert!(size_of::<crate::tcp::recv::RecvBuffer>() <= 136);
     assert!(size_of::<crate::tcp::rtt::RttEstimator>() <= 48);
     assert!(size_of::<crate::tcp::congestion::Congestion>() <= 88);

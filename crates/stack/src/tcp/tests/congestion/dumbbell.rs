@@ -117,6 +117,11 @@ impl Dumbbell {
         self.flows[flow].ends[0].connection.info(self.now)
     }
 
+    fn space(&self, flow: usize) -> usize {
+        let Flow { config, settings, ends, .. } = &self.flows[flow];
+        ends[0].connection.send_space(settings, config)
+    }
+
     fn call<T>(
         &mut self,
         flow: usize,
@@ -184,7 +189,7 @@ impl Dumbbell {
     fn turn(&mut self, flow: usize) {
         let data = self.data.clone();
         let open = self.flows[flow].ends[0].connection.state() == State::Established;
-        while open && self.flows[flow].ends[0].connection.send_space() >= data.len() {
+        while open && self.space(flow) >= data.len() {
             let mut chunks = VecDeque::from([data.clone()]);
             let sent = self.call(flow, 0, |connection, now, resources| {
                 connection.send(now, &mut chunks, SendFlags::default(), resources)

@@ -11,6 +11,7 @@ mod link;
 mod open;
 mod recovery;
 mod reset;
+mod room;
 mod timeouts;
 mod urgent;
 mod windows;

@@ -1,0 +1,110 @@
+//! How much a program may write: the limits of the send buffer, and how they grow.
+//!
+//! All as the kernel does it, for scripts see where a write ends. What is written is gathered into segments
+//! of up to half of the peer's largest window; the limits (`SO_SNDBUF`, `TCP_NOTSENT_LOWAT`) are looked at
+//! only where a new one begins, and what may leave has left by then. Every segment counts for more than its
+//! bytes. (The memory that is really held is charged to the budget besides.)
+
+use super::congestion::Controller as _;
+use super::connection::{Connection, Resources};
+use crate::config::TcpConfig;
+use crate::socket::options::TcpSettings;
+
+/// What a segment counts besides its bytes (`SO_MEMINFO` of Linux 6.18 shows it).
+const SEGMENT_COST: usize = 832;
+/// The most that is gathered in one (`sk_gso_max_size`).
+const GATHERED_MAX: usize = 65_536 - 257;
+/// The largest window of a peer that counts as tiny, so that all of it is used at once.
+const TINY_WINDOW: usize = 536;
+/// No call writes more.
+const LONGEST_WRITE: usize = 1 << 30;
+
+/// What there is room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) bytes: usize,
+    /// Where in the send buffer the last segment begins when they are written.
+    pub(super) last_segment: usize,
+}
+
+impl Connection {
+    /// Bytes that [`send`](Connection::send) would take now.
+    pub(crate) fn send_space(&self, settings: &TcpSettings, config: &TcpConfig) -> usize {
+        if self.state.can_send() { self.room(LONGEST_WRITE, settings, config).bytes } else { 0 }
+    }
+
+    /// How many of `wanted` bytes there is room for: what the last segment can take, and then one segment
+    /// after the other while no limit is reached.
+    pub(super) fn room(&self, wanted: usize, settings: &TcpSettings, config: &TcpConfig) -> Room {
+        let held = self.send.len();
+        let most = held + wanted.min(LONGEST_WRITE);
+        let (full, low_water) = (self.gathered(), not_sent_low_water(settings, config));
+        let (mss, sent, may_leave) = (usize::from(self.snd_mss), self.sent_len(), self.may_leave());
+        let mut segments = self.segments_held();
+        let (mut end, mut last) = (held, self.last_segment());
+        while end < most {
+            let left = sent + may_leave.min((end - sent) / mss * mss);
+            last = last.max(left);
+            if last == end || end - last >= full {
+                let is_full = end + segments * SEGMENT_COST >= self.send_limit as usize;
+                if is_full || end - left >= low_water {
+                    break;
+                }
+                segments += 1;
+                last = end;
+            }
+            end = most.min(last + full);
+        }
+        Room { bytes: end - held, last_segment: last }
+    }
+
+    /// Whether there is room for a good deal, so that writers work in large pieces: a third of the limit,
+    /// and half of what may wait unsent.
+    pub(super) fn is_writable(&self, settings: &TcpSettings, config: &TcpConfig) -> bool {
+        let unsent = self.unsent() as usize;
+        self.has_send_room() && unsent.saturating_mul(2) < not_sent_low_water(settings, config)
+    }
+
+    pub(super) fn has_send_room(&self) -> bool {
+        let counted = self.send.len() + self.segments_held() * SEGMENT_COST;
+        counted + counted / 2 <= self.send_limit as usize
+    }
+
+    /// What was sent of the bytes in the send buffer.
+    fn sent_len(&self) -> usize {
+        self.send.len() - self.unsent() as usize
+    }
+
+    /// How many unsent bytes both windows let go now.
+    fn may_leave(&self) -> usize {
+        let mss = u32::from(self.snd_mss);
+        let usable = ((self.snd_una + self.snd_wnd) - self.snd_nxt).max(0) as u32;
+        let room = (self.congestion.cwnd() as u32).saturating_sub(self.in_flight());
+        (usable.min(room) / mss * mss) as usize
+    }
+
+    /// What a segment gathers at most.
+    fn gathered(&self) -> usize {
+        let (mss, largest) = (usize::from(self.snd_mss), self.max_snd_wnd as usize);
+        let window = if largest > TINY_WINDOW { largest / 2 } else { largest };
+        (GATHERED_MAX.min(window) / mss * mss).max(mss)
+    }
+
+    /// Where the segment begins that can still be added to; the end of the buffer, if there is none.
+    fn last_segment(&self) -> usize {
+        self.send.last_segment().max(self.sent_len())
+    }
+
+    /// Segments in flight and gathered.
+    fn segments_held(&self) -> usize {
+        let (sent, last) = (self.sent_len(), self.last_segment());
+        let records = self.send.records_from(sent);
+        let full = (last - sent) / self.gathered();
+        self.sent.count() + records + full + usize::from(self.send.len() > last)
+    }
+}
+
+fn not_sent_low_water(settings: &TcpSettings, config: &TcpConfig) -> usize {
+    let own = settings.not_sent_low_water;
+    (if own == 0 { config.not_sent_low_water } else { own }) as usize
+}
