@@ -317,6 +317,13 @@ impl Stack {
         }
         if let Some(tcb) = self.connections.get_mut(key) {
             tcb.rearm(key, &mut self.io);
+            // What is sent in several segments counts for more than what waited in one: a socket that was
+            // called writable may be so no more, and is to be called so again.
+            if !tcb.connection.has_send_room()
+                && let Some(socket) = tcb.socket.and_then(|id| self.sockets.get_mut(id.0))
+            {
+                socket.announced.remove(Readiness::WRITABLE);
+            }
         }
         if !more {
             self.retire(now, key);

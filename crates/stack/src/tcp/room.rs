@@ -14,6 +14,14 @@ use crate::socket::options::TcpSettings;
 const SEGMENT_COST: usize = 832;
 /// The most that is gathered in one (`sk_gso_max_size`).
 const GATHERED_MAX: usize = 65_536 - 257;
+/// No limit is less (`SOCK_MIN_SNDBUF`).
+const LEAST_LIMIT: u32 = 4608;
+/// What a full segment takes besides its payload, when the kernel works out how large the buffer may grow:
+/// room for headers before the payload is rounded up to a power of two, and its own record.
+const HEADERS: usize = 640;
+const RECORD: usize = 256;
+/// The buffer is never for fewer segments.
+const LEAST_SEGMENTS: usize = 10;
 /// The largest window of a peer that counts as tiny, so that all of it is used at once.
 const TINY_WINDOW: usize = 536;
 /// No call writes more.
@@ -46,7 +54,7 @@ impl Connection {
             let left = sent + may_leave.min((end - sent) / mss * mss);
             last = last.max(left);
             if last == end || end - last >= full {
-                let is_full = end + segments * SEGMENT_COST >= self.send_limit as usize;
+                let is_full = end + segments * SEGMENT_COST >= self.send_limit();
                 if is_full || end - left >= low_water {
                     break;
                 }
@@ -65,9 +73,29 @@ impl Connection {
         self.has_send_room() && unsent.saturating_mul(2) < not_sent_low_water(settings, config)
     }
 
-    pub(super) fn has_send_room(&self) -> bool {
+    /// Whether no more than two thirds of the limit are used.
+    pub(crate) fn has_send_room(&self) -> bool {
         let counted = self.send.len() + self.segments_held() * SEGMENT_COST;
-        counted + counted / 2 <= self.send_limit as usize
+        counted + counted / 2 <= self.send_limit()
+    }
+
+    /// What may be counted at most.
+    fn send_limit(&self) -> usize {
+        self.send_limit.max(LEAST_LIMIT) as usize
+    }
+
+    /// An acknowledgment came: the buffer is for two congestion windows, one in flight and one to follow it
+    /// (`tcp_sndbuf_expand`), unless the program has set its size or memory is short.
+    pub(super) fn grow_send_buffer(&mut self, resources: &Resources<'_>) {
+        if resources.settings.send_buffer.is_some() || resources.budget.is_under_pressure() {
+            return;
+        }
+        let mss = usize::from(self.peer_mss.max(self.snd_mss));
+        let segment = (mss + HEADERS).next_power_of_two() + RECORD;
+        let cwnd = self.congestion.cwnd() / usize::from(self.snd_mss).max(1);
+        let segments = cwnd.max(usize::from(self.recovery.reordering) + 1).max(LEAST_SEGMENTS);
+        let target = (2 * segments).saturating_mul(segment).min(resources.config.send_buffer.max);
+        self.send_limit = self.send_limit.max(target.min(LONGEST_WRITE) as u32);
     }
 
     /// What was sent of the bytes in the send buffer.

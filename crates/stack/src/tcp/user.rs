@@ -1,7 +1,6 @@
 //! The user's calls (RFC 9293 §3.10.1–3.10.6) and how the buffers grow.
 
 use super::chrono::Limit;
-use super::congestion::Controller as _;
 use super::connection::{Connection, Resources};
 use super::state::{State, Transition};
 use super::timers::Timer;
@@ -114,15 +113,6 @@ impl Connection {
         self.settle_charge(resources.budget);
         self.adjust_recv_space(now, resources);
         self.acks.now |= self.is_ack_worth_it(bytes > 0);
-    }
-
-    /// Two congestion windows: one in flight and one to follow it.
-    pub(super) fn grow_send_buffer(&mut self, resources: &Resources<'_>) {
-        if resources.settings.send_buffer.is_some() || resources.budget.is_under_pressure() {
-            return;
-        }
-        let target = self.congestion.cwnd().saturating_mul(2).min(resources.config.send_buffer.max);
-        self.send_limit = self.send_limit.max(target.min(1 << 30) as u32);
     }
 
     /// Ends one direction or both.

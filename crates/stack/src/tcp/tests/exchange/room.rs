@@ -83,3 +83,26 @@ fn space_is_what_a_write_takes() {
         assert!(ack > 100_000, "{ack}");
     }
 }
+
+#[test]
+fn the_limit_grows_for_two_congestion_windows_of_whole_segments() {
+    let mut t = Test::established();
+    t.connection.send_limit = 5000;
+    for (acked, segments) in [(2, 12), (10, 22)] {
+        t.write(10_000);
+        while t.poll().is_some() {}
+        let ack = t.connection.snd_una + acked * 1000;
+        t.inject(&format!(". 1:1(0) ack {}", ack.0));
+        // 1,000 octets and headers are rounded up to 2,048.
+        assert_eq!(t.connection.send_limit, 2 * segments * (2048 + 256));
+    }
+}
+
+#[test]
+fn a_program_may_fix_the_limit() {
+    let mut t = Test::established_with(|settings| settings.send_buffer = Some(5000));
+    t.write(10_000);
+    while t.poll().is_some() {}
+    t.inject(". 1:1(0) ack 10001");
+    assert_eq!(t.connection.send_limit, 5000);
+}
