@@ -339,4 +339,6 @@ fn datagram_buffers_have_a_least_size_whatever_tcp_may_have() {
     let id = datagram(&mut stack, "127.0.0.1:53");
     assert_eq!(stack.set_option(Instant::ZERO, id, SocketOption::RecvBuffer(1)), Ok(()));
     assert_eq!(stack.get_option(id, crate::OptionName::RecvBuffer), Ok(SocketOption::RecvBuffer(2304)));
+    assert_eq!(stack.set_option(Instant::ZERO, id, SocketOption::SendBuffer(1)), Ok(()));
+    assert_eq!(stack.get_option(id, crate::OptionName::SendBuffer), Ok(SocketOption::SendBuffer(4608)));
 }
