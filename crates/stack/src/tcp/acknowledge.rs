@@ -81,7 +81,9 @@ impl AckInfo {
 
     /// A record arrived.
     fn note_arrival(&mut self, record: &Record) {
-        let newer = self.latest.is_none_or(|(at, end, _)| (record.sent_at, record.end.0) > (at, end.0));
+        let newer = self.latest.is_none_or(|(at, end, _)| {
+            record.sent_at > at || (record.sent_at == at && record.end.after(end))
+        });
         if newer {
             self.latest = Some((record.sent_at, record.end, record.delivered));
         }
