@@ -214,6 +214,8 @@ impl Connection {
             return;
         }
         let mut info = self.ack_info(header, 1);
+        // As the kernel: what a late one says of congestion was said by others.
+        info.ece = false;
         self.on_sack_blocks(now, SeqNumber(header.ack), &header.options.sack, &mut info, config);
         self.on_dubious_ack(now, &mut info, config);
     }

@@ -285,7 +285,8 @@ impl Connection {
         }
         let duplicate =
             start.before(self.rcv_nxt).then_some(SackBlock { left: start.0, right: self.rcv_nxt.0 });
-        if fin > 0 && self.rcv_fin.is_none() {
+        // A FIN that data has run over since was none.
+        if fin > 0 && self.rcv_fin.is_none_or(|at| at.before(self.rcv_nxt)) {
             self.rcv_fin = Some(end);
         }
         if payload.is_empty() {

@@ -113,7 +113,7 @@ impl Listener {
         }
         // Who has acknowledged only needs to say something. Shortly before the time is over it is reminded.
         let expired = over && (!record.acked || record.retries >= deferred);
-        (expired, !record.acked || record.retries + 1 >= deferred)
+        (expired, !record.acked || record.retries.saturating_add(1) >= deferred)
     }
 }
 

@@ -132,6 +132,8 @@ impl Connection {
         let sending = self.sending(now);
         self.sent.push(start, end, fin, sending);
         self.snd_nxt = end;
+        // What was held back is gone: its override timer must not hurry what comes later.
+        self.timers.stop(Timer::Persist);
         let segments = len.div_ceil(u32::from(self.snd_mss)).max(1);
         if self.recovery.is_reducing() {
             self.recovery.prr.on_sent(segments);

@@ -553,6 +553,7 @@ impl Connection {
             self.recovery.high_seq = self.snd_nxt;
             self.recovery.may_restore = false;
             self.recovery.undo_marker = None;
+            self.recovery.frto = false;
             self.recovery.state = CaState::Loss;
         }
         self.recovery.owe_retransmissions();

@@ -241,6 +241,12 @@ impl SentQueue {
             }
         }
         self.judged = self.judged.max(ack);
+        // Without SACK nobody else looks through the retransmissions.
+        if let Some(resent) = &mut self.resent {
+            while resent.front().is_some_and(|oldest| oldest.start.before(ack)) {
+                resent.pop_front();
+            }
+        }
         if self.records.is_empty() {
             self.resent = None;
             self.sacked_out = 0;

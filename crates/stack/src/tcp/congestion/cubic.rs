@@ -191,7 +191,9 @@ impl Controller for Cubic {
             return;
         }
         if window.in_slow_start() {
-            acked = window.slow_start(self.hystart.growth(acked));
+            // RFC 9406 §4.3: only the first slow start is to be left early.
+            let growth = if window.is_initial() { self.hystart.growth(acked) } else { acked };
+            acked = window.slow_start(growth);
         }
         if acked > 0 {
             self.state.avoid_congestion(acked, now, srtt);
@@ -231,7 +233,10 @@ impl Controller for Cubic {
         // RFC 9438 §4.9: unless the window has outgrown what was saved.
         if let Some(prior) = self.prior.take() {
             if self.state.window.segments() < prior.window.segments() {
+                let mss = self.state.window.mss();
                 self.state = *prior;
+                // The segment size may have changed since.
+                self.state.window.set_mss(mss);
             } else {
                 self.state.window.undo(&prior.window);
             }

@@ -161,6 +161,10 @@ impl Window {
         self.ssthresh = self.ssthresh.max(prior.ssthresh);
     }
 
+    pub(super) fn mss(&self) -> usize {
+        self.mss as usize
+    }
+
     pub(super) fn set_mss(&mut self, mss: usize) {
         let segments = u32::from(self.initial_segments);
         let untouched = self.is_initial() && self.cwnd == initial_window(self.mss, segments);

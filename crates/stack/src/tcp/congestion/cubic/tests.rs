@@ -197,6 +197,40 @@ fn restarts_from_the_initial_window_after_idling() {
     assert_eq!(cubic.ssthresh() / MSS, 70);
 }
 
+#[test]
+fn an_undo_keeps_the_segment_size_of_now() {
+    let mut cubic = Cubic::new(MSS, 10, SlowStartExit::None);
+    cubic.on_timeout(Instant::from_millis(1), 10 * MSS);
+    cubic.set_mss(500);
+    cubic.undo();
+    assert_eq!(cubic.cwnd(), 10 * 500);
+}
+
+/// RFC 9406 §4.3: a slow start after an idle time doubles again in a round trip.
+#[test]
+fn only_the_first_slow_start_is_slowed() {
+    let mut cubic = Cubic::new(MSS, 10, SlowStartExit::HyStartPlusPlus);
+    let (mut now, mut una) = (Instant::from_millis(1000), 0);
+    let round = |cubic: &mut Cubic, now: &mut Instant, una: &mut u32, rtt: u64| {
+        let end = *una + cubic.cwnd() as u32;
+        *now += Duration::from_millis(rtt);
+        while *una < end {
+            *una += MSS as u32;
+            let nxt = *una + cubic.cwnd() as u32;
+            let rtt = Some(Duration::from_millis(rtt));
+            cubic.on_ack(&AckEvent { rtt, una: *una, nxt, ..ack(*now, MSS) });
+        }
+    };
+    for rtt in [100, 100, 120, 120, 120, 120, 120, 120, 120] {
+        round(&mut cubic, &mut now, &mut una, rtt);
+    }
+    assert!(cubic.ssthresh() < usize::MAX && cubic.ssthresh() > 20 * MSS, "{}", cubic.ssthresh() / MSS);
+    cubic.on_idle(Duration::from_mins(1), Duration::from_millis(400), true);
+    assert_eq!(cubic.cwnd(), 10 * MSS);
+    round(&mut cubic, &mut now, &mut una, 100);
+    assert_eq!(cubic.cwnd(), 20 * MSS);
+}
+
 proptest! {
     /// Cutting the same acknowledged bytes into fewer, larger acknowledgements changes little.
     #[test]
