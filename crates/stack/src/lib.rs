@@ -234,7 +234,7 @@ impl Stack {
 
     /// Starts or ends copying the packets that the host sends to itself, for a capture: no link sees them.
     /// They wait in [`poll_tap`](Stack::poll_tap), 32 MiB at most; what has no room is dropped from the copy,
-    /// not from the traffic, and [counted](Counters::tap_overflow). Ending forgets what waits.
+    /// not from the traffic, and [counted](Counter::CaptureMissed). Ending forgets what waits.
     pub fn set_loopback_tap(&mut self, on: bool) {
         if !on {
             self.io.tap = None;
