@@ -83,8 +83,13 @@ fn main() -> ExitCode {
 
 /// Runs the cells; true when all is well.
 fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
-    if !rustix::process::geteuid().is_root() {
-        println!("SKIP kernel: network namespaces and TUN devices need root");
+    let missing = if rustix::process::geteuid().is_root() {
+        namespace::missing()
+    } else {
+        Some("network namespaces and TUN devices need root".to_owned())
+    };
+    if let Some(reason) = missing {
+        println!("SKIP kernel: {reason}");
         if let Some(file) = &args.skips {
             std::fs::write(file, "kernel\n")?;
         }

@@ -64,18 +64,39 @@ impl KernelHost {
     }
 }
 
-/// Moves the calling thread, which must end soon, into a new namespace and furnishes it.
-fn make(addresses: &[IpAddr], offload: bool) -> Result<KernelHost, Box<dyn Error>> {
+/// What this machine lacks for a [`KernelHost`], if anything: in a container also root may have no right to
+/// a namespace, a TUN device or the settings.
+pub(crate) fn missing() -> Option<String> {
+    let probe = || {
+        let (_handle, _tun) = furnish(false)?;
+        Ok::<_, Box<dyn Error>>(())
+    };
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| probe().map_err(|error| error.to_string())).join().unwrap_or(Ok(()))
+    });
+    outcome.err()
+}
+
+/// Moves the calling thread, which must end soon, into a new namespace with a TUN device and our settings.
+fn furnish(offload: bool) -> Result<(File, Tun), Box<dyn Error>> {
     #[expect(
         deprecated,
         reason = "unsafe only with CLONE_FILES; a new network namespace is no matter of memory"
     )]
-    rustix::thread::unshare(UnshareFlags::NEWNET)?;
+    rustix::thread::unshare(UnshareFlags::NEWNET)
+        .map_err(|error| format!("no network namespace: {error}"))?;
     let handle = File::open("/proc/thread-self/ns/net")?;
-    let tun = Tun::open(TunConfig { name: "tun0".into(), mtu: MTU, offload })?;
+    let tun = Tun::open(TunConfig { name: "tun0".into(), mtu: MTU, offload })
+        .map_err(|error| format!("no TUN device: {error}"))?;
     for (name, value) in SETTINGS {
         set(name, value).map_err(|error| format!("/proc/sys/net/{name}: {error}"))?;
     }
+    Ok((handle, tun))
+}
+
+/// A host in a new namespace, which the calling thread, which must end soon, is moved into.
+fn make(addresses: &[IpAddr], offload: bool) -> Result<KernelHost, Box<dyn Error>> {
+    let (handle, tun) = furnish(offload)?;
     // A queue that drops nothing: what is lost is netem's choice.
     let mut commands =
         format!("link set lo up\nlink set tun0 mtu {MTU} txqueuelen 10000 addrgenmode none up\n");
