@@ -16,6 +16,16 @@ pub(super) struct Flight {
     at: Instant,
     pub(super) to: usize,
     pub(super) packet: Packet,
+    is_damaged: bool,
+}
+
+impl Flight {
+    /// Changes one byte, once in a packet's life: checksums notice that, where two changes may cancel out.
+    fn damage(&mut self, at: usize, change: u8) {
+        if !core::mem::replace(&mut self.is_damaged, true) {
+            self.packet = damaged(&self.packet, at, change);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -69,10 +79,10 @@ impl Link {
         };
         if segment > self.mtu {
             let error = frames::too_big(&frames::bytes(&packet), self.mtu);
-            self.flights.push(Flight { at: now + self.delay, to: from, packet: error });
+            self.flights.push(Flight { at: now + self.delay, to: from, packet: error, is_damaged: false });
             return;
         }
-        let mut flight = Flight { at: now + self.delay, to: 1 - from, packet };
+        let mut flight = Flight { at: now + self.delay, to: 1 - from, packet, is_damaged: false };
         if let Some(storm) = &mut self.storm {
             if storm.hits(storm.loss) {
                 return;
@@ -85,7 +95,7 @@ impl Link {
             }
             if storm.hits(storm.damage) {
                 let (at, change) = (storm.rng.next_u32() as usize, 1 + storm.rng.below(255) as u8);
-                flight.packet = damaged(&flight.packet, at, change);
+                flight.damage(at, change);
             }
         }
         self.flights.push(flight);
@@ -126,8 +136,8 @@ impl World {
                 flights.push(again);
             }
             170..=199 => {
-                let damaged = damaged(&flights[at].packet, source.below(65_536), source.byte().max(1));
-                flights[at].packet = damaged;
+                let (place, change) = (source.below(65_536), source.byte().max(1));
+                flights[at].damage(place, change);
             }
             200..=219 => flights[at].at += Duration::from_millis(source.below(2000) as u64),
             220..=237 => {
