@@ -5,7 +5,7 @@
 
 use super::segments::{honest, segment};
 use super::source::Source;
-use super::{Seen, bytes_from, first_wrong, trace};
+use super::{Seen, bytes_from, first_wrong, play, trace, write_len};
 use crate::config::{BufferSizes, TcpConfig};
 use crate::counters::Counters;
 use crate::socket::options::TcpSettings;
@@ -51,14 +51,7 @@ struct Driver {
 
 /// Plays the story that `bytes` tell.
 pub fn connection(bytes: &[u8]) -> Seen {
-    let source = &mut Source::new(bytes);
-    let mut driver = Driver::new(source);
-    for _ in 0..STEPS {
-        if source.is_empty() {
-            break;
-        }
-        driver.step(source);
-    }
+    let mut driver = play(bytes, STEPS, Driver::new, Driver::step);
     driver.finish();
     driver.seen
 }
@@ -244,11 +237,7 @@ impl Driver {
         if self.closed {
             return;
         }
-        let len = match source.byte() {
-            0..=99 => 1000 * (1 + source.below(20)),
-            100..=199 => source.below(3000),
-            _ => 1 + source.below(4),
-        };
+        let len = write_len(source);
         let flags = SendFlags {
             more: source.chance(20),
             oob: source.chance(10),

@@ -28,10 +28,38 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use sockeye_packet::{Chunk, Packet};
 use sockeye_wire::PacketLine;
+use source::Source;
 use std::sync::OnceLock;
 
 /// The kinds of situations met, each a number.
 pub type Seen = BTreeSet<u64>;
+
+/// Plays the story that `bytes` tell, in at most `steps` steps; its end is the caller's.
+fn play<W>(
+    bytes: &[u8],
+    steps: usize,
+    new: impl FnOnce(&mut Source<'_>) -> W,
+    step: impl Fn(&mut W, &mut Source<'_>),
+) -> W {
+    let source = &mut Source::new(bytes);
+    let mut world = new(source);
+    for _ in 0..steps {
+        if source.is_empty() {
+            break;
+        }
+        step(&mut world, source);
+    }
+    world
+}
+
+/// How much a program writes at once: a lot, some, next to nothing.
+fn write_len(source: &mut Source<'_>) -> usize {
+    match source.byte() {
+        0..=99 => 1000 * (1 + source.below(20)),
+        100..=199 => source.below(3000),
+        _ => 1 + source.below(4),
+    }
+}
 
 /// Prints what happens, when `SOCKEYE_TRACE` is set: for who looks into a failure.
 fn trace(line: impl FnOnce() -> String) {

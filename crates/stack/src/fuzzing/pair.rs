@@ -9,7 +9,7 @@ mod link;
 mod program;
 
 use super::source::Source;
-use super::{Seen, show, trace};
+use super::{Seen, play, show, trace};
 use crate::{Config, Error, Event, NicConfig, Readiness, SockAddr, SocketId, Stack, SynCookies};
 use alloc::format;
 use alloc::vec::Vec;
@@ -45,15 +45,10 @@ struct World {
 
 /// Plays the story that `bytes` tell.
 pub fn pair(bytes: &[u8]) -> Seen {
-    let source = &mut Source::new(bytes);
-    let mut world = World::new(source);
-    for _ in 0..STEPS {
-        if source.is_empty() {
-            break;
-        }
+    let mut world = play(bytes, STEPS, World::new, |world, source| {
         world.step(source);
         world.settle();
-    }
+    });
     world.finish();
     world.seen
 }

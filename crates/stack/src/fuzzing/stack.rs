@@ -4,7 +4,7 @@ mod adversary;
 mod programs;
 
 use super::source::Source;
-use super::{Seen, first_wrong, frames, show, trace};
+use super::{Seen, first_wrong, frames, play, show, trace};
 use crate::tcp::check::View;
 use crate::{Config, NicConfig, SocketId, Stack, SynCookies};
 use alloc::collections::VecDeque;
@@ -38,14 +38,7 @@ struct World {
 
 /// Plays the story that `bytes` tell.
 pub fn stack(bytes: &[u8]) -> Seen {
-    let source = &mut Source::new(bytes);
-    let mut world = World::new(source);
-    for _ in 0..STEPS {
-        if source.is_empty() {
-            break;
-        }
-        world.step(source);
-    }
+    let mut world = play(bytes, STEPS, World::new, World::step);
     world.finish();
     world.seen
 }

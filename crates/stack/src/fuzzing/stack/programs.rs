@@ -2,7 +2,7 @@
 
 use super::{LINK, World};
 use crate::fuzzing::source::Source;
-use crate::fuzzing::{bytes_from, first_wrong};
+use crate::fuzzing::{bytes_from, first_wrong, write_len};
 use crate::{
     CongestionControl, Domain, Intercept, MtuDiscover, OptionName, Owner, Readiness, RecvFlags, SendFlags,
     Shutdown, SockAddr, SocketId, SocketOption, SocketType,
@@ -92,11 +92,7 @@ impl World {
     }
 
     fn send(&mut self, source: &mut Source<'_>, id: SocketId) {
-        let len = match source.byte() {
-            0..=99 => 1000 * (1 + source.below(20)),
-            100..=199 => source.below(3000),
-            _ => 1 + source.below(4),
-        };
+        let len = write_len(source);
         let flags = SendFlags {
             more: source.chance(20),
             oob: source.chance(10),
