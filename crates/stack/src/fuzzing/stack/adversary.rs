@@ -267,10 +267,24 @@ impl World {
             bytes[at] = source.byte();
         }
         if source.chance(200) {
+            own_up_to_data(&mut bytes);
             sockeye_wire::fill_checksums(&mut bytes, vec![].into_iter());
         }
         self.take_in(frames::received(bytes));
     }
+}
+
+/// What a changed data offset has made of options is data now: its bytes become those of its place, as all
+/// data's are.
+fn own_up_to_data(packet: &mut [u8]) {
+    let Ok(layout) = IpLayout::parse(packet) else { return };
+    if layout.protocol != Protocol::TCP {
+        return;
+    }
+    let Ok((header, len)) = TcpHeader::parse(&packet[layout.transport..]) else { return };
+    let first = header.seq.wrapping_add(u32::from(header.flags.syn()));
+    let Some(data) = packet.get_mut(layout.transport + len..layout.total_len) else { return };
+    data.copy_from_slice(&bytes_from(first, data.len()));
 }
 
 fn syn_ack(source: &mut Source<'_>, view: &View) -> (TcpHeader, Payload) {
