@@ -117,8 +117,8 @@ impl Connection {
         if usable == 0 || self.is_too_early(now) {
             return None;
         }
-        self.restart_after_idle(now, resources.config);
         let len = if unsent == 0 { 0 } else { self.sendable(now, unsent, usable, resources)? };
+        let len = self.restart_after_idle(now, len, resources.config);
         let fin = self.fin_unacked() && len == unsent && usable > len;
         if len == 0 && !fin {
             return None;
@@ -145,7 +145,9 @@ impl Connection {
             self.flags.send_small = false;
         }
         self.on_dialogue(now);
-        self.note_sent();
+        // As the kernel: a window that is only partly used keeps its size, it just doesn't grow (RFC 7661 §4.3),
+        // until nothing is sent at all.
+        self.note_flight(false);
         if self.flags.no_space && self.unsent() == 0 {
             self.chrono.start(now, Limit::Sndbuf);
         }

@@ -13,13 +13,11 @@ pub(super) struct CwndUsage {
     flight_high: u32,
     round_end: SeqNumber,
     limited: bool,
-    /// The idle time before the next data is dealt with.
-    idle_noted: bool,
 }
 
 impl CwndUsage {
     pub(super) fn new(iss: SeqNumber) -> CwndUsage {
-        CwndUsage { flight_high: 0, round_end: iss, limited: false, idle_noted: false }
+        CwndUsage { flight_high: 0, round_end: iss, limited: false }
     }
 }
 
@@ -38,20 +36,16 @@ impl Connection {
         }
     }
 
-    /// Data is to be sent: after an idle time, with less at once (RFC 5681 §4.1, RFC 9438 §5.8). As the
-    /// kernel: from the last data sent on, be it acknowledged or not until the end of it.
-    pub(super) fn restart_after_idle(&mut self, now: Instant, config: &TcpConfig) {
-        if self.sent.is_empty() && !core::mem::replace(&mut self.usage.idle_noted, true) {
-            let idle = now.saturating_since(self.last_sent_at);
-            self.congestion.on_idle(idle, self.rtt.rto(), config.slow_start_after_idle);
+    /// `len` bytes are about to be sent: after an idle time, fewer at once (RFC 5681 §4.1, RFC 9438 §5.8). As the
+    /// kernel: from the last data sent on, be it acknowledged or not until the end of it. Nothing but sending
+    /// ends an idle time: what was tried and held back does not.
+    pub(super) fn restart_after_idle(&mut self, now: Instant, len: u32, config: &TcpConfig) -> u32 {
+        if !self.sent.is_empty() {
+            return len;
         }
-    }
-
-    /// Data was sent. As the kernel: a window that is only partly used keeps its size, it just doesn't grow
-    /// (RFC 7661 §4.3), until nothing is sent at all.
-    pub(super) fn note_sent(&mut self) {
-        self.usage.idle_noted = false;
-        self.note_flight(false);
+        let idle = now.saturating_since(self.last_sent_at);
+        self.congestion.on_idle(idle, self.rtt.rto(), config.slow_start_after_idle);
+        len.min((self.congestion.cwnd() as u32).max(self.snd_mss.into()))
     }
 
     pub(super) fn is_cwnd_limited(&self) -> bool {

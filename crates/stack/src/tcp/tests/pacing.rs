@@ -222,5 +222,10 @@ fn a_restart_happens_once() {
     for _ in 0..5 {
         script.expect(&[]);
     }
+    assert_eq!(script.connection.info(script.now).snd_cwnd, 40_000);
+    script.settings.cork = false;
+    for sent in [&[". 30001:30101(100) ack 1"][..], &[], &[]] {
+        script.expect(sent);
+    }
     assert_eq!(script.connection.info(script.now).snd_cwnd, 20_000);
 }
