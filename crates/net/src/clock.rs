@@ -1,21 +1,21 @@
 //! Where `now` comes from: the machine's monotonic clock, or whoever turns the network.
 
+use crate::sync::atomic::{AtomicU64, Ordering};
 use sockeye_packet::Instant;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The clock of one network; it never runs backwards.
 #[derive(Debug)]
 pub(crate) enum Clock {
     /// Nanoseconds since the network was made.
-    Real(std::time::Instant),
+    Real(crate::sync::Instant),
     /// The time of the latest turn.
     Manual(AtomicU64),
 }
 
 impl Clock {
     pub(crate) fn real() -> Clock {
-        Clock::Real(std::time::Instant::now())
+        Clock::Real(crate::sync::Instant::now())
     }
 
     pub(crate) const fn manual() -> Clock {

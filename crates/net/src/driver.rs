@@ -12,16 +12,17 @@
 
 use crate::clock::Clock;
 use crate::host::{HostCore, HostState, Token};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::thread::{self, JoinHandle, Thread};
+use crate::sync::{Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
 use crate::wire::Wire;
 use sockeye_packet::{Batch, Instant, Packet};
 use sockeye_stack::Stack;
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
-use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 /// Visits that a socket call makes before it leaves the rest to the driver thread.
@@ -383,7 +384,7 @@ impl DriverGuard {
     /// Starts the thread.
     pub(crate) fn start(core: &Arc<Core>) -> std::io::Result<DriverGuard> {
         let driven = Arc::clone(core);
-        let thread = std::thread::Builder::new().name("sockeye".into()).spawn(move || driven.run())?;
+        let thread = thread::Builder::new().name("sockeye".into()).spawn(move || driven.run())?;
         Ok(DriverGuard { core: Arc::clone(core), thread: Some(thread) })
     }
 }
@@ -394,7 +395,7 @@ impl Drop for DriverGuard {
         let Some(thread) = self.thread.take() else { return };
         thread.thread().unpark();
         // The last handle may be dropped by a waker on the driver's own thread.
-        if thread.thread().id() != std::thread::current().id() {
+        if thread.thread().id() != thread::current().id() {
             drop(thread.join());
         }
     }
@@ -404,7 +405,7 @@ impl Core {
     /// The driver thread: does what is due, sleeps until something will be.
     fn run(&self) {
         let driver = &self.thread;
-        drop(driver.handle.set(std::thread::current()));
+        drop(driver.handle.set(thread::current()));
         while !driver.stopped.load(Ordering::SeqCst) {
             let until = self.turn(self.clock.now()).unwrap_or(Instant::FAR_FUTURE);
             driver.parked_until.store(until.as_nanos().max(1), Ordering::SeqCst);
@@ -413,8 +414,8 @@ impl Core {
             if !driver.stopped.load(Ordering::SeqCst) {
                 match self.clock.until(until) {
                     Duration::ZERO => {}
-                    _ if until == Instant::FAR_FUTURE => std::thread::park(),
-                    time => std::thread::park_timeout(time),
+                    _ if until == Instant::FAR_FUTURE => thread::park(),
+                    time => thread::park_timeout(time),
                 }
             }
             driver.parked_until.store(0, Ordering::SeqCst);

@@ -1,6 +1,8 @@
 //! One host: a stack behind one lock, and the handle that programs hold.
 
 use crate::network::Shared;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::waiters::Waiters;
 use crate::{TcpListener, TcpStream, UdpSocket};
 use sockeye_packet::{Instant, NicId};
@@ -9,8 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -266,7 +267,7 @@ impl Host {
         if timeout.is_zero() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        TcpStream::connect(self, addr.into(), std::time::Instant::now().checked_add(timeout))
+        TcpStream::connect(self, addr.into(), crate::sync::Instant::now().checked_add(timeout))
     }
 
     /// A UDP socket on this host; port 0 picks one.
@@ -283,8 +284,8 @@ impl fmt::Debug for Host {
 
 #[cfg(test)]
 mod tests {
+    use crate::sync::atomic::Ordering;
     use crate::{HostConfig, Instant, Network};
-    use std::sync::atomic::Ordering;
 
     #[test]
     fn only_its_holder_gives_a_token_back() {

@@ -32,6 +32,7 @@ mod network;
 mod simulation;
 mod socket;
 mod subnet;
+mod sync;
 mod waiters;
 mod wire;
 

@@ -4,6 +4,8 @@ use crate::builder::{Capture, HostConfig, NetworkBuilder, check_name};
 use crate::driver::{Core, DriverGuard};
 use crate::host::{Host, HostCore, HostId};
 use crate::subnet::AddressPlan;
+use crate::sync::atomic::Ordering;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, Subnet};
 use sockeye_link::fabric::{Direction, PortCounters};
 use sockeye_link::netem::{NetemConfig, NetemCounters};
@@ -14,8 +16,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// A set of hosts on one switch in memory: a cheap handle, for any thread.
 ///

@@ -4,6 +4,8 @@
 //! One lock, held for one batch. Hosts are known here by their number, as everywhere in the driver.
 
 use crate::Error;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use sockeye_link::fabric::{Direction, Fabric, FabricConfig, PortCounters, PortId};
 use sockeye_link::netem::{NetemConfig, NetemCounters};
 use sockeye_link::pcapng::{InterfaceId, PacketDirection, PcapngConfig, PcapngWriter};
@@ -12,8 +14,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 /// Where a capture goes.
 pub(crate) type Sink = Box<dyn Write + Send>;

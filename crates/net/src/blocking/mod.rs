@@ -6,12 +6,13 @@
 pub(crate) mod tcp;
 pub(crate) mod udp;
 
+use crate::sync::Instant;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use crate::sync::thread::{self, Thread};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Poll, Wake, Waker};
-use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a thread watches before it sleeps.
 const SPIN: Duration = Duration::from_micros(2);
@@ -53,9 +54,9 @@ impl Parker {
         if self.state.compare_exchange(RUNNING, PARKED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             while self.state.load(Ordering::Acquire) == PARKED {
                 match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                    None => std::thread::park(),
+                    None => thread::park(),
                     Some(Duration::ZERO) => break,
-                    Some(time) => std::thread::park_timeout(time),
+                    Some(time) => thread::park_timeout(time),
                 }
             }
         }
@@ -63,9 +64,9 @@ impl Parker {
     }
 }
 
-thread_local! {
+crate::sync::thread_local! {
     static PARKER: (Arc<Parker>, Waker) = {
-        let parker = Arc::new(Parker { thread: std::thread::current(), state: AtomicU8::new(RUNNING) });
+        let parker = Arc::new(Parker { thread: thread::current(), state: AtomicU8::new(RUNNING) });
         (Arc::clone(&parker), Waker::from(parker))
     };
 }
@@ -166,7 +167,6 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::thread;
 
     #[test]
     fn a_wake_before_the_sleep_is_not_lost() {

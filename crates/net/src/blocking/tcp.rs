@@ -3,11 +3,12 @@
 use super::{Waiting, block_on};
 use crate::host::Host;
 use crate::socket::Socket;
+use crate::sync::Instant;
 use sockeye_stack::{OptionName, RecvFlags, SocketOption, SocketType};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Waits for TCP connections at an address of a host, as [`std::net::TcpListener`].
 #[derive(Debug)]
