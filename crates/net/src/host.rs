@@ -6,7 +6,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::waiters::Waiters;
 use crate::{TcpListener, TcpStream, UdpSocket};
 use sockeye_packet::{Instant, NicId};
-use sockeye_stack::{Event, SocketId, Stack};
+use sockeye_stack::{Event, Orphan, SocketId, Stack};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
@@ -71,6 +71,8 @@ pub(crate) struct HostState {
     /// The latest time that the stack was told.
     latest: Instant,
     pub(crate) waiters: Waiters,
+    /// Who waits until connections without sockets have sent all.
+    draining: Vec<(Orphan, Waker)>,
     /// Sockets without a handle that became ready, for who polls events.
     unclaimed: BTreeSet<SocketId>,
     /// What else happened, in order, for who polls events.
@@ -108,6 +110,7 @@ impl HostCore {
                 stack,
                 latest: Instant::ZERO,
                 waiters: Waiters::default(),
+                draining: Vec::new(),
                 unclaimed: BTreeSet::new(),
                 others: VecDeque::new(),
             }),
@@ -162,6 +165,9 @@ impl HostState {
     /// Hands the stack's events to who waits for them. Those of sockets without a handle stay with the
     /// stack, or are `kept` for who polls them.
     pub(crate) fn collect_events(&mut self, kept: bool, wakers: &mut Vec<Waker>) {
+        for (_, waker) in self.draining.extract_if(.., |(orphan, _)| !self.stack.is_draining(*orphan)) {
+            wakers.push(waker);
+        }
         if self.waiters.is_empty() && kept {
             return;
         }
@@ -186,6 +192,17 @@ impl HostState {
                 self.unclaimed.insert(id);
             }
         }
+    }
+
+    /// Whether a connection is still draining; then `waker` is woken when it is not any more. Without a waker,
+    /// nobody waits for it any more.
+    pub(crate) fn wait_for_drain(&mut self, orphan: Orphan, waker: Option<&Waker>) -> bool {
+        self.draining.retain(|(other, _)| *other != orphan);
+        let is_draining = self.stack.is_draining(orphan);
+        if let Some(waker) = waker.filter(|_| is_draining) {
+            self.draining.push((orphan, waker.clone()));
+        }
+        is_draining
     }
 
     /// The next event of a flow, or of a socket without a handle.

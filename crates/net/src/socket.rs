@@ -8,8 +8,8 @@ use crate::host::Host;
 use crate::waiters::Interest;
 use sockeye_packet::{Instant, Payload, Pool};
 use sockeye_stack::{
-    Domain, OptionName, Owner, Readiness, RecvFlags, SendFlags, Shutdown, SockAddr, SocketId, SocketOption,
-    SocketType, Stack,
+    Domain, OptionName, Orphan, Owner, Readiness, RecvFlags, SendFlags, Shutdown, SockAddr, SocketId,
+    SocketOption, SocketType, Stack,
 };
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -222,6 +222,33 @@ impl Socket {
     }
 }
 
+/// A connection without a socket, whose last bytes somebody waits for.
+pub(crate) struct Drain {
+    host: Host,
+    orphan: Orphan,
+}
+
+impl Socket {
+    /// Closes; the connection, if it goes on and anybody could wait for its end.
+    pub(crate) fn close_to_drain(&self) -> Option<Drain> {
+        let core = &self.host.shared.core;
+        let orphan = core.with(&self.host.core, |state, now, wakers| {
+            state.waiters.forget(self.id, wakers);
+            state.stack.close_to_orphan(now, self.id).ok().flatten()
+        });
+        let orphan = orphan.filter(|_| !core.clock.is_manual())?;
+        Some(Drain { host: self.host.clone(), orphan })
+    }
+}
+
+impl Drain {
+    /// Waits until the peer has acknowledged all, or the connection is over.
+    pub(crate) fn poll(&self, waker: Option<&Waker>) -> Poll<io::Result<()>> {
+        let mut state = self.host.core.lock();
+        if state.wait_for_drain(self.orphan, waker) { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+}
+
 /// Copies what fits, outside the host's lock.
 fn copy_out(payload: &Payload, out: &mut [u8]) -> usize {
     if payload.len() > out.len() { payload.slice(0, out.len()).copy_to(out) } else { payload.copy_to(out) }
@@ -231,7 +258,7 @@ impl Drop for Socket {
     fn drop(&mut self) {
         self.host.shared.core.with(&self.host.core, |state, now, wakers| {
             state.waiters.forget(self.id, wakers);
-            // The id is known to be a socket's; there is nobody to tell.
+            // There is nobody to tell of an error; one that was closed to drain is known no more.
             let _ = state.stack.close(now, self.id);
         });
     }

@@ -261,3 +261,68 @@ fn a_network_ends_with_its_last_handle() {
     drop(near);
     drop(far);
 }
+
+/// A stream over a link on which a packet takes 20 ms, and its other end.
+fn far_apart(link: &str) -> (TcpStream, TcpStream) {
+    let link: sockeye::NetemConfig = link.parse().unwrap();
+    let network = Network::builder()
+        .host("server", HostConfig::default())
+        .host("client", HostConfig { link: link.into(), ..HostConfig::default() });
+    let network = network.build().unwrap();
+    let (server, client) = (network.host("server").unwrap(), network.host("client").unwrap());
+    let (listener, address) = listen(&server);
+    let near = client.tcp_connect(address).unwrap();
+    (near, listener.accept().unwrap().0)
+}
+
+/// What can be read without waiting.
+fn arrived(mut stream: &TcpStream) -> usize {
+    stream.set_nonblocking(true).unwrap();
+    let (mut all, mut buf) = (0, [0; 4096]);
+    while let Ok(len @ 1..) = stream.read(&mut buf) {
+        all += len;
+    }
+    all
+}
+
+#[test]
+fn a_close_that_lingers_waits_until_all_has_arrived() {
+    let (mut near, far) = far_apart("delay 20ms");
+    assert_eq!(near.linger().unwrap(), None);
+    near.set_linger(Some(Duration::from_secs(60))).unwrap();
+    assert_eq!(near.linger().unwrap(), Some(Duration::from_secs(60)));
+    near.write_all(&[1; 50_000]).unwrap();
+    let other = near.try_clone().unwrap();
+    // Not the last handle: nothing is closed.
+    drop(near);
+    assert_eq!(arrived(&far), 0);
+    drop(other);
+    assert_eq!(arrived(&far), 50_000);
+}
+
+#[test]
+fn a_close_without_a_linger_time_or_of_a_nonblocking_stream_does_not_wait() {
+    for (linger, nonblocking) in [(None, false), (Some(Duration::from_secs(60)), true)] {
+        let (mut near, far) = far_apart("delay 200ms");
+        near.set_linger(linger).unwrap();
+        near.write_all(b"later").unwrap();
+        near.set_nonblocking(nonblocking).unwrap();
+        drop(near);
+        assert_eq!(arrived(&far), 0);
+        far.set_nonblocking(false).unwrap();
+        assert_eq!(io::read_to_string(&far).unwrap(), "later");
+    }
+}
+
+#[test]
+fn a_lingering_close_ends_with_its_time() {
+    let (mut near, far) = far_apart("delay 500ms");
+    near.set_linger(Some(Duration::from_millis(30))).unwrap();
+    near.write_all(b"later").unwrap();
+    let begun = std::time::Instant::now();
+    drop(near);
+    assert!(begun.elapsed() >= Duration::from_millis(30));
+    assert_eq!(arrived(&far), 0, "it waited until all had arrived");
+    far.set_nonblocking(false).unwrap();
+    assert_eq!(io::read_to_string(&far).unwrap(), "later");
+}

@@ -139,13 +139,17 @@ impl Waiting {
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
     }
 
+    fn is_nonblocking(&self) -> bool {
+        self.nonblocking.load(Ordering::Relaxed)
+    }
+
     /// Makes a call in the way the socket is set to.
     fn wait<R>(
         &self,
         timeout: &Timeout,
         mut poll: impl FnMut(Option<&Waker>) -> Poll<io::Result<R>>,
     ) -> io::Result<R> {
-        if self.nonblocking.load(Ordering::Relaxed) {
+        if self.is_nonblocking() {
             return match poll(None) {
                 Poll::Ready(result) => result,
                 Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
