@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::driver::{Core, DriverGuard};
 use crate::subnet::AddressPlan;
 use crate::wire::{Sink, Wire};
-use crate::{Error, Network, Subnet};
+use crate::{Error, Network, Simulation, Subnet};
 use sockeye_link::fabric::FabricConfig;
 use sockeye_link::netem::NetemConfig;
 use sockeye_link::pcapng::PcapngConfig;
@@ -182,6 +182,11 @@ impl NetworkBuilder {
         let mut rng = self.rng();
         let core = self.core(Clock::manual(), &mut rng)?;
         self.populate(core, None, rng)
+    }
+
+    /// Makes the network, with a clock of its own that jumps from one event to the next.
+    pub fn simulate(self) -> Result<Simulation, Error> {
+        Ok(Simulation::new(self.build_manual()?))
     }
 
     fn core(&mut self, clock: Clock, rng: &mut Rng) -> Result<Arc<Core>, Error> {

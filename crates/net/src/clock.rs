@@ -44,6 +44,14 @@ impl Clock {
         }
     }
 
+    /// Sets a manual clock back to `now`, when nobody was told a later time.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn set_back(&self, now: Instant) {
+        if let Clock::Manual(nanos) = self {
+            nanos.fetch_min(now.as_nanos(), Ordering::AcqRel);
+        }
+    }
+
     /// How long a thread may sleep until `deadline`.
     pub(crate) fn until(&self, deadline: Instant) -> Duration {
         deadline.saturating_since(self.now())

@@ -63,6 +63,19 @@ struct DriverThread {
     stopped: AtomicBool,
 }
 
+/// What a turn did.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// When the network wants to be turned next.
+    pub(crate) next: Option<Instant>,
+    /// There was somebody to visit.
+    #[cfg_attr(not(feature = "simulation"), expect(dead_code, reason = "programs ask"))]
+    pub(crate) did_something: bool,
+    /// How many wakers were called.
+    #[cfg_attr(not(feature = "simulation"), expect(dead_code, reason = "programs ask"))]
+    pub(crate) woken: usize,
+}
+
 /// Memory for one drive, kept by the thread.
 #[derive(Default)]
 struct Scratch {
@@ -84,12 +97,14 @@ impl Scratch {
         SCRATCH.try_with(Cell::take).ok().flatten().unwrap_or_default()
     }
 
-    /// Wakes who is to be woken, and keeps the memory. No lock is held here.
-    fn finish(mut self) {
+    /// Wakes who is to be woken, keeps the memory, and says how many that were. No lock is held here.
+    fn finish(mut self) -> usize {
         let mut wakers = std::mem::take(&mut self.wakers);
+        let woken = wakers.len();
         wakers.drain(..).for_each(Waker::wake);
         self.wakers = wakers;
         let _ = SCRATCH.try_with(|scratch| scratch.set(Some(self)));
+        woken
     }
 }
 
@@ -155,15 +170,21 @@ impl Core {
 
     /// Does all that is due, and says when something will be.
     pub(crate) fn turn(&self, now: Instant) -> Option<Instant> {
+        self.turn_once(now).next
+    }
+
+    /// As [`Core::turn`], and says what it did.
+    pub(crate) fn turn_once(&self, now: Instant) -> Turn {
         let now = self.clock.advance(now);
         let mut scratch = Scratch::take();
         self.collect_due(now, &mut scratch.queue);
+        let did_something = !scratch.queue.is_empty();
         let is_idle = self.drive(now, &mut scratch, VISITS_PER_TURN);
         if !is_idle {
             self.put_off(&mut scratch);
         }
-        scratch.finish();
-        if is_idle { self.next_deadline() } else { Some(now) }
+        let woken = scratch.finish();
+        Turn { next: if is_idle { self.next_deadline() } else { Some(now) }, did_something, woken }
     }
 
     /// Has a host visited at the next turn.
@@ -276,7 +297,10 @@ impl Core {
     ) {
         let batch = &mut scratch.batch;
         let mut has_more = batch.is_full();
-        let stack = &mut state.stack;
+        let HostState { stack, is_down, .. } = &mut *state;
+        if *is_down {
+            batch.drain().for_each(drop);
+        }
         if !batch.is_empty() {
             stack.handle_packets(now, host.nic, batch);
         }
@@ -289,6 +313,9 @@ impl Core {
             deadline = deadline_of(stack);
         }
         stack.poll_transmit(now, host.nic, batch);
+        if *is_down {
+            batch.drain().for_each(drop);
+        }
         // Sending may have set a timer.
         deadline = deadline_of(stack);
         has_more |= deadline <= now || stack.wants_transmit(host.nic);

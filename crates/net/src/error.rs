@@ -95,8 +95,6 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
-    /// A simulation needs a network that nobody else drives.
-    NotManual,
 }
 
 impl fmt::Display for Error {
@@ -140,9 +138,6 @@ impl fmt::Display for Error {
                 write!(f, "host {name:?} is being captured already: leave the capture out")
             }
             Error::Thread { error } => write!(f, "can't start the network's thread: {error}"),
-            Error::NotManual => f.write_str(
-                "a simulation needs a network without a driver: make it with NetworkBuilder::build_manual",
-            ),
         }
     }
 }
@@ -177,7 +172,8 @@ pub(crate) fn io_error(error: sockeye_stack::Error) -> io::Error {
         E::WouldBlock => return ErrorKind::WouldBlock.into(),
         E::NotConnected => ErrorKind::NotConnected,
         E::ConnectionRefused => ErrorKind::ConnectionRefused,
-        E::ConnectionReset => ErrorKind::ConnectionReset,
+        // A handle keeps its socket, so only a crash of the host takes that away.
+        E::ConnectionReset | E::BadSocket => ErrorKind::ConnectionReset,
         E::ConnectionAborted => ErrorKind::ConnectionAborted,
         E::TimedOut => ErrorKind::TimedOut,
         E::HostUnreachable => ErrorKind::HostUnreachable,

@@ -68,6 +68,8 @@ pub(crate) struct HostCore {
 #[derive(Debug)]
 pub(crate) struct HostState {
     pub(crate) stack: Stack,
+    /// It has crashed and was not restarted yet.
+    pub(crate) is_down: bool,
     /// The latest time that the stack was told.
     latest: Instant,
     pub(crate) waiters: Waiters,
@@ -108,6 +110,7 @@ impl HostCore {
             is_captured: AtomicBool::new(is_captured),
             state: Mutex::new(HostState {
                 stack,
+                is_down: false,
                 latest: Instant::ZERO,
                 waiters: Waiters::default(),
                 draining: Vec::new(),
@@ -203,6 +206,16 @@ impl HostState {
             self.draining.push((orphan, waker.clone()));
         }
         is_draining
+    }
+
+    /// Puts the stack of the host after a crash in the place of this one: whoever waits is woken, and every
+    /// socket that has a handle is dead.
+    pub(crate) fn replace_stack(&mut self, seed: [u8; 32], wakers: &mut Vec<Waker>) {
+        self.stack = self.stack.restarted(seed);
+        self.waiters.wake_all(wakers);
+        wakers.extend(self.draining.drain(..).map(|(_, waker)| waker));
+        self.unclaimed.clear();
+        self.others.clear();
     }
 
     /// The next event of a flow, or of a socket without a handle.

@@ -29,7 +29,7 @@ mod driver;
 mod error;
 mod host;
 mod network;
-mod simulation;
+pub mod simulation;
 mod socket;
 mod subnet;
 mod sync;
@@ -42,7 +42,7 @@ pub use builder::{HostConfig, LinkConfig, NetworkBuilder};
 pub use error::Error;
 pub use host::{Host, HostId};
 pub use network::Network;
-pub use simulation::Simulation;
+pub use simulation::{Simulation, simulate};
 pub use subnet::Subnet;
 
 pub use sockeye_link as link;

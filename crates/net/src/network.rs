@@ -332,6 +332,15 @@ impl Network {
         result
     }
 
+    /// Takes a host down, or up again: it loses all its sockets, in silence.
+    pub(crate) fn replace_stack(&self, host: &Host, is_down: bool) {
+        let seed = self.registry().rng.next_seed();
+        self.shared.core.with(&host.core, |state, _, wakers| {
+            state.is_down = is_down;
+            state.replace_stack(seed, wakers);
+        });
+    }
+
     /// Writes out what captures hold back, and reports the first error they met.
     pub fn flush_captures(&self) -> io::Result<()> {
         self.shared.core.wire.flush_captures()

@@ -48,6 +48,9 @@ impl Socket {
         let domain = if addr.is_ipv4() { Domain::Inet } else { Domain::Inet6 };
         let core = &host.shared.core;
         core.with(&host.core, |state, _, _| {
+            if state.is_down {
+                return Err(sockeye_stack::Error::NetworkUnreachable);
+            }
             let id = state.stack.socket(domain, kind, Owner::default())?;
             Ok(Socket { host: host.clone(), id, send_space: state.waiters.register(id) })
         })

@@ -65,6 +65,16 @@ impl Waiters {
         }
     }
 
+    /// Moves all who wait to `wakers`, in the order of their sockets.
+    pub(crate) fn wake_all(&mut self, wakers: &mut Vec<Waker>) {
+        let mut sockets: Vec<_> = self.sockets.iter_mut().collect();
+        sockets.sort_unstable_by_key(|(id, _)| id.as_u64());
+        for (_, Waiting { readers, writers, send_space: _ }) in sockets {
+            wakers.append(readers);
+            wakers.append(writers);
+        }
+    }
+
     /// Stores whom to wake when the socket gains what `interest` says.
     pub(crate) fn wait(&mut self, id: SocketId, interest: Interest, waker: &Waker) {
         let Some(waiting) = self.sockets.get_mut(&id) else { return };

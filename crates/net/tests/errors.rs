@@ -13,13 +13,12 @@ fn simulation() -> Simulation {
         tcp: TcpConfig { syn_retries: 2, syn_linear_timeouts: 0, ..TcpConfig::default() },
         ..Config::default()
     };
-    let network = Network::builder()
+    Network::builder()
         .seed(1)
         .host("here", HostConfig { stack: impatient, ..HostConfig::default() })
         .host("there", HostConfig::default())
-        .build_manual()
-        .unwrap();
-    Simulation::new(network).unwrap()
+        .simulate()
+        .unwrap()
 }
 
 fn socket(host: &Host, address: IpAddr, kind: SocketType) -> SocketId {

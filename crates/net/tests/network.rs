@@ -2,7 +2,7 @@
 
 use sockeye::packet::{Chunk, Payload};
 use sockeye::stack::{Domain, Event, Intercept, Owner, RecvFlags, SendFlags, SockAddr, SocketType, Verdict};
-use sockeye::{Error, HostConfig, Instant, Network, Simulation, Subnet};
+use sockeye::{Error, HostConfig, Instant, Network, Subnet};
 use std::net::IpAddr;
 
 fn at(ip: &str) -> HostConfig {
@@ -114,12 +114,6 @@ fn errors_name_the_input() {
     let error =
         Network::builder().capture("/nonexistent/capture.pcapng").build_manual().unwrap_err().to_string();
     assert!(error.contains("/nonexistent/capture.pcapng"), "{error}");
-}
-
-#[test]
-fn a_simulation_refuses_a_network_that_runs_by_itself() {
-    let network = Network::builder().build().unwrap();
-    assert!(matches!(Simulation::new(network), Err(Error::NotManual)));
 }
 
 #[test]

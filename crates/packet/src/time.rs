@@ -33,6 +33,11 @@ impl Instant {
         Instant(millis.saturating_mul(1_000_000))
     }
 
+    /// This many seconds after the origin.
+    pub const fn from_secs(secs: u64) -> Instant {
+        Instant(secs.saturating_mul(1_000_000_000))
+    }
+
     /// Nanoseconds since the origin.
     pub const fn as_nanos(self) -> u64 {
         self.0

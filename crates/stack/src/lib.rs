@@ -84,6 +84,19 @@ impl Stack {
         Stack { sockets: Slab::default(), connections: Slab::default(), io: Io::new(config, seed) }
     }
 
+    /// The host after a crash: with the same settings, interfaces, addresses and routes, and nothing else. No id of
+    /// a socket of this stack is one there: what is asked about it is [`Error::BadSocket`].
+    pub fn restarted(&self, seed: [u8; 32]) -> Stack {
+        let mut stack = Stack::new(self.io.config.clone(), seed);
+        stack.sockets = self.sockets.successor();
+        stack.connections = self.connections.successor();
+        self.io.nics.iter().skip(1).for_each(|nic| stack.io.push_nic(nic.config.clone()));
+        stack.io.addresses = self.io.addresses.clone();
+        stack.io.routes = self.io.routes.clone();
+        stack.set_loopback_tap(self.io.tap.is_some());
+        stack
+    }
+
     /// The settings it was made with.
     pub fn config(&self) -> &Config {
         &self.io.config

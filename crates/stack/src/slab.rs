@@ -44,11 +44,13 @@ pub(crate) struct Slab<T> {
     pages: Vec<Box<[Slot<T>]>>,
     first_free: u32,
     len: usize,
+    /// The generation that new slots start with.
+    first_generation: u32,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Slab<T> {
-        Slab { pages: Vec::new(), first_free: NONE, len: 0 }
+        Slab { pages: Vec::new(), first_free: NONE, len: 0, first_generation: 0 }
     }
 }
 
@@ -56,6 +58,13 @@ impl<T> Slab<T> {
     /// Bytes that one entry takes.
     #[cfg(test)]
     pub(crate) const ENTRY: usize = size_of::<Slot<T>>();
+
+    /// An empty slab in which no key of this one finds anything.
+    pub(crate) fn successor(&self) -> Slab<T> {
+        let generations = self.pages.iter().flat_map(|page| page.iter()).map(|slot| slot.generation);
+        let first_generation = generations.fold(self.first_generation, u32::max).wrapping_add(1);
+        Slab { first_generation, ..Slab::default() }
+    }
 
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
@@ -116,7 +125,7 @@ impl<T> Slab<T> {
         let start = (self.pages.len() * PAGE) as u32;
         let end = start + PAGE as u32;
         let page = (start..end).map(|index| Slot {
-            generation: 0,
+            generation: self.first_generation,
             next_free: if index + 1 == end { NONE } else { index + 1 },
             value: None,
         });
@@ -129,6 +138,22 @@ impl<T> Slab<T> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_successor_knows_no_key_of_those_before() {
+        let mut slab = Slab::default();
+        let old = [slab.insert('a'), slab.insert('b')];
+        slab.remove(old[0]);
+        let reused = slab.insert('c');
+        let mut next = slab.successor();
+        next.insert('d');
+        let mut last = next.successor();
+        last.insert('e');
+        last.insert('f');
+        for key in [old[0], old[1], reused] {
+            assert_eq!([next.get(key), last.get(key)], [None, None]);
+        }
+    }
 
     #[test]
     fn a_reused_slot_has_another_key() {

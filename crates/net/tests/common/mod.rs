@@ -173,13 +173,12 @@ pub fn exchange_from(
     data: [&Chunk; 2],
     limit: Duration,
 ) -> Result<Outcome, String> {
-    let network = builder
+    let mut simulation = builder
         .host("client", client)
         .host("server", HostConfig::default())
-        .build_manual()
+        .simulate()
         .map_err(|error| error.to_string())?;
-    let (client, server) = (network.host("client").unwrap(), network.host("server").unwrap());
-    let mut simulation = Simulation::new(network).unwrap();
+    let (client, server) = (simulation.host("client").unwrap(), simulation.host("server").unwrap());
     let address = SockAddr::new(server.ipv4().into(), 80);
     let listener = server.with_stack(|stack, now| {
         let id = stack.socket(Domain::Inet, SocketType::Stream, Owner::default()).unwrap();

@@ -36,7 +36,7 @@ pub(crate) enum Cast {
 }
 
 /// All addresses, in the order they were given.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Addresses(Vec<Address>);
 
 impl Addresses {

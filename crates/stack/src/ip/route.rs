@@ -58,7 +58,7 @@ pub struct Route {
 }
 
 /// The routes of a host, the one to try first first: longest prefix, then lowest metric, then oldest.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Routes {
     entries: Vec<Entry>,
     /// Changes with every change of routes or addresses: what was looked up before counts no more.

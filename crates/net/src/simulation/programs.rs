@@ -1,0 +1,219 @@
+//! Programs on the hosts of a simulation: the runtime that polls them.
+
+use super::Simulation;
+use super::clockwork::{Clockwork, Verdict};
+use super::seeds::Outcome;
+use super::task::{Failure, Tasks};
+use crate::Host;
+use sockeye_packet::Instant;
+use std::fmt;
+use std::panic::resume_unwind;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{JoinHandle, LocalSet};
+
+/// Nothing will ever happen again, and the future that was waited for isn't done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stalled {
+    /// The time at which everything came to rest.
+    pub at: Instant,
+}
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "since {} everybody waits and nothing will ever happen again", self.at)
+    }
+}
+
+impl std::error::Error for Stalled {}
+
+/// What begins a program, now and after each restart of its host.
+type Start = Box<dyn Fn(&Rc<Tasks>, &Host)>;
+
+/// The programs of a simulation and what runs them.
+pub(super) struct Programs {
+    /// What the tasks run on; dropped before the runtime whose timers they hold.
+    local: LocalSet,
+    runtime: Runtime,
+    clockwork: Arc<Clockwork>,
+    tasks: Rc<Tasks>,
+    /// With the numbers of their hosts, in the order in which they were made.
+    starts: Vec<(u32, Start)>,
+}
+
+impl Simulation {
+    /// Has a future run on a host, until it is done or the host crashes.
+    ///
+    /// What is made here begins with the next step. A panic in it ends the run with that panic.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system refuses tokio its runtime.
+    pub fn spawn<F>(&mut self, host: &Host, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let programs = self.programs();
+        let _within = (programs.runtime.enter(), programs.local.enter());
+        programs.tasks.spawn(host, future)
+    }
+
+    /// Has a program run on a host: what `program` makes begins now, and again whenever the host has been
+    /// [restarted](Simulation::restart).
+    ///
+    /// A program that fails, by a panic or with an error, ends the run with a panic.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system refuses tokio its runtime.
+    pub fn program<P, F>(&mut self, host: &Host, program: P)
+    where
+        P: Fn() -> F + 'static,
+        F: Future<Output: Outcome> + 'static,
+    {
+        let start: Start = Box::new(move |tasks, host| {
+            let (future, name, failing) = (program(), host.name().to_owned(), Rc::clone(tasks));
+            tasks.spawn(host, async move {
+                if let Err(error) = future.await.into_result() {
+                    failing.fail(Failure::Error(format!("the program of host {name:?} failed: {error}")));
+                }
+            });
+        });
+        let programs = self.programs();
+        programs.start(host, &start);
+        programs.starts.push((host.core.index, start));
+    }
+
+    /// Runs until `future` is done, which belongs to no host.
+    ///
+    /// Fails when nothing will ever happen again: no packet is under way, no timer runs, and no program sleeps.
+    ///
+    /// # Panics
+    ///
+    /// When a program fails, and when the operating system refuses tokio its runtime.
+    pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output, Stalled> {
+        let result = self.programs().run(Instant::FAR_FUTURE, false, future);
+        result.map_err(|_| Stalled { at: self.now() })
+    }
+
+    /// What runs programs, made when it is first needed.
+    fn programs(&mut self) -> &mut Programs {
+        let core = &self.network.shared.core;
+        self.programs
+            .get_or_insert_with(|| Box::new(Programs::new(Arc::new(Clockwork::new(Arc::clone(core))))))
+    }
+
+    /// Ends the tasks of a host.
+    pub(super) fn end_programs(&self, host: &Host) {
+        if let Some(programs) = &self.programs {
+            programs.tasks.abort(host);
+        }
+    }
+
+    /// Begins the programs of a host.
+    pub(super) fn begin_programs(&self, host: &Host) {
+        let Some(programs) = &self.programs else { return };
+        let of_host = programs.starts.iter().filter(|(index, _)| *index == host.core.index);
+        of_host.for_each(|(_, start)| programs.start(host, start));
+    }
+}
+
+impl Programs {
+    fn new(clockwork: Arc<Clockwork>) -> Programs {
+        let (idle, unpark) = (Arc::clone(&clockwork), Arc::clone(&clockwork));
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .on_thread_park(move || idle.on_idle())
+            .on_thread_unpark(move || unpark.on_unpark())
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => panic!("can't make a runtime for programs: {error}"),
+        };
+        let tasks = Rc::new(Tasks::new(Arc::clone(&clockwork)));
+        Programs { local: LocalSet::new(), runtime, clockwork, tasks, starts: Vec::new() }
+    }
+
+    /// Steps once, not beyond `limit`; false when there is nothing to do before it.
+    pub(super) fn step_until(&self, limit: Instant) -> bool {
+        self.run(limit, true, std::future::pending::<()>()) == Err(Verdict::Stepped)
+    }
+
+    /// Runs until `limit`.
+    pub(super) fn run_until(&self, limit: Instant) {
+        let _ = self.run(limit, false, std::future::pending::<()>());
+    }
+
+    fn start(&self, host: &Host, start: &Start) {
+        let _within = (self.runtime.enter(), self.local.enter());
+        start(&self.tasks, host);
+    }
+
+    fn run<F: Future>(&self, limit: Instant, is_step: bool, future: F) -> Result<F::Output, Verdict> {
+        let clockwork = &self.clockwork;
+        let ending = Ending(clockwork);
+        let mut future = pin!(future);
+        let waking = Arc::new(MainWaker { is_woken: AtomicBool::new(true), run: OnceLock::new() });
+        let waker = Waker::from(Arc::clone(&waking));
+        let main = std::future::poll_fn(|cx| {
+            if let Some(verdict) = clockwork.verdict(cx.waker()) {
+                return Poll::Ready(Err(verdict));
+            }
+            waking.run.get_or_init(|| cx.waker().clone());
+            if !waking.is_woken.swap(false, Ordering::AcqRel) {
+                return Poll::Pending;
+            }
+            clockwork.note_poll();
+            future.as_mut().poll(&mut Context::from_waker(&waker)).map(Ok)
+        });
+        let result = self.runtime.block_on(async {
+            clockwork.begin(limit, is_step);
+            self.local.run_until(main).await
+        });
+        drop(ending);
+        match self.tasks.take_failure() {
+            Some(Failure::Panic(payload)) => resume_unwind(payload),
+            Some(Failure::Error(error)) => panic!("{error}"),
+            None => result,
+        }
+    }
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        self.clockwork.stop();
+    }
+}
+
+/// Ends a run, also one that panics.
+struct Ending<'a>(&'a Clockwork);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Notes that the future which a run waits for was woken: the run is polled more often than that.
+struct MainWaker {
+    is_woken: AtomicBool,
+    run: OnceLock<Waker>,
+}
+
+impl Wake for MainWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.is_woken.store(true, Ordering::Release);
+        if let Some(run) = self.run.get() {
+            run.wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One simulation after the other, each with a seed of its own; one that fails is played again with a
+//! capture.
+
+use super::Simulation;
+use crate::{Error, Network};
+use std::any::Any;
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
+
+/// The environment variable that has [`simulate`] play one seed only.
+const SEED: &str = "SOCKEYE_SEED";
+
+/// What a program of a simulation, or a whole one, ends with: nothing, or a `Result` whose error fails it.
+pub trait Outcome {
+    /// The error, if it is one, in words.
+    fn into_result(self) -> Result<(), String>;
+}
+
+impl Outcome for () {
+    fn into_result(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<T, E: Display> Outcome for Result<T, E> {
+    fn into_result(self) -> Result<(), String> {
+        self.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+impl Outcome for Never {
+    fn into_result(self) -> Result<(), String> {
+        self
+    }
+}
+
+/// What a program that loops forever ends with: the type that is written `!`, which can't be named otherwise yet.
+type Never = <fn() -> ! as Returns>::Output;
+
+/// A function's type, which says what the function returns.
+pub trait Returns {
+    /// What it returns.
+    type Output;
+}
+
+impl<R> Returns for fn() -> R {
+    type Output = R;
+}
+
+/// How one seed ended.
+enum Ending {
+    Well,
+    Panic(Box<dyn Any + Send>),
+    Error(String),
+}
+
+/// Plays a simulation for each seed. `body` gets one that has the seed and no hosts yet.
+///
+/// When it fails, by a panic or with an error, the seed is printed; then it is played once more with a
+/// capture of every packet, whose path is printed, and the failure is passed on. With `SOCKEYE_SEED=17` in the
+/// environment, seed 17 is played and no other.
+///
+/// ```
+/// use sockeye::{HostConfig, NetemConfig};
+/// use std::time::Duration;
+///
+/// sockeye::simulate(0..10, |sim| {
+///     let link: NetemConfig = "delay 20ms loss 5%".parse().unwrap();
+///     let [a, b] = ["a", "b"].map(|name| {
+///         sim.add_host(name, HostConfig { link: link.into(), ..HostConfig::default() }).unwrap()
+///     });
+///     sim.network().partition(&a, &b);
+///     sim.run_for(Duration::from_secs(60));
+/// });
+/// ```
+///
+/// # Panics
+///
+/// As `body` does, and when it returns an error.
+pub fn simulate<R: Outcome>(seeds: impl IntoIterator<Item = u64>, body: impl Fn(&mut Simulation) -> R) {
+    let only = std::env::var(SEED).ok().map(|seed| match seed.parse() {
+        Ok(seed) => seed,
+        Err(error) => {
+            panic!("{SEED} is {seed:?}, which is no seed ({error}): set it to a number or unset it")
+        }
+    });
+    match only {
+        Some(seed) => play_and_tell(seed, &body),
+        None => seeds.into_iter().for_each(|seed| play_and_tell(seed, &body)),
+    }
+}
+
+/// Plays a seed; if it fails, says so and plays it again with a capture.
+fn play_and_tell<R: Outcome>(seed: u64, body: &impl Fn(&mut Simulation) -> R) {
+    let ending = match play(seed, None, body) {
+        Ok(Ending::Well) => return,
+        Ok(ending) => ending,
+        Err(error) => panic!("seed {seed} can't be played: {error}"),
+    };
+    eprintln!("seed {seed} failed; {SEED}={seed} plays it alone. Now it is played again with a capture:");
+    let path = capture_path(seed);
+    match play(seed, Some(path.clone()), body) {
+        Ok(Ending::Well) => eprintln!(
+            "seed {seed} did not fail again: something else than the seed decides. The capture of the \
+             good run is {}",
+            path.display()
+        ),
+        Ok(_) => eprintln!("the packets of seed {seed} are in {}", path.display()),
+        Err(error) => eprintln!("seed {seed} can't be captured: {error}"),
+    }
+    match ending {
+        Ending::Panic(payload) => resume_unwind(payload),
+        Ending::Error(error) => panic!("seed {seed} failed: {error}"),
+        Ending::Well => {}
+    }
+}
+
+fn play<R: Outcome>(
+    seed: u64,
+    capture: Option<PathBuf>,
+    body: impl Fn(&mut Simulation) -> R,
+) -> Result<Ending, Error> {
+    let mut builder = Network::builder().seed(seed);
+    if let Some(path) = capture {
+        builder = builder.capture(path);
+    }
+    let mut simulation = builder.simulate()?;
+    let result = catch_unwind(AssertUnwindSafe(|| body(&mut simulation).into_result()));
+    if let Err(error) = simulation.network().flush_captures() {
+        return Err(Error::Capture { path: None, error });
+    }
+    Ok(match result {
+        Ok(Ok(())) => Ending::Well,
+        Ok(Err(error)) => Ending::Error(error),
+        Err(payload) => Ending::Panic(payload),
+    })
+}
+
+/// Where a seed's packets go: the name says which test it was, if its thread has a test's name.
+fn capture_path(seed: u64) -> PathBuf {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("simulation");
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    std::env::temp_dir().join(format!("sockeye-{name}-seed-{seed}.pcapng"))
+}

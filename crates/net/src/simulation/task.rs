@@ -1,0 +1,141 @@
+//! A task on a host of a simulation: it knows its host, ends when that crashes, and a panic in it ends the
+//! run.
+
+use super::clockwork::Clockwork;
+use crate::Host;
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::task::{AbortHandle, JoinHandle};
+
+/// Handles that are kept before those of tasks that have ended are dropped.
+const FEW: usize = 32;
+
+/// The tasks of a simulation.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    clockwork: Arc<Clockwork>,
+    /// By the host's number.
+    of_hosts: RefCell<BTreeMap<u32, Handles>>,
+    failure: RefCell<Option<Failure>>,
+}
+
+/// How a program failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It panicked, which was printed then.
+    Panic(Box<dyn Any + Send>),
+    /// It ended with an error.
+    Error(String),
+}
+
+#[derive(Debug, Default)]
+struct Handles {
+    tasks: Vec<AbortHandle>,
+    /// With this many, those that have ended are dropped.
+    full: usize,
+}
+
+/// Whose task is being polled.
+struct Current {
+    host: Host,
+    tasks: Rc<Tasks>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+}
+
+/// The host whose program is running, also in what it has [spawned](spawn); none outside of programs and in
+/// tasks that were spawned in another way.
+pub fn current_host() -> Option<Host> {
+    CURRENT.with_borrow(|current| current.as_ref().map(|current| current.host.clone()))
+}
+
+/// Has a future run on the host whose program this is, beside it: it ends when the host crashes, and a panic in it
+/// ends the run.
+///
+/// # Panics
+///
+/// Outside of a program.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+{
+    let current =
+        CURRENT.with_borrow(|current| current.as_ref().map(|c| (c.host.clone(), Rc::clone(&c.tasks))));
+    let Some((host, tasks)) = current else {
+        panic!("sockeye::simulation::spawn was called outside of a program; use Simulation::spawn");
+    };
+    tasks.spawn(&host, future)
+}
+
+impl Tasks {
+    pub(super) fn new(clockwork: Arc<Clockwork>) -> Tasks {
+        Tasks { clockwork, of_hosts: RefCell::default(), failure: RefCell::default() }
+    }
+
+    /// Has a future run on a host. Called where a local set is entered.
+    pub(super) fn spawn<F>(self: &Rc<Self>, host: &Host, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let current = Current { host: host.clone(), tasks: Rc::clone(self) };
+        let task = Task { current: Some(current), future: Box::pin(future), tasks: Rc::clone(self) };
+        let handle = tokio::task::spawn_local(task);
+        let mut of_hosts = self.of_hosts.borrow_mut();
+        let handles = of_hosts.entry(host.core.index).or_default();
+        if handles.tasks.len() >= handles.full.max(FEW) {
+            handles.tasks.retain(|task| !task.is_finished());
+            handles.full = handles.tasks.len() * 2;
+        }
+        handles.tasks.push(handle.abort_handle());
+        handle
+    }
+
+    /// Ends the tasks of a host.
+    pub(super) fn abort(&self, host: &Host) {
+        let handles = self.of_hosts.borrow_mut().remove(&host.core.index).unwrap_or_default();
+        handles.tasks.iter().for_each(AbortHandle::abort);
+    }
+
+    /// Ends the run with a panic.
+    pub(super) fn fail(&self, failure: Failure) {
+        self.failure.borrow_mut().get_or_insert(failure);
+        self.clockwork.fail();
+    }
+
+    /// How the first task that failed did.
+    pub(super) fn take_failure(&self) -> Option<Failure> {
+        self.failure.take()
+    }
+}
+
+/// A future on a host.
+struct Task<F> {
+    /// Somewhere else while it is polled.
+    current: Option<Current>,
+    future: Pin<Box<F>>,
+    tasks: Rc<Tasks>,
+}
+
+impl<F: Future> Future for Task<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Task { current, future, tasks } = self.get_mut();
+        tasks.clockwork.note_poll();
+        let outer = CURRENT.replace(current.take());
+        let result = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        *current = CURRENT.replace(outer);
+        result.unwrap_or_else(|payload| {
+            tasks.fail(Failure::Panic(payload));
+            Poll::Pending
+        })
+    }
+}
