@@ -259,7 +259,7 @@ pub enum SlowStartExit {
     /// `HyStart` as Linux's CUBIC has it: for good, on a rise of the round-trip time or a long train of
     /// acknowledgements.
     HyStart,
-    /// `HyStart++` (RFC 9406): by a slower growth first, on a rise of the round-trip time.
+    /// `HyStart++` (RFC 9406): by a slower growth first, on the same signs.
     #[default]
     HyStartPlusPlus,
 }

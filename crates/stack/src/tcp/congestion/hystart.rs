@@ -1,9 +1,10 @@
 //! The end of slow start before packets are lost: `HyStart++` (RFC 9406), or the kernel's `HyStart`.
 //!
-//! `HyStart++` takes a rise of the round-trip time for a sign that a queue builds up, then grows an eighth as
-//! fast for some rounds, and goes back to slow start if the rise was noise. The kernel's `HyStart` ends slow
-//! start for good, on a rise of the round-trip time or when acknowledgements that follow each other closely
-//! span half the path: then as much as the path holds is in flight.
+//! There are two signs that the path is full: the round-trip time rises, or a train of acknowledgements that
+//! follow each other closely spans half the path. `HyStart++` then grows an eighth as fast for some rounds, and
+//! goes back to slow start if a rise was noise; the kernel's `HyStart` ends slow start for good. The train is
+//! the kernel's. RFC 9406 knows only the rise, which is seen a round trip after the packet that it befell was
+//! sent: by then the window has doubled once more, which is too late for a queue as long as the path.
 
 use super::AckEvent;
 use super::window::Window;
@@ -18,7 +19,8 @@ const LEAST_RISE: u32 = 4_000;
 const MOST_RISE: u32 = 16_000;
 const RISE_DIVISOR: u32 = 8;
 /// RFC 9406 §4.3: `CSS_GROWTH_DIVISOR` and `CSS_ROUNDS`. The first is tuned, as the section allows: with the
-/// recommended 4 the window triples in these rounds, which overflows queues of up to six round trips.
+/// recommended 4 the window triples in these rounds, from half of what the path holds to more than a queue
+/// of the same length takes in.
 const CSS_GROWTH_DIVISOR: u32 = 8;
 const CSS_ROUNDS: u8 = 5;
 
@@ -26,6 +28,8 @@ const CSS_ROUNDS: u8 = 5;
 const LOW_WINDOW: u32 = 16;
 /// The kernel's `hystart_ack_delta_us`: acknowledgements of one train follow each other this closely.
 const TRAIN_GAP: u32 = 2000;
+/// With `HyStart++`, whose trains need not begin with a round: as fast as this part of the round-trip time.
+const TRAIN_GAP_DIVISOR: u32 = 4;
 /// The most by which sending a train may have stretched it, and the burst that would.
 const MOST_STRETCH: u32 = 1000;
 const BURST: u64 = 4 * 65_536;
@@ -49,27 +53,36 @@ pub(super) struct HyStart {
     end: u32,
     /// `currentRoundMinRTT`.
     min_rtt: u32,
-    signs: Signs,
+    train: Train,
+    /// `lastRoundMinRTT`; in conservative slow start `cssBaselineMinRtt`.
+    reference: u32,
+    /// How many rounds of conservative slow start are over, while it lasts.
+    css: Option<u8>,
 }
 
-/// What each of the two compares with.
-#[derive(Clone, Copy, Debug)]
-enum Signs {
-    /// `lastRoundMinRTT`; in conservative slow start `cssBaselineMinRtt`, and how many of its rounds are over.
-    Rounds { last_min_rtt: u32, css: Option<(u32, u8)> },
-    /// The least round-trip time since the beginning or the last timeout; when the round began, and the latest
-    /// acknowledgement of the train that began with it.
-    Train { least: u32, start: u32, latest: u32 },
+/// The train of acknowledgements of a round.
+#[derive(Clone, Debug)]
+struct Train {
+    /// The least round-trip time since the beginning or the last timeout.
+    least: u32,
+    /// When it began, and the latest acknowledgement in it.
+    start: u32,
+    latest: u32,
 }
 
 impl HyStart {
     pub(super) fn new(exit: SlowStartExit) -> HyStart {
-        let signs = if exit == SlowStartExit::HyStart {
-            Signs::Train { least: u32::MAX, start: 0, latest: 0 }
-        } else {
-            Signs::Rounds { last_min_rtt: u32::MAX, css: None }
-        };
-        HyStart { exit, in_round: false, samples: 0, rest: 0, end: 0, min_rtt: u32::MAX, signs }
+        HyStart {
+            exit,
+            in_round: false,
+            samples: 0,
+            rest: 0,
+            end: 0,
+            min_rtt: u32::MAX,
+            train: Train { least: u32::MAX, start: 0, latest: 0 },
+            reference: u32::MAX,
+            css: None,
+        }
     }
 
     /// A timeout: what was learnt is void.
@@ -91,7 +104,7 @@ impl HyStart {
             SlowStartExit::None => false,
             SlowStartExit::HyStart => self.classic(event, window),
             // RFC 9406 §4.3: for the initial slow start only.
-            SlowStartExit::HyStartPlusPlus => window.is_initial() && self.plus_plus(event),
+            SlowStartExit::HyStartPlusPlus => window.is_initial() && self.plus_plus(event, window),
         };
         if found {
             window.leave_slow_start();
@@ -100,7 +113,9 @@ impl HyStart {
 
     /// How many of the acknowledged segments count as growth (RFC 9406 §4.2).
     pub(super) fn growth(&mut self, acked: u32) -> u32 {
-        let Signs::Rounds { css: Some(_), .. } = self.signs else { return acked };
+        if self.css.is_none() {
+            return acked;
+        }
         let acked = acked.saturating_add(self.rest.into());
         self.rest = (acked % CSS_GROWTH_DIVISOR) as u8;
         acked / CSS_GROWTH_DIVISOR
@@ -124,67 +139,102 @@ impl HyStart {
     }
 
     /// RFC 9406 §4.2: answers whether slow start is over.
-    fn plus_plus(&mut self, event: &AckEvent) -> bool {
+    fn plus_plus(&mut self, event: &AckEvent, window: &Window) -> bool {
         if !self.in_round {
             self.begin_round(event);
         }
         if let Some(rtt) = event.rtt {
             self.sample(micros(rtt));
+            self.train.least = micros(rtt).max(1).min(self.train.least);
         }
+        // A train is whatever comes without a gap, wherever a round begins: bursts are seldom in step with
+        // rounds. What a program sends little by little says nothing of the path.
+        if event.app_limited || !self.train.goes_on(event, self.train.least / TRAIN_GAP_DIVISOR) {
+            self.train.begin(event);
+        }
+        let spans = window.segments() >= LOW_WINDOW && self.train.spans_path(event, window);
         let (min_rtt, known) = (self.min_rtt, self.samples >= SAMPLES);
         let over = self.beyond(event) >= 0;
         if over {
             self.begin_round(event);
         }
-        let Signs::Rounds { last_min_rtt, css } = &mut self.signs else { return false };
-        *css = match *css {
-            None if known && min_rtt >= grown(*last_min_rtt) => Some((min_rtt, 0)),
+        match self.css {
+            None if known && min_rtt >= grown(self.reference) => {
+                (self.css, self.reference) = (Some(0), min_rtt)
+            }
+            // No later round-trip time makes this one noise.
+            None if spans => (self.css, self.reference) = (Some(0), 0),
             // The rise was noise.
-            Some((baseline, _)) if known && min_rtt < baseline => None,
-            same => same,
-        };
+            Some(_) if known && min_rtt < self.reference => self.css = None,
+            _ => {}
+        }
         if !over {
             return false;
         }
-        *last_min_rtt = min_rtt;
-        // A part of a round counts as one.
-        *css = css.map(|(baseline, rounds)| (baseline, rounds + 1));
-        css.is_some_and(|(_, rounds)| rounds >= CSS_ROUNDS)
+        match &mut self.css {
+            None => {
+                self.reference = min_rtt;
+                false
+            }
+            // A part of a round counts as one.
+            Some(rounds) => {
+                *rounds += 1;
+                *rounds >= CSS_ROUNDS
+            }
+        }
     }
 
     /// The kernel's: answers whether slow start is over.
     fn classic(&mut self, event: &AckEvent, window: &Window) -> bool {
-        let (Some(rtt), now) = (event.rtt, (event.now.as_nanos() / 1000) as u32) else { return false };
-        let rtt = micros(rtt).max(1);
-        let begins = !self.in_round || self.beyond(event) > 0;
-        let Signs::Train { least, start, latest } = &mut self.signs else { return false };
-        *least = rtt.min(*least);
+        let Some(rtt) = event.rtt.map(micros) else { return false };
+        self.train.least = rtt.max(1).min(self.train.least);
         if window.segments() < LOW_WINDOW {
             return false;
         }
-        if begins {
-            (*start, *latest) = (now, now);
-        }
-        let least = *least;
-        if now.wrapping_sub(*latest) <= TRAIN_GAP {
-            *latest = now;
-            let span = least.saturating_add(stretch(event, window));
-            // Pacing spreads a window over half a round trip by itself.
-            let limit = if event.paced { span } else { span / 2 };
-            if now.wrapping_sub(*start) > limit {
-                return true;
-            }
-        }
+        let begins = !self.in_round || self.beyond(event) > 0;
         if begins {
             self.begin_round(event);
+            self.train.begin(event);
+        }
+        if self.train.goes_on(event, TRAIN_GAP) && self.train.spans_path(event, window) {
+            return true;
         }
         if self.samples < SAMPLES {
             self.sample(rtt);
             return false;
         }
         self.min_rtt = self.min_rtt.min(rtt);
-        self.min_rtt > grown(least)
+        self.min_rtt > grown(self.train.least)
     }
+}
+
+impl Train {
+    fn begin(&mut self, event: &AckEvent) {
+        (self.start, self.latest) = (now(event), now(event));
+    }
+
+    /// Takes an acknowledgement into the train, unless more than `gap` lies before it.
+    fn goes_on(&mut self, event: &AckEvent, gap: u32) -> bool {
+        let now = now(event);
+        let is_part = now.wrapping_sub(self.latest) <= gap;
+        if is_part {
+            self.latest = now;
+        }
+        is_part
+    }
+
+    /// Whether it is half as long as the path.
+    fn spans_path(&self, event: &AckEvent, window: &Window) -> bool {
+        let span = self.least.saturating_add(stretch(event, window));
+        // Pacing spreads a window over half a round trip by itself.
+        let limit = if event.paced { span } else { span / 2 };
+        self.latest.wrapping_sub(self.start) > limit
+    }
+}
+
+/// The time of an acknowledgement, in microseconds, which wrap.
+fn now(event: &AckEvent) -> u32 {
+    (event.now.as_nanos() / 1000) as u32
 }
 
 fn micros(time: Duration) -> u32 {
@@ -257,7 +307,8 @@ mod tests {
         }
     }
 
-    const GAP: Duration = Duration::from_micros(2500);
+    /// Too long for a train.
+    const GAP: Duration = Duration::from_millis(26);
     const LATE: Duration = Duration::from_millis(113);
 
     #[test]
@@ -305,6 +356,27 @@ mod tests {
             }
             assert_eq!((flow.segments(), flow.cubic.ssthresh()), (160, usize::MAX));
         }
+    }
+
+    #[test]
+    fn hystart_plus_plus_goes_on_carefully_when_a_train_fills_half_the_path() {
+        let gap = Duration::from_millis(1);
+        let mut flow = Flow::new(SlowStartExit::HyStartPlusPlus);
+        for segments in [20, 40, 80] {
+            flow.round(gap, RTT);
+            assert_eq!(flow.segments(), segments);
+            // Longer than a quarter of the round-trip time: the next train is another.
+            flow.now += RTT;
+        }
+        flow.round(gap, RTT);
+        let sped = 51;
+        assert_eq!(flow.segments(), 80 + sped + (80 - sped) / 8);
+        assert_eq!(flow.cubic.ssthresh(), usize::MAX);
+        // No later round-trip time makes that noise: after five rounds slow start is over.
+        for _ in 0..5 {
+            flow.round(gap, RTT);
+        }
+        assert_ne!(flow.cubic.ssthresh(), usize::MAX);
     }
 
     #[test]
