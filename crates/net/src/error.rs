@@ -20,7 +20,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Two hosts have the same name (names ignore case).
+    /// Two hosts have the same name (names ignore case), or a host and a name that was added.
     DuplicateName {
         /// The name.
         name: String,
@@ -107,7 +107,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::DuplicateName { name } => {
-                write!(f, "two hosts are named {name:?}: give each a name of its own (case doesn't count)")
+                write!(f, "the name {name:?} is taken: give each host a name of its own (case doesn't count)")
             }
             Error::DuplicateAddress { name, address, owner } => {
                 write!(

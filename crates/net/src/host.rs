@@ -4,13 +4,13 @@ use crate::network::Shared;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::waiters::Waiters;
-use crate::{TcpListener, TcpStream, UdpSocket};
+use crate::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use sockeye_packet::{Instant, NicId};
 use sockeye_stack::{Event, Orphan, SocketId, Stack};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -278,31 +278,51 @@ impl Host {
         event
     }
 
-    /// A listener for TCP connections on this host; port 0 picks one.
-    pub fn tcp_listen(&self, addr: impl Into<SocketAddr>) -> io::Result<TcpListener> {
-        TcpListener::bind(self, addr.into())
+    /// A listener for TCP connections on this host; port 0 picks one. Of several addresses the first that it
+    /// can be bound to counts.
+    ///
+    /// Fails with [`AddrInUse`](io::ErrorKind::AddrInUse) when another socket has the address, and with
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) when it is not this host's. At `"[::]:80"` it
+    /// listens at all addresses of both families. Options that count before that: [`Host::tcp_socket_v4`].
+    pub fn tcp_listen(&self, addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
+        TcpListener::bind(self, addr)
     }
 
-    /// Opens a TCP connection; blocks until that is done or has failed.
-    pub fn tcp_connect(&self, addr: impl Into<SocketAddr>) -> io::Result<TcpStream> {
-        TcpStream::connect(self, addr.into(), None)
+    /// Opens a TCP connection from this host; blocks until that is done or has failed. Several addresses are
+    /// tried one after the other, and the last one's error is reported.
+    ///
+    /// Fails with [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) when nobody listens there, with
+    /// [`HostUnreachable`](io::ErrorKind::HostUnreachable) when nobody has the address, and with
+    /// [`TimedOut`](io::ErrorKind::TimedOut) when no answer comes, which takes two minutes unless the stack
+    /// is configured otherwise.
+    pub fn tcp_connect(&self, addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
+        TcpStream::connect(self, addr)
     }
 
-    /// As [`Host::tcp_connect`], but fails with [`io::ErrorKind::TimedOut`] after `timeout`.
-    pub fn tcp_connect_timeout(
-        &self,
-        addr: impl Into<SocketAddr>,
-        timeout: Duration,
-    ) -> io::Result<TcpStream> {
-        if timeout.is_zero() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        TcpStream::connect(self, addr.into(), crate::sync::Instant::now().checked_add(timeout))
+    /// As [`Host::tcp_connect`], but fails with [`TimedOut`](io::ErrorKind::TimedOut) after `timeout`, which
+    /// is for all addresses together; zero is [`InvalidInput`](io::ErrorKind::InvalidInput).
+    ///
+    /// ```
+    /// use sockeye::{HostConfig, NetemConfig, Network};
+    /// use std::time::Duration;
+    ///
+    /// let dead: NetemConfig = "loss 100%".parse().unwrap();
+    /// let network = Network::builder()
+    ///     .host("web", HostConfig { link: dead.into(), ..HostConfig::default() })
+    ///     .host("me", HostConfig::default())
+    ///     .build()?;
+    /// let late = network.host("me")?.tcp_connect_timeout("web:80", Duration::from_millis(5));
+    /// assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn tcp_connect_timeout(&self, addr: impl ToSocketAddrs, timeout: Duration) -> io::Result<TcpStream> {
+        TcpStream::connect_timeout(self, addr, timeout)
     }
 
-    /// A UDP socket on this host; port 0 picks one.
-    pub fn udp_bind(&self, addr: impl Into<SocketAddr>) -> io::Result<UdpSocket> {
-        UdpSocket::bind(self, addr.into())
+    /// A UDP socket on this host; port 0 picks one. Of several addresses the first that it can be bound to
+    /// counts. Fails as [`Host::tcp_listen`] does.
+    pub fn udp_bind(&self, addr: impl ToSocketAddrs) -> io::Result<UdpSocket> {
+        UdpSocket::bind(self, addr)
     }
 }
 

@@ -29,21 +29,28 @@ mod driver;
 mod error;
 mod host;
 mod network;
+mod options;
+mod resolve;
 pub mod simulation;
 mod socket;
 mod subnet;
 mod sync;
+mod tcp_socket;
 mod waiters;
 mod wire;
 
-pub use blocking::tcp::{Incoming, TcpListener, TcpStream};
+pub use blocking::listener::{Incoming, IntoIncoming, TcpListener};
+pub use blocking::stream::TcpStream;
 pub use blocking::udp::UdpSocket;
 pub use builder::{HostConfig, LinkConfig, NetworkBuilder};
 pub use error::Error;
 pub use host::{Host, HostId};
 pub use network::Network;
+pub use options::TcpKeepalive;
+pub use resolve::ToSocketAddrs;
 pub use simulation::{Simulation, simulate};
 pub use subnet::Subnet;
+pub use tcp_socket::TcpSocket;
 
 pub use sockeye_link as link;
 pub use sockeye_link::fabric::Direction;
@@ -51,6 +58,7 @@ pub use sockeye_link::netem::NetemConfig;
 pub use sockeye_packet as packet;
 pub use sockeye_packet::Instant;
 pub use sockeye_stack as stack;
+pub use sockeye_stack::{CongestionControl, TcpInfo, TcpState};
 
 /// The README's example is a test too.
 #[cfg(doctest)]

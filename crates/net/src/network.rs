@@ -66,6 +66,8 @@ struct Registry {
     numbers: BTreeMap<u32, String>,
     /// No number below this one is free.
     next_number: u32,
+    /// Addresses of names that are no host's, in lower case.
+    added: HashMap<String, Vec<IpAddr>>,
 }
 
 impl Drop for Shared {
@@ -95,6 +97,7 @@ impl Network {
             names: HashMap::new(),
             numbers: BTreeMap::new(),
             next_number: AddressPlan::FIRST,
+            added: HashMap::new(),
         };
         Network { shared: Arc::new(Shared { _driver: driver, core, registry: Mutex::new(registry), mtu }) }
     }
@@ -346,6 +349,22 @@ impl Network {
         self.shared.core.wire.flush_captures()
     }
 
+    /// The addresses that [`Network::add_name`] gave to a name, in lower case.
+    pub(crate) fn added_name(&self, name: &str) -> Option<Vec<IpAddr>> {
+        self.registry().added.get(name).cloned()
+    }
+
+    /// Gives addresses to a name, in lower case, that must be no host's; none take it away.
+    pub(crate) fn set_added_name(&self, name: String, addresses: Vec<IpAddr>) -> Result<(), Error> {
+        let mut registry = self.registry();
+        registry.added.remove(&name);
+        registry.check_is_free(&name)?;
+        if !addresses.is_empty() {
+            registry.added.insert(name, addresses);
+        }
+        Ok(())
+    }
+
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -353,7 +372,8 @@ impl Network {
 
 impl Registry {
     fn check_is_free(&self, name: &str) -> Result<(), Error> {
-        if self.names.contains_key(&name.to_ascii_lowercase()) {
+        let lower = name.to_ascii_lowercase();
+        if self.names.contains_key(&lower) || self.added.contains_key(&lower) {
             return Err(Error::DuplicateName { name: name.to_owned() });
         }
         Ok(())

@@ -14,7 +14,7 @@ use sockeye_stack::{
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,6 +46,11 @@ impl Socket {
     /// A new socket of the address's family.
     pub(crate) fn new(host: &Host, addr: SocketAddr, kind: SocketType) -> io::Result<Socket> {
         let domain = if addr.is_ipv4() { Domain::Inet } else { Domain::Inet6 };
+        Socket::of_family(host, domain, kind)
+    }
+
+    /// A new socket.
+    pub(crate) fn of_family(host: &Host, domain: Domain, kind: SocketType) -> io::Result<Socket> {
         let core = &host.shared.core;
         core.with(&host.core, |state, _, _| {
             if state.is_down {
@@ -55,6 +60,28 @@ impl Socket {
             Ok(Socket { host: host.clone(), id, send_space: state.waiters.register(id) })
         })
         .map_err(io_error)
+    }
+
+    /// A stream socket that listens at an address, with as many waiting connections as the host allows.
+    pub(crate) fn listen_at(host: &Host, addr: SocketAddr) -> io::Result<Socket> {
+        let socket = Socket::new(host, addr, SocketType::Stream)?;
+        // As std does: a server that is started again must not wait for old connections to be forgotten.
+        socket.set_option(SocketOption::ReuseAddr(true))?;
+        socket.bind(addr)?;
+        socket.listen(usize::MAX)?;
+        Ok(socket)
+    }
+
+    /// A datagram socket that is bound to an address.
+    pub(crate) fn bound_at(host: &Host, addr: SocketAddr) -> io::Result<Socket> {
+        let socket = Socket::new(host, addr, SocketType::Datagram)?;
+        socket.bind(addr)?;
+        Ok(socket)
+    }
+
+    /// Its host.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
     }
 
     /// Makes a call that never waits.
@@ -93,6 +120,11 @@ impl Socket {
     /// Binds to an address.
     pub(crate) fn bind(&self, addr: SocketAddr) -> io::Result<()> {
         self.call(|stack, id, _| stack.bind(id, addr.into()))
+    }
+
+    /// Listens; at most `backlog` connections wait, and no more than the host allows.
+    pub(crate) fn listen(&self, backlog: usize) -> io::Result<()> {
+        self.call(|stack, id, now| stack.listen(now, id, backlog))
     }
 
     /// Begins a connection.
@@ -136,19 +168,46 @@ impl Socket {
 
     /// Sends the front of `data`, as much as there is room for.
     pub(crate) fn poll_send(&self, waker: Option<&Waker>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let wanted = data.len().min(LONGEST_WRITE);
+        self.poll_send_slices(waker, &[IoSlice::new(data)])
+    }
+
+    /// Sends the front of what `slices` hold together, as much as there is room for.
+    pub(crate) fn poll_send_slices(
+        &self,
+        waker: Option<&Waker>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send_flagged(waker, slices, SendFlags::default())
+    }
+
+    pub(crate) fn poll_send_flagged(
+        &self,
+        waker: Option<&Waker>,
+        slices: &[IoSlice<'_>],
+        flags: SendFlags,
+    ) -> Poll<io::Result<usize>> {
+        let wanted = slices.iter().fold(0_usize, |sum, slice| sum.saturating_add(slice.len()));
+        let mut left = self.offer(wanted.min(LONGEST_WRITE));
+        let mut chunks = VecDeque::with_capacity(left / POOL_BLOCK + 2);
+        POOL.with_borrow_mut(|pool| {
+            for slice in slices {
+                let part = &slice[..slice.len().min(left)];
+                left -= part.len();
+                pool.copy(part, |chunk| chunks.push_back(chunk));
+            }
+        });
+        self.poll(waker, Interest::Write, |stack, id, now| stack.send(now, id, &mut chunks, flags))
+    }
+
+    /// Of `wanted` bytes, how many to offer to the stack.
+    fn offer(&self, wanted: usize) -> usize {
         let mut space = self.send_space.load(Ordering::Relaxed);
         if space < wanted {
             // What was last seen may be old: acknowledgements free room without telling anybody.
             space = self.host.core.lock().stack.send_space(self.id);
         }
         // A socket without room is still asked, with little: it may have an error to tell.
-        let data = &data[..wanted.min(space.max(SHORTEST_WRITE))];
-        let mut chunks = VecDeque::with_capacity(data.len() / POOL_BLOCK + 2);
-        POOL.with_borrow_mut(|pool| pool.copy(data, |chunk| chunks.push_back(chunk)));
-        self.poll(waker, Interest::Write, |stack, id, now| {
-            stack.send(now, id, &mut chunks, SendFlags::default())
-        })
+        wanted.min(space.max(SHORTEST_WRITE))
     }
 
     /// Receives into the front of `out`; zero at end of file.
@@ -158,9 +217,19 @@ impl Socket {
         out: &mut [u8],
         flags: RecvFlags,
     ) -> Poll<io::Result<usize>> {
-        let max = out.len();
+        self.poll_recv_slices(waker, &mut [IoSliceMut::new(out)], flags)
+    }
+
+    /// Receives into the front of what `slices` are together; zero at end of file.
+    pub(crate) fn poll_recv_slices(
+        &self,
+        waker: Option<&Waker>,
+        slices: &mut [IoSliceMut<'_>],
+        flags: RecvFlags,
+    ) -> Poll<io::Result<usize>> {
+        let max = slices.iter().fold(0_usize, |sum, slice| sum.saturating_add(slice.len()));
         let received = self.poll(waker, Interest::Read, |stack, id, now| stack.recv(now, id, max, flags));
-        received.map_ok(|payload| copy_out(&payload, out))
+        received.map_ok(|payload| scatter(&payload, slices))
     }
 
     /// Sends one datagram.
@@ -218,11 +287,6 @@ impl Socket {
     pub(crate) fn option(&self, name: OptionName) -> io::Result<SocketOption> {
         self.host.core.lock().stack.get_option(self.id, name).map_err(io_error)
     }
-
-    /// The most connections that may wait at a listener of this host.
-    pub(crate) fn somaxconn(&self) -> usize {
-        self.host.core.lock().stack.config().somaxconn
-    }
 }
 
 /// A connection without a socket, whose last bytes somebody waits for.
@@ -255,6 +319,20 @@ impl Drain {
 /// Copies what fits, outside the host's lock.
 fn copy_out(payload: &Payload, out: &mut [u8]) -> usize {
     if payload.len() > out.len() { payload.slice(0, out.len()).copy_to(out) } else { payload.copy_to(out) }
+}
+
+/// Copies a payload, which fits, to slices one after the other, outside the host's lock.
+fn scatter(payload: &Payload, slices: &mut [IoSliceMut<'_>]) -> usize {
+    if let [whole] = slices {
+        return payload.copy_to(whole);
+    }
+    let mut at = 0;
+    for slice in slices {
+        let end = payload.len().min(at + slice.len());
+        payload.slice(at, end).copy_to(slice);
+        at = end;
+    }
+    at
 }
 
 impl Drop for Socket {

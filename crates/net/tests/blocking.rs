@@ -289,9 +289,9 @@ fn arrived(mut stream: &TcpStream) -> usize {
 fn a_close_that_lingers_waits_until_all_has_arrived() {
     let (mut near, far) = far_apart("delay 20ms");
     assert_eq!(near.linger().unwrap(), None);
-    near.set_linger(Some(Duration::from_secs(60))).unwrap();
-    assert_eq!(near.linger().unwrap(), Some(Duration::from_secs(60)));
-    near.write_all(&[1; 50_000]).unwrap();
+    near.set_linger(Some(Duration::from_mins(1))).unwrap();
+    assert_eq!(near.linger().unwrap(), Some(Duration::from_mins(1)));
+    near.write_all(&vec![1; 50_000]).unwrap();
     let other = near.try_clone().unwrap();
     // Not the last handle: nothing is closed.
     drop(near);
@@ -302,7 +302,7 @@ fn a_close_that_lingers_waits_until_all_has_arrived() {
 
 #[test]
 fn a_close_without_a_linger_time_or_of_a_nonblocking_stream_does_not_wait() {
-    for (linger, nonblocking) in [(None, false), (Some(Duration::from_secs(60)), true)] {
+    for (linger, nonblocking) in [(None, false), (Some(Duration::from_mins(1)), true)] {
         let (mut near, far) = far_apart("delay 200ms");
         near.set_linger(linger).unwrap();
         near.write_all(b"later").unwrap();

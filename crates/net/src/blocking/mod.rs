@@ -3,7 +3,8 @@
 //! Blocking is the asynchronous way of waiting plus a parked thread: the waker of a thread ends its
 //! sleep. Before it sleeps, the thread watches for 2 µs whether that is needed at all.
 
-pub(crate) mod tcp;
+pub(crate) mod listener;
+pub(crate) mod stream;
 pub(crate) mod udp;
 
 use crate::sync::Instant;
@@ -97,6 +98,14 @@ fn block_on<R>(
     }
 }
 
+/// The result of a call that is made without a waker, and so never waits.
+fn now<R>(poll: Poll<io::Result<R>>) -> io::Result<R> {
+    match poll {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
 /// How the clones of a socket wait.
 #[derive(Debug)]
 struct Waiting {
@@ -150,10 +159,7 @@ impl Waiting {
         mut poll: impl FnMut(Option<&Waker>) -> Poll<io::Result<R>>,
     ) -> io::Result<R> {
         if self.is_nonblocking() {
-            return match poll(None) {
-                Poll::Ready(result) => result,
-                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-            };
+            return now(poll(None));
         }
         let deadline = timeout.get().and_then(|timeout| Instant::now().checked_add(timeout));
         block_on(deadline, io::ErrorKind::WouldBlock, poll)

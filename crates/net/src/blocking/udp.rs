@@ -1,9 +1,11 @@
 //! UDP sockets for threads.
 
 use super::Waiting;
-use crate::host::Host;
+use crate::Host;
+use crate::options::{get, set, socket_options};
+use crate::resolve::{ToSocketAddrs, try_each};
 use crate::socket::Socket;
-use sockeye_stack::{RecvFlags, SocketOption, SocketType};
+use sockeye_stack::RecvFlags;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,21 +18,26 @@ pub struct UdpSocket {
     waiting: Arc<Waiting>,
 }
 
+socket_options!(UdpSocket, socket);
+
 impl UdpSocket {
-    pub(crate) fn bind(host: &Host, addr: SocketAddr) -> io::Result<UdpSocket> {
-        let socket = Socket::new(host, addr, SocketType::Datagram)?;
-        socket.bind(addr)?;
-        Ok(UdpSocket { socket: Arc::new(socket), waiting: Waiting::new() })
+    /// A socket on `host`: as [`Host::udp_bind`].
+    pub fn bind(host: &Host, addr: impl ToSocketAddrs) -> io::Result<UdpSocket> {
+        try_each(host, addr, |addr| Socket::bound_at(host, addr).map(UdpSocket::from_socket))
+    }
+
+    pub(crate) fn from_socket(socket: Socket) -> UdpSocket {
+        UdpSocket { socket: Arc::new(socket), waiting: Waiting::new() }
     }
 
     /// Connects to a peer: [`UdpSocket::send`] sends to it, and only its datagrams are received.
-    pub fn connect(&self, addr: impl Into<SocketAddr>) -> io::Result<()> {
-        self.socket.start_connect(addr.into())
+    pub fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
+        try_each(self.socket.host(), addr, |addr| self.socket.start_connect(addr))
     }
 
-    /// Sends a datagram to an address.
-    pub fn send_to(&self, data: &[u8], addr: impl Into<SocketAddr>) -> io::Result<usize> {
-        let addr = addr.into();
+    /// Sends a datagram to an address, the first of several.
+    pub fn send_to(&self, data: &[u8], addr: impl ToSocketAddrs) -> io::Result<usize> {
+        let addr = addr.to_socket_addr(self.socket.host())?;
         self.waiting.write(|waker| self.socket.poll_send_to(waker, data, Some(addr)))
     }
 
@@ -53,11 +60,6 @@ impl UdpSocket {
     pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let flags = RecvFlags { peek: true, ..RecvFlags::default() };
         self.waiting.read(|waker| self.socket.poll_recv_from(waker, buf, flags))
-    }
-
-    /// The address it is bound to.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
     }
 
     /// The peer it is connected to.
@@ -88,11 +90,11 @@ impl UdpSocket {
 
     /// Whether datagrams may be sent to broadcast addresses.
     pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
-        self.socket.set_option(SocketOption::Broadcast(broadcast))
+        set!(self.socket, Broadcast, broadcast)
     }
 
-    /// Takes the pending error, such as that nobody listens at the peer's port.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        Ok(self.socket.take_error())
+    /// Whether datagrams may be sent to broadcast addresses.
+    pub fn broadcast(&self) -> io::Result<bool> {
+        get!(self.socket, Broadcast)
     }
 }
