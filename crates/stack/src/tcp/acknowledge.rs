@@ -170,7 +170,7 @@ impl Connection {
             self.advance_una(now, ack, &mut info);
         }
         if info.window_update {
-            self.update_window(now, header);
+            self.update_window(now, header, resources.settings);
         }
         if outstanding {
             self.measure(now, header, &mut info);

@@ -24,6 +24,7 @@ impl Connection {
             return mss;
         }
         let limit = resources.max_segment.min(usize::from(u16::MAX)) as u32;
+        let limit = limit.min(self.window_share());
         if limit < 2 * mss {
             return mss;
         }

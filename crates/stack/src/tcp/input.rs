@@ -13,6 +13,7 @@ use super::state::{State, Transition};
 use super::timers::Timer;
 use crate::Error;
 use crate::counters::{Counter, Counters};
+use crate::socket::options::TcpSettings;
 use core::ops::ControlFlow::{self, Break, Continue};
 use sockeye_packet::{Instant, Payload};
 use sockeye_wire::{SackBlock, TcpHeader};
@@ -193,11 +194,10 @@ impl Connection {
     }
 
     /// SND.WND, from a segment that says something newer.
-    pub(super) fn update_window(&mut self, now: Instant, header: &TcpHeader) {
+    pub(super) fn update_window(&mut self, now: Instant, header: &TcpHeader, settings: &TcpSettings) {
         let (seq, ack) = (SeqNumber(header.seq), SeqNumber(header.ack));
         let was_closed = self.snd_wnd == 0;
-        self.snd_wnd = self.window_of(header);
-        self.max_snd_wnd = self.max_snd_wnd.max(self.snd_wnd);
+        self.offer_window(self.window_of(header), settings);
         self.snd_wl1 = seq;
         self.snd_wl2 = ack;
         if was_closed && self.snd_wnd > 0 {

@@ -22,8 +22,6 @@ const HEADERS: usize = 640;
 const RECORD: usize = 256;
 /// The buffer is never for fewer segments.
 const LEAST_SEGMENTS: usize = 10;
-/// The largest window of a peer that counts as tiny, so that all of it is used at once.
-const TINY_WINDOW: usize = 536;
 /// No call writes more.
 const LONGEST_WRITE: usize = 1 << 30;
 
@@ -113,9 +111,8 @@ impl Connection {
 
     /// What a segment gathers at most.
     fn gathered(&self) -> usize {
-        let (mss, largest) = (usize::from(self.snd_mss), self.max_snd_wnd as usize);
-        let window = if largest > TINY_WINDOW { largest / 2 } else { largest };
-        (GATHERED_MAX.min(window) / mss * mss).max(mss)
+        let mss = usize::from(self.snd_mss);
+        (GATHERED_MAX.min(self.window_share() as usize) / mss * mss).max(mss)
     }
 
     /// Where the segment begins that can still be added to; the end of the buffer, if there is none.

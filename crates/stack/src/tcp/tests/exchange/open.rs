@@ -7,14 +7,14 @@ fn a_syn_offers_everything_and_agrees_on_what_both_know() {
     let mut t = Test::connect_with(TcpConfig::default(), |_| {});
     assert_eq!(t.ready(), Readiness::EMPTY);
     t.expect("S 0:0(0) win 64240 <mss 1460,sackOK,TS val 1000 ecr 0,nop,wscale 7>");
-    t.inject("S. 0:0(0) ack 1 win 500 <mss 1000,sackOK,TS val 7 ecr 1000,nop,wscale 3>");
+    t.inject("S. 0:0(0) ack 1 win 5000 <mss 1000,sackOK,TS val 7 ecr 1000,nop,wscale 3>");
     t.expect(". 1:1(0) ack 1 <nop,nop,TS val 1000 ecr 7>");
     t.expect_nothing();
     assert!(t.ready().contains(Readiness::WRITABLE));
     let info = t.connection.info(t.now);
     assert_eq!((info.sack, info.timestamps, info.snd_wscale, info.rcv_wscale), (true, true, 3, 7));
     // RFC 7323 §2.2: the window of a SYN is never scaled.
-    assert_eq!(info.snd_wnd, 500);
+    assert_eq!(info.snd_wnd, 5000);
     // MUST-16: options that every segment carries count.
     assert_eq!(info.snd_mss, 988);
 }

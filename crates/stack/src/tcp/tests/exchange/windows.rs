@@ -49,7 +49,18 @@ fn half_of_the_largest_window_is_enough() {
     let mut t = Test::connect();
     t.handshake("S. 0:0(0) ack 1 win 800 <mss 1000>");
     t.write(4000);
-    t.expect(". 1:801(800) ack 1");
+    t.expect(". 1:401(400) ack 1");
+    t.expect(". 401:801(400) ack 1");
+    t.expect_nothing();
+    // A window that was never large enough for that is used by half, too.
+    let mut t = Test::connect();
+    t.handshake("S. 0:0(0) ack 1 win 500 <mss 1000>");
+    t.write(4000);
+    t.expect(". 1:501(500) ack 1");
+    t.inject(". 1:1(0) ack 501 win 249");
+    t.expect_nothing();
+    t.inject(". 1:1(0) ack 501 win 250");
+    t.expect(". 501:751(250) ack 1");
 }
 
 #[test]
