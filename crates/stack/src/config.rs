@@ -53,7 +53,8 @@ impl Default for Config {
 pub struct BufferSizes {
     /// The least a socket can be set to (as on Linux by default, where no sysctl sets it).
     pub min: usize,
-    /// What a connection starts with.
+    /// What a socket starts with. A send buffer grows as soon as its connection is open, for twice the initial
+    /// congestion window.
     pub default: usize,
     /// What it may grow to, and the most a socket can be set to.
     pub max: usize,
@@ -168,7 +169,7 @@ impl Default for TcpConfig {
             sack: true,
             window_scaling: true,
             recv_buffer: BufferSizes { min: 2304, default: 131_072, max: 6 << 20 },
-            send_buffer: BufferSizes { min: 4608, default: 87_040, max: 4 << 20 },
+            send_buffer: BufferSizes { min: 4608, default: 16_384, max: 4 << 20 },
             syn_retries: 6,
             syn_linear_timeouts: 4,
             synack_retries: 5,

@@ -365,11 +365,17 @@ impl Stack {
                 (&tcb.settings, Some(&tcb.connection))
             }
         };
-        let max_segment = match connection {
-            Some(connection) => connection.max_segment(),
-            None => settings.max_segment.unwrap_or(536),
+        let Some(connection) = connection else {
+            let max_segment = settings.max_segment.unwrap_or(536);
+            return settings.get(name, max_segment, config).ok_or(Error::ProtocolOption);
         };
-        settings.get(name, max_segment, config).ok_or(Error::ProtocolOption)
+        let (send, recv) = connection.buffer_sizes();
+        match name {
+            OptionName::SendBuffer => return Ok(SocketOption::SendBuffer(send as usize)),
+            OptionName::RecvBuffer => return Ok(SocketOption::RecvBuffer(recv as usize)),
+            _ => {}
+        }
+        settings.get(name, connection.max_segment(), config).ok_or(Error::ProtocolOption)
     }
 }
 

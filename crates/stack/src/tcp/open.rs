@@ -201,6 +201,7 @@ impl Connection {
         self.congestion = congestion(settings.congestion, self.snd_mss, segments, config);
         self.rtt.on_syn_timeout();
         self.recovery = OnDemand::begin(config);
+        self.expand_send_buffer(settings, config);
         self.usage = CwndUsage::new(self.iss);
         let (seq, offered, scaled) = (self.read_seq(), self.window_offered(), self.options.window_scaling);
         self.recv_window.establish(now, seq, self.local_mss, scaled, offered);

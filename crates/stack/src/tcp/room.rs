@@ -77,22 +77,34 @@ impl Connection {
         counted + counted / 2 <= self.send_limit()
     }
 
+    /// `SO_SNDBUF` and `SO_RCVBUF` as they are now, grown or set.
+    pub(crate) fn buffer_sizes(&self) -> (u32, u32) {
+        (self.send_limit, self.recv_window.buffer)
+    }
+
     /// What may be counted at most.
     fn send_limit(&self) -> usize {
         self.send_limit.max(LEAST_LIMIT) as usize
     }
 
-    /// An acknowledgment came: the buffer is for two congestion windows, one in flight and one to follow it
-    /// (`tcp_sndbuf_expand`), unless the program has set its size or memory is short.
+    /// An acknowledgment came: the buffer may grow, unless memory is short.
     pub(super) fn grow_send_buffer(&mut self, resources: &Resources<'_>) {
-        if resources.settings.send_buffer.is_some() || resources.budget.is_under_pressure() {
+        if !resources.budget.is_under_pressure() {
+            self.expand_send_buffer(resources.settings, resources.config);
+        }
+    }
+
+    /// The buffer is for two congestion windows, one in flight and one to follow it (`tcp_sndbuf_expand`), unless
+    /// the program has set its size.
+    pub(super) fn expand_send_buffer(&mut self, settings: &TcpSettings, config: &TcpConfig) {
+        if settings.send_buffer.is_some() {
             return;
         }
         let mss = usize::from(self.peer_mss.max(self.snd_mss));
         let segment = (mss + HEADERS).next_power_of_two() + RECORD;
         let cwnd = self.congestion.cwnd() / usize::from(self.snd_mss).max(1);
         let segments = cwnd.max(usize::from(self.recovery.reordering) + 1).max(LEAST_SEGMENTS);
-        let target = (2 * segments).saturating_mul(segment).min(resources.config.send_buffer.max);
+        let target = (2 * segments).saturating_mul(segment).min(config.send_buffer.max);
         self.send_limit = self.send_limit.max(target.min(LONGEST_WRITE) as u32);
     }
 
