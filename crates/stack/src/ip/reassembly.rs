@@ -109,6 +109,9 @@ impl Io {
         let protocol = if ingress.v4 { ingress.protocol.0 } else { 0 };
         let id = SetId { src: ingress.src, dst: ingress.dst, id: fragment.id, protocol };
         self.counters.bump(Counter::IpReasmReqds);
+        if !ingress.v4 && fragment.offset == 0 && !fragment.more {
+            return self.atomic_fragment(ingress, packet);
+        }
         let key = self.fragment_set(now, id);
         match self.add_part(key, ingress, fragment, packet) {
             Ok(false) => None,
@@ -122,6 +125,16 @@ impl Io {
                 None
             }
         }
+    }
+
+    /// RFC 6946 §4: a fragment that is a whole packet is of no set, lest others of its id spoil it.
+    fn atomic_fragment(&mut self, ingress: &Ingress, mut packet: Packet) -> Option<Packet> {
+        let transport = packet.head.len().checked_sub(ingress.transport)?;
+        let whole = without_fragment_header(&packet.head, transport + packet.payload.len());
+        self.counters.bump(if whole.is_some() { Counter::IpReasmOks } else { Counter::IpReasmFails });
+        packet.head = whole?;
+        packet.meta.checksum = verified_later(packet.meta.checksum);
+        Some(packet)
     }
 
     /// A set took too long.
@@ -261,14 +274,14 @@ impl Io {
             payload.extend(part.data);
         }
         let mut packet = Packet { head, payload, meta };
-        packet.meta.checksum = if unverified || meta.checksum == Checksum::Verified {
-            // The transport's checksum covers the whole: only now can it be verified.
-            Checksum::Unverified
-        } else {
-            meta.checksum
-        };
+        packet.meta.checksum = if unverified { Checksum::Unverified } else { verified_later(meta.checksum) };
         Some(packet)
     }
+}
+
+/// The state of the transport's checksum, which covers the whole: only of that can it be verified.
+fn verified_later(checksum: Checksum) -> Checksum {
+    if checksum == Checksum::Verified { Checksum::Unverified } else { checksum }
 }
 
 /// The headers of an IPv6 packet with the fragment header cut out, for `total` bytes behind it.

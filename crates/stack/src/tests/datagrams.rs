@@ -1,7 +1,7 @@
 use super::*;
 use crate::{Datagram, OptionName, Shutdown, SocketOption};
 use alloc::vec;
-use sockeye_packet::{Checksum, Payload};
+use sockeye_packet::{Checksum, Head, Payload};
 
 fn send_to(stack: &mut Stack, id: SocketId, data: &[u8], to: Option<&str>) -> Result<usize, Error> {
     let payload = Payload::from(Chunk::copy_from(data));
@@ -178,6 +178,40 @@ fn overlapping_fragments_drop_the_packet() {
     }
     pair.b.handle_packets(pair.now, LINK, &mut batch);
     assert_eq!(recv_from(&mut pair.b, b).map(|got| got.payload.len()), Ok(4000));
+}
+
+#[test]
+fn an_atomic_fragment_shares_nothing_with_others_of_its_id() {
+    // RFC 6946 §4
+    let nic = NicConfig { checksums: true, ..NicConfig::memory("eth0", 1500) };
+    let mut pair = Pair::with(&Config::default(), &nic);
+    let (a, b) = (datagram(&mut pair.a, "[fd77::1]:1"), datagram(&mut pair.b, "[fd77::2]:2"));
+    let mut made = |len: usize| -> Vec<Packet> {
+        let mut batch = Batch::new();
+        send_to(&mut pair.a, a, &vec![len as u8; len], Some("[fd77::2]:2")).unwrap();
+        pair.a.poll_transmit(pair.now, LINK, &mut batch);
+        batch.drain().collect()
+    };
+    let (set, mut atomic) = (made(3000), made(100).remove(0));
+    // A fragment header that says offset 0 and nothing more, with the set's id.
+    let mut head = atomic.head.to_vec();
+    let (next, len) = (head[6], u16::from_be_bytes([head[4], head[5]]) + 8);
+    head[4..6].copy_from_slice(&len.to_be_bytes());
+    head[6] = sockeye_wire::Protocol::FRAGMENT.0;
+    let id = [next, 0, 0, 0].into_iter().chain(set[0].head[44..48].iter().copied());
+    head.splice(40..40, id);
+    atomic.head = Head::from_slice(&head);
+    let mut spoilt = atomic.clone();
+    spoilt.payload = Chunk::from(vec![0; spoilt.payload.len()]).into();
+    let mut batch = Batch::new();
+    for packet in [&set[0], &atomic, &spoilt, &atomic, &set[1], &set[2]] {
+        batch.push(packet.clone());
+    }
+    pair.b.handle_packets(pair.now, LINK, &mut batch);
+    let lens = [0; 3].map(|_| recv_from(&mut pair.b, b).map(|got| got.payload.len()));
+    assert_eq!(lens, [Ok(100), Ok(100), Ok(3000)]);
+    assert_eq!(recv_from(&mut pair.b, b), Err(Error::WouldBlock), "a checksum was not verified");
+    assert_eq!((pair.b.counters()[Counter::IpReasmFails], pair.b.memory_used()), (0, 0));
 }
 
 #[test]
