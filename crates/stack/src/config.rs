@@ -80,7 +80,7 @@ pub struct TcpConfig {
     pub syn_linear_timeouts: u8,
     /// Times a SYN-ACK is sent again before the half-open connection is dropped.
     pub synack_retries: u8,
-    /// Retransmissions after which the path is doubted (RFC 9293's R1).
+    /// Retransmissions after which the path is doubted, and looked up again (RFC 9293's R1).
     pub retries1: u8,
     /// Retransmissions after which the connection is given up (RFC 9293's R2).
     pub retries2: u8,
@@ -158,7 +158,8 @@ pub struct TcpConfig {
     /// Least time between two answers of a connection to segments that are suspicious: challenge
     /// acknowledgments (RFC 5961) and acknowledgments of empty segments outside the window. Zero: no limit.
     pub invalid_ratelimit: Duration,
-    /// Most connections that live on without a socket.
+    /// Most connections that live on without a socket. Those whose peers are silent count more than once, and are
+    /// ended as well where [memory](Config::memory) is short and they hold much of it. [`usize::MAX`]: neither.
     pub max_orphans: usize,
 }
 

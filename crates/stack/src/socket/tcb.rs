@@ -193,8 +193,19 @@ impl Stack {
         let Stack { connections, io, .. } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
         tcb.timer = None;
+        if tcb.socket.is_none()
+            && tcb.connection.is_orphan_unaffordable(now, io.orphans, &resources!(io, tcb))
+        {
+            io.counters.bump(Counter::TcpAbortOnMemory);
+            self.reset(key);
+            return self.after(key, Readiness::EMPTY);
+        }
         if let Some(header) = tcb.connection.on_timeout(now, &mut resources!(io, tcb)) {
             io.send_control(tcb.nic, &tcb.tuple, header, 0);
+        }
+        if tcb.connection.take_path_doubt() {
+            // What was looked up counts no more, nor a path's MTU that has been forgotten since.
+            tcb.routes = io.routes.generation.wrapping_sub(1);
         }
         self.after(key, Readiness::EMPTY);
     }

@@ -335,7 +335,7 @@ impl Stack {
     }
 
     /// Ends a connection at once, with a reset if the peer knows of it.
-    fn reset(&mut self, key: Key) {
+    pub(crate) fn reset(&mut self, key: Key) {
         let Stack { connections, io, .. } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
         if let Some(header) = tcb.connection.abort(&mut io.budget) {

@@ -65,6 +65,11 @@ impl Connection {
         }
     }
 
+    /// Whether R1 was reached since this was asked: then the path is to be looked up again.
+    pub(crate) fn take_path_doubt(&mut self) -> bool {
+        core::mem::take(&mut self.flags.path_doubted)
+    }
+
     /// An ICMP error that concerns this connection. A `hard` one ends a connection that is being opened;
     /// any other is remembered and reported should the connection time out (RFC 9293 §3.9.2.2, MUST-56).
     pub(crate) fn on_unreachable(&mut self, hard: bool, error: Error, budget: &mut Budget) {

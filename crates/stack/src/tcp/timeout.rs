@@ -14,6 +14,9 @@ use core::time::Duration;
 use sockeye_packet::Instant;
 use sockeye_wire::TcpHeader;
 
+/// What an orphan may hold when memory is short (`SOCK_MIN_SNDBUF`).
+const ORPHAN_MEMORY: usize = 4608;
+
 impl Connection {
     /// Does what is due. What is answered is a reset to be sent at once; its ports are not filled.
     pub(crate) fn on_timeout(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<TcpHeader> {
@@ -65,6 +68,7 @@ impl Connection {
             if self.retransmits == 0 {
                 self.count_failure(resources.counters);
             }
+            self.flags.path_doubted |= self.is_path_doubtful(now, resources);
             self.enter_loss(now, resources.config);
             self.retransmits = self.retransmits.saturating_add(1);
         } else {
@@ -188,6 +192,29 @@ impl Connection {
         }
     }
 
+    /// Whether a connection without a socket, one of `orphans`, is to be given up although its peer may still
+    /// answer: it is about to send again what was not acknowledged, or to probe a closed window, and there are too
+    /// many like it, or memory is short and it holds much. As the kernel: who was silent for long, or of whom ICMP
+    /// has said something bad, counts twice for each (`tcp_out_of_resources`).
+    pub(crate) fn is_orphan_unaffordable(
+        &self,
+        now: Instant,
+        orphans: usize,
+        resources: &Resources<'_>,
+    ) -> bool {
+        let config = resources.config;
+        let resends =
+            self.poll_timeout().is_some_and(|(_, timer)| matches!(timer, Timer::Retransmit | Timer::Persist));
+        if !resends || config.max_orphans == usize::MAX {
+            return false;
+        }
+        let long_silent = now.saturating_since(self.last_sent_at) > 2 * config.max_rto;
+        let weight = 1_usize << (u32::from(long_silent) + u32::from(self.soft_error.is_some()));
+        let too_many = orphans.saturating_mul(weight) > config.max_orphans;
+        let memory_is_short = resources.budget.available() < resources.budget.used() / 16;
+        too_many || memory_is_short && self.send.charged() > ORPHAN_MEMORY
+    }
+
     /// Whether R2 is reached (MUST-20), or the user's own limit (MUST-21). A SYN has its own (MUST-22).
     fn is_hopeless(&self, now: Instant, tries: u8, resources: &Resources<'_>) -> bool {
         let user_timeout = resources.settings.user_timeout;
@@ -197,6 +224,14 @@ impl Connection {
         let limit =
             if self.flags.orphaned { resources.config.orphan_retries } else { resources.config.retries2 };
         tries >= limit
+    }
+
+    /// Whether R1 is reached (MUST-20): IP is to look for another way (RFC 1122 §4.2.3.5). As the kernel, R1 too is
+    /// the time that so many retransmissions take.
+    fn is_path_doubtful(&self, now: Instant, resources: &Resources<'_>) -> bool {
+        let (config, settings) = (resources.config, resources.settings);
+        let patience = time_of(config.retries1, config.min_rto, settings.max_rto.unwrap_or(config.max_rto));
+        self.retransmits > 0 && now.saturating_since(self.silent_since(now)) >= patience
     }
 
     /// Ends the connection with what ICMP said last, or a timeout (RFC 9293 §3.10.8).

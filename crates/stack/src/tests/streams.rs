@@ -315,6 +315,52 @@ fn a_clamp_at_one_end_is_enough() {
     assert_eq!((mss(&pair.a, client), mss(&pair.b, server)), (988, 988));
 }
 
+/// What a router on a's side of the path says of a packet that was longer than `mtu`.
+fn too_long(lost: &[u8], mtu: u16) -> Packet {
+    let mut bytes = vec![0; 28];
+    let ip = sockeye_wire::Ipv4Header {
+        total_len: 28 + 28,
+        protocol: sockeye_wire::Protocol::ICMP,
+        src: [10, 0, 0, 254].into(),
+        dst: [10, 0, 0, 1].into(),
+        ..sockeye_wire::Ipv4Header::default()
+    };
+    ip.emit(&mut bytes);
+    let [high, low] = mtu.to_be_bytes();
+    bytes[20..28].copy_from_slice(&[3, 4, 0, 0, 0, 0, high, low]);
+    bytes.extend(&lost[..28]);
+    let meta = sockeye_packet::Meta { checksum: sockeye_packet::Checksum::Unfilled, ..Default::default() };
+    Packet::from_bytes(&Chunk::from(bytes), meta)
+}
+
+#[test]
+fn a_path_is_looked_up_again_when_retransmissions_go_unanswered() {
+    // MUST-20: R1 (RFC 1122 §4.2.3.5)
+    let nic = NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) };
+    let mut pair = Pair::with(&Config::default(), &nic);
+    let (client, ..) = pair.connected("10.0.0.2:80");
+    send(&mut pair.a, pair.now, client, &[1; 5000]).unwrap();
+    let mut batch = Batch::new();
+    pair.a.poll_transmit(pair.now, LINK, &mut batch);
+    let lost = batch.pop().unwrap().to_vec();
+    batch.drain().for_each(drop);
+    batch.push(too_long(&lost, 1000));
+    pair.a.handle_packets(pair.now, LINK, &mut batch);
+    // The path's MTU is forgotten after ten minutes, but who has found it keeps to it while all is well.
+    pair.pass(Duration::from_secs(601));
+    let mtu = |pair: &Pair| pair.a.tcp_info(pair.now, client).unwrap().pmtu;
+    send(&mut pair.a, pair.now, client, &[1; 5000]).unwrap();
+    pair.pass(Duration::from_secs(1));
+    assert_eq!(mtu(&pair), 1000);
+    pair.loses = |_, _| true;
+    send(&mut pair.a, pair.now, client, &[1; 5000]).unwrap();
+    // Three retransmissions, from 200 ms on.
+    pair.pass(Duration::from_millis(2900));
+    assert_eq!(mtu(&pair), 1000);
+    pair.pass(Duration::from_secs(4));
+    assert_eq!(mtu(&pair), 1500);
+}
+
 #[test]
 fn a_smaller_path_is_learnt_from_those_who_quote_what_is_in_flight() {
     let nic = NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) };
@@ -325,24 +371,7 @@ fn a_smaller_path_is_learnt_from_those_who_quote_what_is_in_flight() {
     pair.a.poll_transmit(pair.now, LINK, &mut batch);
     let lost = batch.pop().unwrap().to_vec();
     batch.drain().for_each(drop);
-    let icmp = |mtu: u16| {
-        let mut bytes = vec![0; 28];
-        let ip = sockeye_wire::Ipv4Header {
-            total_len: 28 + 28,
-            protocol: sockeye_wire::Protocol::ICMP,
-            src: [10, 0, 0, 254].into(),
-            dst: [10, 0, 0, 1].into(),
-            ..sockeye_wire::Ipv4Header::default()
-        };
-        ip.emit(&mut bytes);
-        let [high, low] = mtu.to_be_bytes();
-        bytes[20..28].copy_from_slice(&[3, 4, 0, 0, 0, 0, high, low]);
-        bytes.extend(&lost[..28]);
-        let meta =
-            sockeye_packet::Meta { checksum: sockeye_packet::Checksum::Unfilled, ..Default::default() };
-        Packet::from_bytes(&Chunk::from(bytes), meta)
-    };
-    batch.push(icmp(1000));
+    batch.push(too_long(&lost, 1000));
     pair.a.handle_packets(pair.now, LINK, &mut batch);
     pair.pass(Duration::from_secs(2));
     assert_eq!(pair.a.tcp_info(pair.now, client).unwrap().snd_mss, 1000 - 52);
@@ -350,7 +379,7 @@ fn a_smaller_path_is_learnt_from_those_who_quote_what_is_in_flight() {
     send(&mut pair.a, pair.now, client, &[1; 100]).unwrap();
     pair.a.poll_transmit(pair.now, LINK, &mut batch);
     let quoted = batch.pop().unwrap().to_vec();
-    let mut forged = icmp(60).to_vec();
+    let mut forged = too_long(&lost, 60).to_vec();
     forged[28..56].copy_from_slice(&quoted[..28]);
     let meta = sockeye_packet::Meta { checksum: sockeye_packet::Checksum::Unfilled, ..Default::default() };
     batch.push(Packet::from_bytes(&Chunk::from(forged), meta));
@@ -412,4 +441,49 @@ fn a_connection_stays_with_its_link_when_routes_change() {
     assert_eq!(batch.len(), 0);
     pair.a.poll_transmit(pair.now, second, &mut batch);
     assert_eq!(batch.len(), 1);
+}
+
+#[test]
+fn orphans_whose_peers_are_silent_count_for_more() {
+    let mut config = Config::default();
+    config.tcp.max_orphans = 3;
+    let mut pair = Pair::with(&config, &NicConfig::memory("eth0", 1500));
+    let listener = pair.listener("10.0.0.2:80", 5);
+    let clients: Vec<SocketId> = (0..2).map(|_| stream(&mut pair.a, addr("10.0.0.2:80"))).collect();
+    for id in &clients {
+        assert_eq!(pair.a.connect(pair.now, *id, addr("10.0.0.2:80")), Err(Error::InProgress));
+    }
+    pair.cable();
+    while pair.b.accept(pair.now, listener).is_ok() {}
+    pair.loses = |_, _| true;
+    for id in &clients {
+        send(&mut pair.a, pair.now, *id, b"unheard").unwrap();
+        pair.a.close(pair.now, *id).unwrap();
+    }
+    pair.pass(Duration::from_secs(5));
+    assert_eq!((pair.a.io.orphans, pair.a.counters()[Counter::TcpAbortOnMemory]), (2, 0));
+    let keys: Vec<_> = pair.a.connections.iter().map(|(key, _)| key).collect();
+    for key in keys {
+        let tcb = pair.a.connections.get_mut(key).unwrap();
+        tcb.connection.on_unreachable(false, Error::HostUnreachable, &mut pair.a.io.budget);
+    }
+    // Each counts twice: the first to send again goes, which leaves room for the other.
+    pair.pass(Duration::from_secs(10));
+    assert_eq!((pair.a.io.orphans, pair.a.counters()[Counter::TcpAbortOnMemory]), (1, 1));
+}
+
+#[test]
+fn orphans_that_hold_much_go_when_memory_is_short() {
+    for (memory, max_orphans, gone) in [(60_000, 100, 1), (60_000, usize::MAX, 0), (1 << 20, 100, 0)] {
+        let mut config = Config { memory, ..Config::default() };
+        config.tcp.max_orphans = max_orphans;
+        let mut pair = Pair::with(&config, &NicConfig::memory("eth0", 1500));
+        let (client, ..) = pair.connected("10.0.0.2:80");
+        pair.loses = |_, _| true;
+        while send(&mut pair.a, pair.now, client, &[1; 3000]).is_ok() {}
+        pair.a.close(pair.now, client).unwrap();
+        pair.pass(Duration::from_secs(5));
+        assert_eq!(pair.a.counters()[Counter::TcpAbortOnMemory], gone, "{memory} {max_orphans}");
+        assert_eq!(pair.a.io.orphans, 1 - gone as usize);
+    }
 }
