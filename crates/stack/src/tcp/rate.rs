@@ -5,7 +5,7 @@
 //! segments; those sent while the program had too little to send are marked.
 
 use super::acknowledge::AckInfo;
-use super::congestion::Controller as _;
+use super::congestion::{Congestion, Controller as _, RateSample};
 use super::connection::Connection;
 use super::seq::SeqNumber;
 use core::time::Duration;
@@ -133,14 +133,45 @@ impl Connection {
                 flight.first_sent_at = sample.sent_at;
             }
         }
-        let Some(Sample { sent_at, prior, stamp, .. }) = info.sample.filter(|_| !info.reneged) else {
-            return;
-        };
+        let Some(sample) = info.sample.filter(|_| !info.reneged) else { return };
+        if let Some(interval) = self.sampled_interval(now, &sample) {
+            self.rate.note(delivered.wrapping_sub(sample.prior), interval, sample.stamp.app_limited);
+        }
+    }
+
+    /// How long the delivery that a sample measures took, in microseconds.
+    fn sampled_interval(&self, now: Instant, sample: &Sample) -> Option<u32> {
+        let Sample { sent_at, stamp, .. } = *sample;
         let acknowledging = micros(now.saturating_since(sent_at)).saturating_add(stamp.since_delivery);
         let interval = acknowledging.max(stamp.since_first);
         // What took less than the least round-trip time was acknowledged before it was sent, or the peer lies.
-        if self.rtt.min_rtt().is_some_and(|least| interval >= micros(least)) {
-            self.rate.note(delivered.wrapping_sub(prior), interval, stamp.app_limited);
+        self.rtt.min_rtt().is_some_and(|least| interval >= micros(least)).then_some(interval)
+    }
+
+    /// Hands a sample to a controller that an embedder brought; whether that has decided on `cwnd`. The others
+    /// don't look at samples.
+    #[inline]
+    pub(super) fn offer_sample(&mut self, now: Instant, info: &AckInfo) -> bool {
+        if !matches!(self.congestion, Congestion::Custom(_)) {
+            return false;
         }
+        let Some(sample) = info.sample.filter(|_| !info.reneged) else { return false };
+        let bytes = |segments: u32| segments.wrapping_mul(self.snd_mss.into());
+        let delivered = self.totals.delivered;
+        let sample = RateSample {
+            now,
+            total_delivered: bytes(delivered),
+            prior_delivered: bytes(sample.prior),
+            delivered: bytes(delivered.wrapping_sub(sample.prior)),
+            interval: self.sampled_interval(now, &sample).map(|span| Duration::from_micros(span.into())),
+            app_limited: sample.stamp.app_limited,
+            newly_delivered: bytes(delivered.wrapping_sub(info.prior_delivered)),
+            newly_lost: bytes(self.recovery.lost.wrapping_sub(info.prior_lost)),
+            prior_in_flight: bytes(info.prior_in_flight),
+            in_flight: self.in_flight(),
+            rtt: info.rtt,
+            ece: info.ece,
+        };
+        self.congestion.on_sample(&sample)
     }
 }

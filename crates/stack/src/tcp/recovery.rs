@@ -438,6 +438,9 @@ impl Connection {
         if info.ece {
             self.totals.delivered_ce = self.totals.delivered_ce.wrapping_add(delivered);
         }
+        if self.offer_sample(now, info) {
+            return;
+        }
         if self.recovery.is_reducing() {
             let newly_lost = self.recovery.lost.wrapping_sub(info.prior_lost);
             if self.recovery.prr.is_fresh() {

@@ -45,12 +45,50 @@ pub struct AckEvent {
     pub paced: bool,
 }
 
+/// What one acknowledgment, or SACK, says of the rate at which the path delivers
+/// (draft-cheng-iccrg-delivery-rate-estimation §3), for models of the path (BBR). All amounts are in bytes, those
+/// since the connection began wrap around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateSample {
+    /// When it arrived.
+    pub now: Instant,
+    /// Delivered since the connection began (`C.delivered`).
+    pub total_delivered: u32,
+    /// The same when the newest segment that it reports was sent (`P.delivered`): round trips are counted by it.
+    pub prior_delivered: u32,
+    /// Delivered in between (`RS.delivered`).
+    pub delivered: u32,
+    /// How long that took (`RS.interval`). None where the peer can't be right: it is less than the least round-trip
+    /// time.
+    pub interval: Option<Duration>,
+    /// The program, not the path, was the limit when that segment was sent (`RS.is_app_limited`).
+    pub app_limited: bool,
+    /// Delivered according to this acknowledgment alone, cumulatively or selectively.
+    pub newly_delivered: u32,
+    /// Found lost because of it.
+    pub newly_lost: u32,
+    /// In flight before it.
+    pub prior_in_flight: u32,
+    /// In flight after it.
+    pub in_flight: u32,
+    /// The round-trip time that it measured.
+    pub rtt: Option<Duration>,
+    /// It reports congestion by ECN (RFC 3168).
+    pub ece: bool,
+}
+
 /// A congestion control algorithm, called by one connection. All windows are in bytes.
 pub trait Controller: Send + Debug {
     /// The congestion window.
     fn cwnd(&self) -> usize;
     /// The slow start threshold; `usize::MAX` before the first congestion.
     fn ssthresh(&self) -> usize;
+    /// Something arrived, in recovery or not; before anything else is done about it. Who answers true has decided on
+    /// [`cwnd`](Controller::cwnd) himself: neither recovery nor [`on_ack`](Controller::on_ack) changes it then.
+    fn on_sample(&mut self, sample: &RateSample) -> bool {
+        let _ = sample;
+        false
+    }
     /// New data was acknowledged while not in recovery.
     fn on_ack(&mut self, event: &AckEvent);
     /// A loss was found by acknowledgements, or ECN reported congestion; at most once per round trip.
@@ -121,6 +159,10 @@ impl Controller for Congestion {
 
     fn ssthresh(&self) -> usize {
         dispatch!(self, c => c.ssthresh())
+    }
+
+    fn on_sample(&mut self, sample: &RateSample) -> bool {
+        dispatch!(self, c => c.on_sample(sample))
     }
 
     fn on_ack(&mut self, event: &AckEvent) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::CongestionControl;
-use crate::tcp::congestion::Controller as _;
+use crate::tcp::congestion::{AckEvent, Congestion, Controller, RateSample};
 
 /// A connection that sends super-segments over a path with this round trip in milliseconds, and the lengths of
 /// what it sends at once.
@@ -228,4 +228,74 @@ fn a_restart_happens_once() {
         script.expect(sent);
     }
     assert_eq!(script.connection.info(script.now).snd_cwnd, 20_000);
+}
+
+/// A controller that keeps one window whatever happens, and all samples.
+#[derive(Clone, Debug, Default)]
+struct Model(alloc::sync::Arc<std::sync::Mutex<Vec<RateSample>>>);
+
+impl Controller for Model {
+    fn cwnd(&self) -> usize {
+        8000
+    }
+
+    fn ssthresh(&self) -> usize {
+        usize::MAX
+    }
+
+    fn on_sample(&mut self, sample: &RateSample) -> bool {
+        self.0.lock().unwrap().push(*sample);
+        true
+    }
+
+    fn on_ack(&mut self, _: &AckEvent) {
+        panic!("it has decided");
+    }
+
+    fn on_congestion(&mut self, _: Instant, _: usize) {}
+    fn on_timeout(&mut self, _: Instant, _: usize) {}
+    fn on_idle(&mut self, _: Duration, _: Duration, _: bool) {}
+    fn undo(&mut self) {}
+    fn set_cwnd(&mut self, _: usize) {}
+    fn set_ssthresh(&mut self, _: usize) {}
+    fn set_mss(&mut self, _: usize) {}
+
+    fn name(&self) -> &'static str {
+        "model"
+    }
+}
+
+/// draft-cheng-iccrg-delivery-rate-estimation §3
+#[test]
+fn a_model_of_the_path_hears_of_every_delivery() {
+    let mut script = Script::established(100, SYN_ACK, |_| ());
+    let model = Model::default();
+    script.connection.congestion = Congestion::Custom(alloc::boxed::Box::new(model.clone()));
+    script.send(20_000);
+    assert_eq!(script.transmit().len(), 8);
+    script.advance(100);
+    script.inject(". 1:1(0) ack 4001 win 65535");
+    assert_eq!(script.transmit().len(), 4);
+    // The fifth is lost: the rest of the first flight arrives, then the four that followed.
+    script.advance(50);
+    script.inject(". 1:1(0) ack 4001 win 65535 <nop,nop,sack 5001:8001>");
+    script.inject(". 1:1(0) ack 4001 win 65535 <nop,nop,sack 5001:12001>");
+    let samples = core::mem::take(&mut *model.0.lock().unwrap());
+    let rates: Vec<_> = samples.iter().map(|sample| (sample.delivered, sample.interval)).collect();
+    let millis = |millis| Some(Duration::from_millis(millis));
+    // The last four were acknowledged within 50 ms, but it took 100 ms to send what was delivered meanwhile.
+    assert_eq!(rates, [(4000, millis(100)), (7000, millis(150)), (7000, millis(100))]);
+    let counts = samples.iter().map(|sample| {
+        let &RateSample { newly_delivered, newly_lost, prior_in_flight, in_flight, .. } = sample;
+        (newly_delivered, newly_lost, prior_in_flight, in_flight)
+    });
+    let counts: Vec<_> = counts.collect();
+    assert_eq!(counts, [(4000, 0, 8000, 4000), (3000, 1000, 8000, 4000), (4000, 0, 4000, 0)]);
+    let totals: Vec<_> =
+        samples.iter().map(|sample| (sample.prior_delivered, sample.total_delivered)).collect();
+    assert_eq!(totals, [(1000, 5000), (1000, 8000), (5000, 12_000)]);
+    assert_eq!((samples[0].rtt, samples[0].app_limited, samples[0].ece), (millis(100), true, false));
+    // In recovery, too, the window is the model's.
+    assert_eq!(script.connection.congestion.cwnd(), 8000);
+    assert_eq!(script.transmit().len(), 8);
 }
