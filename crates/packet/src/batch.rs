@@ -53,6 +53,16 @@ impl Batch {
         self.0.iter()
     }
 
+    /// The packets, oldest first, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Packet> {
+        self.0.iter_mut()
+    }
+
+    /// Keeps the packets for which `keep` says so, in their order.
+    pub fn retain(&mut self, keep: impl FnMut(&Packet) -> bool) {
+        self.0.retain(keep);
+    }
+
     /// Takes all packets, oldest first, and keeps the memory.
     pub fn drain(&mut self) -> impl Iterator<Item = Packet> {
         self.0.drain(..)

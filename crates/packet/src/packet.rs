@@ -2,6 +2,7 @@
 
 use crate::{Chunk, Instant, Payload};
 use core::fmt;
+use core::net::IpAddr;
 use core::ops::{Deref, DerefMut};
 
 /// An IP packet: its headers in line, its payload shared.
@@ -129,6 +130,9 @@ pub struct Meta {
     pub flow_label: u32,
     /// A hash of the flow, for links with several queues; 0 when not computed.
     pub flow_hash: u32,
+    /// The router that it is handed to, on a link with several; none when its destination is on the link, and
+    /// on links whose interface doesn't ask for it.
+    pub next_hop: Option<IpAddr>,
 }
 
 /// What is known of a packet's transport checksum (and IPv4 header checksum).

@@ -10,7 +10,8 @@ pub fn snmp(counters: &Counters, config: &Config, established: usize) -> String 
     let ttl = u64::from(config.default_ttl);
     let millis = |time: core::time::Duration| time.as_millis().to_string();
     let mut text = String::new();
-    group(&mut text, counters, "Ip", &[("Forwarding", "2".into()), ("DefaultTTL", ttl.to_string())]);
+    let forwarding = if config.forwarding { "1" } else { "2" };
+    group(&mut text, counters, "Ip", &[("Forwarding", forwarding.into()), ("DefaultTTL", ttl.to_string())]);
     group(&mut text, counters, "Icmp", &[]);
     let facts = [
         ("RtoAlgorithm", "1".into()),

@@ -26,6 +26,9 @@ pub struct Config {
     pub icmp_rate: u32,
     /// Whether echo requests are answered.
     pub answer_echo: bool,
+    /// Whether packets for other hosts are passed on by the routes, as a router does (RFC 1812 §5). What is
+    /// [intercepted](crate::Stack::intercept) is not passed on.
+    pub forwarding: bool,
     /// What to add to an [`Instant`](sockeye_packet::Instant) for the time since the Unix epoch.
     pub wall_offset: Duration,
 }
@@ -43,6 +46,7 @@ impl Default for Config {
             max_sockets: 1 << 20,
             icmp_rate: 1000,
             answer_echo: true,
+            forwarding: false,
             wall_offset: Duration::ZERO,
         }
     }

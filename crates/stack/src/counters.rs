@@ -44,12 +44,16 @@ counters! {
         IpInHdrErrors "InHdrErrors",
         /// Dropped: for another host.
         IpInAddrErrors "InAddrErrors",
+        /// Packets for other hosts, passed on.
+        IpForwDatagrams "ForwDatagrams",
         /// Dropped: a protocol that nobody speaks here.
         IpInUnknownProtos "InUnknownProtos",
         /// Packets handed to a protocol.
         IpInDelivers "InDelivers",
         /// Packets handed out, to links and to the loopback.
         IpOutRequests "OutRequests",
+        /// Packets for other hosts to which there is no route.
+        IpOutNoRoutes "OutNoRoutes",
         /// Reassemblies that took too long.
         IpReasmTimeout "ReasmTimeout",
         /// Fragments taken in.
@@ -58,6 +62,8 @@ counters! {
         IpReasmOks "ReasmOKs",
         /// Reassemblies given up: overlaps, too many, too late.
         IpReasmFails "ReasmFails",
+        /// Packets for other hosts that were too long for their link and could not be cut.
+        IpFragFails "FragFails",
     }
     Icmp "Icmp" {
         /// Messages taken in.
@@ -76,8 +82,10 @@ counters! {
         IcmpOutMsgs "OutMsgs",
         /// Errors not sent because of the limit on all of them.
         IcmpOutRateLimitGlobal "OutRateLimitGlobal",
-        /// Errors sent.
+        /// Errors sent, but those that have a count of their own.
         IcmpOutDestUnreachs "OutDestUnreachs",
+        /// Errors sent about packets whose time to live was over.
+        IcmpOutTimeExcds "OutTimeExcds",
         /// Echo replies sent.
         IcmpOutEchoReps "OutEchoReps",
     }

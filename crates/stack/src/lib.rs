@@ -242,6 +242,7 @@ impl Stack {
                 self.io.mark_dirty(nic, who);
             }
         }
+        self.io.state_next_hops(nic, batch, before);
         self.io.counters.add(Counter::IpOutRequests, (batch.len() - before) as u64);
     }
 

@@ -3,6 +3,7 @@
 mod cost;
 mod datagrams;
 mod flows;
+mod forwarding;
 mod fuzzed;
 mod hostile;
 mod passive;

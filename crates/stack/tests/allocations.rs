@@ -49,7 +49,7 @@ struct End {
 impl End {
     fn new(host: u8, checksums: bool) -> End {
         let mut stack = Stack::new(Config::default(), [host; 32]);
-        let nic = NicConfig { name: "cable".into(), mtu: 1500, checksums, max_segment: 0, mss_clamp: 0 };
+        let nic = NicConfig { checksums, max_segment: 0, ..NicConfig::memory("cable", 1500) };
         assert_eq!(stack.add_nic(nic), Ok(NIC));
         stack.add_address(NIC, Ipv4Addr::new(10, 0, 0, host).into(), 24).unwrap();
         let socket = stack.socket(Domain::Inet, SocketType::Stream, Owner::default()).unwrap();

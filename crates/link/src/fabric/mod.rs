@@ -5,18 +5,21 @@
 //! [`Fabric::poll_ready`] names the ports with something to receive, so that nobody looks at all of them.
 //!
 //! Each port has conditions in each direction. Where none are set, a super-segment passes whole, at once,
-//! in order and without an allocation. The switch is not a router: it leaves TTL and hop limit alone. For
-//! addresses that nobody has, it answers in the name of the gateway (RFC 1812 §4.3.3.1, RFC 4443 §3.1).
+//! in order and without an allocation. The switch is not a router: it leaves TTL and hop limit alone. Where
+//! routers are attached to it, packets name theirs in [`Meta::next_hop`](sockeye_packet::Meta), and go there
+//! whatever their destination is. For addresses that nobody has, it answers in the name of the gateway (RFC 1812 §4.3.3.1, RFC 4443 §3.1).
 
 use crate::netem::{Netem, NetemConfig, NetemCounters};
+use partitions::Partitions;
 use port::{Port, Ports};
 use route::{Route, Routes};
 use schedule::Schedule;
 use sockeye_packet::{Batch, Instant, Packet, Rng};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+mod partitions;
 mod port;
 mod route;
 mod schedule;
@@ -118,8 +121,7 @@ pub struct Fabric {
     ports: Ports,
     routes: Routes,
     schedule: Schedule,
-    /// Pairs that can't reach each other, the lower one first.
-    partitions: BTreeSet<(PortId, PortId)>,
+    partitions: Partitions,
     /// Ports with packets to receive, each once.
     ready: VecDeque<PortId>,
 }
@@ -134,7 +136,7 @@ impl Fabric {
             config,
             ports: Ports::default(),
             schedule: Schedule::default(),
-            partitions: BTreeSet::new(),
+            partitions: Partitions::default(),
             ready: VecDeque::new(),
         }
     }
@@ -165,9 +167,21 @@ impl Fabric {
     pub fn remove_port(&mut self, id: PortId) {
         if self.ports.remove(id).is_some() {
             self.routes.remove_port(id);
-            self.partitions.retain(|&(a, b)| a != id && b != id);
+            self.partitions.forget(id);
             self.ready.retain(|&port| port != id);
             self.purge_schedule();
+        }
+    }
+
+    /// Detaches a host in good order: its addresses are free and nothing reaches it any more, but what it has
+    /// sent goes on. The port is removed once that has left it.
+    pub fn retire_port(&mut self, id: PortId) {
+        let Some(port) = self.ports.get_mut(id) else { return };
+        port.retire();
+        let is_quiet = port.up.poll_timeout().is_none();
+        self.routes.remove_port(id);
+        if is_quiet {
+            self.remove_port(id);
         }
     }
 
@@ -209,13 +223,26 @@ impl Fabric {
     /// Parts two ports: nothing passes between them, in silence, until [`Fabric::heal`].
     pub fn partition(&mut self, a: PortId, b: PortId) {
         if self.ports.get(a).is_some() && self.ports.get(b).is_some() {
-            self.partitions.insert((a.min(b), a.max(b)));
+            self.partitions.part(a, b);
         }
     }
 
     /// Ends a partition.
     pub fn heal(&mut self, a: PortId, b: PortId) {
-        self.partitions.remove(&(a.min(b), a.max(b)));
+        self.partitions.heal(a, b);
+    }
+
+    /// Has nothing pass from a port to an address, in silence, until [`Fabric::unblock`]: a partition from a host
+    /// that is behind a router.
+    pub fn block(&mut self, id: PortId, address: IpAddr) {
+        if self.ports.get(id).is_some() {
+            self.partitions.block(id, address);
+        }
+    }
+
+    /// Takes back [`Fabric::block`].
+    pub fn unblock(&mut self, id: PortId, address: IpAddr) {
+        self.partitions.unblock(id, address);
     }
 
     /// What became of the packets of a port.
@@ -288,14 +315,23 @@ impl Fabric {
                 }
             }
             self.reschedule(id, way);
+            if self.ports.get(id).is_some_and(|port| port.is_retired && port.up.poll_timeout().is_none()) {
+                self.remove_port(id);
+            }
         }
         self.purge_schedule();
     }
 
     /// Sends a packet that came from a port to where its destination address points.
     fn forward(&mut self, at: Instant, from: PortId, packet: Packet) {
-        match self.routes.find(&packet.head) {
-            Route::Port(to) if self.is_parted(from, to) => self.count(from, |c| c.partitioned += 1),
+        let route = match packet.meta.next_hop {
+            Some(router) => self.routes.via(router),
+            None => self.routes.find(&packet.head),
+        };
+        match route {
+            Route::Port(to) if self.partitions.stop(from, to, &packet.head) => {
+                self.count(from, |c| c.partitioned += 1)
+            }
             Route::Port(to) => self.deliver(at, to, packet),
             Route::Unreachable(why) => {
                 self.count(from, |c| c.unreachable += 1);
@@ -313,7 +349,7 @@ impl Fabric {
 
     /// Sends a packet down to a port's host.
     fn deliver(&mut self, at: Instant, to: PortId, packet: Packet) {
-        let Some(port) = self.ports.get_mut(to) else { return };
+        let Some(port) = self.ports.get_mut(to).filter(|port| !port.is_retired) else { return };
         if port.down.is_clear() {
             self.arrive(at, to, packet);
         } else {
@@ -324,16 +360,12 @@ impl Fabric {
 
     /// Puts a packet where the host at a port will fetch it.
     fn arrive(&mut self, at: Instant, to: PortId, packet: Packet) {
-        let Some(port) = self.ports.get_mut(to) else { return };
+        let Some(port) = self.ports.get_mut(to).filter(|port| !port.is_retired) else { return };
         port.accept(at, packet);
         if !port.is_ready {
             port.is_ready = true;
             self.ready.push_back(to);
         }
-    }
-
-    fn is_parted(&self, a: PortId, b: PortId) -> bool {
-        !self.partitions.is_empty() && self.partitions.contains(&(a.min(b), a.max(b)))
     }
 
     fn count(&mut self, id: PortId, change: impl FnOnce(&mut PortCounters)) {

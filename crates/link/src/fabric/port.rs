@@ -57,6 +57,8 @@ pub(super) struct Port {
     pub(super) inbox: VecDeque<Packet>,
     /// The port is in the fabric's list of ready ports.
     pub(super) is_ready: bool,
+    /// Its host is gone; it is there until what the host sent has left.
+    pub(super) is_retired: bool,
     /// Bounds the ICMP errors that the host is sent.
     pub(super) errors: TokenBucket,
     pub(super) counters: PortCounters,
@@ -71,10 +73,17 @@ impl Port {
             down,
             inbox: VecDeque::new(),
             is_ready: false,
+            is_retired: false,
             errors: TokenBucket::default(),
             counters: PortCounters::default(),
             deadlines: [None; 2],
         }
+    }
+
+    /// Lets nothing more in or down.
+    pub(super) fn retire(&mut self) {
+        self.is_retired = true;
+        self.inbox = VecDeque::new();
     }
 
     pub(super) fn netem(&self, way: Direction) -> &Netem {

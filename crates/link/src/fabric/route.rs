@@ -31,6 +31,8 @@ pub(super) enum Unreachable {
 pub(super) struct Routes {
     owners: HashMap<IpAddr, PortId, KeyedState>,
     gateway: Option<PortId>,
+    /// The gateway's own addresses.
+    gateways: [IpAddr; 2],
     subnet_v4: (u32, u32),
     subnet_v6: (u128, u128),
     /// The last answer of `find`: packets of one flow follow each other. Void after any change.
@@ -47,6 +49,7 @@ impl Routes {
         Routes {
             owners: HashMap::with_hasher(KeyedState(key)),
             gateway: None,
+            gateways: [config.gateway_v4.into(), config.gateway_v6.into()],
             subnet_v4: (v4.to_bits() & v4_mask, v4_mask),
             subnet_v6: (v6.to_bits() & v6_mask, v6_mask),
             last: None,
@@ -104,6 +107,19 @@ impl Routes {
         route
     }
 
+    /// Where a packet goes that is handed to this router.
+    pub(super) fn via(&self, router: IpAddr) -> Route {
+        if let Some(gateway) = self.gateway.filter(|_| self.gateways.contains(&router)) {
+            return Route::Port(gateway);
+        }
+        match self.owners.get(&router) {
+            // The gateway's address is somebody's, who routes nothing.
+            Some(_) | None if self.gateways.contains(&router) => Route::Unreachable(Unreachable::Net),
+            Some(&port) => Route::Port(port),
+            None => Route::Unreachable(Unreachable::Host),
+        }
+    }
+
     fn look_up(&self, destination: IpAddr) -> Route {
         if let Some(&port) = self.owners.get(&destination) {
             return Route::Port(port);
@@ -136,7 +152,7 @@ impl Routes {
 }
 
 /// The destination address of an IP packet.
-fn destination(head: &[u8]) -> Option<IpAddr> {
+pub(super) fn destination(head: &[u8]) -> Option<IpAddr> {
     match head.first()? >> 4 {
         4 => head.get(16..20)?.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes).into()),
         6 => head.get(24..40)?.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes).into()),

@@ -273,6 +273,55 @@ fn a_removed_port_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_a_retired_port_sent_still_arrives() {
+    let (mut fabric, a, b) = two_hosts("delay 10ms");
+    send(&mut fabric, Instant::ZERO, b, [udp(B4, A4, b"last words")]);
+    send(&mut fabric, Instant::ZERO, a, [udp(A4, B4, b"too late")]);
+    fabric.retire_port(b);
+    assert_eq!(fabric.port_of(ip(B4)), None);
+    let c = fabric.add_port(&[ip(B4)], NetemConfig::default()).unwrap();
+    assert_ne!(b, c);
+    for millis in [10, 20] {
+        fabric.handle_timeout(Instant::from_millis(millis));
+    }
+    assert_eq!(receive(&mut fabric, a)[0].payload.to_vec(), b"last words");
+    assert_eq!(receive(&mut fabric, c)[0].payload.to_vec(), b"too late", "the address is the new port's");
+    assert_eq!((fabric.counters(b), fabric.poll_timeout()), (None, None), "then the port is gone");
+    fabric.retire_port(c);
+    assert_eq!(fabric.counters(c), None, "at once when nothing is under way");
+}
+
+#[test]
+fn packets_go_to_the_router_that_they_name() {
+    let (mut fabric, a, b) = two_hosts("");
+    let via = |router: &str, to: &str| {
+        let mut packet = udp(A4, to, b"x");
+        packet.meta.next_hop = Some(ip(router));
+        packet
+    };
+    let far = "10.78.0.9";
+    send(&mut fabric, Instant::ZERO, a, [via(B4, far), via("10.77.0.9", far), via("10.77.0.1", far)]);
+    assert_eq!(receive(&mut fabric, b).len(), 1);
+    let codes: Vec<_> = receive(&mut fabric, a).iter().map(|packet| icmp_error(packet).2).collect();
+    assert_eq!(
+        codes,
+        [Icmpv4::HOST_UNREACHABLE, Icmpv4::NET_UNREACHABLE],
+        "nobody, and a gateway that is none"
+    );
+    fabric.set_gateway(Some(b));
+    send(&mut fabric, Instant::ZERO, a, [via("10.77.0.1", far)]);
+    assert_eq!(receive(&mut fabric, b).len(), 1);
+    // A partition from who is behind the router leaves others there alone.
+    fabric.block(a, ip(far));
+    send(&mut fabric, Instant::ZERO, a, [via(B4, far), via(B4, "10.78.0.10")]);
+    assert_eq!(receive(&mut fabric, b).len(), 1);
+    assert_eq!(fabric.counters(a).unwrap().partitioned, 1);
+    fabric.unblock(a, ip(far));
+    send(&mut fabric, Instant::ZERO, a, [via(B4, far)]);
+    assert_eq!(receive(&mut fabric, b).len(), 1);
+}
+
+#[test]
 fn one_seed_gives_one_run() {
     let outcome = |seed: u8| {
         let mut fabric = Fabric::new(FabricConfig { seed: [seed; 32], ..FabricConfig::default() });

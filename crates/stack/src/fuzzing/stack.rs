@@ -9,7 +9,6 @@ use crate::tcp::check::View;
 use crate::{Config, NicConfig, SocketId, Stack, SynCookies};
 use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -59,7 +58,7 @@ impl World {
         let v6 = source.chance(80);
         let mtu = source.pick(&[1500, 1280, 9000]);
         let max_segment = source.pick(&[0, NicConfig::LARGEST_SEGMENT]);
-        let nic = NicConfig { name: String::from("eth0"), mtu, checksums: true, max_segment, mss_clamp: 0 };
+        let nic = NicConfig { checksums: true, max_segment, ..NicConfig::memory("eth0", mtu) };
         stack.add_nic(nic).expect("an interface");
         stack.add_address(LINK, [10, 0, 0, 1].into(), 24).expect("an address");
         stack.add_address(LINK, [0xfd77, 0, 0, 0, 0, 0, 0, 1].into(), 64).expect("an address");

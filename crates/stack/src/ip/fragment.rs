@@ -17,6 +17,10 @@ pub(crate) struct Fragments {
     packet: Packet,
     mtu: usize,
     id: u32,
+    /// Where what is behind the IP header lies in the whole packet, if it is a fragment already.
+    base: usize,
+    /// Whether more follows after the last fragment.
+    more: bool,
     /// How much of what is behind the IP header has been handed out; `None` at the end.
     offset: Option<usize>,
 }
@@ -31,7 +35,19 @@ impl Io {
             packet.meta.checksum = Checksum::Unfilled;
         }
         let id = if whole { 0 } else { self.rng.next_u32() };
-        Fragments { packet, mtu: if whole { usize::MAX } else { mtu }, id, offset: Some(0) }
+        let mtu = if whole { usize::MAX } else { mtu };
+        Fragments { packet, mtu, id, base: 0, more: false, offset: Some(0) }
+    }
+
+    /// Cuts an IPv4 packet without options that may be a fragment already, on its way (RFC 791 §3.2).
+    pub(crate) fn fragment_again(&mut self, mut packet: Packet, mtu: usize) -> Fragments {
+        let header =
+            Ipv4Header::parse(&packet.head).map_or_else(|_| Ipv4Header::default(), |(header, _)| header);
+        let (base, more) = (usize::from(header.fragment_offset), header.more_fragments);
+        if packet.meta.checksum == Checksum::Unfilled && base == 0 && !more {
+            fill(&mut packet);
+        }
+        Fragments { packet, mtu, id: header.id.into(), base, more, offset: Some(0) }
     }
 }
 
@@ -59,7 +75,7 @@ impl Fragments {
     /// The fragment that carries the bytes `start..end` behind the IP header.
     fn piece(&self, v4: bool, header_len: usize, start: usize, end: usize) -> Packet {
         let Packet { head, payload, meta } = &self.packet;
-        let more = self.offset.is_some();
+        let more = self.offset.is_some() || self.more;
         let transport = head.len() - header_len;
         let mut bytes = ArrayVec::<u8, { Head::CAPACITY }>::new();
         bytes.extend(head[..header_len].iter().copied());
@@ -70,7 +86,7 @@ impl Fragments {
                 id: self.id as u16,
                 dont_fragment: false,
                 more_fragments: more,
-                fragment_offset: start as u16,
+                fragment_offset: (self.base + start) as u16,
                 ..header
             };
             header.emit(&mut bytes);

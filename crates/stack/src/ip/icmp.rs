@@ -15,7 +15,7 @@ use crate::ip::output::IpParams;
 use crate::ip::pmtu::{LEAST_V4, LEAST_V6};
 use crate::socket::tuple_scope;
 use sockeye_packet::{Chunk, Instant, Packet, Payload};
-use sockeye_wire::{Icmpv4, Icmpv6, Protocol, Quoted};
+use sockeye_wire::{Icmpv4, Icmpv6, Ipv4Fixed, Ipv6Fixed, Ipv6Header, Protocol, Quoted};
 
 /// RFC 1812 §4.3.2.3: an IPv4 error is at most this long.
 const ERROR_V4: usize = 576;
@@ -31,6 +31,45 @@ pub(crate) enum Complaint {
     Port,
     /// IPv6: a header field or option that can't be processed.
     Parameter { code: u8, pointer: u32 },
+    /// A router: its time to live is over (RFC 792, RFC 4443 §3.3).
+    Expired,
+    /// A router: no route leads there.
+    NoRoute,
+    /// A router: it is too long for the next link, whose MTU this is, and must not be cut.
+    TooBig { mtu: u32 },
+}
+
+impl Complaint {
+    /// Whether it is about a packet that is for somebody else.
+    const fn is_of_router(self) -> bool {
+        matches!(self, Complaint::Expired | Complaint::NoRoute | Complaint::TooBig { .. })
+    }
+
+    /// The message for an IPv4 packet; IPv6's parameter problems have none.
+    fn message_v4(self) -> Option<Icmpv4> {
+        let unreachable = |code, mtu| Some(Icmpv4::Unreachable { code, mtu });
+        match self {
+            Complaint::Protocol => unreachable(Icmpv4::PROTOCOL_UNREACHABLE, 0),
+            Complaint::Port => unreachable(Icmpv4::PORT_UNREACHABLE, 0),
+            Complaint::NoRoute => unreachable(Icmpv4::NET_UNREACHABLE, 0),
+            // RFC 1191 §4. No MTU is longer than 16 bits can say.
+            Complaint::TooBig { mtu } => unreachable(Icmpv4::FRAGMENTATION_NEEDED, mtu as u16),
+            Complaint::Expired => Some(Icmpv4::TimeExceeded { code: 0 }),
+            Complaint::Parameter { .. } => None,
+        }
+    }
+
+    /// The message for an IPv6 packet.
+    fn message_v6(self, packet: &Packet) -> Icmpv6 {
+        match self {
+            Complaint::Protocol => Icmpv6::ParameterProblem { code: 1, pointer: next_header_at(packet) },
+            Complaint::Port => Icmpv6::Unreachable { code: Icmpv6::PORT_UNREACHABLE },
+            Complaint::NoRoute => Icmpv6::Unreachable { code: Icmpv6::NO_ROUTE },
+            Complaint::TooBig { mtu } => Icmpv6::PacketTooBig { mtu },
+            Complaint::Expired => Icmpv6::TimeExceeded { code: 0 },
+            Complaint::Parameter { code, pointer } => Icmpv6::ParameterProblem { code, pointer },
+        }
+    }
 }
 
 /// What an ICMP error says to a socket.
@@ -50,40 +89,41 @@ impl Io {
         let later_fragment = ingress.fragment.is_some_and(|fragment| fragment.offset != 0);
         let is_unicast = match ingress.cast {
             Cast::Unicast => true,
-            Cast::Other => self.flows.config().is_some(),
+            Cast::Other => what.is_of_router() || self.flows.config().is_some(),
             Cast::Broadcast | Cast::Multicast => false,
         };
         if !is_unicast || later_fragment || is_icmp_error(ingress, packet) {
             return;
         }
+        let Some(ip) = self.complaint_params(ingress, what) else { return };
         if !self.icmp_limit.take(now) {
             self.counters.bump(Counter::IcmpOutRateLimitGlobal);
             return;
         }
         let mut header = [0; 8];
         if ingress.v4 {
-            let code = match what {
-                Complaint::Protocol => Icmpv4::PROTOCOL_UNREACHABLE,
-                Complaint::Port => Icmpv4::PORT_UNREACHABLE,
-                Complaint::Parameter { .. } => return,
-            };
-            header[..2].copy_from_slice(&[3, code]);
-        } else {
-            let message = match what {
-                Complaint::Protocol => Icmpv6::ParameterProblem { code: 1, pointer: next_header_at(packet) },
-                Complaint::Port => Icmpv6::Unreachable { code: Icmpv6::PORT_UNREACHABLE },
-                Complaint::Parameter { code, pointer } => Icmpv6::ParameterProblem { code, pointer },
-            };
+            let Some(message) = what.message_v4() else { return };
             message.emit(&mut header);
+        } else {
+            what.message_v6(packet).emit(&mut header);
         }
-        let ip = self.answer_params(ingress, 0);
         let room = if ingress.v4 { ERROR_V4 } else { ERROR_V6 } - ip.header_len() - header.len();
-        let mut quoted = Payload::from(Chunk::copy_from(&packet.head));
-        quoted.extend(packet.payload.slice(0, packet.payload.len().min(room.saturating_sub(quoted.len()))));
+        let quoted = quote(packet, room);
+        let expired = what == Complaint::Expired;
         self.counters.bump(Counter::IcmpOutMsgs);
-        self.counters.bump(Counter::IcmpOutDestUnreachs);
+        self.counters.bump(if expired { Counter::IcmpOutTimeExcds } else { Counter::IcmpOutDestUnreachs });
         let answer = self.icmp_packet(ingress.nic, &ip, header, quoted);
         self.reply(ingress.nic, answer);
+    }
+
+    /// The header of an error: from the address that the packet went to, or a router's own address on the way
+    /// back (RFC 1812 §4.3.2.4).
+    fn complaint_params(&self, ingress: &Ingress, what: Complaint) -> Option<IpParams> {
+        let ip = self.answer_params(ingress, 0);
+        if !what.is_of_router() {
+            return Some(ip);
+        }
+        Some(IpParams { src: self.addresses.source(&ingress.src, ingress.nic)?, ..ip })
     }
 
     /// The header of an answer: back to where the packet came from.
@@ -99,6 +139,25 @@ impl Io {
             flow_label: 0,
         }
     }
+}
+
+/// The start of a packet, at most `room` bytes; of a super-segment, as its first segment would begin.
+fn quote(packet: &Packet, room: usize) -> Payload {
+    let Packet { head, payload, meta } = packet;
+    let mut head = head.clone();
+    let mut len = payload.len();
+    if meta.gso_size > 0 && len > usize::from(meta.gso_size) {
+        len = usize::from(meta.gso_size);
+        let total = (head.len() + len) as u16;
+        if let Some(ip) = Ipv4Fixed::at_mut(&mut head).filter(|_| packet.head[0] >> 4 == 4) {
+            ip.total_len = total.into();
+        } else if let Some(ip) = Ipv6Fixed::at_mut(&mut head) {
+            ip.payload_len = (total - Ipv6Header::LEN as u16).into();
+        }
+    }
+    let mut quoted = Payload::from(Chunk::copy_from(&head));
+    quoted.extend(payload.slice(0, len.min(room.saturating_sub(quoted.len()))));
+    quoted
 }
 
 /// Whether the packet is itself an ICMP error, or might be one.

@@ -78,6 +78,11 @@ impl Io {
             self.counters.bump(Counter::IpInHdrErrors);
             return None;
         };
+        let ingress = Ingress { cast: self.addresses.cast(&ingress.dst), ..ingress };
+        if ingress.cast == Cast::Other && self.config.forwarding && !self.is_interceptable(&ingress) {
+            self.forward(now, &ingress, core::mem::take(packet));
+            return None;
+        }
         if packet.meta.checksum == Checksum::Unverified {
             let payload = packet.payload.chunks().map(AsRef::as_ref);
             if verify_checksums(&packet.head, payload).is_err() {
@@ -86,7 +91,6 @@ impl Io {
             }
             packet.meta.checksum = Checksum::Verified;
         }
-        let ingress = Ingress { cast: self.addresses.cast(&ingress.dst), ..ingress };
         if !self.addresses_are_valid(&ingress) {
             self.counters.bump(Counter::Martians);
             return None;
@@ -129,7 +133,7 @@ impl Io {
     }
 
     /// RFC 1122 §3.2.1.3, RFC 4291 §2.5–2.7, RFC 6890: addresses that may be on this wire.
-    fn addresses_are_valid(&self, ingress: &Ingress) -> bool {
+    pub(crate) fn addresses_are_valid(&self, ingress: &Ingress) -> bool {
         let Ingress { nic, src, dst, v4, cast, .. } = ingress;
         if is_multicast(src) || self.addresses.is_broadcast(src) || is_v4(src) != *v4 || is_v4(dst) != *v4 {
             return false; // The last two: v4-mapped addresses in an IPv6 packet.

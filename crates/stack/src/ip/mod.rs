@@ -1,6 +1,7 @@
 //! The internet layer of one host: interfaces, addresses, routes, input, output, fragments and ICMP.
 
 pub(crate) mod address;
+pub(crate) mod forward;
 pub(crate) mod fragment;
 pub(crate) mod icmp;
 pub(crate) mod input;

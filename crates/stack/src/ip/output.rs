@@ -104,7 +104,7 @@ impl Io {
     }
 
     /// Fills the checksums of a packet if its link wants them.
-    fn finish(&self, nic: NicId, packet: &mut Packet) {
+    pub(crate) fn finish(&self, nic: NicId, packet: &mut Packet) {
         // A super-segment's checksums are filled where it is cut.
         if self.nic(nic).config.checksums && packet.meta.gso_size == 0 {
             fill(packet);

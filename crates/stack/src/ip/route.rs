@@ -26,13 +26,23 @@ pub struct NicConfig {
     /// For links behind which tunnels carry less than they say, where ICMP is lost (RFC 2923 §2.1). Connections
     /// take it for what the path carries.
     pub mss_clamp: u16,
+    /// Whether packets that leave by it state their router, in [`Meta::next_hop`](sockeye_packet::Meta): for
+    /// links on which there are several.
+    pub states_next_hop: bool,
 }
 
 impl NicConfig {
     /// An interface in memory: checksums are skipped, super-segments are as long as can be.
     pub fn memory(name: impl Into<String>, mtu: u32) -> NicConfig {
         let max_segment = NicConfig::LARGEST_SEGMENT;
-        NicConfig { name: name.into(), mtu, checksums: false, max_segment, mss_clamp: 0 }
+        NicConfig {
+            name: name.into(),
+            mtu,
+            checksums: false,
+            max_segment,
+            mss_clamp: 0,
+            states_next_hop: false,
+        }
     }
 
     /// The least MTU that IPv4 works with (RFC 791).

@@ -133,13 +133,8 @@ impl End {
         let config = Config { memory: 4 << 30, local_ports: 1024..=65535, ..Config::default() };
         let mut stack = Stack::new(config, [host; 32]);
         let max_segment = if link.super_segments { 65_535 - 120 } else { 0 };
-        let nic = NicConfig {
-            name: "cable".into(),
-            mtu: link.mtu,
-            checksums: link.checksums,
-            max_segment,
-            mss_clamp: 0,
-        };
+        let memory = NicConfig::memory("cable", link.mtu);
+        let nic = NicConfig { checksums: link.checksums, max_segment, ..memory };
         let nic = stack.add_nic(nic).expect("room for an interface");
         stack.add_address(nic, address(host).ip_addr(), 24).expect("a new address");
         let socket =
