@@ -84,6 +84,11 @@ impl Socket {
         &self.host
     }
 
+    /// Where it is.
+    pub(crate) fn place(&self) -> (&Host, SocketId) {
+        (&self.host, self.id)
+    }
+
     /// Makes a call that never waits.
     pub(crate) fn call<R>(
         &self,

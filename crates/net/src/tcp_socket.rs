@@ -58,6 +58,10 @@ impl Host {
 }
 
 impl TcpSocket {
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     fn new(host: &Host, domain: Domain) -> io::Result<TcpSocket> {
         Ok(TcpSocket { socket: Socket::of_family(host, domain, SocketType::Stream)?, domain })
     }

@@ -4,6 +4,7 @@
 //! [`WouldBlock`](sockeye_stack::Error::WouldBlock), so no event can pass between the two. Wakers are
 //! collected under the host's lock and called without it.
 
+use crate::poller::Watched;
 use sockeye_stack::{Readiness, SocketId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ struct Waiting {
     readers: Vec<Waker>,
     writers: Vec<Waker>,
     send_space: Arc<AtomicUsize>,
+    watches: Vec<Watched>,
 }
 
 impl Waiters {
@@ -51,15 +53,19 @@ impl Waiters {
     /// Takes a socket in; what is returned holds the latest published size of its free send buffer.
     pub(crate) fn register(&mut self, id: SocketId) -> Arc<AtomicUsize> {
         let send_space = Arc::new(AtomicUsize::new(0));
-        let waiting =
-            Waiting { readers: Vec::new(), writers: Vec::new(), send_space: Arc::clone(&send_space) };
+        let waiting = Waiting {
+            readers: Vec::new(),
+            writers: Vec::new(),
+            send_space: Arc::clone(&send_space),
+            watches: Vec::new(),
+        };
         self.sockets.insert(id, waiting);
         send_space
     }
 
     /// Forgets a socket; whoever waited for it is to be woken.
     pub(crate) fn forget(&mut self, id: SocketId, wakers: &mut Vec<Waker>) {
-        if let Some(Waiting { readers, writers, send_space: _ }) = self.sockets.remove(&id) {
+        if let Some(Waiting { readers, writers, send_space: _, watches: _ }) = self.sockets.remove(&id) {
             wakers.extend(readers);
             wakers.extend(writers);
         }
@@ -69,9 +75,10 @@ impl Waiters {
     pub(crate) fn wake_all(&mut self, wakers: &mut Vec<Waker>) {
         let mut sockets: Vec<_> = self.sockets.iter_mut().collect();
         sockets.sort_unstable_by_key(|(id, _)| id.as_u64());
-        for (_, Waiting { readers, writers, send_space: _ }) in sockets {
+        for (_, Waiting { readers, writers, send_space: _, watches }) in sockets {
             wakers.append(readers);
             wakers.append(writers);
+            wakers.extend(watches.iter().filter_map(|watched| watched.on_event(Watched::GONE)));
         }
     }
 
@@ -104,7 +111,13 @@ impl Waiters {
                 wakers.append(list);
             }
         }
+        wakers.extend(waiting.watches.iter().filter_map(|watched| watched.on_event(readiness)));
         true
+    }
+
+    /// Who watches a socket; none when it has no handle.
+    pub(crate) fn watches(&mut self, id: SocketId) -> Option<&mut Vec<Watched>> {
+        Some(&mut self.sockets.get_mut(&id)?.watches)
     }
 }
 

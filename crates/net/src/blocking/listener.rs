@@ -46,6 +46,10 @@ socket_options!(TcpListener, socket);
 tcp_options!(TcpListener, socket);
 
 impl TcpListener {
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// A listener on `host`: as [`Host::tcp_listen`].
     pub fn bind(host: &Host, addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
         try_each(host, addr, |addr| Socket::listen_at(host, addr).map(TcpListener::from_socket))

@@ -79,6 +79,10 @@ tcp_options!(TcpStream, shared.socket);
 
 /// Opening, and what is known of the connection.
 impl TcpStream {
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.shared.socket
+    }
+
     /// A connection from `host`: as [`Host::tcp_connect`].
     pub fn connect(host: &Host, addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
         try_each(host, addr, |addr| TcpStream::open(stream_socket(host, addr)?, addr, None))

@@ -30,6 +30,10 @@ impl UdpSocket {
         UdpSocket { socket: Arc::new(socket), waiting: Waiting::new() }
     }
 
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// Connects to a peer: [`UdpSocket::send`] sends to it, and only its datagrams are received.
     pub fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
         try_each(self.socket.host(), addr, |addr| self.socket.start_connect(addr))

@@ -1,0 +1,530 @@
+//! Readiness of many sockets, for a thread that serves them all: what epoll(7) is to the kernel's sockets.
+//!
+//! ```
+//! use sockeye::poller::{Events, Interest, Mode, Poller};
+//! use sockeye::{HostConfig, Network};
+//!
+//! let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+//! let (web, me) = (network.host("web")?, network.host("me")?);
+//! let (questions, news) = (web.udp_bind((web.ipv4(), 53))?, web.udp_bind((web.ipv4(), 119))?);
+//!
+//! let poller = Poller::new();
+//! poller.add(&questions, 0, Interest::READABLE, Mode::Level)?;
+//! poller.add(&news, 1, Interest::READABLE, Mode::Level)?;
+//! me.udp_bind((me.ipv4(), 0))?.send_to(b"where is ftp?", (web.ipv4(), 53))?;
+//!
+//! let mut events = Events::new();
+//! assert_eq!(poller.wait(&mut events, None)?, 1);
+//! assert!(events.iter().all(|event| event.key == 0 && event.is_readable()));
+//! let mut question = [0; 64];
+//! assert_eq!(questions.recv(&mut question)?, 13);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+use crate::host::{Host, HostCore};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
+use crate::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use sockeye_stack::{Readiness, SocketId, Stack};
+use std::collections::VecDeque;
+use std::io;
+use std::ops::{BitOr, BitOrAssign};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, Weak};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+/// What a socket is watched for. Errors and the end of a connection are reported always, as by epoll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Interest(Readiness);
+
+impl Interest {
+    /// Errors and the end of a connection only.
+    pub const NONE: Interest = Interest(Readiness::EMPTY);
+    /// Data, a connection to accept, and that the peer sends no more (`EPOLLIN | EPOLLRDHUP`).
+    pub const READABLE: Interest = Interest(Readiness::READABLE.union(Readiness::READ_CLOSED));
+    /// Room to write, and that a connection has opened (`EPOLLOUT`).
+    pub const WRITABLE: Interest = Interest(Readiness::WRITABLE);
+    /// Urgent data (`EPOLLPRI`).
+    pub const PRIORITY: Interest = Interest(Readiness::PRIORITY);
+}
+
+impl BitOr for Interest {
+    type Output = Interest;
+
+    fn bitor(self, other: Interest) -> Interest {
+        Interest(self.0.union(other.0))
+    }
+}
+
+impl BitOrAssign for Interest {
+    fn bitor_assign(&mut self, other: Interest) {
+        *self = *self | other;
+    }
+}
+
+/// When a socket that is ready is reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// By every [`Poller::wait`], as long as it is ready.
+    #[default]
+    Level,
+    /// Once when it is added or modified and ready, then when something new has come (`EPOLLET`): so read or
+    /// write until that would block. Anything that happens to the socket may report it again while it is ready.
+    Edge,
+    /// Once; then not before [`Poller::modify`] (`EPOLLONESHOT`).
+    Oneshot,
+}
+
+/// A socket that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What [`Poller::add`] or [`Poller::modify`] was given.
+    pub key: usize,
+    /// What the socket was ready for when it was reported, of what it is watched for.
+    pub readiness: Readiness,
+}
+
+impl Event {
+    /// A read or accept would not block (`EPOLLIN`).
+    pub fn is_readable(&self) -> bool {
+        self.readiness.contains(Readiness::READABLE)
+    }
+
+    /// A write would not block (`EPOLLOUT`).
+    pub fn is_writable(&self) -> bool {
+        self.readiness.contains(Readiness::WRITABLE)
+    }
+
+    /// The peer sends no more, or reading is shut down (`EPOLLRDHUP`).
+    pub fn is_read_closed(&self) -> bool {
+        self.readiness.contains(Readiness::READ_CLOSED)
+    }
+
+    /// Nothing can be read or written any more (`EPOLLHUP`).
+    pub fn is_hangup(&self) -> bool {
+        self.readiness.contains(HANGUP)
+    }
+
+    /// `take_error` has something (`EPOLLERR`).
+    pub fn is_error(&self) -> bool {
+        self.readiness.contains(Readiness::ERROR)
+    }
+
+    /// There is urgent data (`EPOLLPRI`).
+    pub fn is_priority(&self) -> bool {
+        self.readiness.contains(Readiness::PRIORITY)
+    }
+}
+
+/// What is reported as `EPOLLHUP`.
+const HANGUP: Readiness = Readiness::READ_CLOSED.union(Readiness::WRITE_CLOSED);
+
+/// Memory for the events of one [`Poller::wait`].
+#[derive(Debug)]
+pub struct Events {
+    list: Vec<Event>,
+    capacity: usize,
+    /// The watches of one wait.
+    taken: Vec<Arc<Watch>>,
+}
+
+impl Events {
+    /// Room for 1,024 events.
+    pub fn new() -> Events {
+        Events::with_capacity(1024)
+    }
+
+    /// Room for so many events, at least one. What doesn't fit is told by the next wait.
+    pub fn with_capacity(capacity: usize) -> Events {
+        Events { list: Vec::new(), capacity: capacity.max(1), taken: Vec::new() }
+    }
+
+    /// The events of the last wait.
+    pub fn iter(&self) -> std::slice::Iter<'_, Event> {
+        self.list.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl Default for Events {
+    fn default() -> Events {
+        Events::new()
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = &'a Event;
+    type IntoIter = std::slice::Iter<'a, Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// A socket that a [`Poller`] can watch.
+pub trait Source: sealed::Sealed {}
+
+pub(crate) mod sealed {
+    use crate::Host;
+    use sockeye_stack::SocketId;
+
+    /// Where a socket is.
+    pub trait Sealed {
+        fn place(&self) -> (&Host, SocketId);
+    }
+}
+
+macro_rules! sources {
+    ($($socket:ty),*) => { $(
+        impl Source for $socket {}
+
+        impl sealed::Sealed for $socket {
+            fn place(&self) -> (&Host, SocketId) {
+                self.socket().place()
+            }
+        }
+    )* };
+}
+
+sources!(TcpListener, TcpSocket, TcpStream, UdpSocket);
+
+/// Watches sockets, of any hosts and networks, and says which are ready: what epoll(7) is to the kernel's.
+///
+/// A socket is watched from [`Poller::add`] to [`Poller::delete`], or until its last handle is dropped. All
+/// handles that `try_clone` gives are one socket. What a wait costs depends on how many sockets are ready,
+/// not on how many are watched. Threads may share a poller; each event goes to one of them.
+///
+/// Of a network that is [turned by hand](crate::Network::turn), events come with the turns: a thread that both
+/// turns and waits does so with a timeout of zero.
+#[derive(Debug, Default)]
+pub struct Poller {
+    shared: Arc<Shared>,
+}
+
+/// What a poller shares with what it watches.
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Ends the sleep of a thread that waits.
+    awake: Condvar,
+    #[cfg(unix)]
+    signal: signal::Signal,
+}
+
+/// What there is to tell. No other lock is taken while this one is held.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Watches whose sockets may be ready, each once.
+    ready: VecDeque<Arc<Watch>>,
+    /// A wait is to end without an event.
+    notified: bool,
+    /// Threads that wait.
+    sleepers: usize,
+    /// The descriptor says that there is something to tell.
+    #[cfg(unix)]
+    is_signalled: bool,
+}
+
+/// One socket under watch: what its events wake.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    poller: Weak<Shared>,
+    host: Weak<HostCore>,
+    socket: SocketId,
+    /// It is in the poller's queue, whose lock guards this.
+    queued: AtomicBool,
+}
+
+/// How a socket is watched: kept with the socket's waiters, under its host's lock.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    watch: Arc<Watch>,
+    key: usize,
+    interest: Interest,
+    mode: Mode,
+    /// A one-shot watch that has been told of waits for `modify`.
+    is_spent: bool,
+}
+
+impl Watched {
+    /// What a socket is ready for whose stack is gone, as its host crashed: every call returns at once.
+    pub(crate) const GONE: Readiness =
+        HANGUP.union(Readiness::ERROR).union(Readiness::READABLE).union(Readiness::WRITABLE);
+
+    /// What of `readiness` is to be told.
+    fn concerns(&self, readiness: Readiness) -> Readiness {
+        if self.is_spent {
+            return Readiness::EMPTY;
+        }
+        let mut always = Readiness::ERROR;
+        if readiness.contains(HANGUP) {
+            always = always.union(HANGUP);
+        }
+        readiness.difference(readiness.difference(self.interest.0.union(always)))
+    }
+
+    /// The waker to call after an event that left the socket with this readiness.
+    pub(crate) fn on_event(&self, readiness: Readiness) -> Option<Waker> {
+        (!self.concerns(readiness).is_empty()).then(|| Waker::from(Arc::clone(&self.watch)))
+    }
+
+    /// Whether there is somebody to tell.
+    pub(crate) fn has_poller(&self) -> bool {
+        self.watch.poller.strong_count() > 0
+    }
+
+    fn is_of(&self, poller: &Arc<Shared>) -> bool {
+        std::ptr::eq(self.watch.poller.as_ptr(), Arc::as_ptr(poller))
+    }
+}
+
+impl Wake for Watch {
+    fn wake(self: Arc<Self>) {
+        if let Some(poller) = self.poller.upgrade() {
+            let mut queue = poller.lock();
+            queue.push(self);
+            poller.tell(queue);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets who waits know whether there is something to tell.
+    fn tell(&self, mut queue: MutexGuard<'_, Queue>) {
+        #[cfg(unix)]
+        self.signal.follow(&mut queue);
+        if queue.has_news() && queue.sleepers > 0 {
+            drop(queue);
+            self.awake.notify_one();
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, watch: Arc<Watch>) {
+        if !watch.queued.swap(true, Ordering::Relaxed) {
+            self.ready.push_back(watch);
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.notified || !self.ready.is_empty()
+    }
+}
+
+impl Poller {
+    /// A poller that watches nothing yet.
+    pub fn new() -> Poller {
+        Poller::default()
+    }
+
+    /// Watches a socket; its events will carry `key`. What it is ready for already is told too. A socket that
+    /// this poller watches already is [`io::ErrorKind::AlreadyExists`].
+    pub fn add(&self, socket: &impl Source, key: usize, interest: Interest, mode: Mode) -> io::Result<()> {
+        let (host, id) = socket.place();
+        let watch = Arc::new(Watch {
+            poller: Arc::downgrade(&self.shared),
+            host: Arc::downgrade(&host.core),
+            socket: id,
+            queued: AtomicBool::new(false),
+        });
+        let watched = Watched { watch, key, interest, mode, is_spent: false };
+        self.change(host, id, |list| {
+            if list.iter().any(|other| other.is_of(&self.shared)) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            // Those of pollers that are gone.
+            list.retain(Watched::has_poller);
+            list.push(watched);
+            Ok(())
+        })
+    }
+
+    /// Watches a socket for something else from now on, or arms a one-shot watch again. What it is ready
+    /// for already is told too. A socket that isn't watched is [`io::ErrorKind::NotFound`].
+    pub fn modify(&self, socket: &impl Source, key: usize, interest: Interest, mode: Mode) -> io::Result<()> {
+        let (host, id) = socket.place();
+        self.change(host, id, |list| {
+            let watched = list.iter_mut().find(|watched| watched.is_of(&self.shared));
+            let watched = watched.ok_or(io::ErrorKind::NotFound)?;
+            let watch = Arc::clone(&watched.watch);
+            *watched = Watched { watch, key, interest, mode, is_spent: false };
+            Ok(())
+        })
+    }
+
+    /// Watches a socket no longer. One that isn't watched is [`io::ErrorKind::NotFound`].
+    pub fn delete(&self, socket: &impl Source) -> io::Result<()> {
+        let (host, id) = socket.place();
+        self.change(host, id, |list| {
+            let place = list.iter().position(|watched| watched.is_of(&self.shared));
+            list.swap_remove(place.ok_or(io::ErrorKind::NotFound)?);
+            Ok(())
+        })
+    }
+
+    /// Changes who watches a socket, and puts this poller's watch in the queue if the socket is ready.
+    fn change(
+        &self,
+        host: &Host,
+        id: SocketId,
+        change: impl FnOnce(&mut Vec<Watched>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut wakers = Vec::new();
+        let mut state = host.core.lock();
+        // Events of before are not told to who comes now: what they left is looked at below.
+        state.collect_events(host.shared.core.clock.is_manual(), &mut wakers);
+        let readiness = readiness(&state.stack, id);
+        let list = state.waiters.watches(id).ok_or(io::ErrorKind::NotFound)?;
+        let result = change(list);
+        let this = list.iter().find(|watched| result.is_ok() && watched.is_of(&self.shared));
+        wakers.extend(this.and_then(|watched| watched.on_event(readiness)));
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// Waits until a watched socket is ready, [`Poller::notify`] is called, or `timeout` is over, and puts in
+    /// `events`, instead of what it held, which sockets are ready. Without a timeout it waits for ever.
+    /// Returns how many events there are.
+    pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<usize> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        events.list.clear();
+        loop {
+            let Some(notified) = self.take(events, deadline) else { return Ok(0) };
+            let Events { list, capacity: _, taken } = events;
+            // What is still ready under level triggering goes back to the end of the queue, as in epoll: so each has
+            // its turn when there is more than fits.
+            taken.retain(|watch| watch.report(list));
+            let mut queue = self.shared.lock();
+            taken.drain(..).for_each(|watch| queue.push(watch));
+            self.shared.tell(queue);
+            if notified || !list.is_empty() {
+                return Ok(list.len());
+            }
+        }
+    }
+
+    /// Takes from the queue what fits in `events`, once there is something; returns whether that is a
+    /// notification. None when the time is over.
+    fn take(&self, events: &mut Events, deadline: Option<Instant>) -> Option<bool> {
+        let mut queue = self.shared.lock();
+        while !queue.has_news() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
+            queue.sleepers += 1;
+            queue = match left {
+                None => self.shared.awake.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    let woken = self.shared.awake.wait_timeout(queue, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            queue.sleepers -= 1;
+        }
+        let count = queue.ready.len().min(events.capacity);
+        events.taken.extend(queue.ready.drain(..count));
+        events.taken.iter().for_each(|watch| watch.queued.store(false, Ordering::Relaxed));
+        Some(std::mem::take(&mut queue.notified))
+    }
+
+    /// Ends one [`Poller::wait`], now or the next, also when there is no event.
+    pub fn notify(&self) {
+        let mut queue = self.shared.lock();
+        queue.notified = true;
+        self.shared.tell(queue);
+    }
+}
+
+impl Watch {
+    /// Tells what the socket is ready for now, if it is; true when it is to be looked at again by the next wait.
+    fn report(&self, events: &mut Vec<Event>) -> bool {
+        let Some(host) = self.host.upgrade() else { return false };
+        let mut state = host.lock();
+        let readiness = readiness(&state.stack, self.socket);
+        let list = state.waiters.watches(self.socket);
+        let mut watches = list.into_iter().flatten();
+        let Some(watched) = watches.find(|watched| std::ptr::eq(Arc::as_ptr(&watched.watch), self)) else {
+            return false;
+        };
+        let readiness = watched.concerns(readiness);
+        if readiness.is_empty() {
+            return false;
+        }
+        events.push(Event { key: watched.key, readiness });
+        watched.is_spent = watched.mode == Mode::Oneshot;
+        watched.mode == Mode::Level
+    }
+}
+
+/// What a socket with a handle is ready for.
+fn readiness(stack: &Stack, id: SocketId) -> Readiness {
+    if stack.owner(id).is_ok() { stack.readiness(id) } else { Watched::GONE }
+}
+
+/// A descriptor that the kernel's own pollers understand.
+#[cfg(unix)]
+mod signal {
+    use super::{Poller, Queue};
+    use std::io::{self, PipeReader, PipeWriter, Read, Write};
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::sync::OnceLock;
+
+    /// A pipe with one byte in it while there is something to tell.
+    #[derive(Debug, Default)]
+    pub(super) struct Signal(OnceLock<(PipeReader, PipeWriter)>);
+
+    impl Signal {
+        /// Has the descriptor say what the queue says. The queue's lock is held, so nobody comes between.
+        pub(super) fn follow(&self, queue: &mut Queue) {
+            let Some((reader, writer)) = self.0.get() else { return };
+            let has_news = queue.has_news();
+            // Neither blocks: the pipe is empty before a write, and has its byte before a read.
+            let done = match (queue.is_signalled, has_news) {
+                (false, true) => (&mut &*writer).write_all(&[1]),
+                (true, false) => (&mut &*reader).read_exact(&mut [0]),
+                _ => return,
+            };
+            if done.is_ok() {
+                queue.is_signalled = has_news;
+            }
+        }
+    }
+
+    impl Poller {
+        /// A descriptor that is readable while [`Poller::wait`] has something to tell, for a kernel poller that
+        /// watches the machine's own descriptors too. It is made when it is first asked for, and stays the
+        /// poller's: it is to be polled, not to be read. A wait with a timeout of zero that returns no event may
+        /// follow, as when another thread was faster.
+        pub fn as_fd(&self) -> io::Result<BorrowedFd<'_>> {
+            let mut queue = self.shared.lock();
+            let Signal(pipe) = &self.shared.signal;
+            let (reader, _) = if let Some(pipe) = pipe.get() {
+                pipe
+            } else {
+                let new = io::pipe()?;
+                pipe.get_or_init(|| new)
+            };
+            self.shared.signal.follow(&mut queue);
+            Ok(reader.as_fd())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
