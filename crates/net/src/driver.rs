@@ -21,6 +21,7 @@ use sockeye_stack::Stack;
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -101,7 +102,11 @@ impl Scratch {
     fn finish(mut self) -> usize {
         let mut wakers = std::mem::take(&mut self.wakers);
         let woken = wakers.len();
-        wakers.drain(..).for_each(Waker::wake);
+        for waker in wakers.drain(..) {
+            // One that panics has said so by the panic hook. It is no failure of this thread, which may be the
+            // driver's, nor of those that are still to be woken.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
         self.wakers = wakers;
         let _ = SCRATCH.try_with(|scratch| scratch.set(Some(self)));
         woken
@@ -447,5 +452,35 @@ impl Core {
             }
             driver.parked_until.store(0, Ordering::SeqCst);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::atomic::AtomicU8;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count {
+        wakes: AtomicU8,
+        panics: bool,
+    }
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.wakes.fetch_add(1, Ordering::SeqCst);
+            assert!(!self.panics, "a waker that panics");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_harms_nobody() {
+        let [bad, good] = [true, false].map(|panics| Arc::new(Count { wakes: AtomicU8::new(0), panics }));
+        let mut scratch = Scratch::take();
+        scratch.wakers.extend([Waker::from(bad), Waker::from(Arc::clone(&good))]);
+        assert_eq!(scratch.finish(), 2);
+        assert_eq!(good.wakes.load(Ordering::SeqCst), 1);
+        assert_eq!(Arc::strong_count(&good), 1);
     }
 }

@@ -6,11 +6,12 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::waiters::Waiters;
 use crate::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use sockeye_packet::{Instant, NicId};
-use sockeye_stack::{Event, Orphan, SocketId, Stack};
+use sockeye_stack::{Event, Orphan, SocketId, Stack, Usage};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -265,8 +266,34 @@ impl Host {
     ///
     /// Other threads that use this host wait meanwhile. Don't use this host or its sockets inside `call`:
     /// it would wait for itself.
+    ///
+    /// When `call` panics, what it did until then is carried out all the same.
     pub fn with_stack<R>(&self, call: impl FnOnce(&mut Stack, Instant) -> R) -> R {
-        self.shared.core.with(&self.core, |state, now, _| call(&mut state.stack, now))
+        // Unwinding from here would skip what other threads left to this one: the packets that have arrived for
+        // the host while it was busy, and who was to be woken.
+        let result = self
+            .shared
+            .core
+            .with(&self.core, |state, now, _| catch_unwind(AssertUnwindSafe(|| call(&mut state.stack, now))));
+        result.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    /// What its stack holds: sockets, connections, memory. All zero some minutes after the last socket was
+    /// dropped, when the connections have come to their ends.
+    ///
+    /// ```
+    /// use sockeye::{HostConfig, Network};
+    ///
+    /// let network = Network::builder().host("web", HostConfig::default()).build()?;
+    /// let web = network.host("web")?;
+    /// let socket = web.udp_bind((web.ipv4(), 53))?;
+    /// assert_eq!(web.usage().sockets, 1);
+    /// drop(socket);
+    /// assert_eq!(web.usage(), sockeye::stack::Usage::default());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn usage(&self) -> Usage {
+        self.core.lock().stack.usage()
     }
 
     /// The next event of a flow (see [`Stack::intercept`]), or of a socket made by [`Host::with_stack`] or

@@ -37,6 +37,7 @@ mod tap;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod verbs;
 mod wheel;
 
@@ -53,6 +54,7 @@ pub use orphan::Orphan;
 pub use socket::options::{MtuDiscover, OptionName, SocketOption, TcpSettings};
 pub use socket::{Datagram, Domain, Message, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType};
 pub use tcp::{CaState, State as TcpState, TcpInfo, congestion};
+pub use usage::Usage;
 
 use address::ip_bytes;
 use alloc::boxed::Box;

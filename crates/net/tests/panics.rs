@@ -1,0 +1,80 @@
+//! A panic in what a user hands in leaves the network in order.
+
+use sockeye::poller::{Events, Interest, Mode, Poller};
+use sockeye::stack::{Domain, Owner, SendFlags, SocketType, Stack};
+use sockeye::{Host, HostConfig, Instant, Network};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+fn builder() -> sockeye::NetworkBuilder {
+    Network::builder().seed(1).host("a", HostConfig::default()).host("b", HostConfig::default())
+}
+
+fn hosts(network: &Network) -> [Host; 2] {
+    ["a", "b"].map(|name| network.host(name).unwrap())
+}
+
+fn panic_within(host: &Host, call: impl FnOnce(&mut Stack, Instant)) {
+    let call = AssertUnwindSafe(|| {
+        host.with_stack(|stack, now| {
+            call(stack, now);
+            panic!("a user's closure that panics");
+        })
+    });
+    let payload = catch_unwind(call).expect_err("the panic is the caller's");
+    assert!(payload.downcast_ref::<&str>().unwrap().contains("user's closure"));
+}
+
+/// Sends a datagram through the stack itself.
+fn send(stack: &mut Stack, now: Instant, to: SocketAddr) {
+    let socket = stack.socket(Domain::Inet, SocketType::Datagram, Owner::default()).unwrap();
+    let payload = sockeye::packet::Chunk::from(vec![1, 2, 3]).into();
+    stack.send_to(now, socket, payload, Some(to.into()), SendFlags::default()).unwrap();
+}
+
+#[test]
+fn what_a_closure_did_before_it_panicked_is_carried_out() {
+    let manual = builder().build_manual().unwrap();
+    let [a, b] = hosts(&manual);
+    let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+    receiver.set_nonblocking(true).unwrap();
+    manual.turn(manual.now());
+    panic_within(&a, |stack, now| send(stack, now, receiver.local_addr().unwrap()));
+    manual.turn(manual.now());
+    assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 3);
+
+    let threaded = builder().build().unwrap();
+    let [a, b] = hosts(&threaded);
+    let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+    panic_within(&a, |stack, now| send(stack, now, receiver.local_addr().unwrap()));
+    receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 3);
+}
+
+#[test]
+fn packets_that_came_while_a_closure_panicked_are_not_forgotten() {
+    let network = builder().build().unwrap();
+    let [a, b] = hosts(&network);
+    let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+    let to = receiver.local_addr().unwrap();
+    // Unlike a call of the socket's, it does no work for the host.
+    let (poller, mut events) = (Poller::new(), Events::new());
+    poller.add(&receiver, 0, Interest::READABLE, Mode::Level).unwrap();
+    let (began, begins) = channel();
+    let (sent, wait_for_sent) = channel();
+    let sending = thread::spawn(move || {
+        begins.recv().unwrap();
+        // The receiver's host is busy: the packet is left to the thread that works there.
+        a.udp_bind((a.ipv4(), 0)).unwrap().send_to(b"abc", to).unwrap();
+        sent.send(()).unwrap();
+    });
+    panic_within(&b, |_, _| {
+        began.send(()).unwrap();
+        wait_for_sent.recv().unwrap();
+    });
+    sending.join().unwrap();
+    assert_eq!(poller.wait(&mut events, Some(Duration::from_secs(10))).unwrap(), 1);
+}
