@@ -62,6 +62,9 @@ pub use sockeye_packet::Instant;
 pub use sockeye_stack as stack;
 pub use sockeye_stack::{CongestionControl, TcpInfo, TcpState};
 
+#[cfg(sockeye_model)]
+pub use sync::let_time_pass;
+
 /// The README's example is a test too.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

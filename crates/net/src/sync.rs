@@ -19,7 +19,8 @@ mod machine {
 #[cfg(sockeye_model)]
 mod machine {
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard};
-    pub(crate) use shuttle::{thread, thread_local};
+    pub(crate) use shuttle::thread_local;
+    use std::cell::{Cell, RefCell};
     pub(crate) use std::sync::OnceLock;
     use std::time::Duration;
 
@@ -27,16 +28,46 @@ mod machine {
         pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
     }
 
+    /// Threads whose sleep has a limit that counts: see [`let_time_pass`].
+    pub(crate) mod thread {
+        pub(crate) use shuttle::thread::{Builder, JoinHandle, Thread, current, park};
+        use std::time::Duration;
+
+        pub(crate) fn park_timeout(limit: Duration) {
+            let me = current().id();
+            let until = super::Instant::now().checked_add(limit);
+            super::SLEEPERS.with_borrow_mut(|all| all.extend(until.map(|until| (until, current()))));
+            park();
+            super::SLEEPERS.with_borrow_mut(|all| all.retain(|(_, thread)| thread.id() != me));
+        }
+    }
+
     /// A clock that moves on by a microsecond whenever somebody looks at it, so that the same order of threads
-    /// gives the same times. Nobody's sleep ends by it: who isn't woken sleeps for ever, and is found.
+    /// gives the same times, and otherwise when it is told to: who isn't woken in time sleeps for ever, and is
+    /// found.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub(crate) struct Instant(Duration);
 
-    static MICROS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    // All threads of a model are one of the machine's, and other tests' models are others.
+    std::thread_local! {
+        static MICROS: Cell<u64> = const { Cell::new(0) };
+        static SLEEPERS: RefCell<Vec<(Instant, thread::Thread)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Moves the clock on, and ends the sleeps that are over then.
+    pub fn let_time_pass(span: Duration) {
+        MICROS.set(MICROS.get() + span.as_micros() as u64);
+        let now = Instant::now();
+        let over: Vec<_> =
+            SLEEPERS.with_borrow(|all| all.iter().filter(|sleeper| sleeper.0 <= now).cloned().collect());
+        over.iter().for_each(|(_, thread)| thread.unpark());
+    }
 
     impl Instant {
         pub(crate) fn now() -> Instant {
-            Instant(Duration::from_micros(MICROS.fetch_add(1, std::sync::atomic::Ordering::Relaxed)))
+            let micros = MICROS.get();
+            MICROS.set(micros + 1);
+            Instant(Duration::from_micros(micros))
         }
 
         pub(crate) fn elapsed(&self) -> Duration {
@@ -53,4 +84,6 @@ mod machine {
     }
 }
 
+#[cfg(sockeye_model)]
+pub use machine::let_time_pass;
 pub(crate) use machine::*;

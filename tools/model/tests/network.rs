@@ -1,39 +1,21 @@
 //! Whole threaded networks, in orders of their threads that shuttle picks: nobody sleeps while there is
 //! something for it, and all threads end.
 
-use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use shuttle::{Config, Runner, thread};
-use sockeye_model::{Host, HostConfig, Network};
+mod common;
+
+use common::{check, hosts};
+use shuttle::thread;
+use sockeye_model::link::netem::NetemConfig;
+use sockeye_model::{Direction, let_time_pass};
 use std::io::{Read, Write};
-
-/// Runs a model in many orders of its threads, half of them with few changes of thread, which finds rare
-/// orders, half at random.
-fn check(iterations: usize, model: impl Fn() + Send + Sync + Clone + 'static) {
-    let config = || {
-        let mut config = Config::new();
-        config.stack_size = 256 * 1024;
-        config.silence_warnings = true;
-        config
-    };
-    Runner::new(RandomScheduler::new(iterations), config()).run(model.clone());
-    Runner::new(PctScheduler::new(3, iterations), config()).run(model);
-}
-
-fn hosts() -> (Network, Host, Host) {
-    let network = Network::builder()
-        .seed(1)
-        .host("a", HostConfig::default())
-        .host("b", HostConfig::default())
-        .build()
-        .unwrap();
-    let (a, b) = (network.host("a").unwrap(), network.host("b").unwrap());
-    (network, a, b)
-}
+use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 #[test]
 fn a_datagram_ends_its_readers_sleep() {
-    check(2_000, || {
-        let (_network, a, b) = hosts();
+    check(1_000, || {
+        let (_network, a, b) = hosts("");
         let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
         let to = receiver.local_addr().unwrap();
         let reader = thread::spawn(move || receiver.recv(&mut [0; 8]).unwrap());
@@ -45,8 +27,8 @@ fn a_datagram_ends_its_readers_sleep() {
 
 #[test]
 fn a_connection_opens_echoes_and_closes() {
-    check(1_000, || {
-        let (_network, a, b) = hosts();
+    check(500, || {
+        let (_network, a, b) = hosts("");
         let listener = b.tcp_listen((b.ipv4(), 7)).unwrap();
         let to = listener.local_addr().unwrap();
         let server = thread::spawn(move || {
@@ -57,10 +39,127 @@ fn a_connection_opens_echoes_and_closes() {
         });
         let mut client = a.tcp_connect(to).unwrap();
         client.write_all(b"ping").unwrap();
-        client.shutdown(std::net::Shutdown::Write).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).unwrap();
         assert_eq!(answer, b"ping");
         server.join().unwrap();
+    });
+}
+
+#[test]
+fn two_who_accept_get_a_connection_each() {
+    check(500, || {
+        let (_network, a, b) = hosts("");
+        let listener = b.tcp_listen((b.ipv4(), 7)).unwrap();
+        let to = listener.local_addr().unwrap();
+        let accepting: Vec<_> = (0..2)
+            .map(|_| {
+                let listener = listener.try_clone().unwrap();
+                thread::spawn(move || drop(listener.accept().unwrap()))
+            })
+            .collect();
+        let other = a.clone();
+        let connecting = thread::spawn(move || drop(other.tcp_connect(to).unwrap()));
+        drop(a.tcp_connect(to).unwrap());
+        connecting.join().unwrap();
+        accepting.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn the_driver_wakes_for_a_packet_that_was_delayed() {
+    check(1_000, || {
+        let (_network, a, b) = hosts("delay 5ms");
+        let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+        let to = receiver.local_addr().unwrap();
+        let reader = thread::spawn(move || receiver.recv(&mut [0; 8]).unwrap());
+        a.udp_bind((a.ipv4(), 0)).unwrap().send_to(b"ping", to).unwrap();
+        // Out of the one link, through the other.
+        let_time_pass(Duration::from_millis(6));
+        let_time_pass(Duration::from_millis(6));
+        assert_eq!(reader.join().unwrap(), 4);
+    });
+}
+
+#[test]
+fn the_driver_wakes_for_a_hosts_timer() {
+    check(300, || {
+        let (network, a, b) = hosts("loss 100%");
+        let listener = b.tcp_listen((b.ipv4(), 7)).unwrap();
+        let to = listener.local_addr().unwrap();
+        let host = a.clone();
+        let connecting = thread::spawn(move || drop(host.tcp_connect(to).unwrap()));
+        while network.link(&a, Direction::Up).1.lost == 0 {
+            thread::yield_now();
+        }
+        for host in [&a, &b] {
+            network.set_link(host, Direction::Up, NetemConfig::default());
+            network.set_link(host, Direction::Down, NetemConfig::default());
+        }
+        // The SYN's timer.
+        let_time_pass(Duration::from_millis(1100));
+        connecting.join().unwrap();
+    });
+}
+
+#[test]
+fn a_shutdown_ends_another_threads_read() {
+    check(500, || {
+        let (_network, a, b) = hosts("");
+        let listener = b.tcp_listen((b.ipv4(), 7)).unwrap();
+        let to = listener.local_addr().unwrap();
+        let accepting = thread::spawn(move || listener.accept().unwrap().0);
+        let client = a.tcp_connect(to).unwrap();
+        let mut reader = client.try_clone().unwrap();
+        let reading = thread::spawn(move || reader.read(&mut [0; 8]).unwrap());
+        client.shutdown(Shutdown::Read).unwrap();
+        assert_eq!(reading.join().unwrap(), 0);
+        drop(accepting.join().unwrap());
+    });
+}
+
+#[test]
+fn a_host_sends_to_itself() {
+    check(500, || {
+        let (_network, a, _) = hosts("");
+        let receiver = a.udp_bind((a.ipv4(), 9)).unwrap();
+        let to = receiver.local_addr().unwrap();
+        let reader = thread::spawn(move || receiver.recv(&mut [0; 8]).unwrap());
+        a.udp_bind((a.ipv4(), 0)).unwrap().send_to(b"ping", to).unwrap();
+        assert_eq!(reader.join().unwrap(), 4);
+    });
+}
+
+#[test]
+fn a_panic_in_a_closure_loses_nobodys_packet() {
+    check(500, || {
+        let (_network, a, b) = hosts("");
+        let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+        let to = receiver.local_addr().unwrap();
+        let reader = thread::spawn(move || receiver.recv(&mut [0; 8]).unwrap());
+        let panicking = thread::spawn(move || {
+            let call = || b.with_stack(|_, _| std::panic::resume_unwind(Box::new("on purpose")));
+            catch_unwind(AssertUnwindSafe(call)).unwrap_or(());
+        });
+        a.udp_bind((a.ipv4(), 0)).unwrap().send_to(b"ping", to).unwrap();
+        assert_eq!(reader.join().unwrap(), 4);
+        panicking.join().unwrap();
+    });
+}
+
+#[test]
+fn the_last_handles_are_dropped_at_once() {
+    check(500, || {
+        let (network, a, b) = hosts("");
+        let socket = b.udp_bind((b.ipv4(), 9)).unwrap();
+        let to = socket.local_addr().unwrap();
+        let others = [
+            thread::spawn(move || drop(socket)),
+            thread::spawn(move || drop(a.udp_bind((a.ipv4(), 0)).unwrap().send_to(b"ping", to))),
+            thread::spawn(move || drop(network)),
+        ];
+        drop(b);
+        others.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
