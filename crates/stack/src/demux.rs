@@ -71,6 +71,8 @@ pub(crate) fn scope_number(nic: Option<NicId>) -> u16 {
 pub(crate) struct Demux {
     key: [u64; 2],
     tuples: HashTable<(Tuple, Target)>,
+    /// What was found last, while it is true: packets of one flow come in rows.
+    latest: Option<(Tuple, Target)>,
     ports: HashTable<Port>,
     /// Counters of RFC 6056's algorithm 4, so that consecutive connections take different ports.
     next_port: [u16; 64],
@@ -86,6 +88,7 @@ impl Demux {
         Demux {
             key: [rng.next_u64(), rng.next_u64()],
             tuples: HashTable::new(),
+            latest: None,
             ports: HashTable::new(),
             next_port: core::array::from_fn(|_| rng.next_u32() as u16),
         }
@@ -94,6 +97,18 @@ impl Demux {
     /// The owner of a four-tuple.
     pub(crate) fn find(&self, tuple: &Tuple) -> Option<Target> {
         self.tuples.find(hash_tuple(self.key, tuple), |(key, _)| key == tuple).map(|(_, target)| *target)
+    }
+
+    /// The same for a packet, which often has the four-tuple of the one before it.
+    pub(crate) fn find_again(&mut self, tuple: &Tuple) -> Option<Target> {
+        if let Some((latest, target)) = &self.latest
+            && latest == tuple
+        {
+            return Some(*target);
+        }
+        let target = self.find(tuple)?;
+        self.latest = Some((*tuple, target));
+        Some(target)
     }
 
     /// Gives a four-tuple an owner; says whether it was free.
@@ -108,6 +123,7 @@ impl Demux {
 
     /// Hands a four-tuple from one owner to another; nothing happens when `from` doesn't own it.
     pub(crate) fn replace(&mut self, tuple: &Tuple, from: Target, to: Target) {
+        self.latest = None;
         let hash = hash_tuple(self.key, tuple);
         if let Some((_, target)) = self.tuples.find_mut(hash, |(key, target)| key == tuple && *target == from)
         {
@@ -117,6 +133,7 @@ impl Demux {
 
     /// Frees a four-tuple if `target` owns it.
     pub(crate) fn remove(&mut self, tuple: &Tuple, target: Target) {
+        self.latest = None;
         let hash = hash_tuple(self.key, tuple);
         if let Ok(entry) = self.tuples.find_entry(hash, |(key, owner)| key == tuple && *owner == target) {
             entry.remove();

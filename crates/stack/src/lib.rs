@@ -293,11 +293,15 @@ impl Stack {
         self.next_ready()
     }
 
-    /// Moves the host's packets to itself.
+    /// Moves the host's packets to itself, if there are any.
+    #[inline]
     fn run_loopback(&mut self, now: Instant) {
-        if !self.wants_transmit(NicId::LOOPBACK) {
-            return;
+        if self.wants_transmit(NicId::LOOPBACK) {
+            self.carry_loopback(now);
         }
+    }
+
+    fn carry_loopback(&mut self, now: Instant) {
         let mut batch = core::mem::take(&mut self.io.loopback);
         for _ in 0..LOOPBACK_ROUNDS {
             self.poll_transmit(now, NicId::LOOPBACK, &mut batch);

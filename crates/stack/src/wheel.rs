@@ -99,6 +99,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Moves a timer that has not fired.
+    #[inline]
     pub(crate) fn reset(&mut self, id: TimerId, at: Instant) {
         let entry = &mut self.entries[id.0 as usize];
         if entry.deadline != at.as_nanos() {

@@ -37,30 +37,55 @@ pub(crate) enum Cast {
 
 /// All addresses, in the order they were given.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Addresses(Vec<Address>);
+pub(crate) struct Addresses {
+    given: Vec<Address>,
+    /// Where the latest packet for this host came from and went to, while both are still right.
+    latest: Option<Ends>,
+}
+
+/// Where a packet came from and went to, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    pub(crate) src: [u8; 16],
+    pub(crate) dst: [u8; 16],
+    pub(crate) nic: NicId,
+    pub(crate) v4: bool,
+}
 
 impl Addresses {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Address> {
-        self.0.iter()
+        self.given.iter()
     }
 
     pub(crate) fn push(&mut self, address: Address) {
-        self.0.push(address);
+        self.latest = None;
+        self.given.push(address);
     }
 
     pub(crate) fn remove(&mut self, nic: NicId, ip: &[u8; 16]) -> Option<Address> {
-        let at = self.0.iter().position(|address| address.nic == nic && address.ip == *ip)?;
-        Some(self.0.remove(at))
+        self.latest = None;
+        let at = self.given.iter().position(|address| address.nic == nic && address.ip == *ip)?;
+        Some(self.given.remove(at))
+    }
+
+    /// Whether a packet went the way of the latest that was found to be valid and for this host alone.
+    pub(crate) fn is_latest(&self, ends: &Ends) -> bool {
+        self.latest.as_ref() == Some(ends)
+    }
+
+    /// A packet was found to be valid and for this host alone.
+    pub(crate) fn set_latest(&mut self, ends: Ends) {
+        self.latest = Some(ends);
     }
 
     /// Whether the address is this host's: one given to an interface, or of the loopback network.
     pub(crate) fn is_local(&self, ip: &[u8; 16]) -> bool {
-        is_loopback(ip) || self.0.iter().any(|address| address.ip == *ip)
+        is_loopback(ip) || self.given.iter().any(|address| address.ip == *ip)
     }
 
     /// Whether this is the broadcast address of some attached network, or the limited one.
     pub(crate) fn is_broadcast(&self, ip: &[u8; 16]) -> bool {
-        is_v4(ip) && (ip[12..] == [255; 4] || self.0.iter().any(|address| address.broadcast() == Some(*ip)))
+        is_v4(ip) && (ip[12..] == [255; 4] || self.given.iter().any(|address| address.broadcast() == Some(*ip)))
     }
 
     /// What an address means to this host.
@@ -79,7 +104,7 @@ impl Addresses {
     /// The source address for packets to `dst` by `nic`.
     pub(crate) fn source(&self, dst: &[u8; 16], nic: NicId) -> Option<[u8; 16]> {
         let v4 = is_v4(dst);
-        let usable = self.0.iter().filter(|address| is_v4(&address.ip) == v4 && !is_loopback(&address.ip));
+        let usable = self.given.iter().filter(|address| is_v4(&address.ip) == v4 && !is_loopback(&address.ip));
         let usable = usable.filter(|address| {
             // A link-local address means nothing on another link.
             address.nic == nic || !is_link_local_v6(&address.ip)

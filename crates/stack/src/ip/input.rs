@@ -4,7 +4,7 @@ use crate::Stack;
 use crate::address::{ip_bytes, is_unspecified, is_v4};
 use crate::counters::Counter;
 use crate::io::Io;
-use crate::ip::address::{Cast, is_loopback, is_multicast};
+use crate::ip::address::{Cast, Ends, is_loopback, is_multicast};
 use crate::ip::icmp::Complaint;
 use sockeye_packet::{Batch, Checksum, Instant, NicId, Packet};
 use sockeye_wire::{Extensions, Fragment, IpLayout, Ipv6Header, Protocol, verify_checksums};
@@ -23,6 +23,13 @@ pub(crate) struct Ingress {
     pub(crate) fragment: Option<Fragment>,
     pub(crate) tos_ecn: u8,
     pub(crate) ttl: u8,
+}
+
+impl Ingress {
+    fn ends(&self) -> Ends {
+        let Ingress { src, dst, nic, v4, .. } = *self;
+        Ends { src, dst, nic, v4 }
+    }
 }
 
 /// What counts packets with these ECN bits (RFC 3168 §5).
@@ -78,8 +85,10 @@ impl Io {
             self.counters.bump(Counter::IpInHdrErrors);
             return None;
         };
-        let ingress = Ingress { cast: self.addresses.cast(&ingress.dst), ..ingress };
-        if ingress.cast == Cast::Other && self.config.forwarding && !self.is_interceptable(&ingress) {
+        let known = self.addresses.is_latest(&ingress.ends());
+        let cast = if known { Cast::Unicast } else { self.addresses.cast(&ingress.dst) };
+        let ingress = Ingress { cast, ..ingress };
+        if cast == Cast::Other && self.config.forwarding && !self.is_interceptable(&ingress) {
             self.forward(now, &ingress, core::mem::take(packet));
             return None;
         }
@@ -91,24 +100,33 @@ impl Io {
             }
             packet.meta.checksum = Checksum::Verified;
         }
-        if !self.addresses_are_valid(&ingress) {
-            self.counters.bump(Counter::Martians);
-            return None;
-        }
-        let not_for_us = match ingress.cast {
-            Cast::Unicast | Cast::Broadcast => false,
-            // Groups are not joined yet; until then a group's packets are for nobody here.
-            Cast::Multicast => true,
-            Cast::Other => !self.is_interceptable(&ingress),
-        };
-        if not_for_us {
-            self.counters.bump(Counter::IpInAddrErrors);
+        if !known && !self.is_for_us(&ingress) {
             return None;
         }
         if !ingress.v4 && ingress.transport > Ipv6Header::LEN {
             self.check_extensions(now, &ingress, packet)?;
         }
         Some(ingress)
+    }
+
+    /// Whether a packet may be on this wire and is for this host, or for whom flows are held; counts it if not.
+    fn is_for_us(&mut self, ingress: &Ingress) -> bool {
+        if !self.addresses_are_valid(ingress) {
+            self.counters.bump(Counter::Martians);
+            return false;
+        }
+        let for_us = match ingress.cast {
+            Cast::Unicast | Cast::Broadcast => true,
+            // Groups are not joined yet; until then a group's packets are for nobody here.
+            Cast::Multicast => false,
+            Cast::Other => self.is_interceptable(ingress),
+        };
+        if !for_us {
+            self.counters.bump(Counter::IpInAddrErrors);
+        } else if ingress.cast == Cast::Unicast {
+            self.addresses.set_latest(ingress.ends());
+        }
+        for_us
     }
 
     fn count_bad_checksum(&mut self, protocol: Protocol) {

@@ -291,6 +291,7 @@ impl Connection {
     }
 
     /// When [`on_timeout`](Connection::on_timeout) is due, and for what.
+    #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         self.timers.next()
     }

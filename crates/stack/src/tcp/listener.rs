@@ -163,7 +163,7 @@ impl Stack {
         let Packet { head, payload, meta } = packet;
         let payload = core::mem::take(payload);
         let mut segment = Segment { header, payload, ecn: ingress.tos_ecn & 3, gso_size: meta.gso_size };
-        match self.io.demux.find(&tuple) {
+        match self.io.demux.find_again(&tuple) {
             Some(Target::Connection(key)) => {
                 let connection = self.connections.get(key).map(|tcb| &tcb.connection);
                 if connection.is_some_and(|connection| connection.is_in_sequence(segment.seq())) {

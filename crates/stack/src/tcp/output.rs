@@ -178,7 +178,8 @@ impl Connection {
             self.note_flight(true);
             return None;
         }
-        let limit = if probe { mss } else { self.new_segment_limit(resources) };
+        // One segment is never too large, so what fits in one needs no limit.
+        let limit = if probe || unsent <= mss { mss } else { self.new_segment_limit(resources) };
         if let Some(why) = self.defers(now, (unsent, all), (usable, room), limit, resources.config) {
             self.note_flight(why == Deferred::Cwnd);
             return None;

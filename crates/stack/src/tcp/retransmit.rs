@@ -144,11 +144,9 @@ impl Connection {
 
     /// New data was sent: the timer begins, or a probe follows later.
     pub(super) fn on_new_data_sent(&mut self, now: Instant, first: bool, config: &TcpConfig) {
-        if first || self.flags.xmit_timer == XmitTimer::Probe {
+        let probes = self.recovery.owed != Owed::ProbeNew && self.schedule_probe(now, false, config);
+        if !probes && (first || self.flags.xmit_timer == XmitTimer::Probe) {
             self.rearm_rto(now);
-        }
-        if self.recovery.owed != Owed::ProbeNew {
-            self.schedule_probe(now, false, config);
         }
     }
 }

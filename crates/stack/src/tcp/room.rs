@@ -13,7 +13,7 @@ use crate::socket::options::TcpSettings;
 /// What a segment counts besides its bytes (`SO_MEMINFO` of Linux 6.18 shows it).
 const SEGMENT_COST: usize = 832;
 /// The most that is gathered in one (`sk_gso_max_size`).
-const GATHERED_MAX: usize = 65_536 - 257;
+const GATHERED_MAX: u32 = 65_536 - 257;
 /// No limit is less (`SOCK_MIN_SNDBUF`).
 const LEAST_LIMIT: u32 = 4608;
 /// What a full segment takes besides its payload, when the kernel works out how large the buffer may grow:
@@ -46,13 +46,15 @@ impl Connection {
         let most = held + wanted.min(LONGEST_WRITE);
         let (full, low_water) = (self.gathered(), not_sent_low_water(settings, config));
         let (mss, sent, may_leave) = (usize::from(self.snd_mss), self.sent_len(), self.may_leave());
+        let limit = self.send_limit();
         let mut segments = self.segments_held();
         let (mut end, mut last) = (held, self.last_segment());
         while end < most {
-            let left = sent + may_leave.min((end - sent) / mss * mss);
+            let unsent = end - sent;
+            let left = sent + if unsent < may_leave { unsent / mss * mss } else { may_leave };
             last = last.max(left);
             if last == end || end - last >= full {
-                let is_full = end + segments * SEGMENT_COST >= self.send_limit();
+                let is_full = end + segments * SEGMENT_COST >= limit;
                 if is_full || end - left >= low_water {
                     break;
                 }
@@ -123,8 +125,8 @@ impl Connection {
 
     /// What a segment gathers at most.
     fn gathered(&self) -> usize {
-        let mss = usize::from(self.snd_mss);
-        (GATHERED_MAX.min(self.window_share() as usize) / mss * mss).max(mss)
+        let mss = u32::from(self.snd_mss);
+        (GATHERED_MAX.min(self.window_share()) / mss * mss).max(mss) as usize
     }
 
     /// Where the segment begins that can still be added to; the end of the buffer, if there is none.
@@ -134,10 +136,14 @@ impl Connection {
 
     /// Segments in flight and gathered.
     fn segments_held(&self) -> usize {
+        let in_flight = self.sent.count();
+        if self.unsent() == 0 {
+            return in_flight;
+        }
         let (sent, last) = (self.sent_len(), self.last_segment());
         let records = self.send.records_from(sent);
         let full = (last - sent) / self.gathered();
-        self.sent.count() + records + full + usize::from(self.send.len() > last)
+        in_flight + records + full + usize::from(self.send.len() > last)
     }
 }
 
