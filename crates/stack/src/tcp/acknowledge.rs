@@ -91,11 +91,11 @@ impl AckInfo {
 
     /// A record is delivered.
     fn note_delivered(&mut self, record: &Record) {
-        let Record { sent_at, end, delivered: prior, stamp, .. } = *record;
+        let Record { sent_at, end, .. } = *record;
         let newer =
             |sample: Sample| sent_at > sample.sent_at || (sent_at == sample.sent_at && end.after(sample.end));
         if self.sample.is_none_or(newer) {
-            self.sample = Some(Sample { sent_at, end, prior, stamp });
+            self.sample = Some(record.sample());
         }
     }
 
@@ -186,7 +186,7 @@ impl Connection {
             if info.set_timer {
                 self.set_xmit_timer(now, config);
             }
-            self.measure_rate(now, &info);
+            self.measure_rate(now, info.prior_delivered, info.sample, info.reneged);
             self.control_congestion(now, &info, config);
         } else {
             if info.dsack {
@@ -245,7 +245,7 @@ impl Connection {
         self.advance_una(now, SeqNumber(header.ack), &mut info);
         self.measure(now, header, &mut info);
         self.totals.delivered = 1;
-        self.measure_rate(now, &info);
+        self.measure_rate(now, info.prior_delivered, info.sample, info.reneged);
     }
 
     /// SND.UNA moves to `ack`.
@@ -254,9 +254,17 @@ impl Connection {
         let syn = u32::from(matches!(self.state, State::SynSent | State::SynReceived));
         let bytes = (advanced - syn).min(self.send.len() as u32);
         let fin = self.fin_unacked() && ack.after(self.send_end());
-        self.totals.bytes_acked += u64::from(advanced);
         self.take_off(now, ack, info);
         self.scoreboard.acknowledge(ack);
+        self.move_una(now, ack, bytes);
+        if fin {
+            self.state = self.state.next(Transition::FinAcked);
+        }
+    }
+
+    /// SND.UNA moves to `ack`, and `bytes` of data are taken off the send buffer.
+    pub(super) fn move_una(&mut self, now: Instant, ack: SeqNumber, bytes: u32) {
+        self.totals.bytes_acked += u64::from(ack.since(self.snd_una));
         if bytes > 0 {
             self.send.advance(bytes as usize);
         }
@@ -269,9 +277,6 @@ impl Connection {
         self.soft_error = None;
         if self.sent.is_empty() {
             self.timers.stop(Timer::Retransmit);
-        }
-        if fin {
-            self.state = self.state.next(Transition::FinAcked);
         }
     }
 

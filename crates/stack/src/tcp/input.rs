@@ -32,10 +32,11 @@ impl Connection {
         let Segment { header, payload, ecn, gso_size } = segment;
         let segments = if gso_size > 0 { payload.len().div_ceil(gso_size.into()) as u32 } else { 1 };
         self.totals.on_received(segments, payload.len());
-        let step = match self.state {
-            State::Closed => Break(reset_for(&header, payload.len())),
-            State::SynSent => self.input_syn_sent(now, &header, payload, resources),
-            _ => self.input(now, &header, payload, (gso_size, ecn), resources),
+        let step = if self.is_predicted(&header, payload.len()) {
+            self.take_predicted(now, &header, payload, (gso_size, ecn), resources);
+            Continue(())
+        } else {
+            self.take_any(now, &header, payload, (gso_size, ecn), resources)
         };
         self.send.rest(resources.spares);
         self.sent.rest(resources.spares);
@@ -43,6 +44,22 @@ impl Connection {
         match step {
             Break(answer) => answer,
             Continue(()) => None,
+        }
+    }
+
+    /// The long way, for every segment.
+    pub(super) fn take_any(
+        &mut self,
+        now: Instant,
+        header: &TcpHeader,
+        payload: Payload,
+        packet: (u16, u8),
+        resources: &mut Resources<'_>,
+    ) -> Step {
+        match self.state {
+            State::Closed => Break(reset_for(header, payload.len())),
+            State::SynSent => self.input_syn_sent(now, header, payload, resources),
+            _ => self.input(now, header, payload, packet, resources),
         }
     }
 
@@ -310,7 +327,7 @@ impl Connection {
     }
 
     /// Puts data that lies in the window into the receive buffer and settles how it is acknowledged.
-    fn insert_text(
+    pub(super) fn insert_text(
         &mut self,
         now: Instant,
         start: SeqNumber,

@@ -26,6 +26,7 @@ pub(crate) mod options;
 mod output;
 mod pacing;
 mod path;
+mod predict;
 mod probe;
 mod prr;
 mod queue;

@@ -118,22 +118,29 @@ impl Connection {
         }
     }
 
-    /// Everything else about an acknowledgment is known: what rate it shows.
-    pub(super) fn measure_rate(&mut self, now: Instant, info: &AckInfo) {
+    /// Everything else about an acknowledgment is known: what rate it shows. `prior_delivered` segments had been
+    /// delivered before it, and `sample` is the newest that it reports; from one that `reneged` no rate is learned.
+    pub(super) fn measure_rate(
+        &mut self,
+        now: Instant,
+        prior_delivered: u32,
+        sample: Option<Sample>,
+        reneged: bool,
+    ) {
         let delivered = self.totals.delivered;
         if self.rate.is_app_limited() && delivered.wrapping_sub(self.rate.app_limited) as i32 > 0 {
             self.rate.app_limited = 0;
         }
         if !self.sent.is_empty() {
             let flight = self.sent.flight_mut();
-            if delivered != info.prior_delivered {
+            if delivered != prior_delivered {
                 flight.delivered_at = now;
             }
-            if let Some(sample) = info.sample {
+            if let Some(sample) = sample {
                 flight.first_sent_at = sample.sent_at;
             }
         }
-        let Some(sample) = info.sample.filter(|_| !info.reneged) else { return };
+        let Some(sample) = sample.filter(|_| !reneged) else { return };
         if let Some(interval) = self.sampled_interval(now, &sample) {
             self.rate.note(delivered.wrapping_sub(sample.prior), interval, sample.stamp.app_limited);
         }

@@ -454,20 +454,25 @@ impl Connection {
         // must not grow it. As the kernel: where reordering is the rule, on SACK too.
         let reorders = u32::from(self.recovery.reordering) > config.reordering;
         if info.acked > 0 || (reorders && info.sacked) {
-            let mss = usize::from(self.snd_mss);
-            let event = AckEvent {
-                now,
-                acked: delivered as usize * mss,
-                in_flight: info.prior_in_flight as usize * mss,
-                rtt: info.rtt,
-                srtt: self.rtt.srtt().unwrap_or_default(),
-                app_limited: !self.is_cwnd_limited(),
-                una: self.snd_una.0,
-                nxt: self.snd_nxt.0,
-                paced: false,
-            };
-            self.congestion.on_ack(&event);
+            self.grow_cwnd(now, delivered, info.prior_in_flight, info.rtt);
         }
+    }
+
+    /// `delivered` segments were acknowledged outside recovery; `prior_in_flight` were in flight before.
+    pub(super) fn grow_cwnd(&mut self, now: Instant, delivered: u32, prior_in_flight: u32, rtt: Option<Duration>) {
+        let mss = usize::from(self.snd_mss);
+        let event = AckEvent {
+            now,
+            acked: delivered as usize * mss,
+            in_flight: prior_in_flight as usize * mss,
+            rtt,
+            srtt: self.rtt.srtt().unwrap_or_default(),
+            app_limited: !self.is_cwnd_limited(),
+            una: self.snd_una.0,
+            nxt: self.snd_nxt.0,
+            paced: false,
+        };
+        self.congestion.on_ack(&event);
     }
 }
 

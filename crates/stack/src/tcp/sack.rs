@@ -81,7 +81,6 @@ impl Scoreboard {
     }
 
     /// Whether it takes no memory.
-    #[cfg(test)]
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
     }

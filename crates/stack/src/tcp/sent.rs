@@ -6,7 +6,7 @@
 //! records, so that what is in flight is known at once. Without SACK, `sacked` counts duplicate
 //! acknowledgments instead.
 
-use super::rate::{Flight, Stamp};
+use super::rate::{Flight, Sample, Stamp};
 use super::seq::SeqNumber;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -65,6 +65,12 @@ impl Record {
     /// Octets of payload.
     pub(super) fn payload_len(&self) -> u32 {
         self.len() - u32::from(self.control)
+    }
+
+    /// What its arrival says about the rate of delivery.
+    pub(super) fn sample(&self) -> Sample {
+        let Record { sent_at, end, delivered: prior, stamp, .. } = *self;
+        Sample { sent_at, end, prior, stamp }
     }
 
     /// How many segments of `mss` hold it.
@@ -251,6 +257,23 @@ impl SentQueue {
             self.resent = None;
             self.sacked_out = 0;
         }
+    }
+
+    /// Whether one record is all that is in flight, it ends at `ack`, and it was sent once.
+    pub(super) fn is_all_one(&self, ack: SeqNumber) -> bool {
+        self.records.len() == 1
+            && self.records.front().is_some_and(|only| {
+                only.end == ack && !(only.control || only.sacked || only.lost || only.retransmitted)
+            })
+    }
+
+    /// Takes that record.
+    pub(super) fn take_all_one(&mut self) -> Option<Record> {
+        let only = self.records.pop_front()?;
+        self.packets_out = 0;
+        self.judged = only.end;
+        self.resent = None;
+        Some(only)
     }
 
     /// Index of the record that holds `seq`, or of the first one behind it.

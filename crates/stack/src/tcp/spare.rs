@@ -66,7 +66,7 @@ impl<T: Part> OnDemand<T> {
     }
 
     /// Whether it takes no memory.
-    #[cfg(test)]
+    #[inline]
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
     }

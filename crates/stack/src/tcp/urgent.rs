@@ -54,7 +54,6 @@ impl Urgency {
     }
 
     /// Whether it takes no memory.
-    #[cfg(test)]
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
     }
