@@ -133,7 +133,7 @@ impl Stack {
         ingress: &Ingress,
         key: Key,
         record: &HalfOpen,
-        segment: Segment,
+        mut segment: Segment,
     ) {
         let tuple = record.tuple;
         let Some(id) = self.flow_socket(now, record) else {
@@ -143,7 +143,7 @@ impl Stack {
         };
         self.io.flows.finish(key, State::Opened(id));
         if let Some(Kind::Connection(connection)) = self.sockets.get(id.0).map(|socket| &socket.kind) {
-            self.connection_segment(now, ingress, *connection, tuple, segment);
+            self.connection_segment(now, ingress, *connection, &tuple, &mut segment);
         }
     }
 

@@ -192,8 +192,8 @@ impl Driver {
     fn inject(&mut self, header: TcpHeader, payload: Payload, ecn: u8) {
         trace(|| format!("{:?} < {}", self.now, TcpLine::new(&header, payload.len() as u32)));
         self.cover(&header, payload.len());
-        let segment = Segment { header, payload, ecn, gso_size: 0 };
-        self.call(|connection, now, resources| connection.on_segment(now, segment, resources));
+        let mut segment = Segment { header, payload, ecn, gso_size: 0 };
+        self.call(|connection, now, resources| connection.on_segment(now, &mut segment, resources));
         let view = self.view();
         if !matches!(view.state, State::SynSent | State::Closed) && self.base.is_none() {
             // The SYN that was taken decides where the peer's stream begins.

@@ -28,6 +28,21 @@ use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, TcpHeader};
 /// the next one's turn.
 const QUANTUM: usize = 8;
 
+/// Lends a connection what it may use. A macro, because it borrows some fields and leaves the others.
+macro_rules! resources {
+    ($io:expr, $tcb:expr) => {
+        Resources {
+            max_segment: $io.nic($tcb.nic).config.max_segment,
+            budget: &mut $io.budget,
+            spares: &mut $io.spares,
+            counters: &mut $io.counters,
+            config: &$io.config.tcp,
+            settings: &$tcb.settings,
+        }
+    };
+}
+pub(crate) use resources;
+
 /// A connection and what the stack knows of it.
 #[derive(Debug)]
 pub(crate) struct Tcb {
@@ -115,6 +130,60 @@ impl Tcb {
         }
     }
 
+    /// Appends what there is to send, until it is the next connection's turn or the batch is full; whether
+    /// there may be more.
+    fn transmit(&mut self, now: Instant, io: &mut Io, batch: &mut Batch) -> bool {
+        let nic = self.nic;
+        for _ in 0..QUANTUM {
+            let alone = io.nic(nic).dirty.is_empty();
+            let mut resources = resources!(io, self);
+            let mss = usize::from(self.connection.max_segment());
+            let cut = resources.max_segment <= mss;
+            if cut {
+                let room = Batch::CAPACITY - batch.len();
+                resources.max_segment = if alone { room } else { room.min(QUANTUM) } * mss;
+            }
+            let Some(segment) = self.connection.poll_transmit(now, &mut resources) else { return false };
+            let Segment { mut header, payload, ecn, gso_size } = segment;
+            let segments = if gso_size > 0 { payload.len().div_ceil(gso_size.into()) as u64 } else { 1 };
+            io.counters.add(Counter::TcpOutSegs, segments);
+            let Tuple { local, remote, local_port, remote_port, .. } = self.tuple;
+            (header.src_port, header.dst_port) = (local_port, remote_port);
+            let ip = IpParams {
+                src: local,
+                dst: remote,
+                protocol: Protocol::TCP,
+                ttl: self.ttl.unwrap_or(io.config.default_ttl),
+                tos: self.tos & 0xfc | ecn,
+                dont_fragment: true,
+                flow_label: self.flow_label,
+            };
+            if cut && gso_size > 0 {
+                io.push_train(nic, &ip, &header, &payload, gso_size.into(), batch);
+                break;
+            }
+            batch.push(io.tcp_packet(nic, &ip, &header, payload, gso_size));
+            if batch.is_full() {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Routes have changed: looks up the way again.
+    fn follow_routes(&mut self, io: &Io) {
+        self.routes = io.routes.generation;
+        let scope = self.bound_scope.max(self.tuple.scope);
+        let bound_nic = scope.checked_sub(1).map(NicId);
+        // Without a route it stays as it is and times out, unless the route comes back.
+        if let Ok(path) = io.path(&self.tuple.remote, Some(self.tuple.local), bound_nic) {
+            let sizes =
+                Sizes::new(is_v4(&self.tuple.local), &path, &io.nic(path.nic).config, &self.settings);
+            self.nic = path.nic;
+            self.connection.on_path_mss(sizes.path, &self.settings);
+        }
+    }
+
     /// The options that the IP header follows have changed.
     pub(crate) fn follow(&mut self, ip: &IpSettings) {
         self.ttl = ip.ttl;
@@ -144,21 +213,6 @@ impl Sizes {
     }
 }
 
-/// Lends a connection what it may use. A macro, because it borrows some fields and leaves the others.
-macro_rules! resources {
-    ($io:expr, $tcb:expr) => {
-        Resources {
-            max_segment: $io.nic($tcb.nic).config.max_segment,
-            budget: &mut $io.budget,
-            spares: &mut $io.spares,
-            counters: &mut $io.counters,
-            config: &$io.config.tcp,
-            settings: &$tcb.settings,
-        }
-    };
-}
-pub(crate) use resources;
-
 /// Segments and time.
 impl Stack {
     /// A segment for a connection.
@@ -167,19 +221,19 @@ impl Stack {
         now: Instant,
         ingress: &Ingress,
         key: Key,
-        tuple: Tuple,
-        segment: Segment,
+        tuple: &Tuple,
+        segment: &mut Segment,
     ) {
         let Stack { connections, io, .. } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
         if tcb.connection.state() == State::TimeWait
             && let Some(seed) = tcb.connection.time_wait()
             && let Verdict::Reopen(floor) = judge(&seed, &segment.header, segment.payload.len())
-            && io.opens_passively(ingress, &tuple)
+            && io.opens_passively(ingress, tuple)
         {
             // The socket keeps what it has read of the old connection; the tuple is free for a new one.
-            io.demux.remove(&tuple, Target::Connection(key));
-            return self.listener_segment(now, ingress, tuple, segment, Some(floor));
+            io.demux.remove(tuple, Target::Connection(key));
+            return self.listener_segment(now, ingress, *tuple, core::mem::take(segment), Some(floor));
         }
         let edge = if segment.payload.is_empty() { Readiness::EMPTY } else { Readiness::READABLE };
         if let Some(header) = tcb.connection.on_segment(now, segment, &mut resources!(io, tcb)) {
@@ -283,85 +337,29 @@ impl Stack {
 
     /// Lets a connection of an interface's dirty list send; whether it stays in the list.
     pub(crate) fn tcp_transmit(&mut self, now: Instant, key: Key, nic: NicId, batch: &mut Batch) -> bool {
-        if !self.follow_routes(key, nic) {
-            return false;
-        }
-        let mut more = true;
-        for _ in 0..QUANTUM {
-            let Stack { connections, io, .. } = self;
-            let Some(tcb) = connections.get_mut(key) else { return false };
-            let alone = io.nic(nic).dirty.is_empty();
-            let mut resources = resources!(io, tcb);
-            let mss = usize::from(tcb.connection.max_segment());
-            let cut = resources.max_segment <= mss;
-            if cut {
-                let room = Batch::CAPACITY - batch.len();
-                resources.max_segment = if alone { room } else { room.min(QUANTUM) } * mss;
-            }
-            let Some(segment) = tcb.connection.poll_transmit(now, &mut resources) else {
-                tcb.dirty = false;
-                more = false;
-                break;
-            };
-            let Segment { mut header, payload, ecn, gso_size } = segment;
-            let segments = if gso_size > 0 { payload.len().div_ceil(gso_size.into()) as u64 } else { 1 };
-            io.counters.add(Counter::TcpOutSegs, segments);
-            let Tuple { local, remote, local_port, remote_port, .. } = tcb.tuple;
-            (header.src_port, header.dst_port) = (local_port, remote_port);
-            let ip = IpParams {
-                src: local,
-                dst: remote,
-                protocol: Protocol::TCP,
-                ttl: tcb.ttl.unwrap_or(io.config.default_ttl),
-                tos: tcb.tos & 0xfc | ecn,
-                dont_fragment: true,
-                flow_label: tcb.flow_label,
-            };
-            if cut && gso_size > 0 {
-                io.push_train(nic, &ip, &header, &payload, gso_size.into(), batch);
-                break;
-            }
-            batch.push(io.tcp_packet(nic, &ip, &header, payload, gso_size));
-            if batch.is_full() {
-                break;
-            }
-        }
-        if let Some(tcb) = self.connections.get_mut(key) {
-            tcb.rearm(key, &mut self.io);
-            // What is sent in several segments counts for more than what waited in one: a socket that was
-            // called writable may be so no more, and is to be called so again.
-            if !tcb.connection.has_send_room()
-                && let Some(socket) = tcb.socket.and_then(|id| self.sockets.get_mut(id.0))
-            {
-                socket.announced.remove(Readiness::WRITABLE);
-            }
-        }
-        if !more {
-            self.retire(now, key);
-        }
-        more
-    }
-
-    /// Looks up the way again when routes have changed; whether the connection still leaves by `nic`.
-    fn follow_routes(&mut self, key: Key, nic: NicId) -> bool {
-        let Stack { connections, io, .. } = self;
+        let Stack { sockets, connections, io } = self;
         let Some(tcb) = connections.get_mut(key) else { return false };
         if tcb.routes != io.routes.generation {
-            tcb.routes = io.routes.generation;
-            let scope = tcb.bound_scope.max(tcb.tuple.scope);
-            let bound_nic = scope.checked_sub(1).map(NicId);
-            // Without a route it stays as it is and times out, unless the route comes back.
-            if let Ok(path) = io.path(&tcb.tuple.remote, Some(tcb.tuple.local), bound_nic) {
-                let sizes =
-                    Sizes::new(is_v4(&tcb.tuple.local), &path, &io.nic(path.nic).config, &tcb.settings);
-                tcb.nic = path.nic;
-                tcb.connection.on_path_mss(sizes.path, &tcb.settings);
-            }
+            tcb.follow_routes(io);
         }
         if tcb.nic != nic {
             io.mark_dirty(tcb.nic, Dirty::Connection(key));
+            return false;
         }
-        tcb.nic == nic
+        let more = tcb.transmit(now, io, batch);
+        tcb.dirty = more;
+        tcb.rearm(key, io);
+        // What is sent in several segments counts for more than what waited in one: a socket that was
+        // called writable may be so no more, and is to be called so again.
+        if !tcb.connection.has_send_room()
+            && let Some(socket) = tcb.socket.and_then(|id| sockets.get_mut(id.0))
+        {
+            socket.announced.remove(Readiness::WRITABLE);
+        }
+        if !more && tcb.connection.state() == State::TimeWait {
+            self.retire(now, key);
+        }
+        more
     }
 
     /// A connection in TIME-WAIT that owes nothing any more becomes a small record. As in the kernel its

@@ -22,21 +22,23 @@ use sockeye_wire::{SackBlock, TcpHeader};
 pub(super) type Step = ControlFlow<Option<TcpHeader>>;
 
 impl Connection {
-    /// Takes in a segment. What is answered is a reset to be sent at once; its ports are not filled.
+    /// Takes in a segment, whose payload it takes away. What is answered is a reset to be sent at once; its
+    /// ports are not filled.
     pub(crate) fn on_segment(
         &mut self,
         now: Instant,
-        segment: Segment,
+        segment: &mut Segment,
         resources: &mut Resources<'_>,
     ) -> Option<TcpHeader> {
-        let Segment { header, payload, ecn, gso_size } = segment;
+        let Segment { ref header, ref mut payload, ecn, gso_size } = *segment;
+        let payload = core::mem::take(payload);
         let segments = if gso_size > 0 { payload.len().div_ceil(gso_size.into()) as u32 } else { 1 };
         self.totals.on_received(segments, payload.len());
-        let step = if self.is_predicted(&header, payload.len()) {
-            self.take_predicted(now, &header, payload, (gso_size, ecn), resources);
+        let step = if self.is_predicted(header, payload.len()) {
+            self.take_predicted(now, header, payload, (gso_size, ecn), resources);
             Continue(())
         } else {
-            self.take_any(now, &header, payload, (gso_size, ecn), resources)
+            self.take_any(now, header, payload, (gso_size, ecn), resources)
         };
         self.send.rest(resources.spares);
         self.sent.rest(resources.spares);

@@ -31,7 +31,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
 use sockeye_packet::{Batch, Instant, Packet};
-use sockeye_wire::{TcpHeader, TcpTimestamps};
+use sockeye_wire::TcpTimestamps;
 
 /// What a listening socket has beside what every socket has.
 #[derive(Debug)]
@@ -145,24 +145,25 @@ impl Stack {
         batch: &mut Batch,
     ) {
         self.io.counters.bump(Counter::TcpInSegs);
-        let Ok((header, _)) = TcpHeader::parse(&packet.head[ingress.transport..]) else {
+        let mut segment = Segment::default();
+        if segment.header.read(&packet.head[ingress.transport..]).is_err() {
             self.io.counters.bump(Counter::TcpInErrs);
             return;
-        };
+        }
         if !matches!(ingress.cast, Cast::Unicast | Cast::Other) {
             return; // MUST-57
         }
         let tuple = Tuple {
             local: ingress.dst,
             remote: ingress.src,
-            local_port: header.dst_port,
-            remote_port: header.src_port,
+            local_port: segment.header.dst_port,
+            remote_port: segment.header.src_port,
             scope: tuple_scope(&ingress.dst, &ingress.src, ingress.nic),
             proto: Proto::Tcp,
         };
         let Packet { head, payload, meta } = packet;
-        let payload = core::mem::take(payload);
-        let mut segment = Segment { header, payload, ecn: ingress.tos_ecn & 3, gso_size: meta.gso_size };
+        segment.payload = core::mem::take(payload);
+        (segment.ecn, segment.gso_size) = (ingress.tos_ecn & 3, meta.gso_size);
         match self.io.demux.find_again(&tuple) {
             Some(Target::Connection(key)) => {
                 let connection = self.connections.get(key).map(|tcb| &tcb.connection);
@@ -173,7 +174,7 @@ impl Stack {
                     self.io.counters.add(Counter::IpInDelivers, coupled);
                     self.io.counters.add(Counter::TcpInSegs, coupled);
                 }
-                self.connection_segment(now, ingress, key, tuple, segment);
+                self.connection_segment(now, ingress, key, &tuple, &mut segment);
             }
             Some(Target::HalfOpen(key)) => self.half_open_segment(now, ingress, key, segment),
             Some(Target::TimeWait(key)) => self.time_wait_segment(now, ingress, key, segment),
@@ -431,7 +432,7 @@ impl Stack {
         ingress: &Ingress,
         parent: SocketId,
         record: &HalfOpen,
-        segment: Segment,
+        mut segment: Segment,
     ) {
         if self.sockets.len() >= self.io.config.max_sockets {
             self.io.counters.bump(Counter::SocketsFull);
@@ -462,7 +463,7 @@ impl Stack {
         {
             listener.queue.push_back(id);
         }
-        self.connection_segment(now, ingress, key, tuple, segment);
+        self.connection_segment(now, ingress, key, &tuple, &mut segment);
         self.touch(parent, Readiness::ACCEPT);
     }
 

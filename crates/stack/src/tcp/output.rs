@@ -103,12 +103,12 @@ impl Connection {
 
     /// New data within both windows, and the FIN behind the last of it.
     pub(super) fn next_new(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
-        if !self.is_waiting() {
+        let unsent = self.unsent();
+        if unsent == 0 && !self.is_waiting() {
             return None;
         }
         // SHLD-15: nothing new when the usable window is zero or negative.
         let usable = ((self.snd_una + self.snd_wnd) - self.snd_nxt).max(0) as u32;
-        let unsent = self.unsent();
         if usable < unsent.min(self.snd_mss.into()) || usable == 0 {
             self.chrono.start(now, Limit::Rwnd);
         } else {
@@ -134,12 +134,13 @@ impl Connection {
         self.snd_nxt = end;
         // What was held back is gone: its override timer must not hurry what comes later.
         self.timers.stop(Timer::Persist);
-        let segments = len.div_ceil(u32::from(self.snd_mss)).max(1);
+        let mss = u32::from(self.snd_mss);
+        let segments = if len <= mss { 1 } else { len.div_ceil(mss) };
         if self.recovery.is_reducing() {
             self.recovery.prr.on_sent(segments);
         }
         let mut is_probe = false;
-        if len % u32::from(self.snd_mss) != 0 {
+        if len < mss && len > 0 || len % mss != 0 {
             self.snd_sml = end;
             is_probe = core::mem::take(&mut self.flags.small_is_probe) && self.flags.send_small;
             self.flags.send_small = false;
@@ -293,7 +294,7 @@ impl Connection {
         if syn > 0 {
             header.options = self.options.syn_options(self.local_mss, now);
         }
-        let segments = payload.len().div_ceil(usize::from(self.snd_mss).max(1)).max(1) as u32;
+        let segments = if several { payload.len().div_ceil(usize::from(self.snd_mss).max(1)) as u32 } else { 1 };
         self.totals.on_sent(segments, payload.len());
         if !payload.is_empty() {
             self.last_sent_at = now;

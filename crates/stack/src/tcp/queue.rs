@@ -18,6 +18,7 @@ pub(crate) struct ChunkQueue {
     /// Boxed and made on demand, for most connections have at most one chunk.
     #[allow(clippy::box_collection, reason = "8 bytes in line instead of 32")]
     rest: Option<Box<VecDeque<Entry>>>,
+    start: u64,
     end: u64,
     charged: usize,
 }
@@ -38,16 +39,22 @@ impl Entry {
 }
 
 impl ChunkQueue {
-    pub(crate) const EMPTY: ChunkQueue = ChunkQueue { first: None, rest: None, end: 0, charged: 0 };
+    pub(crate) const EMPTY: ChunkQueue = ChunkQueue { first: None, rest: None, start: 0, end: 0, charged: 0 };
 
     /// An empty queue whose first byte will be at `position`.
     pub(crate) fn at(position: u64) -> ChunkQueue {
-        ChunkQueue { end: position, ..ChunkQueue::default() }
+        ChunkQueue { start: position, end: position, ..ChunkQueue::default() }
     }
 
     /// Position of the first byte.
     pub(crate) fn start(&self) -> u64 {
-        self.first.as_ref().map_or(self.end, |entry| entry.start)
+        self.start
+    }
+
+    /// An empty queue begins again at the first position.
+    pub(crate) fn rewind(&mut self) {
+        debug_assert!(self.is_empty() && self.rest.is_none() && self.charged == 0);
+        (self.start, self.end) = (0, 0);
     }
 
     /// Position after the last byte.
@@ -57,7 +64,7 @@ impl ChunkQueue {
 
     /// Bytes in the queue.
     pub(crate) fn len(&self) -> usize {
-        (self.end - self.start()) as usize
+        (self.end - self.start) as usize
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -118,6 +125,7 @@ impl ChunkQueue {
     #[inline]
     pub(crate) fn pop_front(&mut self) -> Option<Chunk> {
         let Entry { start: _, chunk, mut charge } = self.first.take()?;
+        self.start += chunk.len() as u64;
         self.first = self.rest.as_mut().and_then(|rest| rest.pop_front());
         match &mut self.first {
             // The next one still pins the block, which only the first of the run was charged for.
@@ -156,6 +164,7 @@ impl ChunkQueue {
             let Some(first) = &mut self.first else { break };
             if first.chunk.len() > left {
                 first.start += left as u64;
+                self.start = first.start;
                 taken.push(first.chunk.split_to(left));
                 break;
             }
@@ -172,6 +181,7 @@ impl ChunkQueue {
         {
             if first.chunk.len() > count {
                 first.start += count as u64;
+                self.start = first.start;
                 first.chunk.advance(count);
                 break;
             }
@@ -198,8 +208,9 @@ impl ChunkQueue {
 
     /// Puts all of `other`, which must end where this queue starts, before it.
     pub(crate) fn prepend(&mut self, mut other: ChunkQueue) {
-        debug_assert_eq!(other.end, self.start());
+        debug_assert_eq!(other.end, self.start);
         self.charged += other.charged;
+        self.start = other.start;
         let mut rest = other.rest.take();
         while let Some(entry) = rest.as_mut().and_then(|rest| rest.pop_back()).or_else(|| other.first.take())
         {

@@ -76,6 +76,14 @@ impl RecvBuffer {
         self.len() == 0
     }
 
+    /// An empty buffer is as good as a new one from here on.
+    pub(super) fn rewind(&mut self) {
+        self.ready.rewind();
+        self.tail = Vec::new();
+        self.run_len = 0;
+        self.ahead = None;
+    }
+
     /// Bytes that wait for a hole before them to be filled.
     pub(crate) fn out_of_order_len(&self) -> usize {
         self.ahead.as_ref().map_or(0, |ahead| ahead.len)
@@ -103,7 +111,10 @@ impl RecvBuffer {
             return inserted;
         }
         let next = self.next();
-        if offset == 0 {
+        if offset == 0 && self.ahead.is_none() {
+            self.append_all(payload, limit, &mut inserted);
+            inserted.advanced = (self.next() - next) as u32;
+        } else if offset == 0 {
             let gap = self.first_island().map_or(u64::MAX, |island| island.start() - next);
             let fresh = gap.min(payload.len() as u64) as usize;
             if fresh == payload.len() {

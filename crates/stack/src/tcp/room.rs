@@ -43,8 +43,14 @@ impl Connection {
     /// after the other while no limit is reached.
     pub(super) fn room(&self, wanted: usize, settings: &TcpSettings, config: &TcpConfig) -> Room {
         let held = self.send.len();
+        let low_water = not_sent_low_water(settings, config);
+        // A message that fits in a segment, with nothing waiting before it: most are like this.
+        if wanted <= usize::from(self.snd_mss) && self.unsent() == 0 {
+            let fits = held + self.sent.count() * SEGMENT_COST < self.send_limit() && low_water > 0;
+            return Room { bytes: if fits { wanted } else { 0 }, last_segment: held };
+        }
         let most = held + wanted.min(LONGEST_WRITE);
-        let (full, low_water) = (self.gathered(), not_sent_low_water(settings, config));
+        let full = self.gathered();
         let (mss, sent, may_leave) = (usize::from(self.snd_mss), self.sent_len(), self.may_leave());
         let limit = self.send_limit();
         let mut segments = self.segments_held();

@@ -48,6 +48,14 @@ impl SendBuffer {
         self.len() == 0
     }
 
+    /// An empty buffer is as good as a new one from here on.
+    pub(super) fn rewind(&mut self) {
+        self.queue.rewind();
+        self.tail = Vec::new();
+        self.record_ends = None;
+        self.last_segment = 0;
+    }
+
     /// What the memory kept alive is charged: at least a quarter of it. Changed by
     /// [`push`](SendBuffer::push), [`end_record`](SendBuffer::end_record) and
     /// [`advance`](SendBuffer::advance) only.

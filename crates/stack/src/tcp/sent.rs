@@ -75,7 +75,8 @@ impl Record {
 
     /// How many segments of `mss` hold it.
     fn segments(&self, mss: u32) -> u16 {
-        self.payload_len().div_ceil(mss.max(1)).clamp(1, u32::from(u16::MAX)) as u16
+        let len = self.payload_len();
+        if len <= mss { 1 } else { len.div_ceil(mss.max(1)).min(u32::from(u16::MAX)) as u16 }
     }
 }
 

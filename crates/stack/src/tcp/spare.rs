@@ -111,6 +111,10 @@ impl Part for SendBuffer {
     fn spares(spares: &mut Spares) -> &mut Vec<Box<SendBuffer>> {
         &mut spares.send
     }
+
+    fn reset(&mut self) {
+        self.rewind();
+    }
 }
 
 impl Part for RecvBuffer {
@@ -125,6 +129,10 @@ impl Part for RecvBuffer {
 
     fn spares(spares: &mut Spares) -> &mut Vec<Box<RecvBuffer>> {
         &mut spares.recv
+    }
+
+    fn reset(&mut self) {
+        self.rewind();
     }
 }
 

@@ -155,9 +155,9 @@ impl Dumbbell {
             {
                 self.events.pop();
                 self.spare_slots.push(slot);
-                let Some((flow, end, segment)) = self.segments[slot].take() else { continue };
+                let Some((flow, end, mut segment)) = self.segments[slot].take() else { continue };
                 let reset = self.call(flow, end, |connection, now, resources| {
-                    connection.on_segment(now, segment, resources)
+                    connection.on_segment(now, &mut segment, resources)
                 });
                 assert!(reset.is_none());
                 self.turn(flow);

@@ -223,7 +223,7 @@ impl Pair {
             core::mem::take(&mut self.flights).into_iter().partition(|flight| flight.at <= now);
         self.flights = rest;
         due.sort_by_key(|flight| (flight.at, flight.order));
-        for flight in due {
+        for mut flight in due {
             let end = &mut self.ends[flight.to];
             let mut resources = Resources {
                 budget: &mut end.budget,
@@ -233,7 +233,7 @@ impl Pair {
                 settings: &end.settings,
                 max_segment: self.max_segment,
             };
-            let answer = end.connection.on_segment(now, flight.segment, &mut resources);
+            let answer = end.connection.on_segment(now, &mut flight.segment, &mut resources);
             if let Some(header) = answer {
                 // Only a connection that is over has anything to reset.
                 assert_eq!(end.connection.state(), State::Closed, "answered {}", show(&header, 0));
