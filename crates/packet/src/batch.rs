@@ -23,6 +23,13 @@ impl Batch {
         self.0.push_back(packet);
     }
 
+    /// Appends an empty packet, to be filled where it is: packets are large to move.
+    pub fn push_empty(&mut self) -> &mut Packet {
+        let index = self.0.len();
+        self.0.push_back(Packet::default());
+        &mut self.0[index]
+    }
+
     /// Takes the oldest packet.
     pub fn pop(&mut self) -> Option<Packet> {
         self.0.pop_front()

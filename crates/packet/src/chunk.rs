@@ -29,12 +29,27 @@ impl Chunk {
 
     /// A chunk in a block of its own, copied from `data`.
     pub fn copy_from(data: &[u8]) -> Chunk {
-        Chunk::from(Bytes::copy_from_slice(data))
+        Chunk::from(match Small::copy_from(data) {
+            Some(small) => Bytes::from_owner(small),
+            None => Bytes::copy_from_slice(data),
+        })
     }
 
     /// A chunk of constant data, which pins nothing.
     pub const fn from_static(data: &'static [u8]) -> Chunk {
         Chunk { whole: Bytes::from_static(data), start: 0, end: data.len() as u32, block: 0 }
+    }
+
+    /// Length in bytes.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether there are no bytes.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.start == self.end
     }
 
     /// Size in bytes of the block of memory this chunk keeps alive.
@@ -107,7 +122,8 @@ impl Chunk {
     /// Whether this chunk starts in memory where `before` ends, in one block: keeping both pins the
     /// block only once.
     pub fn follows(&self, before: &Chunk) -> bool {
-        self.block == before.block && before.as_ptr_range().end == self.as_ptr()
+        let at = |chunk: &Chunk, offset: u32| chunk.whole.as_ptr().wrapping_add(offset as usize);
+        self.block == before.block && at(before, before.end) == at(self, self.start)
     }
 
     /// A copy that pins no more than it holds, when the chunk [is wasteful](Chunk::is_wasteful).
@@ -119,6 +135,28 @@ impl Chunk {
     /// The bytes, sharing the chunk's memory.
     pub fn into_bytes(self) -> Bytes {
         self.whole.slice(self.start as usize..self.end as usize)
+    }
+}
+
+/// A few bytes that lie beside their reference count: one allocation, where a vector would take two.
+struct Small {
+    len: u8,
+    bytes: [u8; Small::CAPACITY],
+}
+
+impl Small {
+    const CAPACITY: usize = 55;
+
+    fn copy_from(data: &[u8]) -> Option<Small> {
+        let mut small = Small { len: data.len() as u8, bytes: [0; Small::CAPACITY] };
+        small.bytes.get_mut(..data.len())?.copy_from_slice(data);
+        Some(small)
+    }
+}
+
+impl AsRef<[u8]> for Small {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
     }
 }
 

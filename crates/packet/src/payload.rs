@@ -91,6 +91,11 @@ impl Payload {
         all
     }
 
+    /// The first chunk, which is empty if there are no bytes, and what follows it.
+    pub fn into_parts(self) -> (Chunk, Vec<Chunk>) {
+        (self.first, self.rest)
+    }
+
     /// All bytes as one chunk; copies only when there is more than one.
     pub fn into_chunk(self) -> Chunk {
         if self.rest.is_empty() { self.first } else { Chunk::from(self.to_vec()) }

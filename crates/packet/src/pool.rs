@@ -103,7 +103,7 @@ mod tests {
         let data: Vec<u8> = (0..35).collect();
         let mut chunks = Vec::new();
         pool.copy(&data, |chunk| chunks.push(chunk));
-        assert_eq!(chunks.iter().map(|c| c.len()).collect::<Vec<_>>(), [10, 10, 10, 5]);
+        assert_eq!(chunks.iter().map(super::super::chunk::Chunk::len).collect::<Vec<_>>(), [10, 10, 10, 5]);
         assert_eq!(chunks.iter().flat_map(|c| c.iter().copied()).collect::<Vec<_>>(), data);
     }
 

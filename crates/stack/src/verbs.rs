@@ -86,26 +86,34 @@ impl Stack {
         chunks: &mut VecDeque<Chunk>,
         flags: SendFlags,
     ) -> Result<usize> {
-        if self.is_datagram(id)? {
-            let sent = self.send_to(now, id, chunks.iter().cloned().collect(), None, flags);
-            if sent.is_ok() {
-                chunks.clear();
+        let key = match self.socket_ref(id)?.kind {
+            Kind::Connection(key) => key,
+            Kind::Idle(_) | Kind::Listener(_) => return Err(Error::BrokenPipe),
+            Kind::Udp(_) => {
+                let sent = self.send_to(now, id, chunks.iter().cloned().collect(), None, flags);
+                if sent.is_ok() {
+                    chunks.clear();
+                }
+                return sent;
             }
-            return sent;
-        }
-        let result = self.tcp_send(now, id, chunks, flags);
+        };
+        let result = self.tcp_send(now, id, key, chunks, flags);
         self.run_loopback(now);
         result
     }
 
     /// Takes up to `max` bytes that came in; empty at end of file. Of a datagram the rest is lost.
     pub fn recv(&mut self, now: Instant, id: SocketId, max: usize, flags: RecvFlags) -> Result<Payload> {
-        if self.is_datagram(id)? {
-            let mut payload = self.udp_recv(now, id, flags)?.payload;
-            payload.trim(0, payload.len().min(max));
-            return Ok(payload);
-        }
-        let result = self.tcp_recv(now, id, max, flags);
+        let key = match self.socket_ref(id)?.kind {
+            Kind::Connection(key) => key,
+            Kind::Idle(_) | Kind::Listener(_) => return Err(Error::NotConnected),
+            Kind::Udp(_) => {
+                let mut payload = self.udp_recv(now, id, flags)?.payload;
+                payload.trim(0, payload.len().min(max));
+                return Ok(payload);
+            }
+        };
+        let result = self.tcp_recv(now, key, max, flags);
         self.run_loopback(now);
         result
     }

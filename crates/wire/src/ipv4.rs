@@ -165,7 +165,7 @@ impl Ipv4Header {
         let Ipv4Header { dont_fragment, more_fragments, fragment_offset, .. } = *self;
         let dont_fragment = if dont_fragment { DONT_FRAGMENT } else { 0 };
         let more_fragments = if more_fragments { MORE_FRAGMENTS } else { 0 };
-        let fixed = Ipv4Fixed {
+        let mut fixed = Ipv4Fixed {
             version_ihl: 0x40 | (len / 4) as u8,
             tos_ecn: self.tos_ecn,
             total_len: self.total_len.into(),
@@ -177,6 +177,11 @@ impl Ipv4Header {
             src: self.src.octets(),
             dst: self.dst.octets(),
         };
+        if self.options.is_empty() {
+            fixed.checksum = Checksum::new().with(fixed.as_bytes()).finish().into();
+            buffer[..Self::MIN_LEN].copy_from_slice(fixed.as_bytes());
+            return len;
+        }
         let (head, options) = buffer[..len].split_at_mut(Self::MIN_LEN);
         head.copy_from_slice(fixed.as_bytes());
         let (given, padding) = options.split_at_mut(self.options.len());

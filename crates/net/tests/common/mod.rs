@@ -134,7 +134,7 @@ impl Program {
     /// How far it is, for messages.
     pub fn describe(&self) -> String {
         let Program { host, id, unsent, shut, received, ended, error, .. } = self;
-        let unsent: usize = unsent.iter().map(|chunk| chunk.len()).sum();
+        let unsent = unsent.iter().fold(0, |sum, chunk| sum + chunk.len());
         let tcp = host.with_stack(|stack, now| (stack.readiness(*id), stack.tcp_info(now, *id)));
         let name = host.name();
         format!(

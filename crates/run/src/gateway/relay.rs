@@ -245,7 +245,7 @@ impl Relay {
 
     /// How many bytes the side that did not fail is still to get.
     fn left(&self, stack: &Stack, failure: Failure) -> usize {
-        let sum = |chunks: &VecDeque<Chunk>| chunks.iter().map(|chunk| chunk.len()).sum::<usize>();
+        let sum = |chunks: &VecDeque<Chunk>| chunks.iter().map(sockeye_packet::Chunk::len).sum::<usize>();
         match failure {
             Failure::Machine if self.dying.is_some() => stack.send_queued(self.id),
             Failure::Machine => {

@@ -85,7 +85,8 @@ impl Addresses {
 
     /// Whether this is the broadcast address of some attached network, or the limited one.
     pub(crate) fn is_broadcast(&self, ip: &[u8; 16]) -> bool {
-        is_v4(ip) && (ip[12..] == [255; 4] || self.given.iter().any(|address| address.broadcast() == Some(*ip)))
+        is_v4(ip)
+            && (ip[12..] == [255; 4] || self.given.iter().any(|address| address.broadcast() == Some(*ip)))
     }
 
     /// What an address means to this host.
@@ -104,7 +105,8 @@ impl Addresses {
     /// The source address for packets to `dst` by `nic`.
     pub(crate) fn source(&self, dst: &[u8; 16], nic: NicId) -> Option<[u8; 16]> {
         let v4 = is_v4(dst);
-        let usable = self.given.iter().filter(|address| is_v4(&address.ip) == v4 && !is_loopback(&address.ip));
+        let usable =
+            self.given.iter().filter(|address| is_v4(&address.ip) == v4 && !is_loopback(&address.ip));
         let usable = usable.filter(|address| {
             // A link-local address means nothing on another link.
             address.nic == nic || !is_link_local_v6(&address.ip)

@@ -77,7 +77,6 @@ impl IpParams {
 
 impl Io {
     /// A packet for `nic`. `emit` writes the transport header, with its checksum zero.
-    #[inline]
     fn packet(
         &mut self,
         nic: NicId,
@@ -86,10 +85,27 @@ impl Io {
         payload: Payload,
         emit: impl FnOnce(&mut [u8]),
     ) -> Packet {
+        let mut packet = Packet::default();
+        self.fill_packet(&mut packet, nic, ip, transport_len, payload, emit);
+        packet
+    }
+
+    /// The same in place, for hot paths: `packet` is an empty one.
+    #[inline]
+    fn fill_packet(
+        &mut self,
+        packet: &mut Packet,
+        nic: NicId,
+        ip: &IpParams,
+        transport_len: usize,
+        payload: Payload,
+        emit: impl FnOnce(&mut [u8]),
+    ) {
         let header_len = ip.header_len();
         let id = if ip.dont_fragment { 0 } else { self.rng.next_u32() as u16 };
         let behind = transport_len + payload.len();
-        let meta = Meta {
+        packet.payload = payload;
+        packet.meta = Meta {
             nic,
             checksum: Checksum::Unfilled,
             tos_ecn: ip.tos,
@@ -97,10 +113,9 @@ impl Io {
             flow_label: ip.flow_label,
             ..Meta::default()
         };
-        let mut packet = Packet { head: Head::zeroed(header_len + transport_len), payload, meta };
+        packet.head = Head::zeroed(header_len + transport_len);
         ip.emit(&mut packet.head, behind, id);
         emit(&mut packet.head[header_len..]);
-        packet
     }
 
     /// Fills the checksums of a packet if its link wants them.
@@ -120,12 +135,26 @@ impl Io {
         payload: Payload,
         gso_size: u16,
     ) -> Packet {
-        let mut packet = self.packet(nic, ip, header.len(), payload, |out| {
+        let mut packet = Packet::default();
+        self.fill_tcp_packet(&mut packet, nic, ip, header, payload, gso_size);
+        packet
+    }
+
+    /// The same in place: `packet` is an empty one.
+    pub(crate) fn fill_tcp_packet(
+        &mut self,
+        packet: &mut Packet,
+        nic: NicId,
+        ip: &IpParams,
+        header: &TcpHeader,
+        payload: Payload,
+        gso_size: u16,
+    ) {
+        self.fill_packet(packet, nic, ip, header.len(), payload, |out| {
             header.emit(out);
         });
         packet.meta.gso_size = gso_size;
-        self.finish(nic, &mut packet);
-        packet
+        self.finish(nic, packet);
     }
 
     /// A UDP datagram, whole: it may be longer than the MTU.

@@ -14,9 +14,9 @@ use crate::ip::icmp::Unreachable;
 use crate::ip::input::Ingress;
 use crate::ip::output::IpParams;
 use crate::ip::route::{NicConfig, Path};
-use crate::slab::Key;
-use crate::socket::SocketId;
+use crate::slab::{Key, Slab};
 use crate::socket::options::{IpSettings, TcpSettings};
+use crate::socket::{Socket, SocketId};
 use crate::tcp::time_wait::{TimeWait, Verdict, judge};
 use crate::tcp::{Connection, MIN_MSS, Resources, Segment, SeqNumber, State};
 use crate::wheel::TimerId;
@@ -28,11 +28,12 @@ use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, TcpHeader};
 /// the next one's turn.
 const QUANTUM: usize = 8;
 
-/// Lends a connection what it may use. A macro, because it borrows some fields and leaves the others.
+/// Lends a connection what it may use. A macro, because it borrows some fields and leaves the others. Who lets it
+/// send says how large super-segments may be.
 macro_rules! resources {
     ($io:expr, $tcb:expr) => {
         Resources {
-            max_segment: $io.nic($tcb.nic).config.max_segment,
+            max_segment: 0,
             budget: &mut $io.budget,
             spares: &mut $io.spares,
             counters: &mut $io.counters,
@@ -130,19 +131,35 @@ impl Tcb {
         }
     }
 
+    /// What follows every call of a connection that is not over.
+    #[inline]
+    pub(crate) fn settle(&mut self, key: Key, edge: Readiness, sockets: &mut Slab<Socket>, io: &mut Io) {
+        if !self.dirty {
+            self.dirty = true;
+            io.mark_dirty(self.nic, Dirty::Connection(key));
+        }
+        self.rearm(key, io);
+        if let Some(id) = self.socket
+            && let Some(socket) = sockets.get_mut(id.0)
+        {
+            socket.announce(id, self.connection.readiness(&self.settings, &io.config.tcp), edge, io);
+        }
+    }
+
     /// Appends what there is to send, until it is the next connection's turn or the batch is full; whether
     /// there may be more.
     fn transmit(&mut self, now: Instant, io: &mut Io, batch: &mut Batch) -> bool {
         let nic = self.nic;
         for _ in 0..QUANTUM {
-            let alone = io.nic(nic).dirty.is_empty();
-            let mut resources = resources!(io, self);
+            let device = io.nic(nic);
             let mss = usize::from(self.connection.max_segment());
-            let cut = resources.max_segment <= mss;
+            let mut max_segment = device.config.max_segment;
+            let cut = max_segment <= mss;
             if cut {
                 let room = Batch::CAPACITY - batch.len();
-                resources.max_segment = if alone { room } else { room.min(QUANTUM) } * mss;
+                max_segment = if device.dirty.is_empty() { room } else { room.min(QUANTUM) } * mss;
             }
+            let mut resources = Resources { max_segment, ..resources!(io, self) };
             let Some(segment) = self.connection.poll_transmit(now, &mut resources) else { return false };
             let Segment { mut header, payload, ecn, gso_size } = segment;
             let segments = if gso_size > 0 { payload.len().div_ceil(gso_size.into()) as u64 } else { 1 };
@@ -162,7 +179,7 @@ impl Tcb {
                 io.push_train(nic, &ip, &header, &payload, gso_size.into(), batch);
                 break;
             }
-            batch.push(io.tcp_packet(nic, &ip, &header, payload, gso_size));
+            io.fill_tcp_packet(batch.push_empty(), nic, &ip, &header, payload, gso_size);
             if batch.is_full() {
                 break;
             }
@@ -177,8 +194,7 @@ impl Tcb {
         let bound_nic = scope.checked_sub(1).map(NicId);
         // Without a route it stays as it is and times out, unless the route comes back.
         if let Ok(path) = io.path(&self.tuple.remote, Some(self.tuple.local), bound_nic) {
-            let sizes =
-                Sizes::new(is_v4(&self.tuple.local), &path, &io.nic(path.nic).config, &self.settings);
+            let sizes = Sizes::new(is_v4(&self.tuple.local), &path, &io.nic(path.nic).config, &self.settings);
             self.nic = path.nic;
             self.connection.on_path_mss(sizes.path, &self.settings);
         }
@@ -224,7 +240,7 @@ impl Stack {
         tuple: &Tuple,
         segment: &mut Segment,
     ) {
-        let Stack { connections, io, .. } = self;
+        let Stack { sockets, connections, io } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
         if tcb.connection.state() == State::TimeWait
             && let Some(seed) = tcb.connection.time_wait()
@@ -239,7 +255,11 @@ impl Stack {
         if let Some(header) = tcb.connection.on_segment(now, segment, &mut resources!(io, tcb)) {
             io.send_control(tcb.nic, &tcb.tuple, header, 0);
         }
-        self.after(key, edge);
+        if tcb.connection.state() == State::Closed {
+            self.after(key, edge);
+        } else {
+            tcb.settle(key, edge, sockets, io);
+        }
     }
 
     /// A timer of a connection is due.
@@ -292,16 +312,7 @@ impl Stack {
             let socket = tcb.socket;
             return self.ended(key, socket);
         }
-        if !tcb.dirty {
-            tcb.dirty = true;
-            io.mark_dirty(tcb.nic, Dirty::Connection(key));
-        }
-        tcb.rearm(key, io);
-        if let Some(id) = tcb.socket
-            && let Some(socket) = sockets.get_mut(id.0)
-        {
-            socket.announce(id, tcb.connection.readiness(&tcb.settings, &io.config.tcp), edge, io);
-        }
+        tcb.settle(key, edge, sockets, io);
     }
 
     /// A connection is over. Its socket, if it has one, keeps it to read the rest and the error.

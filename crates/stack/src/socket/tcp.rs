@@ -239,14 +239,18 @@ impl Stack {
         &mut self,
         now: Instant,
         id: SocketId,
+        key: Key,
         chunks: &mut VecDeque<Chunk>,
         flags: SendFlags,
     ) -> Result<usize> {
-        let key = self.connection_key(id, Error::BrokenPipe)?;
-        let Stack { connections, io, .. } = self;
+        let Stack { sockets, connections, io } = self;
         let tcb = connections.get_mut(key).ok_or(Error::BadSocket)?;
         let sent = tcb.connection.send(now, chunks, flags, &mut resources!(io, tcb));
-        self.after(key, Readiness::EMPTY);
+        if tcb.connection.state() == State::Closed {
+            self.after(key, Readiness::EMPTY);
+        } else {
+            tcb.settle(key, Readiness::EMPTY, sockets, io);
+        }
         if sent == Err(Error::WouldBlock) {
             // Where memory is short a socket blocks that was called writable: it is to be called so again.
             self.socket_mut(id)?.announced.remove(Readiness::WRITABLE);
@@ -257,15 +261,18 @@ impl Stack {
     pub(crate) fn tcp_recv(
         &mut self,
         now: Instant,
-        id: SocketId,
+        key: Key,
         max: usize,
         flags: RecvFlags,
     ) -> Result<Payload> {
-        let key = self.connection_key(id, Error::NotConnected)?;
-        let Stack { connections, io, .. } = self;
+        let Stack { sockets, connections, io } = self;
         let tcb = connections.get_mut(key).ok_or(Error::BadSocket)?;
         let received = tcb.connection.recv(now, max, flags, &mut resources!(io, tcb));
-        self.after(key, Readiness::EMPTY);
+        if tcb.connection.state() == State::Closed {
+            self.after(key, Readiness::EMPTY);
+        } else {
+            tcb.settle(key, Readiness::EMPTY, sockets, io);
+        }
         received
     }
 

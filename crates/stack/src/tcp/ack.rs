@@ -132,17 +132,17 @@ impl Acks {
 impl Connection {
     /// Data arrived in order: the time since the last is what acknowledgments may wait.
     pub(super) fn note_data(&mut self, now: Instant) {
-        let gap = now.saturating_since(self.acks.last_data_at).as_millis();
-        let rto = self.rtt.rto().as_millis().min(u16::MAX.into());
+        let gap = now.nanos_since(self.acks.last_data_at) / 1_000_000;
+        let rto = (self.rtt.rto_nanos() / 1_000_000).min(u16::MAX.into());
         let acks = &mut self.acks;
         acks.scheduled = true;
         acks.last_data_at = now;
         if acks.delay == 0 {
             acks.delay = LEAST_DELAY;
             self.add_quick();
-        } else if gap <= u128::from(LEAST_DELAY / 2) {
+        } else if gap <= u64::from(LEAST_DELAY / 2) {
             acks.delay = acks.delay / 2 + LEAST_DELAY / 2;
-        } else if gap < u128::from(acks.delay) {
+        } else if gap < u64::from(acks.delay) {
             acks.delay = (acks.delay / 2 + gap as u16).min(rto as u16);
         } else if gap > rto {
             // The sender starts anew, in slow start: it needs acknowledgments.
@@ -312,8 +312,8 @@ impl Connection {
 
     /// Data is being sent. When it may be the answer to what arrived, later acknowledgments wait for answers.
     pub(super) fn on_dialogue(&mut self, now: Instant) {
-        let since = now.saturating_since(self.acks.last_data_at).as_millis();
-        self.acks.dialogue |= since < u128::from(self.acks.delay);
+        let since = now.nanos_since(self.acks.last_data_at) / 1_000_000;
+        self.acks.dialogue |= since < u64::from(self.acks.delay);
     }
 
     /// The delay is over and nothing was sent meanwhile: the next may be longer, unless answers were expected.

@@ -30,15 +30,31 @@ impl Connection {
         segment: &mut Segment,
         resources: &mut Resources<'_>,
     ) -> Option<TcpHeader> {
+        let predicted = self.is_predicted(&segment.header, segment.payload.len());
+        self.take_in(now, segment, predicted, resources)
+    }
+
+    /// Takes in a segment the short way, if it was `predicted`, or the long one.
+    pub(super) fn take_in(
+        &mut self,
+        now: Instant,
+        segment: &mut Segment,
+        predicted: bool,
+        resources: &mut Resources<'_>,
+    ) -> Option<TcpHeader> {
         let Segment { ref header, ref mut payload, ecn, gso_size } = *segment;
         let payload = core::mem::take(payload);
         let segments = if gso_size > 0 { payload.len().div_ceil(gso_size.into()) as u32 } else { 1 };
         self.totals.on_received(segments, payload.len());
-        let step = if self.is_predicted(header, payload.len()) {
+        let step = if predicted {
             self.take_predicted(now, header, payload, (gso_size, ecn), resources);
             Continue(())
         } else {
-            self.take_any(now, header, payload, (gso_size, ecn), resources)
+            match self.state {
+                State::Closed => Break(reset_for(header, payload.len())),
+                State::SynSent => self.input_syn_sent(now, header, payload, resources),
+                _ => self.input(now, header, payload, (gso_size, ecn), resources),
+            }
         };
         self.send.rest(resources.spares);
         self.sent.rest(resources.spares);
@@ -46,22 +62,6 @@ impl Connection {
         match step {
             Break(answer) => answer,
             Continue(()) => None,
-        }
-    }
-
-    /// The long way, for every segment.
-    pub(super) fn take_any(
-        &mut self,
-        now: Instant,
-        header: &TcpHeader,
-        payload: Payload,
-        packet: (u16, u8),
-        resources: &mut Resources<'_>,
-    ) -> Step {
-        match self.state {
-            State::Closed => Break(reset_for(header, payload.len())),
-            State::SynSent => self.input_syn_sent(now, header, payload, resources),
-            _ => self.input(now, header, payload, packet, resources),
         }
     }
 

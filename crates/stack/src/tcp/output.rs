@@ -294,7 +294,8 @@ impl Connection {
         if syn > 0 {
             header.options = self.options.syn_options(self.local_mss, now);
         }
-        let segments = if several { payload.len().div_ceil(usize::from(self.snd_mss).max(1)) as u32 } else { 1 };
+        let segments =
+            if several { payload.len().div_ceil(usize::from(self.snd_mss).max(1)) as u32 } else { 1 };
         self.totals.on_sent(segments, payload.len());
         if !payload.is_empty() {
             self.last_sent_at = now;

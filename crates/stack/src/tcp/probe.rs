@@ -30,14 +30,15 @@ impl Connection {
     /// RFC 6298 §5.1–5.3. Where the timer waited for something else meanwhile, the timeout counts from when
     /// the first segment was sent, lest it move on for ever.
     pub(super) fn rearm_rto(&mut self, now: Instant) {
-        let rto = self.rtt.rto();
+        let rto = self.rtt.rto_nanos();
         let other = self.flags.xmit_timer != XmitTimer::Rto;
         self.flags.xmit_timer = XmitTimer::Rto;
         let Some(first) = self.sent.front() else {
             self.timers.stop(Timer::Retransmit);
             return;
         };
-        let at = if other { (first.sent_at + rto).max(now + Duration::from_millis(1)) } else { now + rto };
+        let at = now.plus_nanos(rto);
+        let at = if other { first.sent_at.plus_nanos(rto).max(now + Duration::from_millis(1)) } else { at };
         self.timers.set(Timer::Retransmit, at);
     }
 
@@ -49,19 +50,20 @@ impl Connection {
             return false;
         }
         let Some(first) = self.sent.front() else { return false };
-        let mut timeout = match self.rtt.srtt() {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let mut timeout = match self.rtt.srtt_nanos() {
             // One segment alone may wait for a delayed acknowledgment.
-            Some(srtt) if self.sent.packets_out() == 1 => 2 * srtt + config.min_rto,
-            Some(srtt) => 2 * srtt + TIMEOUT_MIN,
-            None => config.initial_rto,
+            Some(srtt) if self.sent.packets_out() == 1 => (2 * srtt).saturating_add(nanos(config.min_rto)),
+            Some(srtt) => 2 * srtt + nanos(TIMEOUT_MIN),
+            None => nanos(config.initial_rto),
         };
-        let rto = self.rtt.rto();
-        let until_rto = if advancing { rto } else { rto.saturating_sub(now.saturating_since(first.sent_at)) };
-        if !until_rto.is_zero() {
+        let rto = self.rtt.rto_nanos();
+        let until_rto = if advancing { rto } else { rto.saturating_sub(now.nanos_since(first.sent_at)) };
+        if until_rto > 0 {
             timeout = timeout.min(until_rto);
         }
         self.flags.xmit_timer = XmitTimer::Probe;
-        self.timers.set(Timer::Retransmit, now + timeout);
+        self.timers.set(Timer::Retransmit, now.plus_nanos(timeout));
         true
     }
 

@@ -54,14 +54,18 @@ fn micros(span: Duration) -> u32 {
     u32::try_from(span.as_micros()).unwrap_or(u32::MAX)
 }
 
+fn micros_between(from: Instant, to: Instant) -> u32 {
+    u32::try_from(to.nanos_since(from) / 1000).unwrap_or(u32::MAX)
+}
+
 impl Flight {
     pub(super) const NONE: Flight = Flight { delivered_at: Instant::ZERO, first_sent_at: Instant::ZERO };
 
     /// For a segment that is sent now.
     pub(super) fn stamp(&self, now: Instant, app_limited: bool) -> Stamp {
         Stamp {
-            since_delivery: micros(now.saturating_since(self.delivered_at)),
-            since_first: micros(now.saturating_since(self.first_sent_at)),
+            since_delivery: micros_between(self.delivered_at, now),
+            since_first: micros_between(self.first_sent_at, now),
             app_limited,
         }
     }
@@ -149,7 +153,7 @@ impl Connection {
     /// How long the delivery that a sample measures took, in microseconds.
     fn sampled_interval(&self, now: Instant, sample: &Sample) -> Option<u32> {
         let Sample { sent_at, stamp, .. } = *sample;
-        let acknowledging = micros(now.saturating_since(sent_at)).saturating_add(stamp.since_delivery);
+        let acknowledging = micros_between(sent_at, now).saturating_add(stamp.since_delivery);
         let interval = acknowledging.max(stamp.since_first);
         // What took less than the least round-trip time was acknowledged before it was sent, or the peer lies.
         self.rtt.min_rtt().is_some_and(|least| interval >= micros(least)).then_some(interval)

@@ -459,7 +459,13 @@ impl Connection {
     }
 
     /// `delivered` segments were acknowledged outside recovery; `prior_in_flight` were in flight before.
-    pub(super) fn grow_cwnd(&mut self, now: Instant, delivered: u32, prior_in_flight: u32, rtt: Option<Duration>) {
+    pub(super) fn grow_cwnd(
+        &mut self,
+        now: Instant,
+        delivered: u32,
+        prior_in_flight: u32,
+        rtt: Option<Duration>,
+    ) {
         let mss = usize::from(self.snd_mss);
         let event = AckEvent {
             now,

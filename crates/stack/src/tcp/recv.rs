@@ -177,12 +177,9 @@ impl RecvBuffer {
 /// In order.
 impl RecvBuffer {
     fn append_all(&mut self, payload: Payload, limit: usize, inserted: &mut Inserted) {
-        for chunk in payload {
-            if !self.append(chunk, limit) {
-                inserted.dropped = true;
-                return;
-            }
-        }
+        let (first, rest) = payload.into_parts();
+        inserted.dropped =
+            !self.append(first, limit) || !rest.into_iter().all(|chunk| self.append(chunk, limit));
     }
 
     /// Appends a chunk at RCV.NXT; says whether it fitted.

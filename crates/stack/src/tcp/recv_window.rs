@@ -326,7 +326,7 @@ impl Connection {
             return;
         }
         if started {
-            window.measure(now.saturating_since(window.rtt_since).as_micros() as u32, true);
+            window.measure((now.nanos_since(window.rtt_since) / 1000) as u32, true);
         }
         self.recv_window.rtt_seq = self.rcv_nxt + self.window_offered();
         self.recv_window.rtt_since = now;
@@ -346,8 +346,8 @@ impl Connection {
     pub(super) fn adjust_recv_space(&mut self, now: Instant, resources: &Resources<'_>) {
         let read_seq = self.read_seq();
         let window = &mut self.recv_window;
-        let elapsed = now.saturating_since(window.space_since).as_micros();
-        if window.rtt == 0 || elapsed < u128::from(window.rtt >> 3) {
+        let elapsed = now.nanos_since(window.space_since) / 1000;
+        if window.rtt == 0 || elapsed < u64::from(window.rtt >> 3) {
             return;
         }
         // Data of a SYN lies before the beginning of the measurement.

@@ -124,8 +124,13 @@ impl RttEstimator {
 
     /// The retransmission timeout now, back-off included.
     pub(crate) fn rto(&self) -> Duration {
+        Duration::from_nanos(self.rto_nanos())
+    }
+
+    /// The same in nanoseconds.
+    pub(crate) fn rto_nanos(&self) -> u64 {
         let doubled = u64::from(self.base) << self.back_off;
-        Duration::from_micros(doubled.min(u64::from(self.max_rto) * 1000))
+        doubled.min(u64::from(self.max_rto) * 1000) * 1000
     }
 
     /// Doubles the timeout, up to its limit (RFC 6298 §5.5).
@@ -160,6 +165,11 @@ impl RttEstimator {
     /// The smoothed round-trip time, if there was a sample.
     pub(crate) fn srtt(&self) -> Option<Duration> {
         (self.srtt > 0).then_some(Duration::from_micros(u64::from(self.srtt / 8)))
+    }
+
+    /// The same in nanoseconds.
+    pub(crate) fn srtt_nanos(&self) -> Option<u64> {
+        (self.srtt > 0).then_some(u64::from(self.srtt / 8) * 1000)
     }
 
     /// The round-trip time's variation, if there was a sample.

@@ -148,30 +148,30 @@ impl SendBuffer {
         payload
     }
 
-    /// Frees the first `count` bytes, which the peer has acknowledged; returns by how much
-    /// [`charged`](SendBuffer::charged) fell.
-    pub(crate) fn advance(&mut self, count: usize) -> usize {
-        let before = self.charged();
+    /// Frees the first `count` bytes, which the peer has acknowledged.
+    pub(crate) fn advance(&mut self, count: usize) {
         if count > self.queue.len() {
             self.close_tail();
         }
         self.queue.skip(count);
-        let start = self.queue.start();
         if let Some(ends) = &mut self.record_ends {
+            let start = self.queue.start();
             while ends.pop_front_if(|end| *end <= start).is_some() {}
             if ends.is_empty() {
                 self.record_ends = None;
             }
         }
-        before - self.charged()
     }
 
     fn append(&mut self, chunk: Chunk) {
-        // The only chunk may be small: it costs nothing to keep, and most messages are sent before the next.
-        let keep = chunk.len() >= KEPT_LEN || self.is_empty() && !chunk.is_wasteful();
-        if keep {
+        if chunk.len() >= KEPT_LEN {
             self.close_tail();
             self.queue.push_back(chunk);
+            return;
+        }
+        // The only chunk may be small, for most messages are sent before the next; but it pins no large block.
+        if self.is_empty() {
+            self.queue.push_back(chunk.compact());
             return;
         }
         if self.tail.len() + chunk.len() > TAIL_LEN {

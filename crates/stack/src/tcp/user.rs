@@ -34,7 +34,7 @@ impl Connection {
             _ => return Err(Error::BrokenPipe),
         }
         let SendFlags { more, oob, eor, dont_route: _ } = flags;
-        let wanted: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+        let wanted: usize = chunks.iter().map(sockeye_packet::Chunk::len).sum();
         let room = self.room(wanted, resources.settings, resources.config);
         let space = room.bytes.min(resources.budget.available());
         self.flags.no_space |= space < wanted;

@@ -69,8 +69,8 @@ fn an_acknowledged_buffer_owns_nothing() {
         push(&mut buffer, &[1; 3000], usize::MAX);
         push(&mut buffer, &[1; 30], usize::MAX);
     }
-    let charged = buffer.charged();
-    assert_eq!(buffer.advance(usize::MAX), charged);
+    assert!(buffer.charged() > 150_000);
+    buffer.advance(usize::MAX);
     assert_eq!((buffer.len(), buffer.charged(), buffer.tail.capacity()), (0, 0, 0));
 }
 
@@ -118,7 +118,8 @@ proptest! {
                 }
                 Step::Advance(n) => {
                     let charged = buffer.charged();
-                    prop_assert_eq!(buffer.advance(n), charged - buffer.charged());
+                    buffer.advance(n);
+                    prop_assert!(buffer.charged() <= charged);
                     model.drain(..n.min(model.len()));
                 }
             }

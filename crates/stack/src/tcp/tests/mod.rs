@@ -133,7 +133,8 @@ impl Script {
         let start = line.seq as usize + usize::from(line.flags.syn());
         let payload = Chunk::from(stream(start, line.len as usize)).into();
         let mut segment = Segment { header: line.header(0, 0), payload, ecn, gso_size: 0 };
-        let answer = self.call(|connection, now, resources| connection.on_segment(now, &mut segment, resources));
+        let answer =
+            self.call(|connection, now, resources| connection.on_segment(now, &mut segment, resources));
         self.answers.extend(answer);
     }
 

@@ -142,8 +142,8 @@ impl Pair {
         self.path.sort_by_key(|&(at, count, ..)| (at, count));
         let due = self.path.partition_point(|(at, ..)| *at <= self.now);
         for (_, _, to, mut segment) in self.path.drain(..due).collect::<Vec<_>>() {
-            let answer =
-                self.call(to, |connection, now, resources| connection.on_segment(now, &mut segment, resources));
+            let answer = self
+                .call(to, |connection, now, resources| connection.on_segment(now, &mut segment, resources));
             if let Some(header) = answer {
                 let reset = Segment::control(header);
                 self.count += 1;

@@ -147,7 +147,8 @@ impl Player {
             match result {
                 Ok(sent) => {
                     work.sent += sent;
-                    if !work.is_stream || sent == 0 || work.chunks.iter().all(|chunk| chunk.is_empty()) {
+                    if !work.is_stream || sent == 0 || work.chunks.iter().all(sockeye_packet::Chunk::is_empty)
+                    {
                         return Some(Answer::Number(work.sent as i64));
                     }
                 }

@@ -9,6 +9,7 @@ mod data;
 mod info;
 mod link;
 mod open;
+mod predict;
 mod recovery;
 mod reset;
 mod room;
@@ -50,6 +51,9 @@ struct Test {
     written: usize,
     /// Bytes read so far.
     read: usize,
+    /// Segments that were predicted so far, and whether they go the long way all the same.
+    predicted: usize,
+    long_way: bool,
 }
 
 /// The bytes of a stream from `offset` on.
@@ -90,6 +94,8 @@ impl Test {
             answers: Vec::new(),
             written: 0,
             read: 0,
+            predicted: 0,
+            long_way: false,
         }
     }
 
@@ -174,8 +180,11 @@ impl Test {
         self.inject_segment(Segment { header, payload, ecn: 0, gso_size: 0 });
     }
 
-    fn inject_segment(&mut self, segment: Segment) {
-        let answer = self.call(|c, now, r| c.on_segment(now, segment, r));
+    fn inject_segment(&mut self, mut segment: Segment) {
+        let predicted = self.connection.is_predicted(&segment.header, segment.payload.len());
+        self.predicted += usize::from(predicted);
+        let short = predicted && !self.long_way;
+        let answer = self.call(|c, now, r| c.take_in(now, &mut segment, short, r));
         self.answers.extend(answer);
     }
 
