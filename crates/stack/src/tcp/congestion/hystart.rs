@@ -160,7 +160,7 @@ impl HyStart {
         }
         match self.css {
             None if known && min_rtt >= grown(self.reference) => {
-                (self.css, self.reference) = (Some(0), min_rtt)
+                (self.css, self.reference) = (Some(0), min_rtt);
             }
             // No later round-trip time makes this one noise.
             None if spans => (self.css, self.reference) = (Some(0), 0),
