@@ -54,6 +54,7 @@ pub use simulation::{Simulation, simulate};
 pub use subnet::Subnet;
 pub use tcp_socket::TcpSocket;
 
+pub use bytes::Bytes;
 pub use sockeye_link as link;
 pub use sockeye_link::fabric::Direction;
 pub use sockeye_link::netem::NetemConfig;

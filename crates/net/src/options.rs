@@ -174,6 +174,12 @@ macro_rules! tcp_options {
                 crate::options::set!(self.$($socket).+, Linger, linger)
             }
 
+            /// Has closing throw away what the peer has not acknowledged, and reset the connection: as
+            /// [`set_linger`](Self::set_linger) with zero.
+            pub fn set_zero_linger(&self) -> std::io::Result<()> {
+                self.set_linger(Some(std::time::Duration::ZERO))
+            }
+
             /// Whether an idle peer is probed.
             pub fn keepalive(&self) -> std::io::Result<bool> {
                 crate::options::get!(self.$($socket).+, KeepAlive)

@@ -19,7 +19,7 @@ const DOMAIN: &str = "sockeye";
 ///
 /// A name has the IPv4 addresses first: they rank above the unique local addresses of IPv6 that hosts have
 /// (RFC 6724 §2.1, policy table). Calls that open something try one address after the other and report the
-/// last one's error; those that send one datagram take the first.
+/// last one's error; those on a socket that is there already take the first of the socket's family.
 ///
 /// ```
 /// use sockeye::{HostConfig, Network, ToSocketAddrs};

@@ -5,8 +5,10 @@
 
 use crate::error::io_error;
 use crate::host::Host;
+use crate::resolve::ToSocketAddrs;
 use crate::waiters::Interest;
-use sockeye_packet::{Instant, Payload, Pool};
+use bytes::{Buf, Bytes};
+use sockeye_packet::{Chunk, Instant, Payload, Pool};
 use sockeye_stack::{
     Domain, OptionName, Orphan, Owner, Readiness, RecvFlags, SendFlags, Shutdown, SockAddr, SocketId,
     SocketOption, SocketType, Stack,
@@ -23,6 +25,12 @@ use std::task::{Poll, Waker};
 /// The most bytes that one write copies before it offers them to the stack: they stay in the cache.
 const LONGEST_WRITE: usize = 256 * 1024;
 
+/// The most bytes that one call lends to the stack.
+const LONGEST_LOAN: usize = 1 << 30;
+
+/// Longer datagrams are refused by the stack; there is no need to hand them over whole.
+const TOO_LONG: usize = 1 << 16;
+
 /// What is offered to a socket that seems to have no room.
 const SHORTEST_WRITE: usize = 1024;
 
@@ -38,6 +46,7 @@ thread_local! {
 pub(crate) struct Socket {
     host: Host,
     id: SocketId,
+    domain: Domain,
     /// Free bytes of the send buffer as last seen.
     send_space: Arc<AtomicUsize>,
 }
@@ -57,7 +66,7 @@ impl Socket {
                 return Err(sockeye_stack::Error::NetworkUnreachable);
             }
             let id = state.stack.socket(domain, kind, Owner::default())?;
-            Ok(Socket { host: host.clone(), id, send_space: state.waiters.register(id) })
+            Ok(Socket { host: host.clone(), id, domain, send_space: state.waiters.register(id) })
         })
         .map_err(io_error)
     }
@@ -79,9 +88,15 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Its host.
-    pub(crate) fn host(&self) -> &Host {
-        &self.host
+    /// Which of several addresses a call on this socket is about: the first of its family, or else the first of
+    /// all, with which the stack can do something or say what is wrong.
+    pub(crate) fn pick(&self, addrs: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+        let fits = |addr: &SocketAddr| addr.is_ipv4() == (self.domain == Domain::Inet);
+        let first = addrs.to_socket_addr(&self.host)?;
+        if fits(&first) {
+            return Ok(first);
+        }
+        Ok(addrs.to_socket_addrs(&self.host)?.into_iter().find(fits).unwrap_or(first))
     }
 
     /// Where it is.
@@ -166,7 +181,8 @@ impl Socket {
             (Ok((id, peer)), _) => {
                 let send_space = state.waiters.register(id);
                 send_space.store(state.stack.send_space(id), Ordering::Relaxed);
-                Poll::Ready(Ok((Socket { host: self.host.clone(), id, send_space }, peer.into())))
+                let socket = Socket { host: self.host.clone(), id, domain: self.domain, send_space };
+                Poll::Ready(Ok((socket, peer.into())))
             }
         })
     }
@@ -237,6 +253,29 @@ impl Socket {
         received.map_ok(|payload| scatter(&payload, slices))
     }
 
+    /// Sends the front of `data`, as much as there is room for, without a copy; `data` then begins with what is
+    /// left.
+    pub(crate) fn poll_send_bytes(&self, waker: Option<&Waker>, data: &mut Bytes) -> Poll<io::Result<usize>> {
+        let offered = data.slice(..self.offer(data.len().min(LONGEST_LOAN)));
+        let mut chunks = VecDeque::from([Chunk::lent(offered)]);
+        let sent = self.poll(waker, Interest::Write, |stack, id, now| {
+            stack.send(now, id, &mut chunks, SendFlags::default())
+        });
+        sent.map_ok(|sent| {
+            data.advance(sent);
+            sent
+        })
+    }
+
+    /// Receives at most `max` bytes without a copy, no further than the memory goes in which they lie; none at
+    /// end of file.
+    pub(crate) fn poll_recv_bytes(&self, waker: Option<&Waker>, max: usize) -> Poll<io::Result<Bytes>> {
+        let flags = RecvFlags::default();
+        let received =
+            self.poll(waker, Interest::Read, |stack, id, now| stack.recv_chunk(now, id, max, flags));
+        received.map_ok(Chunk::into_bytes)
+    }
+
     /// Sends one datagram.
     pub(crate) fn poll_send_to(
         &self,
@@ -245,9 +284,28 @@ impl Socket {
         to: Option<SocketAddr>,
     ) -> Poll<io::Result<usize>> {
         let mut payload = Payload::EMPTY;
-        // Longer ones are refused by the stack; there is no need to copy them whole.
-        let data = &data[..data.len().min(usize::from(u16::MAX) + 1)];
+        let data = &data[..data.len().min(TOO_LONG)];
         POOL.with_borrow_mut(|pool| pool.copy(data, |chunk| payload.push(chunk)));
+        self.poll_send_datagram(waker, payload, to)
+    }
+
+    /// Sends one datagram without a copy.
+    pub(crate) fn poll_send_bytes_to(
+        &self,
+        waker: Option<&Waker>,
+        data: &Bytes,
+        to: Option<SocketAddr>,
+    ) -> Poll<io::Result<usize>> {
+        let payload = Chunk::lent(data.slice(..data.len().min(TOO_LONG))).into();
+        self.poll_send_datagram(waker, payload, to)
+    }
+
+    fn poll_send_datagram(
+        &self,
+        waker: Option<&Waker>,
+        payload: Payload,
+        to: Option<SocketAddr>,
+    ) -> Poll<io::Result<usize>> {
         self.poll(waker, Interest::Write, |stack, id, now| {
             stack.send_to(now, id, payload, to.map(SockAddr::from), SendFlags::default())
         })
@@ -260,8 +318,25 @@ impl Socket {
         out: &mut [u8],
         flags: RecvFlags,
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        self.poll_recv_datagram(waker, flags).map_ok(|(payload, from)| (copy_out(&payload, out), from))
+    }
+
+    /// Receives one datagram, whole, without a copy.
+    pub(crate) fn poll_recv_bytes_from(
+        &self,
+        waker: Option<&Waker>,
+    ) -> Poll<io::Result<(Bytes, SocketAddr)>> {
+        let received = self.poll_recv_datagram(waker, RecvFlags::default());
+        received.map_ok(|(payload, from)| (payload.into_chunk().into_bytes(), from))
+    }
+
+    fn poll_recv_datagram(
+        &self,
+        waker: Option<&Waker>,
+        flags: RecvFlags,
+    ) -> Poll<io::Result<(Payload, SocketAddr)>> {
         let received = self.poll(waker, Interest::Read, |stack, id, now| stack.recv_from(now, id, flags));
-        received.map_ok(|datagram| (copy_out(&datagram.payload, out), datagram.from.into()))
+        received.map_ok(|datagram| (datagram.payload, datagram.from.into()))
     }
 
     pub(crate) fn shutdown(&self, how: std::net::Shutdown) -> io::Result<()> {

@@ -7,7 +7,6 @@ use crate::socket::Socket;
 use crate::{Host, TcpListener, TcpStream};
 use sockeye_stack::{Domain, SocketType};
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A TCP socket before it listens or connects, as tokio's type of this name: to set options first, to connect
@@ -38,7 +37,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct TcpSocket {
     socket: Socket,
-    domain: Domain,
 }
 
 socket_options!(TcpSocket, socket);
@@ -63,7 +61,7 @@ impl TcpSocket {
     }
 
     fn new(host: &Host, domain: Domain) -> io::Result<TcpSocket> {
-        Ok(TcpSocket { socket: Socket::of_family(host, domain, SocketType::Stream)?, domain })
+        Socket::of_family(host, domain, SocketType::Stream).map(|socket| TcpSocket { socket })
     }
 
     /// A socket of IPv4 on `host`: as [`Host::tcp_socket_v4`].
@@ -83,7 +81,7 @@ impl TcpSocket {
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) when it is not the host's, and with
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) when the socket is bound already.
     pub fn bind(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
-        self.socket.bind(self.pick(addr)?)
+        self.socket.bind(self.socket.pick(addr)?)
     }
 
     /// Listens, with at most `backlog` connections that wait to be accepted (the host's limit is
@@ -97,14 +95,14 @@ impl TcpSocket {
     /// Opens a connection to `addr` and waits until that is done or has failed, as [`Host::tcp_connect`]
     /// does. Of several addresses only the first of the socket's family is tried: a socket connects once.
     pub fn connect(self, addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
-        let addr = self.pick(addr)?;
+        let addr = self.socket.pick(addr)?;
         TcpStream::open(self.into_socket(), addr, None)
     }
 
     /// As [`TcpSocket::connect`], but fails with [`TimedOut`](io::ErrorKind::TimedOut) after `timeout`, and
     /// with [`InvalidInput`](io::ErrorKind::InvalidInput) if that is zero.
     pub fn connect_timeout(self, addr: impl ToSocketAddrs, timeout: Duration) -> io::Result<TcpStream> {
-        let addr = self.pick(addr)?;
+        let addr = self.socket.pick(addr)?;
         TcpStream::open(self.into_socket(), addr, deadline(timeout)?)
     }
 
@@ -136,13 +134,5 @@ impl TcpSocket {
     /// The socket, for another door to wait with.
     pub(crate) fn into_socket(self) -> Socket {
         self.socket
-    }
-
-    /// The first address of the socket's family, or the first of all, with which the stack can say what is
-    /// wrong.
-    pub(crate) fn pick(&self, addrs: impl ToSocketAddrs) -> io::Result<SocketAddr> {
-        let addrs = addrs.to_socket_addrs(self.socket.host())?;
-        let fits = |addr: &&SocketAddr| addr.is_ipv4() == (self.domain == Domain::Inet);
-        addrs.iter().find(fits).copied().map_or_else(|| addrs.to_socket_addr(self.socket.host()), Ok)
     }
 }

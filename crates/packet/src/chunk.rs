@@ -27,6 +27,12 @@ impl Chunk {
         Chunk { block: block.clamp(bytes.len(), u32::MAX as usize) as u32, whole: bytes, start: 0, end }
     }
 
+    /// A chunk over `bytes` that somebody else keeps account of, such as the program they belong to: to queues it
+    /// pins nothing, so they never copy it out. Panics at 4 GiB.
+    pub fn lent(bytes: Bytes) -> Chunk {
+        Chunk { block: 0, ..Chunk::new(bytes, 0) }
+    }
+
     /// A chunk in a block of its own, copied from `data`.
     pub fn copy_from(data: &[u8]) -> Chunk {
         Chunk::from(match Small::copy_from(data) {
@@ -223,6 +229,14 @@ mod tests {
         rest.advance(1000);
         assert_eq!((rest.len(), rest.block_len()), (24, 4096));
         assert!(small.follows(&rest));
+    }
+
+    #[test]
+    fn lent_memory_is_never_copied_out() {
+        let bytes = Bytes::from(vec![7; 4096]);
+        let part = Chunk::lent(bytes.clone()).slice(4000..4010);
+        assert_eq!(part.block_len(), 0);
+        assert_eq!(part.compact().as_ptr(), bytes[4000..].as_ptr());
     }
 
     #[test]

@@ -118,6 +118,13 @@ impl Stack {
         result
     }
 
+    /// [`Stack::recv`], but no further than the memory goes in which the next byte lies: what is returned is
+    /// hardly ever a copy. Less than `max` is no sign that nothing more waits.
+    pub fn recv_chunk(&mut self, now: Instant, id: SocketId, max: usize, flags: RecvFlags) -> Result<Chunk> {
+        let front = self.connection_of(id).and_then(|tcb| tcb.connection.recv_front());
+        self.recv(now, id, front.map_or(max, |front| max.min(front)), flags).map(Payload::into_chunk)
+    }
+
     /// Sends one datagram, to `to` or to the peer the socket is connected to.
     pub fn send_to(
         &mut self,

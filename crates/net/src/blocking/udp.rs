@@ -5,13 +5,37 @@ use crate::Host;
 use crate::options::{get, set, socket_options};
 use crate::resolve::{ToSocketAddrs, try_each};
 use crate::socket::Socket;
-use sockeye_stack::RecvFlags;
+use bytes::Bytes;
+use sockeye_stack::{Domain, RecvFlags, SocketType};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Sends and receives datagrams, as [`std::net::UdpSocket`].
+///
+/// Made by [`Host::udp_bind`], or by [`Host::udp_socket_v4`] with options set before it is bound. Handles to one
+/// socket ([`UdpSocket::try_clone`]) share its timeouts, its mode and its options.
+///
+/// Sending waits only while the link's queue is full, receiving until a datagram comes. Datagrams may be lost, for
+/// example when the receiver's buffer is full, as on any network. Multicast groups can't be joined.
+///
+/// ```
+/// use sockeye::{HostConfig, Network};
+///
+/// let network = Network::builder().host("dns", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// let (dns, me) = (network.host("dns")?, network.host("me")?);
+/// let server = dns.udp_bind("0.0.0.0:53")?;
+/// let client = me.udp_bind("0.0.0.0:0")?;
+/// client.send_to(b"who is web?", "dns:53")?;
+///
+/// let mut buffer = [0; 512];
+/// let (len, from) = server.recv_from(&mut buffer)?;
+/// assert_eq!((&buffer[..len], from.ip()), (&b"who is web?"[..], me.ipv4().into()));
+/// server.send_to(b"10.77.0.9", from)?;
+/// assert_eq!(client.recv(&mut buffer)?, 9);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct UdpSocket {
     socket: Arc<Socket>,
@@ -20,6 +44,34 @@ pub struct UdpSocket {
 
 socket_options!(UdpSocket, socket);
 
+impl Host {
+    /// A UDP socket of IPv4 that is not [bound](UdpSocket::bind_to) yet, for options that count before that.
+    ///
+    /// ```
+    /// use sockeye::{HostConfig, Network};
+    ///
+    /// let network = Network::builder().host("me", HostConfig::default()).build()?;
+    /// let me = network.host("me")?;
+    /// // Two workers at one port: each gets the datagrams of its share of clients.
+    /// let workers = [me.udp_socket_v4()?, me.udp_socket_v4()?];
+    /// for worker in &workers {
+    ///     worker.set_reuse_port(true)?;
+    ///     worker.bind_to("0.0.0.0:443")?;
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn udp_socket_v4(&self) -> io::Result<UdpSocket> {
+        Socket::of_family(self, Domain::Inet, SocketType::Datagram).map(UdpSocket::from_socket)
+    }
+
+    /// A UDP socket of IPv6 that is not [bound](UdpSocket::bind_to) yet; it speaks IPv4 too unless that is
+    /// [ruled out](UdpSocket::set_only_v6).
+    pub fn udp_socket_v6(&self) -> io::Result<UdpSocket> {
+        Socket::of_family(self, Domain::Inet6, SocketType::Datagram).map(UdpSocket::from_socket)
+    }
+}
+
+/// Addresses and options.
 impl UdpSocket {
     /// A socket on `host`: as [`Host::udp_bind`].
     pub fn bind(host: &Host, addr: impl ToSocketAddrs) -> io::Result<UdpSocket> {
@@ -34,28 +86,113 @@ impl UdpSocket {
         &self.socket
     }
 
-    /// Connects to a peer: [`UdpSocket::send`] sends to it, and only its datagrams are received.
-    pub fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
-        try_each(self.socket.host(), addr, |addr| self.socket.start_connect(addr))
+    /// Binds a socket that isn't bound yet, of several addresses to the first of its family; sending binds it,
+    /// too. Fails as [`Host::udp_bind`] does, and with
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) when the socket is bound already.
+    pub fn bind_to(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
+        self.socket.bind(self.socket.pick(addr)?)
     }
 
-    /// Sends a datagram to an address, the first of several.
+    /// Connects to a peer: [`UdpSocket::send`] sends to it, only its datagrams are received, and what the network
+    /// says of it is reported, such as [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) by the next call
+    /// after a datagram to a port where nobody listens. Again, to change the peer. It never waits.
+    pub fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
+        self.socket.start_connect(self.socket.pick(addr)?)
+    }
+
+    /// The peer it is connected to, or [`NotConnected`](io::ErrorKind::NotConnected).
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.peer_addr()
+    }
+
+    /// Another handle to the same socket.
+    pub fn try_clone(&self) -> io::Result<UdpSocket> {
+        Ok(UdpSocket { socket: Arc::clone(&self.socket), waiting: Arc::clone(&self.waiting) })
+    }
+
+    /// Whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`). Off unless set: they then fail with
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied).
+    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
+        set!(self.socket, Broadcast, broadcast)
+    }
+
+    /// Whether datagrams may be sent to broadcast addresses.
+    pub fn broadcast(&self) -> io::Result<bool> {
+        get!(self.socket, Broadcast)
+    }
+
+    /// Whether the socket, of IPv6, does without IPv4 (`IPV6_V6ONLY`); to be set before it is bound.
+    pub fn set_only_v6(&self, only: bool) -> io::Result<()> {
+        set!(self.socket, V6Only, only)
+    }
+}
+
+/// How its calls wait.
+impl UdpSocket {
+    /// Limits how long receiving waits; it then fails with [`WouldBlock`](io::ErrorKind::WouldBlock). None is no
+    /// limit; zero is [`InvalidInput`](io::ErrorKind::InvalidInput).
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.waiting.read_timeout.set(timeout)
+    }
+
+    /// Limits how long sending waits; it then fails with [`WouldBlock`](io::ErrorKind::WouldBlock). None is no
+    /// limit; zero is [`InvalidInput`](io::ErrorKind::InvalidInput).
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.waiting.write_timeout.set(timeout)
+    }
+
+    /// How long receiving waits at most; none for no limit.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(self.waiting.read_timeout.get())
+    }
+
+    /// How long sending waits at most; none for no limit.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(self.waiting.write_timeout.get())
+    }
+
+    /// Whether calls fail with [`WouldBlock`](io::ErrorKind::WouldBlock) rather than wait, on all handles of the
+    /// socket.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.waiting.set_nonblocking(nonblocking);
+        Ok(())
+    }
+}
+
+/// Sending: all of a datagram is taken or nothing. What is too long for a datagram is refused, what is longer than
+/// the path's MTU goes in fragments.
+impl UdpSocket {
+    /// Sends a datagram to an address, of several the first of the socket's family; returns its length.
     pub fn send_to(&self, data: &[u8], addr: impl ToSocketAddrs) -> io::Result<usize> {
-        let addr = addr.to_socket_addr(self.socket.host())?;
+        let addr = self.socket.pick(addr)?;
         self.waiting.write(|waker| self.socket.poll_send_to(waker, data, Some(addr)))
     }
 
-    /// Sends a datagram to the peer.
+    /// Sends a datagram to the [peer](UdpSocket::connect); returns its length.
     pub fn send(&self, data: &[u8]) -> io::Result<usize> {
         self.waiting.write(|waker| self.socket.poll_send_to(waker, data, None))
     }
 
-    /// Receives a datagram and says whose it is. What doesn't fit in `buf` is lost.
+    /// As [`UdpSocket::send_to`], without a copy.
+    pub fn send_bytes_to(&self, data: &Bytes, addr: impl ToSocketAddrs) -> io::Result<usize> {
+        let addr = self.socket.pick(addr)?;
+        self.waiting.write(|waker| self.socket.poll_send_bytes_to(waker, data, Some(addr)))
+    }
+
+    /// As [`UdpSocket::send`], without a copy.
+    pub fn send_bytes(&self, data: &Bytes) -> io::Result<usize> {
+        self.waiting.write(|waker| self.socket.poll_send_bytes_to(waker, data, None))
+    }
+}
+
+/// Receiving, one datagram after the other.
+impl UdpSocket {
+    /// Receives a datagram; returns its length and whose it is. What doesn't fit in `buf` is lost.
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.waiting.read(|waker| self.socket.poll_recv_from(waker, buf, RecvFlags::default()))
     }
 
-    /// Receives a datagram. What doesn't fit in `buf` is lost.
+    /// Receives a datagram; returns its length. What doesn't fit in `buf` is lost.
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.recv_from(buf).map(|(len, _)| len)
     }
@@ -66,39 +203,29 @@ impl UdpSocket {
         self.waiting.read(|waker| self.socket.poll_recv_from(waker, buf, flags))
     }
 
-    /// The peer it is connected to.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.peer_addr()
+    /// As [`UdpSocket::recv`], but leaves the datagram in the queue.
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.peek_from(buf).map(|(len, _)| len)
     }
 
-    /// Another handle to the same socket.
-    pub fn try_clone(&self) -> io::Result<UdpSocket> {
-        Ok(UdpSocket { socket: Arc::clone(&self.socket), waiting: Arc::clone(&self.waiting) })
+    /// Receives a datagram whole, without a copy, and says whose it is.
+    ///
+    /// ```
+    /// # use sockeye::{Bytes, HostConfig, Network};
+    /// # let network = Network::builder().host("me", HostConfig::default()).build()?;
+    /// # let me = network.host("me")?;
+    /// let (near, far) = (me.udp_bind("me:0")?, me.udp_bind("me:9")?);
+    /// near.send_bytes_to(&Bytes::from_static(b"however long it is"), "me:9")?;
+    /// let (data, from) = far.recv_bytes_from()?;
+    /// assert_eq!((data, from), (Bytes::from_static(b"however long it is"), near.local_addr()?));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn recv_bytes_from(&self) -> io::Result<(Bytes, SocketAddr)> {
+        self.waiting.read(|waker| self.socket.poll_recv_bytes_from(waker))
     }
 
-    /// Limits how long receiving waits; it then fails with [`io::ErrorKind::WouldBlock`].
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.waiting.read_timeout.set(timeout)
-    }
-
-    /// Limits how long sending waits; it then fails with [`io::ErrorKind::WouldBlock`].
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.waiting.write_timeout.set(timeout)
-    }
-
-    /// Whether calls fail with [`io::ErrorKind::WouldBlock`] rather than wait.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.waiting.set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    /// Whether datagrams may be sent to broadcast addresses.
-    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
-        set!(self.socket, Broadcast, broadcast)
-    }
-
-    /// Whether datagrams may be sent to broadcast addresses.
-    pub fn broadcast(&self) -> io::Result<bool> {
-        get!(self.socket, Broadcast)
+    /// Receives a datagram whole, without a copy.
+    pub fn recv_bytes(&self) -> io::Result<Bytes> {
+        self.recv_bytes_from().map(|(data, _)| data)
     }
 }

@@ -316,6 +316,11 @@ impl Connection {
         self.recv.len()
     }
 
+    /// How many of them lie together at the front; none when there are none.
+    pub(crate) fn recv_front(&self) -> Option<usize> {
+        self.recv.front_len()
+    }
+
     /// Bytes sent or to be sent that are not acknowledged (SIOCOUTQ).
     pub(crate) fn send_queued(&self) -> usize {
         self.send.len()

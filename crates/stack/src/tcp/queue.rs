@@ -81,6 +81,11 @@ impl ChunkQueue {
         self.charged
     }
 
+    /// The first chunk.
+    pub(crate) fn front(&self) -> Option<&Chunk> {
+        self.first.as_ref().map(|entry| &entry.chunk)
+    }
+
     /// The last chunk.
     pub(crate) fn back(&self) -> Option<&Chunk> {
         self.rest().back().or(self.first.as_ref()).map(|entry| &entry.chunk)

@@ -84,6 +84,12 @@ impl RecvBuffer {
         self.ahead = None;
     }
 
+    /// How many of them lie together at the front; none when there are none.
+    pub(crate) fn front_len(&self) -> Option<usize> {
+        let tail = (!self.tail.is_empty()).then_some(self.tail.len());
+        self.ready.front().map(|chunk| chunk.len()).or(tail)
+    }
+
     /// Bytes that wait for a hole before them to be filled.
     pub(crate) fn out_of_order_len(&self) -> usize {
         self.ahead.as_ref().map_or(0, |ahead| ahead.len)
