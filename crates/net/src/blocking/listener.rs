@@ -74,6 +74,22 @@ impl TcpListener {
     }
 
     /// As [`TcpListener::incoming`], with the listener in it: for iterators that are returned or sent away.
+    ///
+    /// ```
+    /// use sockeye::{Host, HostConfig, Network, TcpStream};
+    ///
+    /// /// The connections that are made to a host's port.
+    /// fn clients(host: &Host, port: u16) -> std::io::Result<impl Iterator<Item = TcpStream>> {
+    ///     Ok(host.tcp_listen((host, port))?.into_incoming().flatten())
+    /// }
+    ///
+    /// let network = Network::builder().host("web", HostConfig::default()).build()?;
+    /// let web = network.host("web")?;
+    /// let mut clients = clients(&web, 80)?;
+    /// let client = web.tcp_connect("web:80")?;
+    /// assert_eq!(clients.next().unwrap().peer_addr()?, client.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn into_incoming(self) -> IntoIncoming {
         IntoIncoming { listener: self }
     }

@@ -24,6 +24,24 @@ use std::time::Duration;
 /// arrives, as long as the network lives. Dropping doesn't wait for that, unless [`TcpStream::set_linger`] says
 /// so.
 ///
+/// ```
+/// # use sockeye::{HostConfig, Network};
+/// # use std::{io::Write, time::Duration};
+/// # let network =
+/// #     Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// # let (web, me) = (network.host("web")?, network.host("me")?);
+/// # let listener = web.tcp_listen("web:80")?;
+/// let mut stream = me.tcp_connect("web:80")?;
+/// stream.set_linger(Some(Duration::from_secs(5)))?;
+/// stream.write_all(b"the last words")?;
+/// drop(stream);
+/// // Now they are at the other host.
+/// # let (stream, _) = listener.accept()?;
+/// # stream.set_nonblocking(true)?;
+/// # assert_eq!(std::io::read_to_string(&stream)?, "the last words");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// In a manual network a call that waits does so until somebody else [turns](crate::Network::turn) it; timeouts
 /// are by the machine's clock.
 ///
@@ -133,6 +151,23 @@ impl TcpStream {
     }
 
     /// Another handle to the same connection, with the same timeouts and mode.
+    ///
+    /// ```
+    /// # use sockeye::{HostConfig, Network};
+    /// # use std::io::{Read, Write};
+    /// # let network = Network::builder().host("web", HostConfig::default()).build()?;
+    /// # let web = network.host("web")?;
+    /// # let listener = web.tcp_listen("web:80")?;
+    /// let mut stream = web.tcp_connect("web:80")?;
+    /// let mut writer = stream.try_clone()?;
+    /// let writing = std::thread::spawn(move || writer.write_all(b"from another thread"));
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # peer.write_all(b"hello")?;
+    /// stream.read_exact(&mut [0; 5])?;
+    /// writing.join().unwrap()?;
+    /// # peer.read_exact(&mut [0; 19])?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn try_clone(&self) -> io::Result<TcpStream> {
         Ok(TcpStream { shared: Arc::clone(&self.shared) })
     }
@@ -142,6 +177,19 @@ impl TcpStream {
 impl TcpStream {
     /// Limits how long a read waits; it then fails with [`WouldBlock`](io::ErrorKind::WouldBlock). None is no
     /// limit; zero is [`InvalidInput`](io::ErrorKind::InvalidInput).
+    ///
+    /// ```
+    /// # use sockeye::{HostConfig, Network};
+    /// # use std::{io::Read, time::Duration};
+    /// # let network = Network::builder().host("web", HostConfig::default()).build()?;
+    /// # let web = network.host("web")?;
+    /// # let listener = web.tcp_listen("web:80")?;
+    /// let mut stream = web.tcp_connect("web:80")?;
+    /// stream.set_read_timeout(Some(Duration::from_millis(5)))?;
+    /// let nothing_came = stream.read(&mut [0; 8]).unwrap_err();
+    /// assert_eq!(nothing_came.kind(), std::io::ErrorKind::WouldBlock);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.shared.waiting.read_timeout.set(timeout)
     }
@@ -181,6 +229,23 @@ impl TcpStream {
     }
 
     /// Receives without taking the data off the queue: the next read gets it again. Waits as a read does.
+    ///
+    /// ```
+    /// # use sockeye::{HostConfig, Network};
+    /// # use std::io::{Read, Write};
+    /// # let network = Network::builder().host("web", HostConfig::default()).build()?;
+    /// # let web = network.host("web")?;
+    /// # let listener = web.tcp_listen("web:80")?;
+    /// # let mut client = web.tcp_connect("web:80")?;
+    /// # let (mut stream, _) = listener.accept()?;
+    /// client.write_all(b"GET / HTTP/1.1")?;
+    /// let mut method = [0; 3];
+    /// assert_eq!((stream.peek(&mut method)?, &method), (3, b"GET"));
+    /// let mut line = [0; 14];
+    /// stream.read_exact(&mut line)?;
+    /// assert_eq!(&line, b"GET / HTTP/1.1");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.recv(&mut [IoSliceMut::new(buf)], RecvFlags { peek: true, ..RecvFlags::default() })
     }

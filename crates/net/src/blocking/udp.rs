@@ -96,6 +96,18 @@ impl UdpSocket {
     /// Connects to a peer: [`UdpSocket::send`] sends to it, only its datagrams are received, and what the network
     /// says of it is reported, such as [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) by the next call
     /// after a datagram to a port where nobody listens. Again, to change the peer. It never waits.
+    ///
+    /// ```
+    /// # use sockeye::{HostConfig, Network};
+    /// # let network = Network::builder().host("dns", HostConfig::default()).build()?;
+    /// # let dns = network.host("dns")?;
+    /// let socket = dns.udp_bind("0.0.0.0:0")?;
+    /// socket.connect("dns:53")?;
+    /// socket.send(b"anybody there?")?;
+    /// let nobody = socket.recv(&mut [0; 8]).unwrap_err();
+    /// assert_eq!(nobody.kind(), std::io::ErrorKind::ConnectionRefused);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
         self.socket.start_connect(self.socket.pick(addr)?)
     }
