@@ -188,3 +188,55 @@ pub(crate) fn io_error(error: sockeye_stack::Error) -> io::Error {
     };
     io::Error::new(kind, error)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use sockeye_stack::Error as E;
+
+    /// The errno that each of the stack's errors stands for, as Linux numbers them on most machines. `BadSocket` is
+    /// what a crash leaves, which the machine's sockets don't know.
+    const NUMBERS: [(E, i32); 25] = [
+        (E::WouldBlock, 11),
+        (E::Already, 114),
+        (E::IsConnected, 106),
+        (E::NotConnected, 107),
+        (E::ConnectionRefused, 111),
+        (E::ConnectionReset, 104),
+        (E::ConnectionAborted, 103),
+        (E::TimedOut, 110),
+        (E::HostUnreachable, 113),
+        (E::NetworkUnreachable, 101),
+        (E::AddrInUse, 98),
+        (E::AddrNotAvailable, 99),
+        (E::InvalidArgument, 22),
+        (E::BrokenPipe, 32),
+        (E::MessageSize, 90),
+        (E::PermissionDenied, 13),
+        (E::NotPermitted, 1),
+        (E::NoBufs, 105),
+        (E::NotSupported, 95),
+        (E::ProtocolOption, 92),
+        (E::ProtocolNotSupported, 93),
+        (E::Protocol, 71),
+        (E::AddressFamily, 97),
+        (E::DestinationRequired, 89),
+        (E::NoDevice, 19),
+    ];
+
+    #[test]
+    fn kinds_are_those_of_std_for_the_errno() {
+        for (error, number) in NUMBERS {
+            let std = format!("{:?}", io::Error::from_raw_os_error(number).kind());
+            // That kind is std's own: nobody can match it or make it.
+            let std = std.replace("Uncategorized", "Other");
+            assert_eq!(format!("{:?}", io_error(error).kind()), std, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_stack_said_can_be_got_out() {
+        let source = io_error(E::MessageSize).into_inner().unwrap();
+        assert_eq!(source.downcast_ref::<E>(), Some(&E::MessageSize));
+    }
+}
