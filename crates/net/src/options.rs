@@ -47,8 +47,8 @@ macro_rules! socket_options {
                 crate::options::get!(self.$($socket).+, Tos).map(|tos: u8| tos.into())
             }
 
-            /// Sets the type of service of packets sent (`IP_TOS`): 0 to 255, of which the lowest two bits,
-            /// those of ECN, are left to the stack. A socket has one value for both families.
+            /// Sets the type of service of packets sent (`IP_TOS`): 0 to 255, of which TCP has the lowest two
+            /// bits, those of ECN, for itself. A socket has one value for both families.
             pub fn set_tos_v4(&self, tos: u32) -> std::io::Result<()> {
                 crate::options::set!(self.$($socket).+, Tos, crate::options::narrow(tos)?)
             }

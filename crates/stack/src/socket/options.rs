@@ -2,7 +2,7 @@
 
 use crate::Stack;
 use crate::config::{CongestionControl, TcpConfig};
-use crate::demux::Hold;
+use crate::demux::{Hold, Proto};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::socket::{Domain, Kind, Socket, SocketId};
@@ -249,8 +249,11 @@ impl Stack {
             }
             SocketOption::Ttl(Some(0)) | SocketOption::AcceptsConnections(_) => Err(Error::InvalidArgument),
             SocketOption::Ttl(ttl) => self.change(id, |settings| settings.ttl = ttl),
-            // The ECN bits are TCP's.
-            SocketOption::Tos(tos) => self.change(id, |settings| settings.tos = tos & 0xfc),
+            SocketOption::Tos(tos) => {
+                // As the kernel: of a stream the ECN bits are TCP's, of datagrams their program's.
+                let is_stream = self.socket_ref(id)?.proto() == Proto::Tcp;
+                self.change(id, |settings| settings.tos = if is_stream { tos & 0xfc } else { tos })
+            }
             SocketOption::MtuDiscover(mode) => self.change(id, |settings| settings.mtu_discover = mode),
             SocketOption::V6Only(on) => {
                 let socket = self.socket_ref(id)?;

@@ -36,6 +36,19 @@ fn datagrams_cross_in_both_families() {
 }
 
 #[test]
+fn the_ecn_bits_of_datagrams_are_the_programs() {
+    for (local, remote) in [("10.0.0.1:1000", "10.0.0.2:2000"), ("[fd77::1]:1000", "[fd77::2]:2000")] {
+        let mut pair = Pair::new();
+        let (a, b) = (datagram(&mut pair.a, local), datagram(&mut pair.b, remote));
+        pair.a.set_option(pair.now, a, SocketOption::Tos(0xb9)).unwrap();
+        assert_eq!(pair.a.get_option(a, OptionName::Tos), Ok(SocketOption::Tos(0xb9)));
+        send_to(&mut pair.a, a, b"marked", Some(remote)).unwrap();
+        pair.cable();
+        assert_eq!(recv_from(&mut pair.b, b).unwrap().tos, 0xb9);
+    }
+}
+
+#[test]
 fn a_connected_socket_hears_only_its_peer() {
     let mut pair = Pair::new();
     let (a, other) = (datagram(&mut pair.a, "10.0.0.1:1000"), datagram(&mut pair.a, "10.0.0.1:1001"));
