@@ -29,6 +29,8 @@ pub(crate) fn narrow<T>(value: impl TryInto<T>) -> std::io::Result<T> {
 /// The options of every socket.
 macro_rules! socket_options {
     ($type:ty, $($socket:ident).+) => {
+        /// What every socket has: its address, its pending error, and options, under the names of `std` and
+        /// socket2.
         impl $type {
             /// The time to live of packets sent: over how many routers they may go. 64 unless set, or as
             /// the host's stack is configured.
@@ -147,6 +149,7 @@ macro_rules! socket_options {
 /// The options of TCP sockets. Connections begin with those of the listener that accepts them.
 macro_rules! tcp_options {
     ($type:ty, $($socket:ident).+) => {
+        /// The options of TCP, under the names of `std` and socket2.
         impl $type {
             /// Whether small segments are sent at once; see [`set_nodelay`](Self::set_nodelay).
             pub fn nodelay(&self) -> std::io::Result<bool> {

@@ -39,9 +39,6 @@ pub struct TcpSocket {
     socket: Socket,
 }
 
-socket_options!(TcpSocket, socket);
-tcp_options!(TcpSocket, socket);
-
 impl Host {
     /// A TCP socket of IPv4, to be set up before it [listens](TcpSocket::listen) or
     /// [connects](TcpSocket::connect).
@@ -136,3 +133,6 @@ impl TcpSocket {
         self.socket
     }
 }
+
+socket_options!(TcpSocket, socket);
+tcp_options!(TcpSocket, socket);

@@ -42,9 +42,6 @@ pub struct TcpListener {
     waiting: Arc<Waiting>,
 }
 
-socket_options!(TcpListener, socket);
-tcp_options!(TcpListener, socket);
-
 impl TcpListener {
     pub(crate) fn socket(&self) -> &Socket {
         &self.socket
@@ -106,6 +103,9 @@ impl TcpListener {
         Ok(())
     }
 }
+
+socket_options!(TcpListener, socket);
+tcp_options!(TcpListener, socket);
 
 /// The connections of a [`TcpListener`], without end.
 #[derive(Debug)]

@@ -93,9 +93,6 @@ impl Drop for Shared {
     }
 }
 
-socket_options!(TcpStream, shared.socket);
-tcp_options!(TcpStream, shared.socket);
-
 /// Opening, and what is known of the connection.
 impl TcpStream {
     pub(crate) fn socket(&self) -> &Socket {
@@ -346,6 +343,9 @@ impl TcpStream {
         self.shared.waiting.read(|waker| self.shared.socket.poll_recv_slices(waker, slices, flags))
     }
 }
+
+socket_options!(TcpStream, shared.socket);
+tcp_options!(TcpStream, shared.socket);
 
 /// A socket for a connection to `addr`.
 fn stream_socket(host: &Host, addr: SocketAddr) -> io::Result<Socket> {

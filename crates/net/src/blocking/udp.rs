@@ -42,8 +42,6 @@ pub struct UdpSocket {
     waiting: Arc<Waiting>,
 }
 
-socket_options!(UdpSocket, socket);
-
 impl Host {
     /// A UDP socket of IPv4 that is not [bound](UdpSocket::bind_to) yet, for options that count before that.
     ///
@@ -241,3 +239,5 @@ impl UdpSocket {
         self.recv_bytes_from().map(|(data, _)| data)
     }
 }
+
+socket_options!(UdpSocket, socket);
