@@ -37,6 +37,8 @@ mod socket;
 mod subnet;
 mod sync;
 mod tcp_socket;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod waiters;
 mod wire;
 

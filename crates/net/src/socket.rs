@@ -6,12 +6,12 @@
 use crate::error::io_error;
 use crate::host::Host;
 use crate::resolve::ToSocketAddrs;
-use crate::waiters::Interest;
+use crate::waiters::{Interest, Waiter, Waiters};
 use bytes::{Buf, Bytes};
 use sockeye_packet::{Chunk, Instant, Payload, Pool};
 use sockeye_stack::{
-    Domain, OptionName, Orphan, Owner, Readiness, RecvFlags, SendFlags, Shutdown, SockAddr, SocketId,
-    SocketOption, SocketType, Stack,
+    Datagram, Domain, OptionName, Orphan, Owner, Readiness, RecvFlags, SendFlags, Shutdown, SockAddr,
+    SocketId, SocketOption, SocketType, Stack,
 };
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -113,28 +113,24 @@ impl Socket {
         core.with(&self.host.core, |state, now, _| call(&mut state.stack, self.id, now)).map_err(io_error)
     }
 
-    /// Makes a call that may have to wait; then `waker` is woken when it is worth another try. Without a
-    /// waker, the call fails with [`io::ErrorKind::WouldBlock`] instead.
+    /// Makes a call that may have to wait; then the waiter is woken when it is worth another try. Without a
+    /// waiter, the call fails with [`io::ErrorKind::WouldBlock`] instead.
     fn poll<R>(
         &self,
-        waker: Option<&Waker>,
+        waiter: Option<Waiter<'_>>,
         interest: Interest,
         call: impl FnOnce(&mut Stack, SocketId, Instant) -> sockeye_stack::Result<R>,
     ) -> Poll<io::Result<R>> {
         let core = &self.host.shared.core;
-        core.with(&self.host.core, |state, now, _| {
+        let (result, dropped) = core.with(&self.host.core, |state, now, _| {
             let result = call(&mut state.stack, self.id, now);
             if interest == Interest::Write {
                 self.send_space.store(state.stack.send_space(self.id), Ordering::Relaxed);
             }
-            match (result, waker) {
-                (Err(sockeye_stack::Error::WouldBlock), Some(waker)) => {
-                    state.waiters.wait(self.id, interest, waker);
-                    Poll::Pending
-                }
-                (result, _) => Poll::Ready(result.map_err(io_error)),
-            }
-        })
+            settle(&mut state.waiters, self.id, interest, waiter, result)
+        });
+        drop(dropped);
+        result
     }
 
     /// Binds to an address.
@@ -156,8 +152,8 @@ impl Socket {
     }
 
     /// Waits until a connection that was begun is open, or has failed.
-    pub(crate) fn poll_connected(&self, waker: Option<&Waker>) -> Poll<io::Result<()>> {
-        self.poll(waker, Interest::Write, |stack, id, _| {
+    pub(crate) fn poll_connected(&self, waiter: Option<Waiter<'_>>) -> Poll<io::Result<()>> {
+        self.poll(waiter, Interest::Write, |stack, id, _| {
             if let Some(error) = stack.take_error(id) {
                 return Err(error);
             }
@@ -170,40 +166,37 @@ impl Socket {
     }
 
     /// Takes a connection that waits at a listener.
-    pub(crate) fn poll_accept(&self, waker: Option<&Waker>) -> Poll<io::Result<(Socket, SocketAddr)>> {
+    pub(crate) fn poll_accept(&self, waiter: Option<Waiter<'_>>) -> Poll<io::Result<(Socket, SocketAddr)>> {
         let core = &self.host.shared.core;
-        core.with(&self.host.core, |state, now, _| match (state.stack.accept(now, self.id), waker) {
-            (Err(sockeye_stack::Error::WouldBlock), Some(waker)) => {
-                state.waiters.wait(self.id, Interest::Read, waker);
-                Poll::Pending
-            }
-            (Err(error), _) => Poll::Ready(Err(io_error(error))),
-            (Ok((id, peer)), _) => {
+        let (result, dropped) = core.with(&self.host.core, |state, now, _| {
+            let accepted = state.stack.accept(now, self.id).map(|(id, peer)| {
                 let send_space = state.waiters.register(id);
                 send_space.store(state.stack.send_space(id), Ordering::Relaxed);
-                let socket = Socket { host: self.host.clone(), id, domain: self.domain, send_space };
-                Poll::Ready(Ok((socket, peer.into())))
-            }
-        })
+                (Socket { host: self.host.clone(), id, domain: self.domain, send_space }, peer.into())
+            });
+            settle(&mut state.waiters, self.id, Interest::Read, waiter, accepted)
+        });
+        drop(dropped);
+        result
     }
 
     /// Sends the front of `data`, as much as there is room for.
-    pub(crate) fn poll_send(&self, waker: Option<&Waker>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send_slices(waker, &[IoSlice::new(data)])
+    pub(crate) fn poll_send(&self, waiter: Option<Waiter<'_>>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send_slices(waiter, &[IoSlice::new(data)])
     }
 
     /// Sends the front of what `slices` hold together, as much as there is room for.
     pub(crate) fn poll_send_slices(
         &self,
-        waker: Option<&Waker>,
+        waiter: Option<Waiter<'_>>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send_flagged(waker, slices, SendFlags::default())
+        self.poll_send_flagged(waiter, slices, SendFlags::default())
     }
 
     pub(crate) fn poll_send_flagged(
         &self,
-        waker: Option<&Waker>,
+        waiter: Option<Waiter<'_>>,
         slices: &[IoSlice<'_>],
         flags: SendFlags,
     ) -> Poll<io::Result<usize>> {
@@ -217,7 +210,7 @@ impl Socket {
                 pool.copy(part, |chunk| chunks.push_back(chunk));
             }
         });
-        self.poll(waker, Interest::Write, |stack, id, now| stack.send(now, id, &mut chunks, flags))
+        self.poll(waiter, Interest::Write, |stack, id, now| stack.send(now, id, &mut chunks, flags))
     }
 
     /// Of `wanted` bytes, how many to offer to the stack.
@@ -234,31 +227,44 @@ impl Socket {
     /// Receives into the front of `out`; zero at end of file.
     pub(crate) fn poll_recv(
         &self,
-        waker: Option<&Waker>,
+        waiter: Option<Waiter<'_>>,
         out: &mut [u8],
         flags: RecvFlags,
     ) -> Poll<io::Result<usize>> {
-        self.poll_recv_slices(waker, &mut [IoSliceMut::new(out)], flags)
+        self.poll_recv_slices(waiter, &mut [IoSliceMut::new(out)], flags)
     }
 
     /// Receives into the front of what `slices` are together; zero at end of file.
     pub(crate) fn poll_recv_slices(
         &self,
-        waker: Option<&Waker>,
+        waiter: Option<Waiter<'_>>,
         slices: &mut [IoSliceMut<'_>],
         flags: RecvFlags,
     ) -> Poll<io::Result<usize>> {
         let max = slices.iter().fold(0_usize, |sum, slice| sum.saturating_add(slice.len()));
-        let received = self.poll(waker, Interest::Read, |stack, id, now| stack.recv(now, id, max, flags));
-        received.map_ok(|payload| scatter(&payload, slices))
+        self.poll_recv_payload(waiter, max, flags).map_ok(|payload| scatter(&payload, slices))
+    }
+
+    /// Receives up to `max` bytes as they lie in the queue; none at end of file.
+    pub(crate) fn poll_recv_payload(
+        &self,
+        waiter: Option<Waiter<'_>>,
+        max: usize,
+        flags: RecvFlags,
+    ) -> Poll<io::Result<Payload>> {
+        self.poll(waiter, Interest::Read, |stack, id, now| stack.recv(now, id, max, flags))
     }
 
     /// Sends the front of `data`, as much as there is room for, without a copy; `data` then begins with what is
     /// left.
-    pub(crate) fn poll_send_bytes(&self, waker: Option<&Waker>, data: &mut Bytes) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_send_bytes(
+        &self,
+        waiter: Option<Waiter<'_>>,
+        data: &mut Bytes,
+    ) -> Poll<io::Result<usize>> {
         let offered = data.slice(..self.offer(data.len().min(LONGEST_LOAN)));
         let mut chunks = VecDeque::from([Chunk::lent(offered)]);
-        let sent = self.poll(waker, Interest::Write, |stack, id, now| {
+        let sent = self.poll(waiter, Interest::Write, |stack, id, now| {
             stack.send(now, id, &mut chunks, SendFlags::default())
         });
         sent.map_ok(|sent| {
@@ -269,44 +275,44 @@ impl Socket {
 
     /// Receives at most `max` bytes without a copy, no further than the memory goes in which they lie; none at
     /// end of file.
-    pub(crate) fn poll_recv_bytes(&self, waker: Option<&Waker>, max: usize) -> Poll<io::Result<Bytes>> {
+    pub(crate) fn poll_recv_bytes(&self, waiter: Option<Waiter<'_>>, max: usize) -> Poll<io::Result<Bytes>> {
         let flags = RecvFlags::default();
         let received =
-            self.poll(waker, Interest::Read, |stack, id, now| stack.recv_chunk(now, id, max, flags));
+            self.poll(waiter, Interest::Read, |stack, id, now| stack.recv_chunk(now, id, max, flags));
         received.map_ok(Chunk::into_bytes)
     }
 
     /// Sends one datagram.
     pub(crate) fn poll_send_to(
         &self,
-        waker: Option<&Waker>,
+        waiter: Option<Waiter<'_>>,
         data: &[u8],
         to: Option<SocketAddr>,
     ) -> Poll<io::Result<usize>> {
         let mut payload = Payload::EMPTY;
         let data = &data[..data.len().min(TOO_LONG)];
         POOL.with_borrow_mut(|pool| pool.copy(data, |chunk| payload.push(chunk)));
-        self.poll_send_datagram(waker, payload, to)
+        self.poll_send_datagram(waiter, payload, to)
     }
 
     /// Sends one datagram without a copy.
     pub(crate) fn poll_send_bytes_to(
         &self,
-        waker: Option<&Waker>,
+        waiter: Option<Waiter<'_>>,
         data: &Bytes,
         to: Option<SocketAddr>,
     ) -> Poll<io::Result<usize>> {
         let payload = Chunk::lent(data.slice(..data.len().min(TOO_LONG))).into();
-        self.poll_send_datagram(waker, payload, to)
+        self.poll_send_datagram(waiter, payload, to)
     }
 
     fn poll_send_datagram(
         &self,
-        waker: Option<&Waker>,
+        waiter: Option<Waiter<'_>>,
         payload: Payload,
         to: Option<SocketAddr>,
     ) -> Poll<io::Result<usize>> {
-        self.poll(waker, Interest::Write, |stack, id, now| {
+        self.poll(waiter, Interest::Write, |stack, id, now| {
             stack.send_to(now, id, payload, to.map(SockAddr::from), SendFlags::default())
         })
     }
@@ -314,29 +320,65 @@ impl Socket {
     /// Receives one datagram into the front of `out`; what doesn't fit is lost.
     pub(crate) fn poll_recv_from(
         &self,
-        waker: Option<&Waker>,
+        waiter: Option<Waiter<'_>>,
         out: &mut [u8],
         flags: RecvFlags,
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        self.poll_recv_datagram(waker, flags).map_ok(|(payload, from)| (copy_out(&payload, out), from))
+        self.poll_recv_datagram(waiter, flags).map_ok(|(payload, from)| (copy_out(&payload, out), from))
     }
 
     /// Receives one datagram, whole, without a copy.
     pub(crate) fn poll_recv_bytes_from(
         &self,
-        waker: Option<&Waker>,
+        waiter: Option<Waiter<'_>>,
     ) -> Poll<io::Result<(Bytes, SocketAddr)>> {
-        let received = self.poll_recv_datagram(waker, RecvFlags::default());
+        let received = self.poll_recv_datagram(waiter, RecvFlags::default());
         received.map_ok(|(payload, from)| (payload.into_chunk().into_bytes(), from))
     }
 
     fn poll_recv_datagram(
         &self,
-        waker: Option<&Waker>,
+        waiter: Option<Waiter<'_>>,
         flags: RecvFlags,
     ) -> Poll<io::Result<(Payload, SocketAddr)>> {
-        let received = self.poll(waker, Interest::Read, |stack, id, now| stack.recv_from(now, id, flags));
+        let received = self.poll_datagram(waiter, flags);
         received.map_ok(|datagram| (datagram.payload, datagram.from.into()))
+    }
+
+    /// Receives one datagram.
+    pub(crate) fn poll_datagram(
+        &self,
+        waiter: Option<Waiter<'_>>,
+        flags: RecvFlags,
+    ) -> Poll<io::Result<Datagram>> {
+        self.poll(waiter, Interest::Read, |stack, id, now| stack.recv_from(now, id, flags))
+    }
+
+    /// Waits until the socket is ready in one of these ways, and says what all it is ready for.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn poll_ready(
+        &self,
+        waiter: Option<Waiter<'_>>,
+        interest: Interest,
+        wanted: Readiness,
+    ) -> Poll<io::Result<Readiness>> {
+        self.poll(waiter, interest, |stack, id, _| {
+            let ready = stack.readiness(id);
+            if ready.intersects(wanted) { Ok(ready) } else { Err(sockeye_stack::Error::WouldBlock) }
+        })
+    }
+
+    /// What it is ready for now.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn readiness(&self) -> Readiness {
+        self.host.core.lock().stack.readiness(self.id)
+    }
+
+    /// Takes back what a waiter has left.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn stop_waiting(&self, interest: Interest, waiter: Waiter<'_>) {
+        let taken = self.host.core.lock().waiters.take_back(self.id, interest, waiter);
+        drop(taken);
     }
 
     pub(crate) fn shutdown(&self, how: std::net::Shutdown) -> io::Result<()> {
@@ -390,9 +432,31 @@ impl Socket {
 
 impl Drain {
     /// Waits until the peer has acknowledged all, or the connection is over.
-    pub(crate) fn poll(&self, waker: Option<&Waker>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll(&self, waiter: Option<Waiter<'_>>) -> Poll<io::Result<()>> {
         let mut state = self.host.core.lock();
+        let waker = waiter.as_ref().map(Waiter::waker);
         if state.wait_for_drain(self.orphan, waker) { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+}
+
+/// Has the waiter wait if a call would block, and no longer if it would not. The waker is to be dropped
+/// without the host's lock.
+fn settle<R>(
+    waiters: &mut Waiters,
+    id: SocketId,
+    interest: Interest,
+    waiter: Option<Waiter<'_>>,
+    result: sockeye_stack::Result<R>,
+) -> (Poll<io::Result<R>>, Option<Waker>) {
+    match (result, waiter) {
+        (Err(sockeye_stack::Error::WouldBlock), Some(waiter)) => {
+            (Poll::Pending, waiters.wait(id, interest, waiter))
+        }
+        (result, waiter) => {
+            let stored = waiter.filter(Waiter::is_stored);
+            let taken = stored.and_then(|waiter| waiters.take_back(id, interest, waiter));
+            (Poll::Ready(result.map_err(io_error)), taken)
+        }
     }
 }
 

@@ -30,6 +30,63 @@ impl Interest {
     }
 }
 
+/// Whom to wake, and where that is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiter<'a> {
+    waker: &'a Waker,
+    key: Key,
+}
+
+/// Whose waker it is. A later waker of the same key takes the place of the one before, so what is kept
+/// for a socket is bounded by who waits for it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for what doesn't wait with a thread"))]
+enum Key {
+    /// Known by the waker itself: a thread has one for life.
+    Waker,
+    /// Whoever polled this direction last without a future of its own, as tokio's `poll_` methods.
+    Latest,
+    /// A [`Place`], by its address. Is the waker known to be stored already?
+    Place(usize, bool),
+}
+
+impl<'a> Waiter<'a> {
+    /// A thread.
+    pub(crate) const fn thread(waker: &'a Waker) -> Waiter<'a> {
+        Waiter { waker, key: Key::Waker }
+    }
+
+    /// The task that polls one direction of a socket; an earlier one is no longer woken.
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn latest(waker: &'a Waker) -> Waiter<'a> {
+        Waiter { waker, key: Key::Latest }
+    }
+
+    /// A future, which has pinned its place at `address` and takes its waker back when it is dropped.
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn place(waker: &'a Waker, address: usize, is_stored: bool) -> Waiter<'a> {
+        Waiter { waker, key: Key::Place(address, is_stored) }
+    }
+
+    /// Whether it has to be [taken back](Waiters::take_back) when there is nothing to wait for any more.
+    pub(crate) const fn is_stored(&self) -> bool {
+        matches!(self.key, Key::Place(_, true))
+    }
+
+    /// The waker itself.
+    pub(crate) const fn waker(&self) -> &'a Waker {
+        self.waker
+    }
+
+    fn is_that_of(&self, (key, waker): &(Key, Waker)) -> bool {
+        match (self.key, *key) {
+            (Key::Waker, Key::Waker) => self.waker.will_wake(waker),
+            (Key::Place(this, _), Key::Place(that, _)) => this == that,
+            (this, that) => this == that,
+        }
+    }
+}
+
 /// The sockets of one host that have a handle, and who waits for them. Guarded by the host's lock.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
@@ -38,16 +95,31 @@ pub(crate) struct Waiters {
 
 #[derive(Debug)]
 struct Waiting {
-    readers: Vec<Waker>,
-    writers: Vec<Waker>,
+    readers: Vec<(Key, Waker)>,
+    writers: Vec<(Key, Waker)>,
     send_space: Arc<AtomicUsize>,
     watches: Vec<Watched>,
+}
+
+impl Waiting {
+    fn list(&mut self, interest: Interest) -> &mut Vec<(Key, Waker)> {
+        match interest {
+            Interest::Read => &mut self.readers,
+            Interest::Write => &mut self.writers,
+        }
+    }
 }
 
 impl Waiters {
     /// Whether no socket has a handle.
     pub(crate) fn is_empty(&self) -> bool {
         self.sockets.is_empty()
+    }
+
+    /// How many wakers are kept.
+    #[cfg(all(test, feature = "tokio"))]
+    pub(crate) fn wakers(&self) -> usize {
+        self.sockets.values().map(|waiting| waiting.readers.len() + waiting.writers.len()).sum()
     }
 
     /// Takes a socket in; what is returned holds the latest published size of its free send buffer.
@@ -66,8 +138,7 @@ impl Waiters {
     /// Forgets a socket; whoever waited for it is to be woken.
     pub(crate) fn forget(&mut self, id: SocketId, wakers: &mut Vec<Waker>) {
         if let Some(Waiting { readers, writers, send_space: _, watches: _ }) = self.sockets.remove(&id) {
-            wakers.extend(readers);
-            wakers.extend(writers);
+            wakers.extend(readers.into_iter().chain(writers).map(|(_, waker)| waker));
         }
     }
 
@@ -76,22 +147,39 @@ impl Waiters {
         let mut sockets: Vec<_> = self.sockets.iter_mut().collect();
         sockets.sort_unstable_by_key(|(id, _)| id.as_u64());
         for (_, Waiting { readers, writers, send_space: _, watches }) in sockets {
-            wakers.append(readers);
-            wakers.append(writers);
+            wakers.extend(readers.drain(..).chain(writers.drain(..)).map(|(_, waker)| waker));
             wakers.extend(watches.iter().filter_map(|watched| watched.on_event(Watched::GONE)));
         }
     }
 
-    /// Stores whom to wake when the socket gains what `interest` says.
-    pub(crate) fn wait(&mut self, id: SocketId, interest: Interest, waker: &Waker) {
-        let Some(waiting) = self.sockets.get_mut(&id) else { return };
-        let list = match interest {
-            Interest::Read => &mut waiting.readers,
-            Interest::Write => &mut waiting.writers,
-        };
-        if !list.iter().any(|known| known.will_wake(waker)) {
-            list.push(waker.clone());
+    /// Stores whom to wake when the socket gains what `interest` says. What is given back is a waker whose place
+    /// this one takes: as it may be the last handle to a task with sockets, it is to be dropped without the lock.
+    #[must_use]
+    pub(crate) fn wait(&mut self, id: SocketId, interest: Interest, waiter: Waiter<'_>) -> Option<Waker> {
+        let list = self.sockets.get_mut(&id)?.list(interest);
+        match list.iter_mut().find(|stored| waiter.is_that_of(stored)) {
+            Some((_, waker)) if waker.will_wake(waiter.waker) => None,
+            Some((_, waker)) => Some(std::mem::replace(waker, waiter.waker.clone())),
+            None => {
+                // Nearly always there is one: a vector would begin with room for four.
+                list.reserve_exact(usize::from(list.is_empty()));
+                list.push((waiter.key, waiter.waker.clone()));
+                None
+            }
         }
+    }
+
+    /// Forgets who waited for a socket and doesn't any more. As above, the waker is to be dropped without the lock.
+    #[must_use]
+    pub(crate) fn take_back(
+        &mut self,
+        id: SocketId,
+        interest: Interest,
+        waiter: Waiter<'_>,
+    ) -> Option<Waker> {
+        let list = self.sockets.get_mut(&id)?.list(interest);
+        let index = list.iter().position(|stored| waiter.is_that_of(stored))?;
+        Some(list.swap_remove(index).1)
     }
 
     /// Moves those whom an event of the socket concerns to `wakers`. False when the socket has no handle.
@@ -108,7 +196,7 @@ impl Waiters {
             [(Interest::Read, &mut waiting.readers), (Interest::Write, &mut waiting.writers)]
         {
             if readiness.intersects(interest.wakes_on()) {
-                wakers.append(list);
+                wakers.extend(list.drain(..).map(|(_, waker)| waker));
             }
         }
         wakers.extend(waiting.watches.iter().filter_map(|watched| watched.on_event(readiness)));
@@ -142,9 +230,9 @@ mod tests {
         let space = waiters.register(id);
         let reader = Waker::from(Arc::new(Count::default()));
         let writer = Waker::from(Arc::new(Count::default()));
-        waiters.wait(id, Interest::Read, &reader);
-        waiters.wait(id, Interest::Read, &reader);
-        waiters.wait(id, Interest::Write, &writer);
+        assert!(waiters.wait(id, Interest::Read, Waiter::thread(&reader)).is_none());
+        assert!(waiters.wait(id, Interest::Read, Waiter::thread(&reader)).is_none());
+        assert!(waiters.wait(id, Interest::Write, Waiter::thread(&writer)).is_none());
         assert!(!waiters.on_event(other, Readiness::READABLE, 0, &mut woken));
         assert!(waiters.on_event(id, Readiness::READABLE, 7, &mut woken));
         assert_eq!(space.load(Ordering::Relaxed), 7);
@@ -160,11 +248,11 @@ mod tests {
         let id = SocketId::from_u64(1);
         let (mut waiters, mut woken) = (Waiters::default(), Vec::new());
         waiters.register(id);
-        waiters.wait(id, Interest::Write, Waker::noop());
+        assert!(waiters.wait(id, Interest::Write, Waiter::thread(Waker::noop())).is_none());
         waiters.forget(id, &mut woken);
         assert_eq!(woken.len(), 1);
         assert!(waiters.is_empty());
-        waiters.wait(id, Interest::Write, Waker::noop());
+        assert!(waiters.wait(id, Interest::Write, Waiter::thread(Waker::noop())).is_none());
         waiters.forget(id, &mut woken);
         assert_eq!(woken.len(), 1);
     }

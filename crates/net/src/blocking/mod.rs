@@ -10,6 +10,7 @@ pub(crate) mod udp;
 use crate::sync::Instant;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::thread::{self, Thread};
+use crate::waiters::Waiter;
 use std::io;
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
@@ -77,11 +78,11 @@ crate::sync::thread_local! {
 fn block_on<R>(
     deadline: Option<Instant>,
     timed_out: io::ErrorKind,
-    mut poll: impl FnMut(Option<&Waker>) -> Poll<io::Result<R>>,
+    mut poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>,
 ) -> io::Result<R> {
     let (parker, waker) = PARKER.with(|(parker, waker)| (Arc::clone(parker), waker.clone()));
     loop {
-        match poll(Some(&waker)) {
+        match poll(Some(Waiter::thread(&waker))) {
             Poll::Ready(result) => return result,
             Poll::Pending if parker.park(deadline) => {}
             // What came with the deadline still counts.
@@ -156,7 +157,7 @@ impl Waiting {
     fn wait<R>(
         &self,
         timeout: &Timeout,
-        mut poll: impl FnMut(Option<&Waker>) -> Poll<io::Result<R>>,
+        mut poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>,
     ) -> io::Result<R> {
         if self.is_nonblocking() {
             return now(poll(None));
@@ -165,11 +166,11 @@ impl Waiting {
         block_on(deadline, io::ErrorKind::WouldBlock, poll)
     }
 
-    fn read<R>(&self, poll: impl FnMut(Option<&Waker>) -> Poll<io::Result<R>>) -> io::Result<R> {
+    fn read<R>(&self, poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>) -> io::Result<R> {
         self.wait(&self.read_timeout, poll)
     }
 
-    fn write<R>(&self, poll: impl FnMut(Option<&Waker>) -> Poll<io::Result<R>>) -> io::Result<R> {
+    fn write<R>(&self, poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>) -> io::Result<R> {
         self.wait(&self.write_timeout, poll)
     }
 }
@@ -186,7 +187,7 @@ mod tests {
             if polls == 3 {
                 return Poll::Ready(Ok(polls));
             }
-            waker.unwrap().wake_by_ref();
+            waker.unwrap().waker().wake_by_ref();
             Poll::Pending
         });
         assert_eq!(result.unwrap(), 3);
@@ -209,7 +210,7 @@ mod tests {
                 return Poll::Ready(Ok(()));
             }
             // The other thread may have ended between the look and this.
-            let _ = sender.send(waker.unwrap().clone());
+            let _ = sender.send(waker.unwrap().waker().clone());
             Poll::Pending
         });
         assert!(result.is_ok());

@@ -1,5 +1,6 @@
 use super::*;
 use crate::socket::Socket;
+use crate::waiters::Waiter;
 use sockeye_stack::{RecvFlags, SocketType};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -9,8 +10,8 @@ use std::task::Poll;
 use tokio::time::{Instant as TokioInstant, sleep};
 
 /// Turns a poll of a socket into a future.
-async fn poll<R>(mut call: impl FnMut(Option<&std::task::Waker>) -> Poll<io::Result<R>>) -> io::Result<R> {
-    poll_fn(|cx| call(Some(cx.waker()))).await
+async fn poll<R>(mut call: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>) -> io::Result<R> {
+    poll_fn(|cx| call(Some(Waiter::latest(cx.waker())))).await
 }
 
 async fn connect(host: &Host, to: SocketAddr) -> io::Result<Socket> {

@@ -1,0 +1,77 @@
+//! Sockets for asynchronous programs: what `tokio::net` has, over the stack (feature `tokio`).
+//!
+//! The methods are those of `tokio::net`, with the host as the first argument of what makes a socket;
+//! [`TcpStream`] and its halves are tokio's `AsyncRead` and `AsyncWrite`.
+//!
+//! ```
+//! use sockeye::{HostConfig, Network};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let network = Network::builder()
+//!     .host("server", HostConfig::default())
+//!     .host("client", HostConfig::default())
+//!     .build()?;
+//! let (server, client) = (network.host("server")?, network.host("client")?);
+//!
+//! let listener = sockeye::tokio::TcpListener::bind(&server, (server.ipv4(), 7)).await?;
+//! let serving = tokio::spawn(async move {
+//!     let (mut stream, _) = listener.accept().await?;
+//!     let (mut from, mut to) = stream.split();
+//!     tokio::io::copy(&mut from, &mut to).await
+//! });
+//!
+//! let mut stream = sockeye::tokio::TcpStream::connect(&client, (server.ipv4(), 7)).await?;
+//! stream.write_all(b"anybody?").await?;
+//! stream.shutdown().await?;
+//! let mut answer = String::new();
+//! stream.read_to_string(&mut answer).await?;
+//! assert_eq!(answer, "anybody?");
+//! assert_eq!(serving.await.unwrap()?, 8);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Runtimes
+//!
+//! Nothing here needs tokio's runtime: the futures can be awaited on any executor, and a socket can move from one to
+//! another. Who wakes them is the network: its own thread or a socket call on another in real time; in a
+//! [manual](crate::NetworkBuilder::build_manual) one whoever [turns](crate::Network::turn) it, so that all can
+//! run under virtual time.
+//!
+//! What is ready is ready at once: these sockets don't count against tokio's budget for cooperative tasks. A task that
+//! might read or write without ever having to wait, and has a runtime's thread for itself, should
+//! yield now and then, or be wrapped in `tokio::task::coop::cooperative`.
+//!
+//! # Cancellation
+//!
+//! A future of this module can be dropped before it is done (as the branches of `select!` are), and its waker is dropped with it:
+//!
+//! - `accept`, `readable`, `writable`, `ready`, `peek*`, `recv*`: when dropped, no connection, byte or datagram was
+//!   taken off its queue.
+//! - `send*`: when dropped, nothing was sent.
+//! - `connect` of a stream: when dropped, the attempt is given up.
+//!
+//! Of tokio's `AsyncReadExt` and `AsyncWriteExt`, `read`, `read_buf`, `write`, `write_vectored` and `write_buf` are
+//! safe in the same way. `read_exact`, `read_to_end`, `read_to_string`, `write_all` and `write_all_buf` are not: when dropped, a
+//! part may have been read or written already, and only `write_all_buf`, and `read_to_end` in its vector, say how much.
+//!
+//! Methods named `poll_…` keep the waker of one task for each direction, of the one that polled last, as
+//! tokio's do. Any number of tasks can wait with the asynchronous ones.
+
+mod listener;
+mod place;
+mod ready;
+mod split;
+mod stream;
+mod udp;
+
+pub use listener::TcpListener;
+pub use ready::{Interest, Ready};
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use stream::TcpStream;
+pub use udp::UdpSocket;
+
+#[cfg(test)]
+mod tests;

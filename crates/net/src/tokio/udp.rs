@@ -1,0 +1,243 @@
+//! UDP sockets for tasks.
+
+use super::{Interest, Ready, place};
+use crate::Host;
+use crate::socket::Socket;
+use crate::waiters::{Interest as Direction, Waiter};
+use ::tokio::io::ReadBuf;
+use sockeye_stack::{Datagram, OptionName, RecvFlags, SocketOption};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+const PEEK: RecvFlags = RecvFlags { peek: true, oob: false };
+const TAKE: RecvFlags = RecvFlags { peek: false, oob: false };
+
+/// Sends and receives datagrams, as `tokio::net::UdpSocket`.
+///
+/// What doesn't fit in the buffer that a datagram is received into is lost. All futures are cancellation-safe.
+#[derive(Debug)]
+pub struct UdpSocket {
+    socket: Arc<Socket>,
+}
+
+impl UdpSocket {
+    /// A socket at an address of `host`; port 0 picks one.
+    #[expect(clippy::unused_async, reason = "as tokio has it")]
+    pub async fn bind(host: &Host, addr: impl Into<SocketAddr>) -> io::Result<UdpSocket> {
+        let addr = addr.into();
+        Ok(UdpSocket { socket: Arc::new(Socket::bound_at(host, addr)?) })
+    }
+
+    /// Connects to a peer: [`UdpSocket::send`] sends to it, and only its datagrams are received.
+    #[expect(clippy::unused_async, reason = "as tokio has it")]
+    pub async fn connect(&self, addr: impl Into<SocketAddr>) -> io::Result<()> {
+        self.socket.start_connect(addr.into())
+    }
+
+    /// The address it is bound to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The peer it is connected to.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.peer_addr()
+    }
+
+    /// Takes the pending error, such as that nobody listens at the peer's port.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(self.socket.take_error())
+    }
+
+    /// Waits until the socket is ready for something of `interest`.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        place::ready(&self.socket, interest).await
+    }
+
+    /// Waits until there is something to receive.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.ready(Interest::READABLE).await.map(drop)
+    }
+
+    /// Waits until there is room to send.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.ready(Interest::WRITABLE).await.map(drop)
+    }
+
+    /// Polls whether there is something to receive. Only the task that polled receiving last is woken.
+    pub fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        place::poll_ready(&self.socket, cx.waker(), Interest::READABLE, Direction::Read)
+    }
+
+    /// Polls whether there is room to send. Only the task that polled sending last is woken.
+    pub fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        place::poll_ready(&self.socket, cx.waker(), Interest::WRITABLE, Direction::Write)
+    }
+
+    /// Calls `call` if the socket is ready for something of `interest`, or fails with [`io::ErrorKind::WouldBlock`].
+    pub fn try_io<R>(&self, interest: Interest, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        place::try_io(&self.socket, interest, call)
+    }
+
+    /// Calls `call` when the socket is ready for something of `interest`, again and again until that doesn't
+    /// fail with [`io::ErrorKind::WouldBlock`].
+    pub async fn async_io<R>(
+        &self,
+        interest: Interest,
+        call: impl FnMut() -> io::Result<R>,
+    ) -> io::Result<R> {
+        place::async_io(&self.socket, interest, call).await
+    }
+
+    /// Whether datagrams may be sent to broadcast addresses.
+    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
+        self.socket.set_option(SocketOption::Broadcast(broadcast))
+    }
+
+    /// Whether datagrams may be sent to broadcast addresses.
+    pub fn broadcast(&self) -> io::Result<bool> {
+        Ok(self.socket.option(OptionName::Broadcast)? == SocketOption::Broadcast(true))
+    }
+}
+
+/// Sending.
+impl UdpSocket {
+    /// Sends a datagram to the peer.
+    pub async fn send(&self, data: &[u8]) -> io::Result<usize> {
+        let send = |waiter: Option<Waiter<'_>>| self.socket.poll_send_to(waiter, data, None);
+        place::wait(&self.socket, Direction::Write, send).await
+    }
+
+    /// Polls sending to the peer. Only the task that polled sending last is woken.
+    pub fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.socket.poll_send_to(Some(Waiter::latest(cx.waker())), data, None)
+    }
+
+    /// Sends to the peer, or fails with [`io::ErrorKind::WouldBlock`].
+    pub fn try_send(&self, data: &[u8]) -> io::Result<usize> {
+        place::now(self.socket.poll_send_to(None, data, None))
+    }
+
+    /// Sends a datagram to an address.
+    pub async fn send_to(&self, data: &[u8], addr: impl Into<SocketAddr>) -> io::Result<usize> {
+        let addr = addr.into();
+        let send = |waiter: Option<Waiter<'_>>| self.socket.poll_send_to(waiter, data, Some(addr));
+        place::wait(&self.socket, Direction::Write, send).await
+    }
+
+    /// Polls sending to an address. Only the task that polled sending last is woken.
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+        addr: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        self.socket.poll_send_to(Some(Waiter::latest(cx.waker())), data, Some(addr))
+    }
+
+    /// Sends to an address, or fails with [`io::ErrorKind::WouldBlock`].
+    pub fn try_send_to(&self, data: &[u8], addr: SocketAddr) -> io::Result<usize> {
+        place::now(self.socket.poll_send_to(None, data, Some(addr)))
+    }
+}
+
+/// Receiving.
+impl UdpSocket {
+    /// Receives a datagram.
+    pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.recv_from(buf).await.map(|(len, _)| len)
+    }
+
+    /// Polls for a datagram. Only the task that polled receiving last is woken.
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.poll_recv_from(cx, buf).map_ok(drop)
+    }
+
+    /// Receives a datagram, or fails with [`io::ErrorKind::WouldBlock`].
+    pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.try_recv_from(buf).map(|(len, _)| len)
+    }
+
+    /// Receives a datagram and says whose it is.
+    pub async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let recv = |waiter: Option<Waiter<'_>>| self.socket.poll_recv_from(waiter, buf, TAKE);
+        place::wait(&self.socket, Direction::Read, recv).await
+    }
+
+    /// Polls for a datagram, and says whose it is. Only the task that polled receiving last is woken.
+    pub fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<SocketAddr>> {
+        let received = self.socket.poll_datagram(Some(Waiter::latest(cx.waker())), TAKE);
+        received.map_ok(|datagram| put(&datagram, buf))
+    }
+
+    /// Receives a datagram and says whose it is, or fails with [`io::ErrorKind::WouldBlock`].
+    pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        place::now(self.socket.poll_recv_from(None, buf, TAKE))
+    }
+
+    /// As [`UdpSocket::recv`], but leaves the datagram in the queue.
+    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.peek_from(buf).await.map(|(len, _)| len)
+    }
+
+    /// As [`UdpSocket::poll_recv`], but leaves the datagram in the queue.
+    pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.poll_peek_from(cx, buf).map_ok(drop)
+    }
+
+    /// As [`UdpSocket::try_recv`], but leaves the datagram in the queue.
+    pub fn try_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.try_peek_from(buf).map(|(len, _)| len)
+    }
+
+    /// As [`UdpSocket::recv_from`], but leaves the datagram in the queue.
+    pub async fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let peek = |waiter: Option<Waiter<'_>>| self.socket.poll_recv_from(waiter, buf, PEEK);
+        place::wait(&self.socket, Direction::Read, peek).await
+    }
+
+    /// As [`UdpSocket::poll_recv_from`], but leaves the datagram in the queue.
+    pub fn poll_peek_from(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<SocketAddr>> {
+        let peeked = self.socket.poll_datagram(Some(Waiter::latest(cx.waker())), PEEK);
+        peeked.map_ok(|datagram| put(&datagram, buf))
+    }
+
+    /// As [`UdpSocket::try_recv_from`], but leaves the datagram in the queue.
+    pub fn try_peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        place::now(self.socket.poll_recv_from(None, buf, PEEK))
+    }
+
+    /// Waits for a datagram and says whose it is; it stays in the queue.
+    pub async fn peek_sender(&self) -> io::Result<SocketAddr> {
+        self.peek_from(&mut []).await.map(|(_, from)| from)
+    }
+
+    /// As [`UdpSocket::peek_sender`]. Only the task that polled receiving last is woken.
+    pub fn poll_peek_sender(&self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
+        self.poll_peek_from(cx, &mut ReadBuf::new(&mut []))
+    }
+
+    /// As [`UdpSocket::peek_sender`], or fails with [`io::ErrorKind::WouldBlock`].
+    pub fn try_peek_sender(&self) -> io::Result<SocketAddr> {
+        self.try_peek_from(&mut []).map(|(_, from)| from)
+    }
+}
+
+/// Puts what fits into `buf`.
+fn put(datagram: &Datagram, buf: &mut ReadBuf<'_>) -> SocketAddr {
+    for chunk in datagram.payload.chunks() {
+        let len = chunk.len().min(buf.remaining());
+        buf.put_slice(&chunk[..len]);
+    }
+    datagram.from.into()
+}
