@@ -199,6 +199,15 @@ impl Core {
         }
     }
 
+    /// Sends on what was held between two hosts, with the next turn.
+    pub(crate) fn release(&self, a: &HostCore, b: &HostCore) {
+        let mut scratch = Scratch::take();
+        self.wire.release(self.clock.now(), a.index, b.index, &mut scratch.queue);
+        self.put_off(&mut scratch);
+        self.thread.wake();
+        scratch.finish();
+    }
+
     /// The next host that may have events, which is then off the list until it is visited again.
     pub(crate) fn next_eventful(&self) -> Option<Arc<HostCore>> {
         let index = self.lock_schedule().eventful.pop_front()?;

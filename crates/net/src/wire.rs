@@ -252,6 +252,21 @@ impl Wire {
         if parted { inner.fabric.partition(a, b) } else { inner.fabric.heal(a, b) }
     }
 
+    /// Has what passes between two hosts wait.
+    pub(crate) fn hold(&self, a: u32, b: u32) {
+        let mut inner = self.lock();
+        let (a, b) = (inner.ports[a as usize].id, inner.ports[b as usize].id);
+        inner.fabric.hold(a, b);
+    }
+
+    /// Ends that, and puts the hosts that can receive something in `arrived`.
+    pub(crate) fn release(&self, now: Instant, a: u32, b: u32, arrived: &mut VecDeque<u32>) {
+        let mut inner = self.lock();
+        let (a, b) = (inner.ports[a as usize].id, inner.ports[b as usize].id);
+        inner.fabric.release(now, a, b);
+        self.update(&mut inner, arrived);
+    }
+
     /// Gives a host one more address.
     pub(crate) fn add_address(&self, host: u32, name: &str, address: IpAddr) -> Result<(), Error> {
         let mut inner = self.lock();

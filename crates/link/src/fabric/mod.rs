@@ -10,6 +10,7 @@
 //! whatever their destination is. For addresses that nobody has, it answers in the name of the gateway (RFC 1812 §4.3.3.1, RFC 4443 §3.1).
 
 use crate::netem::{Netem, NetemConfig, NetemCounters};
+use held::{Held, Way};
 use partitions::Partitions;
 use port::{Port, Ports};
 use route::{Route, Routes};
@@ -19,6 +20,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+mod held;
 mod partitions;
 mod port;
 mod route;
@@ -122,6 +124,7 @@ pub struct Fabric {
     routes: Routes,
     schedule: Schedule,
     partitions: Partitions,
+    held: Held,
     /// Ports with packets to receive, each once.
     ready: VecDeque<PortId>,
 }
@@ -137,6 +140,7 @@ impl Fabric {
             ports: Ports::default(),
             schedule: Schedule::default(),
             partitions: Partitions::default(),
+            held: Held::default(),
             ready: VecDeque::new(),
         }
     }
@@ -168,6 +172,7 @@ impl Fabric {
         if self.ports.remove(id).is_some() {
             self.routes.remove_port(id);
             self.partitions.forget(id);
+            self.held.forget(id);
             self.ready.retain(|&port| port != id);
             self.purge_schedule();
         }
@@ -243,6 +248,37 @@ impl Fabric {
     /// Takes back [`Fabric::block`].
     pub fn unblock(&mut self, id: PortId, address: IpAddr) {
         self.partitions.unblock(id, address);
+    }
+
+    /// Has what passes between two ports wait, as if the way were very long, until [`Fabric::release`].
+    pub fn hold(&mut self, a: PortId, b: PortId) {
+        if self.ports.get(a).is_some() && self.ports.get(b).is_some() {
+            self.held.hold(Way::between(a, b));
+        }
+    }
+
+    /// Sends on what has waited between two ports, in order; nothing waits from now on.
+    pub fn release(&mut self, now: Instant, a: PortId, b: PortId) {
+        self.send_on(now, Way::between(a, b));
+    }
+
+    /// Has what a port sends to an address wait until [`Fabric::release_to`]: what is held back from a host that is
+    /// behind a router.
+    pub fn hold_to(&mut self, id: PortId, address: IpAddr) {
+        if self.ports.get(id).is_some() {
+            self.held.hold(Way::To(id, address));
+        }
+    }
+
+    /// Sends on what has waited for [`Fabric::hold_to`], in order.
+    pub fn release_to(&mut self, now: Instant, id: PortId, address: IpAddr) {
+        self.send_on(now, Way::To(id, address));
+    }
+
+    fn send_on(&mut self, now: Instant, way: Way) {
+        for (to, packet) in self.held.release(way) {
+            self.deliver(now, to, packet);
+        }
     }
 
     /// What became of the packets of a port.
@@ -332,7 +368,14 @@ impl Fabric {
             Route::Port(to) if self.partitions.stop(from, to, &packet.head) => {
                 self.count(from, |c| c.partitioned += 1)
             }
-            Route::Port(to) => self.deliver(at, to, packet),
+            Route::Port(to) => match self.held.find(from, to, &packet.head) {
+                None => self.deliver(at, to, packet),
+                Some(way) => {
+                    if !self.held.push(way, to, packet) {
+                        self.count(from, |c| c.partitioned += 1);
+                    }
+                }
+            },
             Route::Unreachable(why) => {
                 self.count(from, |c| c.unreachable += 1);
                 let Some(port) = self.ports.get_mut(from) else { return };

@@ -40,7 +40,7 @@ pub struct PortCounters {
     pub received: u64,
     /// Packets for the host that found too many waiting.
     pub overflowed: u64,
-    /// Packets from the host to one that it is parted from.
+    /// Packets from the host to one that it is parted from, or held apart from when too many wait already.
     pub partitioned: u64,
     /// Packets from the host to an address that nobody has.
     pub unreachable: u64,

@@ -190,6 +190,37 @@ fn parted_hosts_hear_nothing_of_each_other() {
 }
 
 #[test]
+fn what_is_held_waits_for_its_release_in_order() {
+    let (mut fabric, a, b) = two_hosts("delay 10ms");
+    fabric.hold(b, a);
+    send(&mut fabric, Instant::ZERO, a, [udp(A4, B4, b"1"), udp(A6, B6, b"2")]);
+    send(&mut fabric, Instant::ZERO, b, [udp(B4, A4, b"3")]);
+    fabric.handle_timeout(Instant::from_secs(1));
+    assert_eq!((fabric.poll_ready(), fabric.poll_timeout()), (None, None));
+    fabric.release(Instant::from_secs(5), a, b);
+    fabric.handle_timeout(Instant::from_millis(5010));
+    assert_eq!((fabric.poll_ready(), fabric.poll_ready()), (Some(a), Some(b)));
+    let lengths = [b, a].map(|port| receive(&mut fabric, port).iter().map(Packet::len).collect::<Vec<_>>());
+    assert_eq!(lengths, [vec![29, 49], vec![29]]);
+    // Nothing waits any more, and a port that is removed takes what waits for it along.
+    send(&mut fabric, Instant::from_secs(6), a, [udp(A4, B4, b"4")]);
+    fabric.hold(a, b);
+    fabric.remove_port(b);
+    fabric.release(Instant::from_secs(7), a, b);
+    assert_eq!(fabric.poll_ready(), None);
+}
+
+#[test]
+fn no_more_than_a_bounded_queue_is_held() {
+    let (mut fabric, a, b) = two_hosts("");
+    fabric.hold(a, b);
+    for _ in 0..65_537 {
+        send(&mut fabric, Instant::ZERO, a, [udp(A4, B4, b"")]);
+    }
+    assert_eq!(fabric.counters(a).unwrap().partitioned, 1);
+}
+
+#[test]
 fn addresses_come_and_go() {
     let (mut fabric, a, b) = two_hosts("");
     let extra = ip("192.0.2.7");

@@ -1,4 +1,6 @@
 //! Virtual time: a network whose clock jumps from one event to the next, and the programs on its hosts.
+#![cfg_attr(feature = "simulation", doc = "")]
+#![cfg_attr(feature = "simulation", doc = include_str!("guide.md"))]
 
 #[cfg(feature = "simulation")]
 mod clockwork;
@@ -16,7 +18,7 @@ pub use programs::Stalled;
 pub use task::{current_host, spawn};
 
 use crate::{Error, Host, HostConfig, Network};
-use sockeye_packet::Instant;
+use sockeye_packet::{Instant, Rng};
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -94,6 +96,31 @@ impl Simulation {
         self.begin_programs(host);
     }
 
+    /// Parts two hosts, as [`Network::partition`]: what one sends to the other is lost, in silence.
+    pub fn partition(&self, a: &Host, b: &Host) {
+        self.network.partition(a, b);
+    }
+
+    /// Ends a partition.
+    pub fn heal(&self, a: &Host, b: &Host) {
+        self.network.heal(a, b);
+    }
+
+    /// Has what passes between two hosts wait, as [`Network::hold`], until it is released.
+    pub fn hold(&self, a: &Host, b: &Host) {
+        self.network.hold(a, b);
+    }
+
+    /// Sends on what was held between two hosts, in order.
+    pub fn release(&self, a: &Host, b: &Host) {
+        self.network.release(a, b);
+    }
+
+    /// Random numbers for programs and tests, which depend on the seed alone: each call gives a generator of its own.
+    pub fn rng(&self) -> Rng {
+        Rng::new(self.network.next_seed())
+    }
+
     /// The time in the simulation.
     pub fn now(&self) -> Instant {
         self.network.now()
@@ -167,6 +194,3 @@ impl fmt::Debug for Simulation {
         write!(f, "Simulation({} {:?})", self.now(), self.network)
     }
 }
-
-#[cfg(all(test, feature = "simulation"))]
-mod tests;

@@ -50,6 +50,21 @@ impl Simulation {
     ///
     /// What is made here begins with the next step. A panic in it ends the run with that panic.
     ///
+    /// ```
+    /// use sockeye::{HostConfig, Network};
+    /// use std::time::Duration;
+    ///
+    /// let mut sim = Network::builder().seed(1).host("sleeper", HostConfig::default()).simulate()?;
+    /// let host = sim.host("sleeper")?;
+    /// let sleeping = sim.spawn(&host, async {
+    ///     tokio::time::sleep(Duration::from_hours(8)).await;
+    ///     "rested"
+    /// });
+    /// assert_eq!(sim.block_on(sleeping)??, "rested");
+    /// assert_eq!(sim.now(), sockeye::Instant::from_secs(8 * 3600));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     ///
     /// When the operating system refuses tokio its runtime.
@@ -75,10 +90,13 @@ impl Simulation {
         P: Fn() -> F + 'static,
         F: Future<Output: Outcome> + 'static,
     {
+        let program = Rc::new(program);
         let start: Start = Box::new(move |tasks, host| {
-            let (future, name, failing) = (program(), host.name().to_owned(), Rc::clone(tasks));
+            let (program, failing) = (Rc::clone(&program), Rc::clone(tasks));
+            let name = host.name().to_owned();
             tasks.spawn(host, async move {
-                if let Err(error) = future.await.into_result() {
+                // Here, not outside: it may want to know its host.
+                if let Err(error) = program().await.into_result() {
                     failing.fail(Failure::Error(format!("the program of host {name:?} failed: {error}")));
                 }
             });
@@ -91,6 +109,20 @@ impl Simulation {
     /// Runs until `future` is done, which belongs to no host.
     ///
     /// Fails when nothing will ever happen again: no packet is under way, no timer runs, and no program sleeps.
+    ///
+    /// ```
+    /// use sockeye::tokio::UdpSocket;
+    /// use sockeye::{HostConfig, Network};
+    ///
+    /// let mut sim = Network::builder().seed(1).host("lonely", HostConfig::default()).simulate()?;
+    /// let host = sim.host("lonely")?;
+    /// let stalled = sim.block_on(async {
+    ///     let socket = UdpSocket::bind(&host, (host.ipv4(), 9)).await?;
+    ///     socket.recv(&mut [0; 16]).await
+    /// });
+    /// assert!(stalled.is_err(), "nobody sends anything");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     ///

@@ -6,6 +6,7 @@ use crate::Host;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -51,10 +52,11 @@ thread_local! {
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
-/// The host whose program is running, also in what it has [spawned](spawn); none outside of programs and in
-/// tasks that were spawned in another way.
-pub fn current_host() -> Option<Host> {
-    CURRENT.with_borrow(|current| current.as_ref().map(|current| current.host.clone()))
+/// The host whose program is running, also in what it has [spawned](spawn). Outside of programs, and in tasks that were
+/// spawned in another way, that is [`NotFound`](io::ErrorKind::NotFound).
+pub fn current_host() -> io::Result<Host> {
+    let unknown = || io::Error::new(io::ErrorKind::NotFound, "no program of a simulation's host runs here");
+    CURRENT.with_borrow(|current| current.as_ref().map(|c| c.host.clone()).ok_or_else(unknown))
 }
 
 /// Has a future run on the host whose program this is, beside it: it ends when the host crashes, and a panic in it

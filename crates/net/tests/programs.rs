@@ -1,34 +1,28 @@
-use super::*;
-use crate::socket::Socket;
-use crate::waiters::Waiter;
-use sockeye_stack::{RecvFlags, SocketType};
+//! Programs on the hosts of a simulation: time, crashes, and what can never end.
+
+#![cfg(feature = "simulation")]
+
+use sockeye::simulation::{current_host, spawn};
+use sockeye::tokio::{TcpListener, TcpStream, UdpSocket};
+use sockeye::{Host, HostConfig, Instant, NetemConfig, Network, Simulation};
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::task::Poll;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant as TokioInstant, sleep};
 
-/// Turns a poll of a socket into a future.
-async fn poll<R>(mut call: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>) -> io::Result<R> {
-    poll_fn(|cx| call(Some(Waiter::latest(cx.waker())))).await
+async fn udp(host: &Host, port: u16) -> UdpSocket {
+    UdpSocket::bind(host, (host.ipv4(), port)).await.unwrap()
 }
 
-async fn connect(host: &Host, to: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(host, to, SocketType::Stream)?;
-    socket.start_connect(to)?;
-    poll(|waker| socket.poll_connected(waker)).await?;
-    Ok(socket)
-}
-
-fn udp(host: &Host, port: u16) -> Socket {
-    let socket = Socket::new(host, (host.ipv4(), 0).into(), SocketType::Datagram).unwrap();
-    socket.bind((host.ipv4(), port).into()).unwrap();
-    socket
+fn address(host: &Host, port: u16) -> SocketAddr {
+    (host.ipv4(), port).into()
 }
 
 fn two_hosts(link: &str) -> (Simulation, Host, Host) {
-    let link = link.parse::<crate::NetemConfig>().unwrap();
+    let link = link.parse::<NetemConfig>().unwrap();
     let config = || HostConfig { link: link.into(), ..HostConfig::default() };
     let simulation = Network::builder().seed(1).host("a", config()).host("b", config()).simulate().unwrap();
     let (a, b) = (simulation.host("a").unwrap(), simulation.host("b").unwrap());
@@ -38,24 +32,23 @@ fn two_hosts(link: &str) -> (Simulation, Host, Host) {
 #[test]
 fn two_programs_exchange_datagrams_at_the_links_pace() {
     let (mut simulation, a, b) = two_hosts("delay 1500us");
-    let to = (b.ipv4(), 7).into();
+    let to = address(&b, 7);
     simulation.program(&b, move || async move {
-        let socket = udp(&current_host().unwrap(), 7);
+        let socket = udp(&current_host().unwrap(), 7).await;
         loop {
             let mut out = [0; 16];
-            let (len, from) =
-                poll(|waker| socket.poll_recv_from(waker, &mut out, RecvFlags::default())).await.unwrap();
-            poll(|waker| socket.poll_send_to(waker, &out[..len], Some(from))).await.unwrap();
+            let (len, from) = socket.recv_from(&mut out).await.unwrap();
+            socket.send_to(&out[..len], from).await.unwrap();
         }
     });
     let network = simulation.network().clone();
     let client = simulation.spawn(&a, async move {
-        let socket = udp(&current_host().unwrap(), 0);
+        let socket = udp(&current_host().unwrap(), 0).await;
         let mut times = Vec::new();
         for _ in 0..3 {
-            poll(|waker| socket.poll_send_to(waker, b"ping", Some(to))).await.unwrap();
+            socket.send_to(b"ping", to).await.unwrap();
             let mut out = [0; 16];
-            poll(|waker| socket.poll_recv_from(waker, &mut out, RecvFlags::default())).await.unwrap();
+            socket.recv_from(&mut out).await.unwrap();
             times.push(network.now());
         }
         times
@@ -67,12 +60,12 @@ fn two_programs_exchange_datagrams_at_the_links_pace() {
 #[test]
 fn timers_of_programs_and_of_the_network_come_in_order() {
     let (mut simulation, a, b) = two_hosts("delay 2700us");
-    let receiver = udp(&b, 7);
+    let (sender, receiver) = simulation.block_on(async { (udp(&a, 0).await, udp(&b, 7).await) }).unwrap();
     let order = Rc::new(RefCell::new(Vec::new()));
     let (network, seen) = (simulation.network().clone(), Rc::clone(&order));
     simulation.spawn(&b, async move {
         let mut out = [0; 16];
-        poll(|waker| receiver.poll_recv_from(waker, &mut out, RecvFlags::default())).await.unwrap();
+        receiver.recv_from(&mut out).await.unwrap();
         seen.borrow_mut().push(("packet", network.now()));
     });
     for millis in [5, 6] {
@@ -84,8 +77,8 @@ fn timers_of_programs_and_of_the_network_come_in_order() {
             seen.borrow_mut().push(("sleep", network.now()));
         });
     }
-    let to = (b.ipv4(), 7).into();
-    assert!(udp(&a, 0).poll_send_to(None, b"x", Some(to)).is_ready());
+    let to = address(&b, 7);
+    sender.try_send_to(b"x", to).unwrap();
     simulation.run_for(Duration::from_secs(1));
     let expected = [
         ("sleep", Instant::from_millis(5)),
@@ -135,12 +128,12 @@ fn a_condition_is_asked_after_each_step() {
 #[test]
 fn what_can_never_end_is_stalled_and_no_time_has_passed() {
     let (mut simulation, a, _) = two_hosts("delay 1300us");
-    let silent = udp(&a, 9);
+    let (sender, silent) = simulation.block_on(async { (udp(&a, 0).await, udp(&a, 9).await) }).unwrap();
     let mut out = [0; 4];
     let stalled = simulation
         .block_on(async {
             sleep(Duration::from_hours(30)).await;
-            poll(|waker| silent.poll_recv_from(waker, &mut out, RecvFlags::default())).await
+            silent.recv_from(&mut out).await
         })
         .unwrap_err();
     assert_eq!(stalled.at, Instant::ZERO + Duration::from_hours(30));
@@ -151,25 +144,21 @@ fn what_can_never_end_is_stalled_and_no_time_has_passed() {
     simulation.block_on(async { sleep(Duration::from_millis(3)).await }).unwrap();
     assert_eq!(simulation.now() - before, Duration::from_millis(3));
     // Something that isn't a program may still make it go on.
-    assert!(udp(&a, 0).poll_send_to(None, b"x", Some((a.ipv4(), 9).into())).is_ready());
-    let received =
-        simulation.block_on(poll(|waker| silent.poll_recv_from(waker, &mut out, RecvFlags::default())));
+    sender.try_send_to(b"x", address(&a, 9)).unwrap();
+    let received = simulation.block_on(silent.recv_from(&mut out));
     assert_eq!(received.unwrap().unwrap().0, 1);
 }
 
 #[test]
 fn a_stall_between_ticks_keeps_both_clocks_in_step() {
     let (mut simulation, a, b) = two_hosts("delay 1300us");
-    let (sender, receiver) = (udp(&a, 0), udp(&b, 7));
-    let to = (b.ipv4(), 7).into();
+    let (sender, receiver) = simulation.block_on(async { (udp(&a, 0).await, udp(&b, 7).await) }).unwrap();
+    let to = address(&b, 7);
     for _ in 0..5 {
         let start = simulation.now();
-        assert!(sender.poll_send_to(None, b"x", Some(to)).is_ready());
+        sender.try_send_to(b"x", to).unwrap();
         let mut out = [0; 4];
-        simulation
-            .block_on(poll(|waker| receiver.poll_recv_from(waker, &mut out, RecvFlags::default())))
-            .unwrap()
-            .unwrap();
+        simulation.block_on(receiver.recv_from(&mut out)).unwrap().unwrap();
         assert_eq!(simulation.now() - start, Duration::from_micros(2600));
         simulation.block_on(std::future::pending::<()>()).unwrap_err();
         assert_eq!(simulation.now() - start, Duration::from_micros(2600));
@@ -179,24 +168,21 @@ fn a_stall_between_ticks_keeps_both_clocks_in_step() {
 #[test]
 fn a_crash_is_silent_and_a_restart_resets() {
     let (mut simulation, a, b) = two_hosts("delay 5ms");
-    let to: SocketAddr = (b.ipv4(), 80).into();
+    let to = address(&b, 80);
     let starts = Rc::new(Cell::new(0));
     let started = Rc::clone(&starts);
     simulation.program(&b, move || {
         started.set(started.get() + 1);
         async move {
-            let listener = Socket::new(&current_host().unwrap(), to, SocketType::Stream)?;
-            listener.bind(to)?;
-            listener.call(|stack, id, now| stack.listen(now, id, 16))?;
-            let (stream, _) = poll(|waker| listener.poll_accept(waker)).await?;
-            let mut out = [0; 16];
-            poll(|waker| stream.poll_recv(waker, &mut out, RecvFlags::default())).await?;
+            let listener = TcpListener::bind(&current_host().unwrap(), to).await?;
+            let (mut stream, _) = listener.accept().await?;
+            stream.read_u8().await?;
             std::future::pending::<io::Result<()>>().await
         }
     });
-    let stream = simulation.block_on(connect(&a, to)).unwrap().unwrap();
+    let mut stream = simulation.block_on(TcpStream::connect(&a, to)).unwrap().unwrap();
     simulation.run_for(Duration::from_secs(1));
-    let kept = udp(&b, 9);
+    let kept = simulation.block_on(udp(&b, 9)).unwrap();
     let dropped = Rc::new(Cell::new(false));
     let notes = DropNote(Rc::clone(&dropped));
     simulation.spawn(&b, async move {
@@ -208,23 +194,75 @@ fn a_crash_is_silent_and_a_restart_resets() {
     simulation.run_for(Duration::from_secs(1));
     assert!(dropped.get(), "a task of the host outlived it");
     assert_eq!(simulation.network().counters(&b).sent, sent, "a crash is silent");
-    let answer = kept.poll_send_to(None, b"x", Some(to));
-    assert!(matches!(answer, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset));
-    assert!(Socket::new(&b, to, SocketType::Stream).is_err());
+    assert_eq!(kept.try_send_to(b"x", to).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    let none = simulation.block_on(TcpStream::connect(&b, to)).unwrap().unwrap_err();
+    assert_eq!(none.kind(), io::ErrorKind::NetworkUnreachable);
     // Nobody has told the client. What it sends is answered only after the restart, by a reset.
-    assert!(matches!(stream.poll_send(None, b"still there?"), Poll::Ready(Ok(12))));
+    simulation.block_on(stream.write_all(b"still there?")).unwrap().unwrap();
     simulation.run_for(Duration::from_secs(1));
-    assert!(stream.poll_recv(None, &mut [0; 4], RecvFlags::default()).is_wait());
+    assert!(would_block(&stream.try_read(&mut [0; 4])));
     assert_eq!(starts.get(), 1);
     simulation.restart(&b);
-    let error = simulation
-        .block_on(poll(|waker| stream.poll_recv(waker, &mut [0; 4], RecvFlags::default())))
-        .unwrap()
-        .unwrap_err();
+    let error = simulation.block_on(stream.read(&mut [0; 4])).unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(starts.get(), 2);
     // The name, the address and the program are the same as before.
-    simulation.block_on(connect(&a, to)).unwrap().unwrap();
+    simulation.block_on(TcpStream::connect(&a, to)).unwrap().unwrap();
+}
+
+#[test]
+fn what_is_held_comes_later_and_in_order() {
+    let (mut simulation, a, b) = two_hosts("delay 5ms");
+    let (sender, receiver) = simulation.block_on(async { (udp(&a, 0).await, udp(&b, 7).await) }).unwrap();
+    let to = address(&b, 7);
+    let mut out = [0; 4];
+    simulation.hold(&b, &a);
+    for number in 1..4 {
+        sender.try_send_to(&[number], to).unwrap();
+        simulation.run_for(Duration::from_secs(1));
+    }
+    assert!(would_block(&receiver.try_recv_from(&mut out)));
+    simulation.release(&a, &b);
+    let released = simulation.now();
+    for number in 1..4 {
+        simulation.block_on(receiver.recv_from(&mut out)).unwrap().unwrap();
+        assert_eq!(out[0], number);
+    }
+    assert_eq!(simulation.now() - released, Duration::from_millis(5));
+    simulation.partition(&a, &b);
+    sender.try_send_to(&[4], to).unwrap();
+    simulation.run_for(Duration::from_secs(1));
+    simulation.heal(&a, &b);
+    simulation.run_for(Duration::from_secs(1));
+    assert!(would_block(&receiver.try_recv_from(&mut out)));
+}
+
+#[test]
+fn a_task_that_nobody_knows_of_fails_at_its_sockets_after_a_crash() {
+    let (mut simulation, a, b) = two_hosts("delay 5ms");
+    let to = address(&b, 80);
+    simulation.program(&b, move || async move {
+        let listener = TcpListener::bind(&current_host()?, to).await?;
+        loop {
+            let _ = listener.accept().await?;
+        }
+        #[allow(unreachable_code)]
+        io::Result::Ok(())
+    });
+    let host = a.clone();
+    let stranger = simulation.spawn(&a, async move {
+        let socket = udp(&host, 9).await;
+        tokio::spawn(async move { socket.recv(&mut [0; 4]).await })
+    });
+    let stranger = simulation.block_on(stranger).unwrap().unwrap();
+    simulation.run_for(Duration::from_secs(1));
+    simulation.crash(&a);
+    let error = simulation.block_on(stranger).unwrap().unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    // Other hosts haven't noticed anything, and the address is free again after the restart.
+    simulation.restart(&a);
+    simulation.block_on(udp(&a, 9)).unwrap();
+    simulation.block_on(TcpStream::connect(&a, to)).unwrap().unwrap();
 }
 
 /// Tells that it was dropped.
@@ -236,15 +274,9 @@ impl Drop for DropNote {
     }
 }
 
-/// What is asserted of a call that didn't wait.
-trait Answer {
-    fn is_wait(&self) -> bool;
-}
-
-impl<T> Answer for Poll<io::Result<T>> {
-    fn is_wait(&self) -> bool {
-        matches!(self, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock)
-    }
+/// Whether a call would have to wait.
+fn would_block<R>(result: &io::Result<R>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 #[test]
@@ -282,7 +314,7 @@ fn tasks_know_their_host() {
                 current_host().unwrap()
             });
             sleep(Duration::from_millis(1)).await;
-            let stranger = tokio::spawn(async { current_host().is_none() });
+            let stranger = tokio::spawn(async { current_host().is_err() });
             assert!(stranger.await.unwrap());
             (current_host().unwrap(), child.await.unwrap())
         })
@@ -291,5 +323,38 @@ fn tasks_know_their_host() {
         let (own, of_child) = simulation.block_on(handle).unwrap().unwrap();
         assert_eq!([own.id(), of_child.id()], [host.id(); 2]);
     }
-    assert!(current_host().is_none());
+    assert!(current_host().is_err());
+}
+
+#[test]
+fn ten_thousand_idle_connections_cost_nothing_but_memory() {
+    const EACH: u16 = 1000;
+    let mut sim = Network::builder().seed(1).simulate().unwrap();
+    let server = sim.add_host("server", HostConfig::default()).unwrap();
+    let to = address(&server, 80);
+    let accepted = sim.spawn(&server, async move {
+        let listener = TcpListener::bind(&current_host()?, to).await?;
+        let mut streams = Vec::new();
+        while streams.len() < usize::from(EACH) * 10 {
+            streams.push(listener.accept().await?.0);
+        }
+        io::Result::Ok(streams)
+    });
+    let opened = [(); 10].map(|()| {
+        let host = sim.add_host(&format!("client-{}", sim.network().hosts().len()), HostConfig::default());
+        sim.spawn(&host.unwrap(), async move {
+            let mut streams = Vec::new();
+            for _ in 0..EACH {
+                streams.push(TcpStream::connect(&current_host()?, to).await?);
+            }
+            io::Result::Ok(streams)
+        })
+    });
+    let mut streams = sim.block_on(accepted).unwrap().unwrap().unwrap();
+    for opened in opened {
+        streams.extend(sim.block_on(opened).unwrap().unwrap().unwrap());
+    }
+    sim.run_for(Duration::from_secs(10));
+    assert!(!sim.step(), "something happens although nobody does anything");
+    assert_eq!(streams.len(), 20_000);
 }
