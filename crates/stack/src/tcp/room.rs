@@ -42,10 +42,10 @@ impl Connection {
     /// How many of `wanted` bytes there is room for: what the last segment can take, and then one segment
     /// after the other while no limit is reached.
     pub(super) fn room(&self, wanted: usize, settings: &TcpSettings, config: &TcpConfig) -> Room {
-        let held = self.send.len();
+        let (held, unsent) = (self.send.len(), self.unsent());
         let low_water = not_sent_low_water(settings, config);
         // A message that fits in a segment, with nothing waiting before it: most are like this.
-        if wanted <= usize::from(self.snd_mss) && self.unsent() == 0 {
+        if wanted <= usize::from(self.snd_mss) && unsent == 0 {
             let fits = held + self.sent.count() * SEGMENT_COST < self.send_limit() && low_water > 0;
             return Room { bytes: if fits { wanted } else { 0 }, last_segment: held };
         }
@@ -53,7 +53,7 @@ impl Connection {
         let full = self.gathered();
         let (mss, sent, may_leave) = (usize::from(self.snd_mss), self.sent_len(), self.may_leave());
         let limit = self.send_limit();
-        let mut segments = self.segments_held();
+        let mut segments = self.segments_held(unsent);
         let (mut end, mut last) = (held, self.last_segment());
         while end < most {
             let unsent = end - sent;
@@ -75,13 +75,19 @@ impl Connection {
     /// Whether there is room for a good deal, so that writers work in large pieces: a third of the limit,
     /// and half of what may wait unsent.
     pub(super) fn is_writable(&self, settings: &TcpSettings, config: &TcpConfig) -> bool {
-        let unsent = self.unsent() as usize;
-        self.has_send_room() && unsent.saturating_mul(2) < not_sent_low_water(settings, config)
+        let unsent = self.unsent();
+        self.has_room_beside(unsent)
+            && (unsent as usize).saturating_mul(2) < not_sent_low_water(settings, config)
     }
 
     /// Whether no more than two thirds of the limit are used.
     pub(crate) fn has_send_room(&self) -> bool {
-        let counted = self.send.len() + self.segments_held() * SEGMENT_COST;
+        self.has_room_beside(self.unsent())
+    }
+
+    #[inline]
+    fn has_room_beside(&self, unsent: u32) -> bool {
+        let counted = self.send.len() + self.segments_held(unsent) * SEGMENT_COST;
         counted + counted / 2 <= self.send_limit()
     }
 
@@ -141,15 +147,17 @@ impl Connection {
     }
 
     /// Segments in flight and gathered.
-    fn segments_held(&self) -> usize {
+    #[inline]
+    fn segments_held(&self, unsent: u32) -> usize {
         let in_flight = self.sent.count();
-        if self.unsent() == 0 {
-            return in_flight;
-        }
+        if unsent == 0 { in_flight } else { in_flight + self.segments_gathered() }
+    }
+
+    fn segments_gathered(&self) -> usize {
         let (sent, last) = (self.sent_len(), self.last_segment());
         let records = self.send.records_from(sent);
         let full = (last - sent) / self.gathered();
-        in_flight + records + full + usize::from(self.send.len() > last)
+        records + full + usize::from(self.send.len() > last)
     }
 }
 
