@@ -94,6 +94,8 @@ pub(crate) struct Io {
     pub(crate) flows: Flows,
     pub(crate) icmp_limit: RateLimit,
     pub(crate) orphans: usize,
+    /// Connections that have refused data for want of memory, the longest waiting first.
+    pub(crate) starved: VecDeque<Key>,
     /// The batch in which packets to the host itself move.
     pub(crate) loopback: Batch,
     /// Copies of them, when somebody wants to see them.
@@ -125,6 +127,7 @@ impl Io {
             flows: Flows::default(),
             icmp_limit,
             orphans: 0,
+            starved: VecDeque::new(),
             loopback: Batch::default(),
             tap: None,
             counters: Counters::default(),

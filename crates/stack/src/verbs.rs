@@ -159,7 +159,9 @@ impl Stack {
 
     /// Takes the oldest datagram, whole.
     pub fn recv_from(&mut self, now: Instant, id: SocketId, flags: RecvFlags) -> Result<Datagram> {
-        self.udp_recv(now, id, flags)
+        let received = self.udp_recv(now, id, flags);
+        self.feed_starved();
+        received
     }
 
     /// Ends one direction of a connection, or both.

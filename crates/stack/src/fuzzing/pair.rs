@@ -26,6 +26,8 @@ const PASSES: usize = 120;
 const BURST: usize = 20_000;
 /// How long all streams may take over a fair link: the longest back-off is two minutes.
 const PATIENCE: Duration = Duration::from_hours(2);
+/// Bytes that a host may hold where memory is scarce.
+const TINY_MEMORY: usize = 20_000;
 const LINK: NicId = NicId(1);
 const PORT: u16 = 80;
 /// Room for everybody, and for the ghosts of old SYNs, which nobody answers.
@@ -57,6 +59,7 @@ fn config(source: &mut Source<'_>) -> Config {
     let mut tcp = super::connection::config(source);
     // Nobody may give up: then every stall is a bug.
     (tcp.syn_retries, tcp.synack_retries, tcp.retries2, tcp.orphan_retries) = (200, 60, 250, 250);
+    tcp.max_orphans = usize::MAX;
     tcp.max_rto = Duration::from_secs(source.pick(&[120, 10, 2]));
     tcp.max_time_wait = source.pick(&[65_536, 1, 0]);
     // Without what answers a cookie, a server doesn't know of its client.
@@ -70,11 +73,15 @@ impl World {
         let v6 = source.chance(80);
         let mtu = source.pick(&[1500, 1280, 9000, 65_535]);
         let mut nic = NicConfig::memory("eth0", mtu);
-        if source.chance(100) {
+        // One draw for both: kept inputs mean what they meant.
+        let draw = source.byte();
+        if draw >= 156 {
             nic.max_segment = 0;
         }
+        let memory = if (1..=20).contains(&draw) { TINY_MEMORY } else { Config::default().memory };
         let mut host = |number: u16| {
-            let mut stack = Stack::new(config(source), [number as u8; 32]);
+            let config = Config { memory, ..config(source) };
+            let mut stack = Stack::new(config, [number as u8; 32]);
             stack.add_nic(nic.clone()).expect("an interface");
             stack.add_address(LINK, address(number - 1, false), 24).expect("an address");
             stack.add_address(LINK, address(number - 1, true), 64).expect("an address");

@@ -64,6 +64,8 @@ pub(crate) struct Tcb {
     pub(crate) timer: Option<TimerId>,
     /// Whether it is in the dirty list of its interface.
     pub(crate) dirty: bool,
+    /// Whether it is in the list of those that wait for memory.
+    starved: bool,
 }
 
 impl Tcb {
@@ -91,6 +93,7 @@ impl Tcb {
             flow_label: IpParams::of_flow(&io.demux, &tuple, 0, 0).flow_label,
             timer: None,
             dirty: false,
+            starved: false,
         }
     }
 
@@ -304,10 +307,38 @@ impl Stack {
         self.after(key, Readiness::EMPTY);
     }
 
-    /// What follows every call of a connection: its turn to send, its timer, its socket, its end.
+    /// What follows every call of a connection: its turn to send, its timer, its socket, its end; and others' that
+    /// wait for memory, if it has set some free.
     pub(crate) fn after(&mut self, key: Key, edge: Readiness) {
+        self.settle(key, edge);
+        self.feed_starved();
+    }
+
+    /// Connections that refused data for want of memory tell their peers when there is some, one after the other.
+    pub(crate) fn feed_starved(&mut self) {
+        let Stack { connections, io, .. } = self;
+        while let Some(&key) = io.starved.front() {
+            if let Some(tcb) = connections.get_mut(key) {
+                if !tcb.connection.feed(&io.budget) {
+                    return;
+                }
+                tcb.starved = false;
+                if !tcb.dirty {
+                    tcb.dirty = true;
+                    io.mark_dirty(tcb.nic, Dirty::Connection(key));
+                }
+            }
+            io.starved.pop_front();
+        }
+    }
+
+    fn settle(&mut self, key: Key, edge: Readiness) {
         let Stack { sockets, connections, io } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
+        if tcb.connection.is_starved() && !tcb.starved {
+            tcb.starved = true;
+            io.starved.push_back(key);
+        }
         if tcb.connection.state() == State::Closed {
             let socket = tcb.socket;
             return self.ended(key, socket);

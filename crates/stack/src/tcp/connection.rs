@@ -168,6 +168,8 @@ pub(super) struct Flags {
     pub(super) small_is_probe: bool,
     /// The user had more to write than there was room for.
     pub(super) no_space: bool,
+    /// Data was refused for want of memory, and the peer told that the window is closed.
+    pub(super) starved: bool,
     /// So many retransmissions went unanswered that the path may be another by now.
     pub(super) path_doubted: bool,
     /// Our SYN timed out at least once.

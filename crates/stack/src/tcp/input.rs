@@ -223,8 +223,9 @@ impl Connection {
             self.timers.stop(Timer::Persist);
             self.stalled_since = now;
             if !self.sent.is_empty() {
-                // What was sent into the closed window was refused: it goes out again at once.
-                if self.window_backoff > 0 {
+                // What was sent into the closed window was refused: it goes out again at once. So does what the
+                // timer has sent again, for the peer may have closed its window for want of memory.
+                if self.window_backoff > 0 || self.retransmits > 0 {
                     self.retransmit_all();
                 }
                 self.flags.xmit_timer = XmitTimer::Rto;
@@ -298,6 +299,7 @@ impl Connection {
         self.measure_receive(now, header, payload.len());
         self.note_segment_size(payload.len(), gso_size, header.flags);
         self.take_urgent_byte(start, &payload);
+        self.feed(resources.budget);
         if !payload.is_empty() && self.is_beyond_window(start, end) {
             self.owe_duplicate_ack(None);
             return Continue(());
@@ -351,6 +353,7 @@ impl Connection {
             Some(SackBlock { left: (rcv_nxt + range.start).0, right: (rcv_nxt + range.end).0 })
         });
         self.count_text(&inserted, duplicate.is_some(), resources.counters);
+        self.flags.starved |= inserted.dropped && inserted.advanced == 0 && start == rcv_nxt;
         if inserted.advanced == 0 || duplicate.is_some() {
             // MAY-13, RFC 5681 §4.2: out of order or seen before: at once, one for each segment.
             self.grow_window(len, queued, resources.config);

@@ -9,7 +9,7 @@ use super::connection::{Connection, Resources};
 use super::seq::SeqNumber;
 use crate::config::TcpConfig;
 use crate::socket::options::TcpSettings;
-use sockeye_packet::Instant;
+use sockeye_packet::{Budget, Instant};
 use sockeye_wire::TcpHeader;
 
 /// RFC 7323 §2.3: the largest shift.
@@ -293,6 +293,11 @@ impl Connection {
         if syn {
             return self.recv_window.ssthresh.min(u16::MAX.into()) as u16;
         }
+        if self.flags.starved {
+            // As the kernel, against SHLD-14: what there is no memory for is taken back for a while, or the peer
+            // would send it ever more slowly. What is on its way is taken if memory has become free meanwhile.
+            return 0;
+        }
         let shift = self.options.rcv_wscale;
         let current = self.rcv_wnd();
         let mut window = self.select_window();
@@ -305,6 +310,22 @@ impl Connection {
         let window = window.min(u32::from(u16::MAX) << shift);
         self.rcv_adv = self.rcv_adv.max(self.rcv_nxt + window);
         (window >> shift) as u16
+    }
+
+    /// Whether data was refused for want of memory.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.flags.starved
+    }
+
+    /// Memory may be free again: the window opens if there is some for a segment or two, and the peer is told. Whether
+    /// nothing is wanted any more.
+    pub(crate) fn feed(&mut self, budget: &Budget) -> bool {
+        if self.flags.starved && (self.recv.is_empty() || budget.available() > 2 * usize::from(self.rcv_mss))
+        {
+            self.flags.starved = false;
+            self.acks.now |= self.state.can_receive();
+        }
+        !self.flags.starved
     }
 
     /// Before data is taken in: what its segment tells of the path.

@@ -112,6 +112,7 @@ impl Connection {
     fn on_read(&mut self, now: Instant, bytes: usize, resources: &mut Resources<'_>) {
         self.settle_charge(resources.budget);
         self.adjust_recv_space(now, resources);
+        self.feed(resources.budget);
         self.acks.now |= self.is_ack_worth_it(bytes > 0);
     }
 

@@ -102,8 +102,8 @@ struct World {
     orderly: bool,
 }
 
-fn config(rng: &mut Rng, cookies: bool) -> Config {
-    let mut config = Config { memory: 64 << 20, ..Config::default() };
+fn config(rng: &mut Rng, cookies: bool, memory: usize) -> Config {
+    let mut config = Config { memory, ..Config::default() };
     let tcp = &mut config.tcp;
     let sizes = |rng: &mut Rng| {
         let default = pick(rng, &[1, 100, 700, 2000, 5000, 30_000, 131_072]);
@@ -119,6 +119,7 @@ fn config(rng: &mut Rng, cookies: bool) -> Config {
     tcp.max_half_open = pick(rng, &[1, 4096]);
     // Nobody may give up: then every stall is a bug.
     (tcp.syn_retries, tcp.synack_retries, tcp.retries2, tcp.orphan_retries) = (40, 40, 250, 250);
+    tcp.max_orphans = usize::MAX;
     tcp.max_rto = Duration::from_secs(pick(rng, &[2, 10, 120]));
     tcp.max_time_wait = pick(rng, &[0, 1, 65_536]);
     tcp.initial_window = pick(rng, &[1, 2, 10]);
@@ -126,7 +127,7 @@ fn config(rng: &mut Rng, cookies: bool) -> Config {
 }
 
 impl World {
-    fn new(seed: u64) -> World {
+    fn new(seed: u64, memory: usize) -> World {
         let mut rng = Rng::from_u64(seed);
         let cookies = rng.chance(0.3);
         // When all that answers a cookie before the FIN is lost, the FIN is reset.
@@ -148,7 +149,7 @@ impl World {
             nic.max_segment = 0;
         }
         let mut host = |number: u8| {
-            let mut config = config(&mut rng, cookies);
+            let mut config = config(&mut rng, cookies, memory);
             if orderly {
                 // Where TIME-WAIT is cut short the last retransmissions are reset.
                 config.tcp.max_time_wait = 65_536;
@@ -572,6 +573,16 @@ fn seeds() -> RangeInclusive<u64> {
 #[test]
 fn every_flow_comes_to_its_end() {
     for seed in seeds() {
-        World::new(seed).check();
+        World::new(seed, 64 << 20).check();
+    }
+}
+
+/// Hosts whose memory is less than what a few connections want.
+#[test]
+fn every_flow_comes_to_its_end_with_little_memory() {
+    for seed in seeds() {
+        for memory in [20_000, 8000] {
+            World::new(seed, memory).check();
+        }
     }
 }

@@ -487,3 +487,39 @@ fn orphans_that_hold_much_go_when_memory_is_short() {
         assert_eq!(pair.a.io.orphans, 1 - gone as usize);
     }
 }
+
+#[test]
+fn who_refused_data_for_want_of_memory_says_when_there_is_some() {
+    for by_reading in [true, false] {
+        let config = Config { memory: 60_000, ..Config::default() };
+        let mut pair = Pair::with(&config, &NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) });
+        let (client, _, server) = pair.connected("10.0.0.2:80");
+        // Datagrams that nobody reads take what memory b has.
+        let (from, to) = (datagram(&mut pair.a, "10.0.0.1:5"), datagram(&mut pair.b, "10.0.0.2:5"));
+        for _ in 0..50 {
+            let payload = sockeye_packet::Payload::from(Chunk::from(vec![0; 1400]));
+            pair.a.send_to(pair.now, from, payload, Some(addr("10.0.0.2:5")), SendFlags::default()).unwrap();
+            pair.cable();
+        }
+        assert_eq!(send(&mut pair.a, pair.now, client, &[7; 20_000]), Ok(20_000));
+        // The sender has backed off far, and goes on at once all the same.
+        pair.pass(Duration::from_secs(40));
+        let mut got = 0;
+        if by_reading {
+            got += recv(&mut pair.b, pair.now, server).unwrap().len();
+            assert!(got < 20_000);
+        } else {
+            while pair.b.recv_from(pair.now, to, RecvFlags::default()).is_ok() {}
+        }
+        pair.pass(Duration::from_millis(1));
+        if !by_reading {
+            got += recv(&mut pair.b, pair.now, server).unwrap().len();
+            assert_eq!(got, 20_000);
+        }
+        while let Ok(data) = recv(&mut pair.b, pair.now, server) {
+            got += data.len();
+            pair.pass(Duration::from_millis(1));
+        }
+        assert_eq!(got, 20_000, "{by_reading}");
+    }
+}
