@@ -501,7 +501,7 @@ fn who_refused_data_for_want_of_memory_says_when_there_is_some() {
             pair.a.send_to(pair.now, from, payload, Some(addr("10.0.0.2:5")), SendFlags::default()).unwrap();
             pair.cable();
         }
-        assert_eq!(send(&mut pair.a, pair.now, client, &[7; 20_000]), Ok(20_000));
+        assert_eq!(send(&mut pair.a, pair.now, client, &alloc::vec![7; 20_000]), Ok(20_000));
         // The sender has backed off far, and goes on at once all the same.
         pair.pass(Duration::from_secs(40));
         let mut got = 0;
