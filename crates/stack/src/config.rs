@@ -84,7 +84,7 @@ pub struct TcpConfig {
     pub syn_linear_timeouts: u8,
     /// Times a SYN-ACK is sent again before the half-open connection is dropped.
     pub synack_retries: u8,
-    /// Retransmissions after which the path is doubted, and looked up again (RFC 9293's R1).
+    /// Retransmissions after which the path is doubted, and looked up again (RFC 9293's R1, SHLD-10: at least 3).
     pub retries1: u8,
     /// Retransmissions after which the connection is given up (RFC 9293's R2).
     pub retries2: u8,

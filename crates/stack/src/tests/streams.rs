@@ -335,7 +335,7 @@ fn too_long(lost: &[u8], mtu: u16) -> Packet {
 
 #[test]
 fn a_path_is_looked_up_again_when_retransmissions_go_unanswered() {
-    // MUST-20: R1 (RFC 1122 §4.2.3.5)
+    // MUST-20, SHLD-10: R1 (RFC 1122 §4.2.3.5)
     let nic = NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) };
     let mut pair = Pair::with(&Config::default(), &nic);
     let (client, ..) = pair.connected("10.0.0.2:80");
@@ -511,14 +511,14 @@ fn who_refused_data_for_want_of_memory_says_when_there_is_some() {
         } else {
             while pair.b.recv_from(pair.now, to, RecvFlags::default()).is_ok() {}
         }
-        pair.pass(Duration::from_millis(1));
+        pair.pass(Duration::from_millis(300));
         if !by_reading {
             got += recv(&mut pair.b, pair.now, server).unwrap().len();
             assert_eq!(got, 20_000);
         }
         while let Ok(data) = recv(&mut pair.b, pair.now, server) {
             got += data.len();
-            pair.pass(Duration::from_millis(1));
+            pair.pass(Duration::from_millis(300));
         }
         assert_eq!(got, 20_000, "{by_reading}");
     }
