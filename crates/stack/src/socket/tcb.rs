@@ -141,6 +141,10 @@ impl Tcb {
             self.dirty = true;
             io.mark_dirty(self.nic, Dirty::Connection(key));
         }
+        if self.connection.is_starved() && !self.starved {
+            self.starved = true;
+            io.starved.push_back(key);
+        }
         self.rearm(key, io);
         if let Some(id) = self.socket
             && let Some(socket) = sockets.get_mut(id.0)
@@ -262,6 +266,9 @@ impl Stack {
             self.after(key, edge);
         } else {
             tcb.settle(key, edge, sockets, io);
+            if !io.starved.is_empty() {
+                self.feed_starved();
+            }
         }
     }
 
@@ -310,7 +317,7 @@ impl Stack {
     /// What follows every call of a connection: its turn to send, its timer, its socket, its end; and others' that
     /// wait for memory, if it has set some free.
     pub(crate) fn after(&mut self, key: Key, edge: Readiness) {
-        self.settle(key, edge);
+        self.settle_or_end(key, edge);
         self.feed_starved();
     }
 
@@ -332,13 +339,9 @@ impl Stack {
         }
     }
 
-    fn settle(&mut self, key: Key, edge: Readiness) {
+    fn settle_or_end(&mut self, key: Key, edge: Readiness) {
         let Stack { sockets, connections, io } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
-        if tcb.connection.is_starved() && !tcb.starved {
-            tcb.starved = true;
-            io.starved.push_back(key);
-        }
         if tcb.connection.state() == State::Closed {
             let socket = tcb.socket;
             return self.ended(key, socket);

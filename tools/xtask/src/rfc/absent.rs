@@ -17,10 +17,6 @@ pub(super) const ABSENT: &[(&str, &str)] = &[
         "as the kernel: a connection that is being retransmitted says nothing before R2, but `TCP_INFO` counts",
     ),
     (
-        "SHLD-10",
-        "R1 asks IP for another router: there is no second one to be tried, so nothing is done there",
-    ),
-    (
         "SHLD-20",
         "soft errors fail no call: only who asks (`SO_ERROR`) is told, so there is nothing to switch off",
     ),
