@@ -23,8 +23,8 @@ pub(crate) fn for_run(args: &RunArgs) -> Result<(Network, HostId), CliError> {
     let config = HostConfig {
         ip: args.ip,
         link: link(args.link),
-        stack: Config::default(),
         capture: args.pcap.clone(),
+        ..HostConfig::default()
     };
     let network = build(builder.host(ONLY_HOST, config))?;
     let host = network.host(ONLY_HOST).map_err(|error| CliError::failed(error.to_string()))?.id();
@@ -65,7 +65,7 @@ fn host_config(section: &HostSection) -> HostConfig {
         // What the file says is all there are.
         (stack.tcp.syn_retries, stack.tcp.syn_linear_timeouts) = (syn_retries, 0);
     }
-    HostConfig { ip, link: link(conditions), stack, capture: None }
+    HostConfig { ip, link: link(conditions), stack, ..HostConfig::default() }
 }
 
 fn link(conditions: Option<NetemConfig>) -> LinkConfig {

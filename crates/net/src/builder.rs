@@ -1,21 +1,23 @@
 //! A network's description, checked before anything of it exists.
 
+use crate::capture::Target;
 use crate::clock::Clock;
 use crate::driver::{Core, DriverGuard};
+use crate::registry::{Book, Registry};
 use crate::subnet::AddressPlan;
-use crate::wire::{Sink, Wire};
-use crate::{Error, Network, Simulation, Subnet};
+use crate::wire::Wire;
+use crate::{Error, LinkInterface, Network, Simulation, Subnet};
+use sockeye_link::Link;
 use sockeye_link::fabric::FabricConfig;
 use sockeye_link::netem::NetemConfig;
-use sockeye_link::pcapng::PcapngConfig;
 use sockeye_packet::Rng;
 use sockeye_stack::Config;
 use std::fmt;
-use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,10 +28,15 @@ pub struct HostConfig {
     pub ip: Option<IpAddr>,
     /// The conditions of its link.
     pub link: LinkConfig,
-    /// The settings of its stack.
+    /// The subnet it is in, by name, of a network that has several; none for the first.
+    pub subnet: Option<String>,
+    /// Further interfaces, each to another subnet. Such a host passes nothing on between them unless
+    /// [`Config::forwarding`] says so.
+    pub interfaces: Vec<InterfaceConfig>,
+    /// The settings of its stack, among them its limits: see [`NetworkBuilder`].
     pub stack: Config,
     /// A file for what the host sends and receives, in pcapng; what it sends to itself is there too, once,
-    /// under the interface name `NAME:lo`.
+    /// under the interface name `NAME:lo`. A host with several interfaces has each there as `NAME:SUBNET`.
     pub capture: Option<PathBuf>,
 }
 
@@ -49,69 +56,168 @@ impl From<NetemConfig> for LinkConfig {
     }
 }
 
+impl FromStr for LinkConfig {
+    type Err = <NetemConfig as FromStr>::Err;
+
+    /// The same conditions each way, as [`NetemConfig`] writes them: `"delay 40ms loss 1%"`.
+    fn from_str(text: &str) -> Result<LinkConfig, Self::Err> {
+        text.parse::<NetemConfig>().map(LinkConfig::from)
+    }
+}
+
+/// A subnet of a network that has several. What isn't stated is as in a network that names none: the first has
+/// `10.77.0.0/16` and `fd77::/64`, the second `10.78.0.0/16` and `fd77:0:0:1::/64`, and so on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SubnetConfig {
+    /// Its IPv4 addresses.
+    pub v4: Option<Subnet>,
+    /// Its IPv6 addresses.
+    pub v6: Option<Subnet>,
+    /// The MTU of its links, in bytes: 1280 to 65,535. The network's unless stated.
+    pub mtu: Option<u32>,
+    /// The conditions of the links of hosts that state none.
+    pub link: LinkConfig,
+}
+
+/// A further interface of a host: it is in several subnets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InterfaceConfig {
+    /// The name of the subnet; none for the network's first.
+    pub subnet: Option<String>,
+    /// Its address there, of either family; the other family's has the same number. None for the next free one.
+    pub ip: Option<IpAddr>,
+    /// The conditions of its link.
+    pub link: LinkConfig,
+}
+
+impl HostConfig {
+    /// A host in the subnet of this name, of a network that has several.
+    pub fn in_subnet(name: impl Into<String>) -> HostConfig {
+        HostConfig { subnet: Some(name.into()), ..HostConfig::default() }
+    }
+
+    /// Gives it an interface to one more subnet.
+    pub fn and_subnet(mut self, name: impl Into<String>) -> HostConfig {
+        let interface = InterfaceConfig { subnet: Some(name.into()), ..InterfaceConfig::default() };
+        self.interfaces.push(interface);
+        self
+    }
+
+    /// A router: a host in these subnets that passes packets on between them.
+    pub fn router<S: Into<String>>(subnets: impl IntoIterator<Item = S>) -> HostConfig {
+        let mut subnets = subnets.into_iter();
+        let mut router = HostConfig { subnet: subnets.next().map(Into::into), ..HostConfig::default() };
+        router.stack.forwarding = true;
+        subnets.fold(router, HostConfig::and_subnet)
+    }
+
+    /// All its interfaces to subnets.
+    pub(crate) fn places(&self) -> Vec<InterfaceConfig> {
+        let first = InterfaceConfig { subnet: self.subnet.clone(), ip: self.ip, link: self.link };
+        std::iter::once(first).chain(self.interfaces.iter().cloned()).collect()
+    }
+}
+
 /// Describes a [`Network`]: its subnets, its seed, its capture, its hosts.
 ///
 /// What is wrong with the description is said when the network is built.
-#[derive(Debug, Default)]
+///
+/// # Limits
+///
+/// What hosts can make a network hold is bounded. A host's bounds are in its [`HostConfig::stack`]:
+///
+/// | what | field | unless stated |
+/// |---|---|---|
+/// | bytes of payload and state in all queues of the host | [`Config::memory`] | 256 MiB |
+/// | sockets | [`Config::max_sockets`] | 1,048,576 |
+/// | connections that wait at a listener | [`Config::somaxconn`], and the listener's backlog | 4096 |
+/// | half-open connections of a listener, beyond which SYN cookies are sent | [`TcpConfig::max_half_open`](sockeye_stack::TcpConfig::max_half_open) | 4096 |
+/// | connections that live on without a socket | [`TcpConfig::max_orphans`](sockeye_stack::TcpConfig::max_orphans) | 65,536 |
+/// | connections in TIME-WAIT | [`TcpConfig::max_time_wait`](sockeye_stack::TcpConfig::max_time_wait) | 65,536 |
+/// | bytes of a TCP socket's buffers | [`TcpConfig::send_buffer`](sockeye_stack::TcpConfig::send_buffer), [`recv_buffer`](sockeye_stack::TcpConfig::recv_buffer) | up to 4 and 6 MiB |
+/// | bytes of a UDP socket's buffers | [`Config::udp_send_buffer`], [`Config::udp_recv_buffer`] | 208 KiB each |
+/// | ICMP errors sent per second | [`Config::icmp_rate`] | 1000 |
+///
+/// Fixed are the 1024 packets that a host holds for each link without belonging to a socket (forwarded ones among
+/// them), and the 16,384 that wait at a switch for a host that doesn't fetch them. Links bound what is under way
+/// by their [`NetemConfig`]'s `limit`.
+#[derive(Default)]
 pub struct NetworkBuilder {
+    /// Of a network that names no subnets.
     plan: AddressPlan,
+    subnets: Vec<(String, SubnetConfig)>,
     seed: Option<u64>,
     mtu: Option<u32>,
     wall_offset: Duration,
-    capture: Option<Capture>,
+    capture: Option<Target>,
     gateway: HostConfig,
+    uplinks: Vec<(Box<dyn Link>, LinkInterface)>,
     hosts: Vec<(String, HostConfig)>,
 }
 
-/// Where a capture goes.
-pub(crate) enum Capture {
-    File(PathBuf),
-    Writer(Sink),
-}
-
-impl fmt::Debug for Capture {
+impl fmt::Debug for NetworkBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Capture::File(path) => write!(f, "File({})", path.display()),
-            Capture::Writer(_) => f.write_str("Writer"),
-        }
+        let names = self.hosts.iter().map(|(name, _)| name);
+        f.debug_struct("NetworkBuilder")
+            .field("plan", &self.plan)
+            .field("subnets", &self.subnets)
+            .field("seed", &self.seed)
+            .field("capture", &self.capture)
+            .field("hosts", &names.collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
-}
-
-impl Capture {
-    /// Opens the file, if it is to be one, for itself alone.
-    pub(crate) fn open(self, wall_offset: Duration) -> Result<(Sink, PcapngConfig), Error> {
-        let sink: Sink = match self {
-            Capture::Writer(sink) => sink,
-            Capture::File(path) => match open_alone(&path) {
-                Ok(file) => Box::new(file),
-                Err(error) => return Err(Error::Capture { path: Some(path), error }),
-            },
-        };
-        Ok((sink, PcapngConfig { gso: false, wall_offset }))
-    }
-}
-
-/// Opens a file to write it anew, unless another capture is being written to it: then nothing is lost. Pipes and
-/// terminals are written to as they are.
-fn open_alone(path: &Path) -> io::Result<File> {
-    let file = File::options().write(true).create(true).truncate(false).open(path)?;
-    if file.metadata()?.is_file() {
-        // Where a file system has no locks, nothing is known of others.
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            let why = "another capture is being written to it; choose another file";
-            return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
-        }
-        file.set_len(0)?;
-    }
-    Ok(file)
 }
 
 impl NetworkBuilder {
     /// The gateway's name.
     pub const GATEWAY: &str = "gateway";
+    /// The name of the subnet of a network that names none.
+    pub const SUBNET: &str = "net";
     /// The MTU of links unless stated.
     pub const DEFAULT_MTU: u32 = 1500;
+
+    /// Adds a subnet, of a network that shall have several: hosts state by [name](HostConfig::subnet) in which of
+    /// them they are, and [routers](NetworkBuilder::router) pass packets on between them. The first has the
+    /// gateway, and is that of hosts that state none; [`NetworkBuilder::subnet`] then counts for nothing.
+    ///
+    /// ```
+    /// use sockeye::{HostConfig, Network, SubnetConfig};
+    ///
+    /// let network = Network::builder()
+    ///     .named_subnet("office", SubnetConfig::default())
+    ///     .named_subnet("lab", SubnetConfig { mtu: Some(1280), ..SubnetConfig::default() })
+    ///     .router("core", ["office", "lab"])
+    ///     .host("desk", HostConfig::in_subnet("office"))
+    ///     .host("bench", HostConfig::in_subnet("lab"))
+    ///     .build()?;
+    /// let (desk, bench) = (network.host("desk")?, network.host("bench")?);
+    /// let listener = bench.tcp_listen((bench.ipv4(), 80))?;
+    /// let stream = desk.tcp_connect((bench.ipv4(), 80))?;
+    /// assert_eq!(listener.accept()?.1, stream.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn named_subnet(mut self, name: impl Into<String>, config: SubnetConfig) -> NetworkBuilder {
+        self.subnets.push((name.into(), config));
+        self
+    }
+
+    /// Adds a router between subnets, which are named: [`HostConfig::router`], for who has nothing else to say.
+    pub fn router<S: Into<String>>(
+        self,
+        name: impl Into<String>,
+        subnets: impl IntoIterator<Item = S>,
+    ) -> NetworkBuilder {
+        self.host(name, HostConfig::router(subnets))
+    }
+
+    /// Gives the gateway a link to the outside, and has it pass packets on: what leaves the network goes there,
+    /// and what comes from there for one of the network's addresses comes in. Whoever is at the link's other end
+    /// needs a route to the network's subnets by it.
+    pub fn uplink(mut self, link: impl Link + 'static, interface: LinkInterface) -> NetworkBuilder {
+        self.gateway.stack.forwarding = true;
+        self.uplinks.push((Box::new(link), interface));
+        self
+    }
 
     /// Sets the subnet of its address's family. Hosts have an address in both: `10.77.0.0/16` and
     /// `fd77::/64` unless stated.
@@ -137,13 +243,13 @@ impl NetworkBuilder {
     /// Captures every packet once, as its host sends it, to a file in pcapng; packets to the host itself under
     /// the interface name `NAME:lo`. What single hosts see is captured with [`HostConfig::capture`].
     pub fn capture(mut self, path: impl AsRef<Path>) -> NetworkBuilder {
-        self.capture = Some(Capture::File(path.as_ref().to_owned()));
+        self.capture = Some(Target::File(path.as_ref().to_owned()));
         self
     }
 
     /// As [`NetworkBuilder::capture`], to any writer.
     pub fn capture_to(mut self, writer: impl Write + Send + 'static) -> NetworkBuilder {
-        self.capture = Some(Capture::Writer(Box::new(writer)));
+        self.capture = Some(Target::Writer(Box::new(writer)));
         self
     }
 
@@ -154,9 +260,10 @@ impl NetworkBuilder {
         self
     }
 
-    /// Sets the gateway's stack and link; it has the subnet's first address.
+    /// Sets the gateway's stack and link; it has the (first) subnet's first address.
     pub fn gateway(mut self, config: HostConfig) -> NetworkBuilder {
         self.gateway = config;
+        self.gateway.stack.forwarding |= !self.uplinks.is_empty();
         self
     }
 
@@ -172,16 +279,18 @@ impl NetworkBuilder {
             self.wall_offset = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         }
         let mut rng = self.rng();
-        let core = self.core(Clock::real(), &mut rng)?;
+        let books = self.books()?;
+        let core = self.core(Clock::real(), &mut rng, &books)?;
         let driver = DriverGuard::start(&core).map_err(|error| Error::Thread { error })?;
-        self.populate(core, Some(driver), rng)
+        self.populate(core, Some(driver), Registry::new(books, rng))
     }
 
     /// Makes the network for somebody who [turns](Network::turn) it.
     pub fn build_manual(mut self) -> Result<Network, Error> {
         let mut rng = self.rng();
-        let core = self.core(Clock::manual(), &mut rng)?;
-        self.populate(core, None, rng)
+        let books = self.books()?;
+        let core = self.core(Clock::manual(), &mut rng, &books)?;
+        self.populate(core, None, Registry::new(books, rng))
     }
 
     /// Makes the network, with a clock of its own that jumps from one event to the next.
@@ -189,41 +298,69 @@ impl NetworkBuilder {
         Ok(Simulation::new(self.build_manual()?))
     }
 
-    fn core(&mut self, clock: Clock, rng: &mut Rng) -> Result<Arc<Core>, Error> {
-        let AddressPlan { v4, v6 } = self.plan;
-        let gateways = self.plan.addresses(AddressPlan::GATEWAY);
-        let (IpAddr::V4(v4_address), IpAddr::V6(v6_address), Some((gateway_v4, gateway_v6))) =
-            (v4.address(), v6.address(), gateways)
-        else {
-            // `subnet` files subnets by family, and each has room for a gateway.
-            return Err(Error::BadSubnet { subnet: format!("{v4} {v6}"), reason: "families are mixed up" });
-        };
-        let config = FabricConfig {
-            subnet_v4: (v4_address, v4.prefix()),
-            subnet_v6: (v6_address, v6.prefix()),
-            gateway_v4,
-            gateway_v6,
-            seed: rng.next_seed(),
-        };
+    fn core(&mut self, clock: Clock, rng: &mut Rng, books: &[Book]) -> Result<Arc<Core>, Error> {
+        let mut fabrics = Vec::new();
+        for AddressPlan { v4, v6 } in books.iter().map(|book| book.plan) {
+            let gateways = AddressPlan { v4, v6 }.addresses(AddressPlan::GATEWAY);
+            let (IpAddr::V4(v4_address), IpAddr::V6(v6_address), Some((gateway_v4, gateway_v6))) =
+                (v4.address(), v6.address(), gateways)
+            else {
+                // Each subnet has room for a gateway.
+                let reason = "one is of IPv4, the other of IPv6";
+                return Err(Error::BadSubnet { subnet: format!("{v4} {v6}"), reason });
+            };
+            fabrics.push(FabricConfig {
+                subnet_v4: (v4_address, v4.prefix()),
+                subnet_v6: (v6_address, v6.prefix()),
+                gateway_v4,
+                gateway_v6,
+                seed: rng.next_seed(),
+            });
+        }
         let capture = self.capture.take().map(|capture| capture.open(self.wall_offset)).transpose()?;
-        Ok(Arc::new(Core::new(clock, Wire::new(config, capture))))
+        Ok(Arc::new(Core::new(clock, Wire::new(fabrics, capture))))
+    }
+
+    /// The subnets, checked.
+    fn books(&mut self) -> Result<Vec<Book>, Error> {
+        let mtu = self.mtu.unwrap_or(Self::DEFAULT_MTU);
+        if self.subnets.is_empty() {
+            return Ok(vec![Book::new(Self::SUBNET.into(), self.plan, mtu, LinkConfig::default(), true)]);
+        }
+        let mut books: Vec<Book> = Vec::new();
+        for (place, (name, config)) in std::mem::take(&mut self.subnets).into_iter().enumerate() {
+            let plan = AddressPlan::of_place(place, config.v4, config.v6);
+            let bad = |subnet: String, reason| Err(Error::BadSubnet { subnet, reason });
+            if name.is_empty() || books.iter().any(|book| book.name.eq_ignore_ascii_case(&name)) {
+                return bad(name, "each needs a name of its own (case doesn't count)");
+            }
+            if let Some(subnet) = books.iter().find_map(|book| plan.overlap(&book.plan)) {
+                return bad(subnet.to_string(), "another of the network's has addresses of it");
+            }
+            let mtu = config.mtu.map_or(mtu, |mtu| mtu.clamp(1280, 65_535));
+            books.push(Book::new(name, plan, mtu, config.link, place == 0));
+        }
+        Ok(books)
     }
 
     /// Adds the hosts in order. The addresses that some of them state are set aside first.
-    fn populate(self, core: Arc<Core>, driver: Option<DriverGuard>, rng: Rng) -> Result<Network, Error> {
-        let NetworkBuilder { plan, seed: _, mtu, wall_offset, capture: _, gateway, hosts } = self;
-        let network = Network::new(core, driver, plan, rng, mtu.unwrap_or(Self::DEFAULT_MTU));
+    fn populate(
+        self,
+        core: Arc<Core>,
+        driver: Option<DriverGuard>,
+        registry: Registry,
+    ) -> Result<Network, Error> {
+        let NetworkBuilder { wall_offset, gateway, uplinks, hosts, .. } = self;
+        let network = Network::new(core, driver, registry);
         let with_offset = |mut config: HostConfig| {
             if config.stack.wall_offset.is_zero() {
                 config.stack.wall_offset = wall_offset;
             }
             config
         };
-        network.add_gateway(with_offset(gateway))?;
+        network.add_gateway(with_offset(gateway), uplinks)?;
         for (name, config) in &hosts {
-            if let Some(ip) = config.ip {
-                network.reserve(name, ip)?;
-            }
+            network.reserve(name, config)?;
         }
         for (name, config) in hosts {
             network.add_host(&name, with_offset(config))?;

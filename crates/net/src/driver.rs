@@ -12,10 +12,13 @@
 
 use crate::clock::Clock;
 use crate::host::{HostCore, HostState, Token};
+use crate::nic::nic_id;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::thread::{self, JoinHandle, Thread};
-use crate::sync::{Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
+use crate::sync::{Mutex, MutexGuard, OnceLock, RwLock};
 use crate::wire::Wire;
+use sockeye_link::fabric::Direction;
+use sockeye_link::pcapng::PacketDirection;
 use sockeye_packet::{Batch, Instant, Packet};
 use sockeye_stack::Stack;
 use std::cell::Cell;
@@ -24,7 +27,9 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
+
+mod hosts;
+mod links;
 
 /// Visits that a socket call makes before it leaves the rest to the driver thread.
 const VISITS_PER_CALL: usize = 256;
@@ -38,11 +43,13 @@ const TIMEOUTS_PER_VISIT: usize = 16;
 pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) wire: Wire,
-    /// By number; hosts are added and never removed.
-    pub(crate) hosts: RwLock<Vec<Arc<HostCore>>>,
+    hosts: RwLock<Arc<Hosts>>,
     schedule: Mutex<Schedule>,
     thread: DriverThread,
 }
+
+/// The hosts by number; none for those that were removed.
+pub(crate) type Hosts = Vec<Option<Arc<HostCore>>>;
 
 /// Which hosts are to be visited, and when.
 #[derive(Debug, Default)]
@@ -62,6 +69,9 @@ struct DriverThread {
     /// When it wakes by itself, in nanoseconds; 0 while it runs.
     parked_until: AtomicU64,
     stopped: AtomicBool,
+    /// The links with a descriptor, once there is one: then the thread sleeps there.
+    #[cfg(unix)]
+    descriptors: OnceLock<crate::descriptors::Descriptors>,
 }
 
 /// What a turn did.
@@ -155,7 +165,8 @@ impl Core {
             let mut state = host.lock();
             let now = state.not_before(now);
             let result = call(&mut state, now, &mut scratch.wakers);
-            self.advance(now, host, token, state, &mut scratch);
+            let has_more = self.advance(now, host, 0, &token, state, &mut scratch);
+            self.end_visit(host, token, has_more, &mut scratch);
             result
         } else {
             let mut state = host.lock();
@@ -210,10 +221,13 @@ impl Core {
 
     /// The next host that may have events, which is then off the list until it is visited again.
     pub(crate) fn next_eventful(&self) -> Option<Arc<HostCore>> {
-        let index = self.lock_schedule().eventful.pop_front()?;
-        let host = Arc::clone(&self.hosts()[index as usize]);
-        host.eventful.store(false, Ordering::SeqCst);
-        Some(host)
+        loop {
+            let index = self.lock_schedule().eventful.pop_front()?;
+            if let Some(host) = self.host(index) {
+                host.eventful.store(false, Ordering::SeqCst);
+                return Some(host);
+            }
+        }
     }
 
     /// Puts a host back to the front of the list of those that may have events.
@@ -223,27 +237,28 @@ impl Core {
         }
     }
 
-    /// The hosts. Not to be held while wakers or users' code run: they may add a host.
-    pub(crate) fn hosts(&self) -> RwLockReadGuard<'_, Vec<Arc<HostCore>>> {
-        self.hosts.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Moves hosts with something to do at `now` to `queue`.
     fn collect_due(&self, now: Instant, queue: &mut VecDeque<u32>) {
         if self.wire.next_deadline() <= now {
             self.wire.handle_timeout(now, queue);
         }
-        let hosts = self.hosts();
+        if self.clock.is_manual() {
+            self.try_descriptors();
+        }
         let mut schedule = self.lock_schedule();
+        // Under the schedule's lock, so that no host is in it that isn't here.
+        let hosts = self.hosts();
+        let host_at = |index: u32| hosts.get(index as usize).and_then(Option::as_ref);
         while let Some(index) = schedule.dirty.pop_front() {
-            hosts[index as usize].dirty.store(false, Ordering::SeqCst);
+            let Some(host) = host_at(index) else { continue };
+            host.dirty.store(false, Ordering::SeqCst);
             queue.push_back(index);
         }
         while let Some(&Reverse((at, index))) = schedule.deadlines.peek()
             && at <= now
         {
             schedule.deadlines.pop();
-            let host = &hosts[index as usize];
+            let Some(host) = host_at(index) else { continue };
             if host.armed.load(Ordering::SeqCst) == at.as_nanos() {
                 host.armed.store(u64::MAX, Ordering::SeqCst);
                 queue.push_back(index);
@@ -254,13 +269,16 @@ impl Core {
     /// The earliest deadline of all. Those that no longer hold are corrected on the way.
     fn next_deadline(&self) -> Option<Instant> {
         let wire = self.wire.next_deadline();
-        let hosts = self.hosts();
         let mut schedule = self.lock_schedule();
+        let hosts = self.hosts();
         if !schedule.dirty.is_empty() {
             return Some(self.clock.now());
         }
         while let Some(&Reverse((at, index))) = schedule.deadlines.peek() {
-            let host = &hosts[index as usize];
+            let Some(host) = hosts.get(index as usize).and_then(Option::as_ref) else {
+                schedule.deadlines.pop();
+                continue;
+            };
             let is_armed = host.armed.load(Ordering::SeqCst) == at.as_nanos();
             let deadline = Instant::from_nanos(host.deadline.load(Ordering::SeqCst));
             if is_armed && deadline <= at {
@@ -286,37 +304,47 @@ impl Core {
         if scratch.queue.is_empty() {
             return true;
         }
-        let hosts = self.hosts();
+        let mut hosts = self.hosts();
         for _ in 0..visits {
             let Some(index) = scratch.queue.pop_front() else { return true };
-            let host = &hosts[index as usize];
+            if hosts.len() <= index as usize {
+                hosts = self.hosts();
+            }
+            let Some(host) = hosts.get(index as usize).and_then(Option::as_ref) else { continue };
             let Some(token) = host.token_for_visit() else { continue };
-            self.wire.receive(now, host.index, &mut scratch.batch);
-            let mut state = host.lock();
-            let now = state.not_before(now);
-            self.advance(now, host, token, state, scratch);
+            let (mut has_arrived, mut has_more) = (false, false);
+            for place in 0..host.nics.len() {
+                self.receive(now, host, place, &mut scratch.batch);
+                has_arrived |= scratch.batch.is_full();
+                let mut state = host.lock();
+                let now = state.not_before(now);
+                // What one interface had to send may have gone by now: the last answer counts.
+                has_more = self.advance(now, host, place, &token, state, scratch);
+            }
+            self.end_visit(host, token, has_arrived || has_more, scratch);
         }
         scratch.queue.is_empty()
     }
 
-    /// One round of one host: takes in the packets of the batch, does what is due, and sends what that
-    /// gives. Whoever has more to do then is put in the queue.
+    /// One round of one interface of a host: takes in the packets of the batch, does what is due, and sends
+    /// what that gives there. Says whether the host has more to do.
     fn advance(
         &self,
         now: Instant,
         host: &HostCore,
-        token: Token<'_>,
+        place: usize,
+        token: &Token<'_>,
         mut state: MutexGuard<'_, HostState>,
         scratch: &mut Scratch,
-    ) {
+    ) -> bool {
         let batch = &mut scratch.batch;
-        let mut has_more = batch.is_full();
+        let nic = nic_id(place);
         let HostState { stack, is_down, .. } = &mut *state;
         if *is_down {
             batch.drain().for_each(drop);
         }
         if !batch.is_empty() {
-            stack.handle_packets(now, host.nic, batch);
+            stack.handle_packets(now, nic, batch);
         }
         let mut deadline = deadline_of(stack);
         for _ in 0..TIMEOUTS_PER_VISIT {
@@ -326,20 +354,29 @@ impl Core {
             stack.handle_timeout(now);
             deadline = deadline_of(stack);
         }
-        stack.poll_transmit(now, host.nic, batch);
+        if !host.is_blocked(place) {
+            stack.poll_transmit(now, nic, batch);
+        }
         if *is_down {
             batch.drain().for_each(drop);
         }
         // Sending may have set a timer.
         deadline = deadline_of(stack);
-        has_more |= deadline <= now || stack.wants_transmit(host.nic);
-        host.deadline.store(deadline.as_nanos(), Ordering::SeqCst);
+        let has_more =
+            (0..host.nics.len()).any(|at| stack.wants_transmit(nic_id(at)) && !host.is_blocked(at));
         state.collect_events(self.clock.is_manual(), &mut scratch.wakers);
-        self.capture_loopback(host, &token, state, &mut scratch.tapped);
+        self.capture_loopback(host, token, state, &mut scratch.tapped);
         if !scratch.batch.is_empty() {
-            self.wire.send(now, host.index, &mut scratch.batch, &mut scratch.queue);
+            self.send(now, host, place, scratch);
             self.thread.wake_by(self.wire.next_deadline());
         }
+        deadline = deadline.min(host.link_deadline());
+        host.deadline.store(deadline.as_nanos(), Ordering::SeqCst);
+        has_more || deadline <= now
+    }
+
+    /// Ends a visit: the token goes back, and who has more to do is put in the queue.
+    fn end_visit(&self, host: &HostCore, token: Token<'_>, has_more: bool, scratch: &mut Scratch) {
         self.arm(host);
         if self.clock.is_manual() && !host.eventful.swap(true, Ordering::SeqCst) {
             self.lock_schedule().eventful.push_back(host.index);
@@ -347,6 +384,31 @@ impl Core {
         drop(token);
         if has_more || host.work.load(Ordering::SeqCst) {
             scratch.queue.push_back(host.index);
+        }
+    }
+
+    /// Fetches what has arrived at an interface.
+    fn receive(&self, now: Instant, host: &HostCore, place: usize, batch: &mut Batch) {
+        match &host.nics[place].link {
+            None => self.wire.receive(now, host.index, place, batch),
+            Some(link) => {
+                link.receive(now, batch);
+                self.wire.record(now, host.index, place, PacketDirection::Inbound, batch);
+            }
+        }
+        host.taps.see(now, Direction::Down, batch);
+    }
+
+    /// Hands what leaves by an interface to its link.
+    fn send(&self, now: Instant, host: &HostCore, place: usize, scratch: &mut Scratch) {
+        let Scratch { batch, queue, .. } = scratch;
+        host.taps.see(now, Direction::Up, batch);
+        match &host.nics[place].link {
+            None => self.wire.send(now, host.index, place, batch, queue),
+            Some(link) => {
+                self.wire.record(now, host.index, place, PacketDirection::Outbound, batch);
+                link.send(now, batch);
+            }
         }
     }
 
@@ -363,7 +425,7 @@ impl Core {
         }
         drop(state);
         if !tapped.is_empty() {
-            self.wire.capture_loopback(host.index, &host.name, tapped);
+            self.wire.capture_loopback(host.index, tapped);
             self.thread.wake_by(self.wire.next_deadline());
         }
     }
@@ -385,8 +447,11 @@ impl Core {
 
     /// Leaves the hosts of the queue to the next turn.
     fn put_off(&self, scratch: &mut Scratch) {
-        let hosts = self.hosts();
-        scratch.queue.drain(..).for_each(|index| self.mark_dirty(&hosts[index as usize]));
+        for index in scratch.queue.drain(..) {
+            if let Some(host) = self.host(index) {
+                self.mark_dirty(&host);
+            }
+        }
     }
 
     fn lock_schedule(&self) -> MutexGuard<'_, Schedule> {
@@ -410,6 +475,8 @@ impl DriverThread {
             && let Some(thread) = self.handle.get()
         {
             thread.unpark();
+            #[cfg(unix)]
+            self.descriptors.get().into_iter().for_each(crate::descriptors::Descriptors::wake);
         }
     }
 }
@@ -435,6 +502,8 @@ impl Drop for DriverGuard {
         self.core.thread.stopped.store(true, Ordering::SeqCst);
         let Some(thread) = self.thread.take() else { return };
         thread.thread().unpark();
+        #[cfg(unix)]
+        self.core.thread.descriptors.get().into_iter().for_each(crate::descriptors::Descriptors::wake);
         // The last handle may be dropped by a waker on the driver's own thread.
         if thread.thread().id() != thread::current().id() {
             drop(thread.join());
@@ -453,11 +522,8 @@ impl Core {
             // Whoever set an earlier deadline before this store didn't see it; whoever does after, unparks.
             let until = self.next_deadline().unwrap_or(Instant::FAR_FUTURE).min(until);
             if !driver.stopped.load(Ordering::SeqCst) {
-                match self.clock.until(until) {
-                    Duration::ZERO => {}
-                    _ if until == Instant::FAR_FUTURE => thread::park(),
-                    time => thread::park_timeout(time),
-                }
+                let time = self.clock.until(until);
+                self.sleep(if until == Instant::FAR_FUTURE { None } else { Some(time) });
             }
             driver.parked_until.store(0, Ordering::SeqCst);
         }

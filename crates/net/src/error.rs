@@ -59,6 +59,27 @@ pub enum Error {
         /// The subnet.
         subnet: Subnet,
     },
+    /// A host is to be in a subnet that the network doesn't have, or in one twice.
+    UnknownSubnet {
+        /// The host.
+        name: String,
+        /// The subnet's name.
+        subnet: String,
+    },
+    /// A link can't be an interface of a host.
+    Link {
+        /// The host.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The system refused to watch a link's descriptor.
+    Descriptor {
+        /// The host.
+        name: String,
+        /// What the system said.
+        error: io::Error,
+    },
     /// No host has this name.
     UnknownHost {
         /// The name.
@@ -127,6 +148,14 @@ impl fmt::Display for Error {
             Error::SubnetFull { name, subnet } => {
                 write!(f, "no address of {subnet} is left for host {name:?}: use a larger subnet")
             }
+            Error::UnknownSubnet { name, subnet } => write!(
+                f,
+                "host {name:?} can't be in the subnet {subnet:?}: name each of the network's subnets at most once"
+            ),
+            Error::Link { name, reason } => write!(f, "host {name:?} can't have this link: {reason}"),
+            Error::Descriptor { name, error } => {
+                write!(f, "can't watch the link of host {name:?}: {error}")
+            }
             Error::UnknownHost { name } => write!(f, "no host is named {name:?}"),
             Error::Fabric { name, error } => write!(f, "host {name:?}: {error}"),
             Error::Stack { name, error } => write!(f, "host {name:?}: {error}"),
@@ -145,7 +174,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Capture { error, .. } | Error::Thread { error } => Some(error),
+            Error::Capture { error, .. } | Error::Thread { error } | Error::Descriptor { error, .. } => {
+                Some(error)
+            }
             Error::Stack { error, .. } => Some(error),
             Error::Fabric { error, .. } => Some(error),
             _ => None,
@@ -157,7 +188,9 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match &error {
             Error::UnknownHost { .. } => io::ErrorKind::NotFound,
-            Error::Capture { error, .. } | Error::Thread { error } => error.kind(),
+            Error::Capture { error, .. } | Error::Thread { error } | Error::Descriptor { error, .. } => {
+                error.kind()
+            }
             _ => io::ErrorKind::InvalidInput,
         };
         io::Error::new(kind, error)

@@ -1,12 +1,15 @@
 //! One host: a stack behind one lock, and the handle that programs hold.
 
 use crate::network::Shared;
+use crate::nic::{HostNic, first_addresses, nic_id};
+use crate::over::LinkPort;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+use crate::tap::Taps;
 use crate::waiters::Waiters;
 use crate::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use sockeye_packet::{Instant, NicId};
-use sockeye_stack::{Event, Orphan, SocketId, Stack, Usage};
+use sockeye_stack::{Config, Event, Orphan, Route, SocketId, Stack, Usage};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
@@ -46,8 +49,11 @@ pub(crate) struct HostCore {
     pub(crate) name: String,
     pub(crate) v4: Ipv4Addr,
     pub(crate) v6: Ipv6Addr,
-    /// Its interface to the network.
-    pub(crate) nic: NicId,
+    /// Its interfaces; the first is number 1 in its stack.
+    pub(crate) nics: Box<[HostNic]>,
+    /// The routes that the network gave it.
+    pub(crate) routes: Mutex<Vec<Route>>,
+    pub(crate) taps: Taps,
     /// A capture wants what it sends to itself.
     pub(crate) is_captured: AtomicBool,
     state: Mutex<HostState>,
@@ -96,18 +102,21 @@ impl HostCore {
     pub(crate) fn new(
         index: u32,
         name: &str,
-        (v4, v6): (Ipv4Addr, Ipv6Addr),
-        nic: NicId,
+        nics: Vec<HostNic>,
+        routes: Vec<Route>,
         is_captured: bool,
         mut stack: Stack,
     ) -> HostCore {
         stack.set_loopback_tap(is_captured);
+        let (v4, v6) = first_addresses(&nics);
         HostCore {
             index,
             name: name.to_owned(),
             v4,
             v6,
-            nic,
+            nics: nics.into(),
+            routes: Mutex::new(routes),
+            taps: Taps::default(),
             is_captured: AtomicBool::new(is_captured),
             state: Mutex::new(HostState {
                 stack,
@@ -125,6 +134,22 @@ impl HostCore {
             deadline: AtomicU64::new(u64::MAX),
             armed: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// Whether an interface's link has no room for more.
+    pub(crate) fn is_blocked(&self, place: usize) -> bool {
+        self.nics[place].link.as_ref().is_some_and(LinkPort::is_blocked)
+    }
+
+    /// When its links want to be called.
+    pub(crate) fn link_deadline(&self) -> Instant {
+        let links = self.nics.iter().filter_map(|nic| nic.link.as_ref());
+        links.map(LinkPort::deadline).min().unwrap_or(Instant::FAR_FUTURE)
+    }
+
+    /// The place of its interface in a subnet.
+    pub(crate) fn place_in(&self, subnet: usize) -> Option<usize> {
+        self.nics.iter().position(|nic| nic.subnet == Some(subnet))
     }
 
     /// Whether a capture wants what it sends to itself.
@@ -219,6 +244,13 @@ impl HostState {
         self.others.clear();
     }
 
+    /// Ends it for good: as after a crash, with nothing left of its stack.
+    pub(crate) fn retire(&mut self, wakers: &mut Vec<Waker>) {
+        self.replace_stack([0; 32], wakers);
+        self.stack = Stack::new(Config::default(), [0; 32]);
+        self.is_down = true;
+    }
+
     /// The next event of a flow, or of a socket without a handle.
     pub(crate) fn poll_event(&mut self, wakers: &mut Vec<Waker>) -> Option<Event> {
         if !self.waiters.is_empty() {
@@ -241,24 +273,24 @@ impl Host {
         HostId(self.core.index)
     }
 
-    /// Its addresses: the IPv4 one, then the IPv6 one.
+    /// Its first interface's addresses: the IPv4 one, then the IPv6 one. All are in [`Host::interfaces`].
     pub fn addresses(&self) -> [IpAddr; 2] {
         [self.core.v4.into(), self.core.v6.into()]
     }
 
-    /// Its IPv4 address.
+    /// Its first IPv4 address.
     pub fn ipv4(&self) -> Ipv4Addr {
         self.core.v4
     }
 
-    /// Its IPv6 address.
+    /// Its first IPv6 address.
     pub fn ipv6(&self) -> Ipv6Addr {
         self.core.v6
     }
 
-    /// Its interface to the network.
+    /// Its first interface.
     pub fn nic(&self) -> NicId {
-        self.core.nic
+        nic_id(0)
     }
 
     /// Works on the stack itself, with the time that holds now. What that starts is carried out before

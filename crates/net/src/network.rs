@@ -1,24 +1,31 @@
 //! A set of hosts on one fabric, and who drives them.
 
-use crate::builder::{Capture, HostConfig, NetworkBuilder, check_name};
+use crate::builder::{HostConfig, InterfaceConfig, LinkConfig, NetworkBuilder, check_name};
+use crate::capture::Target;
 use crate::driver::{Core, DriverGuard};
 use crate::host::{Host, HostCore, HostId};
+use crate::nic::{HostNic, Interface, nic_id, set_up};
+use crate::over::{LinkInterface, LinkPort};
+use crate::registry::Registry;
+use crate::routing::Router;
 use crate::subnet::AddressPlan;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, MutexGuard};
+use crate::wire::Attachment;
 use crate::{Error, Subnet};
+use sockeye_link::Link;
 use sockeye_link::fabric::{Direction, PortCounters};
 use sockeye_link::netem::{NetemConfig, NetemCounters};
-use sockeye_packet::{Instant, NicId, Rng};
-use sockeye_stack::{Event, NicConfig, Route, Stack};
-use std::collections::{BTreeMap, HashMap};
+use sockeye_packet::Instant;
+use sockeye_stack::{Event, NicConfig, Stack};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
-/// A set of hosts on one switch in memory: a cheap handle, for any thread.
+/// A set of hosts on one switch in memory, or on several with routers between them: a cheap handle, for any
+/// thread.
 ///
 /// A network made by [`NetworkBuilder::build`] runs by the machine's clock: socket calls do the protocol
 /// work in the calling thread, and one thread of the network's own does what time brings. One made by
@@ -52,22 +59,6 @@ pub(crate) struct Shared {
     _driver: Option<DriverGuard>,
     pub(crate) core: Arc<Core>,
     registry: Mutex<Registry>,
-    /// The MTU of every link.
-    mtu: u32,
-}
-
-/// Who has which name and number.
-struct Registry {
-    plan: AddressPlan,
-    rng: Rng,
-    /// Host indices by name in lower case.
-    names: HashMap<String, u32>,
-    /// The numbers in the subnets that are taken or set aside, and the names of their hosts.
-    numbers: BTreeMap<u32, String>,
-    /// No number below this one is free.
-    next_number: u32,
-    /// Addresses of names that are no host's, in lower case.
-    added: HashMap<String, Vec<IpAddr>>,
 }
 
 impl Drop for Shared {
@@ -83,23 +74,9 @@ impl Network {
         NetworkBuilder::default()
     }
 
-    /// A network without hosts but the gateway; `rng` gives the hosts their seeds.
-    pub(crate) fn new(
-        core: Arc<Core>,
-        driver: Option<DriverGuard>,
-        plan: AddressPlan,
-        rng: Rng,
-        mtu: u32,
-    ) -> Network {
-        let registry = Registry {
-            plan,
-            rng,
-            names: HashMap::new(),
-            numbers: BTreeMap::new(),
-            next_number: AddressPlan::FIRST,
-            added: HashMap::new(),
-        };
-        Network { shared: Arc::new(Shared { _driver: driver, core, registry: Mutex::new(registry), mtu }) }
+    /// A network without hosts.
+    pub(crate) fn new(core: Arc<Core>, driver: Option<DriverGuard>, registry: Registry) -> Network {
+        Network { shared: Arc::new(Shared { _driver: driver, core, registry: Mutex::new(registry) }) }
     }
 
     /// Adds a host.
@@ -107,75 +84,171 @@ impl Network {
         check_name(name)?;
         let mut registry = self.registry();
         registry.check_is_free(name)?;
-        let number = match config.ip {
-            Some(ip) => registry.reserve(name, ip)?,
-            None => registry.reserve_free(name)?,
-        };
-        self.attach(&mut registry, name, number, config)
+        let host = Self::plan(&mut registry, name, &config).and_then(|nics| {
+            let plan = HostPlan { name, nics, config };
+            self.attach(&mut registry, plan)
+        });
+        host.inspect_err(|_| registry.release(name))
     }
 
-    /// Sets an address aside for the host of this name, which is added later.
-    pub(crate) fn reserve(&self, name: &str, ip: IpAddr) -> Result<(), Error> {
-        self.registry().reserve(name, ip).map(drop)
-    }
-
-    /// Adds the gateway, which is the first host.
-    pub(crate) fn add_gateway(&self, config: HostConfig) -> Result<Host, Error> {
+    /// Sets the addresses aside that the host of this name states, which is added later.
+    pub(crate) fn reserve(&self, name: &str, config: &HostConfig) -> Result<(), Error> {
         let mut registry = self.registry();
-        self.attach(&mut registry, NetworkBuilder::GATEWAY, AddressPlan::GATEWAY, config)
+        for InterfaceConfig { subnet, ip, .. } in config.places() {
+            if let Some(ip) = ip {
+                let subnet = registry.subnet(name, subnet.as_deref())?;
+                registry.subnets[subnet].reserve(name, ip)?;
+            }
+        }
+        Ok(())
     }
 
-    fn attach(
+    /// Adds the gateway, which is the first host, with these links of its own.
+    pub(crate) fn add_gateway(
         &self,
-        registry: &mut Registry,
+        config: HostConfig,
+        links: Vec<(Box<dyn Link>, LinkInterface)>,
+    ) -> Result<Host, Error> {
+        let mut registry = self.registry();
+        let name = NetworkBuilder::GATEWAY;
+        let mut nics = vec![registry.nic(name, 0, 0, AddressPlan::GATEWAY, config.link)?];
+        let is_uplink = !links.is_empty();
+        for (link, interface) in links {
+            nics.push(link_nic(name, nics.len(), link, &interface)?);
+        }
+        let host = self.attach(&mut registry, HostPlan { name, nics, config })?;
+        if is_uplink {
+            self.shared.core.wire.set_gateway(0, Some(host.core.index));
+        }
+        Ok(host)
+    }
+
+    /// Adds a host that is in no subnet.
+    pub(crate) fn add_standalone(
+        &self,
         name: &str,
-        number: u32,
+        link: Box<dyn Link>,
+        interface: &LinkInterface,
         config: HostConfig,
     ) -> Result<Host, Error> {
-        let HostConfig { ip: _, link, stack, capture } = config;
-        let plan = registry.plan;
-        let full = || Error::SubnetFull { name: name.to_owned(), subnet: plan.v4 };
-        let addresses = plan.addresses(number).ok_or_else(full)?;
-        let gateways = plan.addresses(AddressPlan::GATEWAY).ok_or_else(full)?;
-        let sink = capture.map(|path| Capture::File(path).open(stack.wall_offset)).transpose()?;
+        check_name(name)?;
+        let nics = vec![link_nic(name, 0, link, interface)?];
+        self.attach(&mut self.registry(), HostPlan { name, nics, config })
+    }
+
+    /// The interfaces of a host to its subnets. Its numbers there are taken.
+    fn plan(
+        registry: &mut Registry,
+        name: &str,
+        config: &HostConfig,
+    ) -> Result<Vec<(HostNic, LinkConfig)>, Error> {
+        let mut nics: Vec<(HostNic, LinkConfig)> = Vec::new();
+        for InterfaceConfig { subnet, ip, link } in config.places() {
+            let at = registry.subnet(name, subnet.as_deref())?;
+            if nics.iter().any(|(nic, _)| nic.subnet == Some(at)) {
+                let subnet = registry.subnets[at].name.clone();
+                return Err(Error::UnknownSubnet { name: name.to_owned(), subnet });
+            }
+            let number = registry.subnets[at].take(name, ip)?;
+            nics.push(registry.nic(name, nics.len(), at, number, link)?);
+        }
+        Ok(nics)
+    }
+
+    fn attach(&self, registry: &mut Registry, plan: HostPlan<'_>) -> Result<Host, Error> {
+        let HostPlan { name, nics, config } = plan;
+        let HostConfig { stack, capture, .. } = config;
+        let forwards = stack.forwarding;
+        let sink = capture.map(|path| Target::File(path).open(stack.wall_offset)).transpose()?;
         let mut stack = Stack::new(stack, registry.rng.next_seed());
-        let both = [addresses.0.into(), addresses.1.into()];
-        let nic = interface(&mut stack, self.shared.mtu, plan, both, [gateways.0.into(), gateways.1.into()])
-            .map_err(|error| Error::Stack { name: name.to_owned(), error })?;
         let core = &self.shared.core;
-        core.wire.attach(name, &both, [link.outgoing, link.incoming], sink)?;
-        let mut hosts = core.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        let index = hosts.len() as u32;
+        let (nics, links): (Vec<HostNic>, Vec<LinkConfig>) = nics.into_iter().unzip();
+        let index = core.hosts().len() as u32;
+        if forwards {
+            registry.routers.push(Router::new(index, &nics));
+        }
+        let routes = registry.topology().routes(index, &nics);
+        let refused = |error| Error::Stack { name: name.to_owned(), error };
+        let attached = set_up(&mut stack, &nics, &routes)
+            .map_err(refused)
+            .and_then(|()| core.wire.attach(name, attachments(registry, name, &nics, &links), sink));
+        if attached.is_err() {
+            registry.routers.retain(|router| router.host != index);
+        }
+        attached?;
         let is_captured = core.wire.wants_loopback(index);
-        let host = Arc::new(HostCore::new(index, name, addresses, nic, is_captured, stack));
-        hosts.push(Arc::clone(&host));
-        registry.names.insert(name.to_ascii_lowercase(), index);
+        let host = Arc::new(HostCore::new(index, name, nics, routes, is_captured, stack));
+        core.add_host(Arc::clone(&host));
+        registry.enter(name, index, &host.nics);
+        if forwards {
+            self.reroute(registry);
+            for nic in host.nics.iter().filter(|nic| registry.is_at_gateway(nic)) {
+                core.wire.set_gateway(nic.subnet.unwrap_or(0), Some(index));
+            }
+        }
+        let unwatched = |error| Error::Descriptor { name: name.to_owned(), error };
+        core.connect_links(&host).map_err(unwatched)?;
         Ok(Host { shared: Arc::clone(&self.shared), core: host })
+    }
+
+    /// Gives all hosts the routes that hold now.
+    fn reroute(&self, registry: &Registry) {
+        let topology = registry.topology();
+        for host in self.shared.core.hosts().iter().flatten() {
+            let mut old = host.routes.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = topology.routes(host.index, &host.nics);
+            if *old == new {
+                continue;
+            }
+            let mut state = host.lock();
+            for route in old.iter().filter(|route| !new.contains(route)) {
+                // Somebody may have removed it.
+                let _ = state.stack.remove_route(route);
+            }
+            for route in new.iter().filter(|route| !old.contains(route)) {
+                // Its interface is the host's, and its families agree.
+                let _ = state.stack.add_route(*route);
+            }
+            *old = new;
+        }
+    }
+
+    /// Takes a host out of the network. Its connections are reset, which their peers are told over the links
+    /// as they are; its name and its addresses are free, its number is not used again. Handles to it and its
+    /// sockets that live on fail with [`ConnectionReset`](io::ErrorKind::ConnectionReset), and whoever waits for
+    /// one of them is woken; new sockets can't be made. Taps on it are removed and links of its own are
+    /// dropped. The gateway stays.
+    pub fn remove_host(&self, host: &Host) {
+        let (core, index) = (&self.shared.core, host.core.index);
+        if index == 0 || !Arc::ptr_eq(&host.shared, &self.shared) || !core.retire(&host.core) {
+            return;
+        }
+        let mut registry = self.registry();
+        registry.strike(host.name());
+        if registry.routers.iter().any(|router| router.host == index) {
+            registry.routers.retain(|router| router.host != index);
+            self.reroute(&registry);
+        }
+        drop(registry);
+        host.core.taps.clear();
     }
 
     /// The host with this name; case doesn't count. The gateway is none: [`Network::gateway`].
     pub fn host(&self, name: &str) -> Result<Host, Error> {
-        let index = self.registry().names.get(&name.to_ascii_lowercase()).copied();
-        let index = index.filter(|&index| index != 0);
+        let index = self.registry().find(name).filter(|&index| index != 0);
         let unknown = || Error::UnknownHost { name: name.to_owned() };
         index.and_then(|index| self.host_by_id(HostId(index))).ok_or_else(unknown)
     }
 
     /// The host with this number.
     pub fn host_by_id(&self, id: HostId) -> Option<Host> {
-        let core = Arc::clone(self.shared.core.hosts().get(id.index())?);
+        let core = self.shared.core.host(id.0)?;
         Some(Host { shared: Arc::clone(&self.shared), core })
     }
 
     /// The host that was given this address when it was added.
     pub fn host_by_address(&self, address: IpAddr) -> Option<Host> {
-        let index = {
-            let registry = self.registry();
-            match registry.plan.subnet_of(address).number_of(address)? {
-                AddressPlan::GATEWAY => 0,
-                number => *registry.names.get(&registry.numbers.get(&number)?.to_ascii_lowercase())?,
-            }
-        };
+        let index = self.registry().find_address(address)?;
         self.host_by_id(HostId(index))
     }
 
@@ -183,19 +256,44 @@ impl Network {
     pub fn hosts(&self) -> Vec<Host> {
         let hosts = self.shared.core.hosts();
         let handle = |core: &Arc<HostCore>| Host { shared: Arc::clone(&self.shared), core: Arc::clone(core) };
-        hosts.iter().skip(1).map(handle).collect()
+        hosts.iter().skip(1).flatten().map(handle).collect()
     }
 
-    /// The host at the subnet's first address, from which names are served.
+    /// The host at the first subnet's first address, from which names are served.
     pub fn gateway(&self) -> Host {
-        let core = Arc::clone(&self.shared.core.hosts()[0]);
+        let core = self.shared.core.host(0).expect("it is the first host, and stays");
         Host { shared: Arc::clone(&self.shared), core }
     }
 
-    /// The IPv4 and the IPv6 subnet.
+    /// The IPv4 and the IPv6 subnet; of several, the first's.
     pub fn subnets(&self) -> [Subnet; 2] {
-        let plan = self.registry().plan;
+        let plan = self.registry().plan();
         [plan.v4, plan.v6]
+    }
+
+    /// The IPv4 and the IPv6 subnet of this name.
+    pub fn subnet(&self, name: &str) -> Option<[Subnet; 2]> {
+        let registry = self.registry();
+        let book = registry.subnets.iter().find(|book| book.name.eq_ignore_ascii_case(name))?;
+        Some([book.plan.v4, book.plan.v6])
+    }
+
+    /// The names of the subnets, in their order.
+    pub fn subnet_names(&self) -> Vec<String> {
+        self.registry().subnets.iter().map(|book| book.name.clone()).collect()
+    }
+
+    /// The interfaces of a host, but the loopback.
+    pub fn interfaces(&self, host: &Host) -> Vec<Interface> {
+        let registry = self.registry();
+        let interface = |nic: &HostNic| Interface {
+            name: nic.config.name.clone(),
+            nic: nic.id,
+            subnet: nic.subnet.map(|subnet| registry.subnets[subnet].name.clone()),
+            addresses: nic.addresses.clone(),
+            mtu: nic.config.mtu,
+        };
+        host.core.nics.iter().map(interface).collect()
     }
 
     /// Whether somebody has to [turn](Network::turn) it.
@@ -240,14 +338,47 @@ impl Network {
         None
     }
 
-    /// Changes the conditions of one direction of a host's link, for what is sent from now on.
+    /// Changes the conditions of one direction of a host's links, for what is sent from now on.
     pub fn set_link(&self, host: &Host, way: Direction, link: NetemConfig) {
-        self.shared.core.wire.set_link(host.core.index, way, link);
+        for place in 0..host.core.nics.len() {
+            self.shared.core.wire.set_link(host.core.index, place, way, link);
+        }
     }
 
-    /// The conditions of one direction of a host's link, and what became of the segments there.
+    /// As [`Network::set_link`], for the host's link to one subnet. A subnet that it isn't in is an error.
+    pub fn set_link_to(
+        &self,
+        host: &Host,
+        subnet: &str,
+        way: Direction,
+        link: NetemConfig,
+    ) -> Result<(), Error> {
+        let place = self.place(host, subnet)?;
+        self.shared.core.wire.set_link(host.core.index, place, way, link);
+        Ok(())
+    }
+
+    /// The conditions of one direction of a host's first link, and what became of the segments there.
     pub fn link(&self, host: &Host, way: Direction) -> (NetemConfig, NetemCounters) {
-        self.shared.core.wire.link(host.core.index, way)
+        self.shared.core.wire.link(host.core.index, 0, way)
+    }
+
+    /// As [`Network::link`], for the host's link to one subnet. A subnet that it isn't in is an error.
+    pub fn link_to(
+        &self,
+        host: &Host,
+        subnet: &str,
+        way: Direction,
+    ) -> Result<(NetemConfig, NetemCounters), Error> {
+        let place = self.place(host, subnet)?;
+        Ok(self.shared.core.wire.link(host.core.index, place, way))
+    }
+
+    /// The place of a host's interface in a subnet.
+    fn place(&self, host: &Host, subnet: &str) -> Result<usize, Error> {
+        let at = self.registry().subnet(host.name(), Some(subnet))?;
+        let absent = || Error::UnknownSubnet { name: host.name().to_owned(), subnet: subnet.to_owned() };
+        host.core.place_in(at).ok_or_else(absent)
     }
 
     /// What became of the packets of a host.
@@ -255,7 +386,7 @@ impl Network {
         self.shared.core.wire.counters(host.core.index)
     }
 
-    /// Parts two hosts: nothing passes between them, in silence, until [`Network::heal`].
+    /// Parts two hosts: nothing passes between them, also not by routers, in silence, until [`Network::heal`].
     pub fn partition(&self, a: &Host, b: &Host) {
         self.shared.core.wire.set_parted(a.core.index, b.core.index, true);
     }
@@ -276,12 +407,20 @@ impl Network {
         self.shared.core.release(&a.core, &b.core);
     }
 
-    /// Gives a host one more address, in the subnet or outside.
+    /// Gives a host one more address, in its subnets or outside; it is at the interface to the subnet that it
+    /// belongs to, else at the first.
     pub fn add_address(&self, host: &Host, address: IpAddr) -> Result<(), Error> {
+        let place = {
+            let registry = self.registry();
+            let owns = |nic: &HostNic| {
+                nic.subnet.is_some_and(|at| registry.subnets[at].plan.subnet_of(address).contains(address))
+            };
+            host.core.nics.iter().position(owns).unwrap_or(0)
+        };
         let wire = &self.shared.core.wire;
-        wire.add_address(host.core.index, host.name(), address)?;
+        wire.add_address(host.core.index, place, host.name(), address)?;
         let prefix = if address.is_ipv4() { 32 } else { 128 };
-        let added = host.with_stack(|stack, _| stack.add_address(host.nic(), address, prefix));
+        let added = host.with_stack(|stack, _| stack.add_address(nic_id(place), address, prefix));
         added.map_err(|error| {
             wire.remove_address(address);
             Error::Stack { name: host.name().to_owned(), error }
@@ -290,7 +429,13 @@ impl Network {
 
     /// Takes away an address that [`Network::add_address`] gave.
     pub fn remove_address(&self, host: &Host, address: IpAddr) -> Result<(), Error> {
-        let removed = host.with_stack(|stack, _| stack.remove_address(host.nic(), address));
+        let removed = host.with_stack(|stack, _| {
+            let mut removed = Err(sockeye_stack::Error::AddrNotAvailable);
+            for place in 0..host.core.nics.len() {
+                removed = removed.or_else(|_| stack.remove_address(nic_id(place), address));
+            }
+            removed
+        });
         removed.map_err(|error| Error::Stack { name: host.name().to_owned(), error })?;
         self.shared.core.wire.remove_address(address);
         Ok(())
@@ -300,7 +445,7 @@ impl Network {
     /// gets what its stack [intercepts](Stack::intercept). For
     /// [the machine's addresses](Network::machine_addresses), for example.
     pub fn add_gateway_address(&self, address: IpAddr) -> Result<(), Error> {
-        self.shared.core.wire.add_address(0, NetworkBuilder::GATEWAY, address)
+        self.shared.core.wire.add_address(0, 0, NetworkBuilder::GATEWAY, address)
     }
 
     /// Takes back what [`Network::add_gateway_address`] gave.
@@ -311,14 +456,14 @@ impl Network {
     /// The addresses set aside for the machine outside, `host.sockeye`: the IPv4 one, then the IPv6 one.
     /// Nobody has them, unless a gateway does ([`Network::add_gateway_address`]).
     pub fn machine_addresses(&self) -> [IpAddr; 2] {
-        let plan = self.registry().plan;
+        let plan = self.registry().plan();
         // Every subnet has room for them.
         plan.machine().map_or([plan.v4.address(), plan.v6.address()], |(v4, v6)| [v4.into(), v6.into()])
     }
 
-    /// Has packets to addresses outside the subnet go to a host; with none, they are unreachable.
+    /// Has packets to addresses outside the (first) subnet go to a host; with none, they are unreachable.
     pub fn set_gateway(&self, host: Option<&Host>) {
-        self.shared.core.wire.set_gateway(host.map(|host| host.core.index));
+        self.shared.core.wire.set_gateway(0, host.map(|host| host.core.index));
     }
 
     /// Captures what a host sends and receives from now on, to a file in pcapng, as
@@ -329,7 +474,7 @@ impl Network {
             // Before the file is emptied, which may be that of the capture that goes on.
             return Err(Error::CapturedAlready { name: host.name().to_owned() });
         }
-        let sink = Capture::File(path.as_ref().to_owned()).open(offset)?;
+        let sink = Target::File(path.as_ref().to_owned()).open(offset)?;
         self.shared.core.wire.capture_host(host.core.index, host.name(), sink)?;
         host.core.is_captured.store(true, Ordering::Relaxed);
         host.with_stack(|stack, _| stack.set_loopback_tap(true));
@@ -386,64 +531,135 @@ impl Network {
     }
 }
 
+/// A host to attach.
+struct HostPlan<'a> {
+    name: &'a str,
+    /// With the conditions of their links.
+    nics: Vec<(HostNic, LinkConfig)>,
+    config: HostConfig,
+}
+
 impl Registry {
-    fn check_is_free(&self, name: &str) -> Result<(), Error> {
-        let lower = name.to_ascii_lowercase();
-        if self.names.contains_key(&lower) || self.added.contains_key(&lower) {
-            return Err(Error::DuplicateName { name: name.to_owned() });
-        }
-        Ok(())
-    }
-
-    /// The number of an address that a host states.
-    fn reserve(&mut self, name: &str, address: IpAddr) -> Result<u32, Error> {
-        let number = self.plan.number_of(name, address)?;
-        match self.numbers.get(&number) {
-            Some(owner) if owner != name => {
-                let owner = owner.clone();
-                Err(Error::DuplicateAddress { name: name.to_owned(), address, owner })
-            }
-            _ => {
-                self.numbers.insert(number, name.to_owned());
-                Ok(number)
-            }
-        }
-    }
-
-    /// The lowest number that no host has.
-    fn reserve_free(&mut self, name: &str) -> Result<u32, Error> {
-        while self.numbers.contains_key(&self.next_number) {
-            self.next_number += 1;
-        }
-        if self.next_number > self.plan.last_host() {
-            return Err(Error::SubnetFull { name: name.to_owned(), subnet: self.plan.v4 });
-        }
-        self.numbers.insert(self.next_number, name.to_owned());
-        Ok(self.next_number)
+    /// The interface of a host in a subnet, at this place among its interfaces.
+    fn nic(
+        &self,
+        name: &str,
+        place: usize,
+        subnet: usize,
+        number: u32,
+        link: LinkConfig,
+    ) -> Result<(HostNic, LinkConfig), Error> {
+        let book = &self.subnets[subnet];
+        let plan = book.plan;
+        let full = || Error::SubnetFull { name: name.to_owned(), subnet: plan.v4 };
+        let (v4, v6) = plan.addresses(number).ok_or_else(full)?;
+        let config = NicConfig {
+            states_next_hop: self.subnets.len() > 1,
+            ..NicConfig::memory(format!("eth{place}"), book.mtu)
+        };
+        let nic = HostNic {
+            id: nic_id(place),
+            config,
+            subnet: Some(subnet),
+            addresses: vec![(v4.into(), plan.v4.prefix()), (v6.into(), plan.v6.prefix())],
+            routes: Vec::new(),
+            link: None,
+        };
+        Ok((nic, if link == LinkConfig::default() { book.link } else { link }))
     }
 }
 
-/// Gives a stack its interface to the network, with both addresses and the way out.
-fn interface(
-    stack: &mut Stack,
-    mtu: u32,
-    plan: AddressPlan,
-    addresses: [IpAddr; 2],
-    gateways: [IpAddr; 2],
-) -> sockeye_stack::Result<NicId> {
-    let nic = stack.add_nic(NicConfig::memory("eth0", mtu))?;
-    let everything = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-    for ((address, gateway), dest) in addresses.into_iter().zip(gateways).zip(everything) {
-        stack.add_address(nic, address, plan.subnet_of(address).prefix())?;
-        let gateway = Some(gateway).filter(|&gateway| gateway != address);
-        stack.add_route(Route { dest, prefix: 0, gateway, nic, metric: 0 })?;
-    }
-    Ok(nic)
+/// The interface of a host over a link of its own.
+fn link_nic(
+    name: &str,
+    place: usize,
+    link: Box<dyn Link>,
+    interface: &LinkInterface,
+) -> Result<(HostNic, LinkConfig), Error> {
+    let id = nic_id(place);
+    let nic = HostNic {
+        id,
+        config: interface.nic_config(name, &*link)?,
+        subnet: None,
+        addresses: interface.addresses.clone(),
+        routes: interface.stack_routes(id),
+        link: Some(LinkPort::new(link)),
+    };
+    Ok((nic, LinkConfig::default()))
+}
+
+/// What the wire is told of a host's interfaces. Of several, captures name each by its subnet or link.
+fn attachments(registry: &Registry, name: &str, nics: &[HostNic], links: &[LinkConfig]) -> Vec<Attachment> {
+    let attachment = |(nic, link): (&HostNic, &LinkConfig)| {
+        let of = nic.subnet.map_or(&nic.config.name, |subnet| &registry.subnets[subnet].name);
+        Attachment {
+            name: if nics.len() == 1 { name.to_owned() } else { format!("{name}:{of}") },
+            subnet: nic.subnet,
+            addresses: nic.addresses.iter().map(|(address, _)| *address).collect(),
+            link: [link.outgoing, link.incoming],
+        }
+    };
+    nics.iter().zip(links).map(attachment).collect()
 }
 
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [v4, v6] = self.subnets();
         write!(f, "Network({v4} {v6} {:?})", self.hosts())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Verdict;
+    use std::io::Write;
+    use std::sync::Weak;
+
+    fn with_two_hosts() -> NetworkBuilder {
+        Network::builder().host("a", HostConfig::default()).host("b", HostConfig::default())
+    }
+
+    #[test]
+    fn the_last_handle_ends_the_thread_and_frees_everything() {
+        let network = with_two_hosts().build().unwrap();
+        let core = Arc::downgrade(&network.shared.core);
+        let (a, b) = (network.host("a").unwrap(), network.host("b").unwrap());
+        let hosts: Vec<Weak<HostCore>> = [&a, &b].map(|host| Arc::downgrade(&host.core)).into();
+        let seen = Arc::new(());
+        let held = Arc::clone(&seen);
+        network.tap(&a, Direction::Up, move |_, _| {
+            let _ = &held;
+            Verdict::Pass
+        });
+        let listener = a.tcp_listen((a.ipv4(), 80)).unwrap();
+        let mut near = b.tcp_connect((a.ipv4(), 80)).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        near.write_all(b"never read").unwrap();
+        drop((network, a, b, listener, near));
+        assert!(core.strong_count() > 0 && Arc::strong_count(&seen) == 2, "a socket keeps its network");
+        drop(far);
+        // The thread has a count of its own, so it has ended too.
+        assert_eq!(core.strong_count(), 0);
+        assert!(hosts.iter().all(|host| host.strong_count() == 0));
+        assert_eq!(Arc::strong_count(&seen), 1);
+    }
+
+    #[test]
+    fn a_removed_host_is_freed_with_its_last_handle() {
+        let network = with_two_hosts().build_manual().unwrap();
+        let (a, b) = (network.host("a").unwrap(), network.host("b").unwrap());
+        let core = Arc::downgrade(&a.core);
+        let socket = a.udp_bind((a.ipv4(), 9)).unwrap();
+        b.udp_bind((b.ipv4(), 9)).unwrap().send_to(b"x", (a.ipv4(), 9)).unwrap();
+        network.remove_host(&a);
+        network.turn(Instant::from_millis(1));
+        drop(a);
+        assert_eq!(core.strong_count(), 1);
+        drop(socket);
+        assert_eq!(core.strong_count(), 0);
+        for millis in 2..100 {
+            network.turn(Instant::from_millis(millis));
+        }
     }
 }

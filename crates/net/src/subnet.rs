@@ -153,19 +153,37 @@ impl AddressPlan {
         }
     }
 
-    /// The number of the host that shall have `address`.
-    pub(crate) fn number_of(&self, name: &str, address: IpAddr) -> Result<u32, Error> {
+    /// The number of the host that shall have `address`. That of the gateway can be had where there is none.
+    pub(crate) fn number_of(&self, name: &str, address: IpAddr, has_gateway: bool) -> Result<u32, Error> {
         let subnet = self.subnet_of(address);
         let bad = |reason| Error::BadAddress { name: name.to_owned(), address, subnet, reason };
         if !subnet.contains(address) {
             return Err(bad("is not in the network's subnet"));
         }
         match subnet.number_of(address) {
-            Some(Self::GATEWAY) => Err(bad("is the gateway's")),
+            Some(Self::GATEWAY) if has_gateway => Err(bad("is the gateway's")),
             Some(0) => Err(bad("names the subnet itself")),
             Some(number) if number <= self.last_host() => Ok(number),
             _ => Err(bad("is beyond the last that hosts can have in both subnets")),
         }
+    }
+
+    /// The plan of the subnet with this place among those that are named, where it states none: the first
+    /// has the addresses of a network that names none.
+    pub(crate) fn of_place(place: usize, v4: Option<Subnet>, v6: Option<Subnet>) -> AddressPlan {
+        let place = place.min(178) as u8;
+        let default_v4 = Ipv4Addr::new(10, 77 + place, 0, 0);
+        let default_v6 = Ipv6Addr::new(0xfd77, 0, 0, place.into(), 0, 0, 0, 0);
+        AddressPlan {
+            v4: v4.unwrap_or(Subnet { address: default_v4.into(), ..Subnet::DEFAULT_V4 }),
+            v6: v6.unwrap_or(Subnet { address: default_v6.into(), ..Subnet::DEFAULT_V6 }),
+        }
+    }
+
+    /// A subnet of this plan that has addresses in common with one of the other.
+    pub(crate) fn overlap(&self, other: &AddressPlan) -> Option<Subnet> {
+        let overlaps = |a: Subnet, b: Subnet| a.contains(b.address) || b.contains(a.address);
+        [(self.v4, other.v4), (self.v6, other.v6)].into_iter().find(|&(a, b)| overlaps(a, b)).map(|(a, _)| a)
     }
 }
 
@@ -205,8 +223,8 @@ mod tests {
         let plan = AddressPlan::default();
         let (v4, v6) = plan.addresses(261).unwrap();
         assert_eq!((v4.to_string(), v6.to_string()), ("10.77.1.5".into(), "fd77::105".into()));
-        assert_eq!(plan.number_of("a", v4.into()).unwrap(), 261);
-        assert_eq!(plan.number_of("a", v6.into()).unwrap(), 261);
+        assert_eq!(plan.number_of("a", v4.into(), true).unwrap(), 261);
+        assert_eq!(plan.number_of("a", v6.into(), true).unwrap(), 261);
     }
 
     #[test]
@@ -236,7 +254,7 @@ mod tests {
             "fd78::2",
             "::ffff:10.77.0.9",
         ] {
-            let error = plan.number_of("web", bad.parse().unwrap()).unwrap_err().to_string();
+            let error = plan.number_of("web", bad.parse().unwrap(), true).unwrap_err().to_string();
             assert!(error.contains("\"web\"") && error.contains(bad), "{error}");
         }
     }

@@ -5,7 +5,7 @@
 
 #[cfg(not(sockeye_model))]
 mod machine {
-    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, RwLock};
     pub(crate) use std::thread;
     pub(crate) use std::time::Instant;
 
@@ -18,7 +18,7 @@ mod machine {
 
 #[cfg(sockeye_model)]
 mod machine {
-    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock};
     pub(crate) use shuttle::thread_local;
     use std::cell::{Cell, RefCell};
     pub(crate) use std::sync::OnceLock;

@@ -1,25 +1,23 @@
-//! The wire between the hosts of a network: the fabric that switches packets, and the captures that
-//! see them pass.
+//! The wire between the hosts of a network: one fabric for each subnet, which switches packets, and the
+//! captures that see them pass.
 //!
-//! One lock, held for one batch. Hosts are known here by their number, as everywhere in the driver.
+//! One lock, held for one batch. Hosts are known here by their number, as everywhere in the driver, and their
+//! interfaces by their place among the host's, from 0. A host that was removed has no place here any more:
+//! what is asked of it does nothing.
 
 use crate::Error;
+use crate::capture::{Capture, Interfaces, Sink};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use sockeye_link::fabric::{Direction, Fabric, FabricConfig, PortCounters, PortId};
 use sockeye_link::netem::{NetemConfig, NetemCounters};
-use sockeye_link::pcapng::{InterfaceId, PacketDirection, PcapngConfig, PcapngWriter};
+use sockeye_link::pcapng::{PacketDirection, PcapngConfig};
 use sockeye_packet::{Batch, Instant, Packet};
-use std::collections::VecDeque;
-use std::fmt;
-use std::io::Write;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::PoisonError;
 
-/// Where a capture goes.
-pub(crate) type Sink = Box<dyn Write + Send>;
-
-/// The fabric and the captures.
+/// The fabrics and the captures.
 #[derive(Debug)]
 pub(crate) struct Wire {
     inner: Mutex<Inner>,
@@ -29,76 +27,75 @@ pub(crate) struct Wire {
 
 #[derive(Debug)]
 struct Inner {
-    fabric: Fabric,
-    /// By host number, which is the port's place in the fabric too: no port is ever removed.
-    ports: Vec<WirePort>,
+    subnets: Vec<WireSubnet>,
+    /// By number; none for those that were removed.
+    hosts: Vec<Option<Box<WireHost>>>,
+    /// Hosts that can't reach each other, the lower number first.
+    parted: BTreeSet<(u32, u32)>,
     /// What all hosts send.
     capture: Option<Capture>,
     has_captures: bool,
 }
 
 #[derive(Debug)]
-struct WirePort {
-    id: PortId,
-    /// The host's interfaces in the network's capture.
-    interfaces: Option<Interfaces>,
+struct WireSubnet {
+    fabric: Fabric,
+    /// The hosts at the fabric's ports.
+    owners: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct WireHost {
+    name: String,
+    ports: Vec<WirePort>,
     /// What this host sends and receives.
-    capture: Option<(Capture, Interfaces)>,
+    capture: Option<Capture>,
+    loopback: Interfaces,
 }
 
-/// A host in a capture.
+#[derive(Debug)]
+struct WirePort {
+    /// How captures call it.
+    name: String,
+    /// None for an interface over a link of its own.
+    place: Option<(usize, PortId)>,
+    addresses: Vec<IpAddr>,
+    captured: Interfaces,
+}
+
+/// A way that packets take between two hosts, within a subnet.
 #[derive(Clone, Copy, Debug)]
-struct Interfaces {
-    link: InterfaceId,
-    /// There once something passed it.
-    loopback: Option<InterfaceId>,
+enum Way {
+    /// Between two ports.
+    Between(PortId, PortId),
+    /// From a port to an address that is behind a router.
+    To(PortId, IpAddr),
 }
 
-/// One capture file.
-struct Capture(PcapngWriter<Sink>);
-
-impl fmt::Debug for Capture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Capture")
-    }
-}
-
-impl Capture {
-    fn new(sink: Sink, config: PcapngConfig) -> Capture {
-        Capture(PcapngWriter::new(sink, config))
-    }
-
-    fn record(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        way: PacketDirection,
-        batch: &Batch,
-        from: usize,
-    ) {
-        batch.iter().skip(from).for_each(|packet| self.0.write(now, interface, way, packet));
-    }
-
-    fn add_host(&mut self, name: &str) -> Interfaces {
-        Interfaces { link: self.0.add_interface(name), loopback: None }
-    }
-
-    /// Records packets that a host sent to itself, each once, with the time it passed.
-    fn record_loopback(&mut self, name: &str, interfaces: &mut Interfaces, packets: &[Packet]) {
-        let new = || self.0.add_interface(&format!("{name}:lo"));
-        let interface = *interfaces.loopback.get_or_insert_with(new);
-        for packet in packets {
-            self.0.write(packet.meta.received_at, interface, PacketDirection::Outbound, packet);
-        }
-    }
+/// An interface to attach.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    /// How captures call it.
+    pub(crate) name: String,
+    /// None for an interface over a link of its own.
+    pub(crate) subnet: Option<usize>,
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Up, then down.
+    pub(crate) link: [NetemConfig; 2],
 }
 
 impl Wire {
-    pub(crate) fn new(config: FabricConfig, capture: Option<(Sink, PcapngConfig)>) -> Wire {
+    /// A wire with one fabric for each of `subnets`.
+    pub(crate) fn new(
+        subnets: impl IntoIterator<Item = FabricConfig>,
+        capture: Option<(Sink, PcapngConfig)>,
+    ) -> Wire {
         let capture = capture.map(|(sink, config)| Capture::new(sink, config));
+        let subnet = |config| WireSubnet { fabric: Fabric::new(config), owners: Vec::new() };
         let inner = Inner {
-            fabric: Fabric::new(config),
-            ports: Vec::new(),
+            subnets: subnets.into_iter().map(subnet).collect(),
+            hosts: Vec::new(),
+            parted: BTreeSet::new(),
             has_captures: capture.is_some(),
             capture,
         };
@@ -109,24 +106,52 @@ impl Wire {
     pub(crate) fn attach(
         &self,
         name: &str,
-        addresses: &[IpAddr],
-        [up, down]: [NetemConfig; 2],
+        attachments: Vec<Attachment>,
         capture: Option<(Sink, PcapngConfig)>,
     ) -> Result<(), Error> {
         let mut inner = self.lock();
-        let refused = |error| Error::Fabric { name: name.to_owned(), error };
-        let id = inner.fabric.add_port(addresses, up).map_err(refused)?;
-        inner.fabric.set_link(id, Direction::Down, down).map_err(refused)?;
-        let interfaces = inner.capture.as_mut().map(|capture| capture.add_host(name));
-        let capture = capture.map(|(sink, config)| {
-            let mut capture = Capture::new(sink, config);
-            let interfaces = capture.add_host(name);
-            (capture, interfaces)
-        });
-        inner.has_captures |= capture.is_some();
-        debug_assert_eq!(id.index(), inner.ports.len());
-        inner.ports.push(WirePort { id, interfaces, capture });
+        let host = inner.hosts.len() as u32;
+        let mut ports = Vec::new();
+        for attachment in attachments {
+            match inner.add_port(host, attachment) {
+                Ok(port) => ports.push(port),
+                Err(error) => {
+                    inner.remove_ports(ports, Fabric::remove_port);
+                    return Err(Error::Fabric { name: name.to_owned(), error });
+                }
+            }
+        }
+        let capture = capture.map(|(sink, config)| Capture::new(sink, config));
+        let (name, loopback) = (name.to_owned(), Interfaces::default());
+        let mut attached = WireHost { name, ports, capture, loopback };
+        inner.has_captures |= attached.capture.is_some();
+        for port in &mut attached.ports {
+            port.captured.of_network = inner.capture.as_mut().map(|capture| capture.add(&port.name));
+            port.captured.of_host = attached.capture.as_mut().map(|capture| capture.add(&port.name));
+        }
+        inner.hosts.push(Some(Box::new(attached)));
         Ok(())
+    }
+
+    /// Detaches a host. What it has sent goes on, and its capture ends.
+    pub(crate) fn detach(&self, host: u32, arrived: &mut VecDeque<u32>) {
+        let mut inner = self.lock();
+        // Whoever gets its addresses next has no part in its partitions.
+        for (a, b) in inner.partitions_of(host) {
+            inner.parted.remove(&(a, b));
+            inner.apply_partition(a, b, false);
+        }
+        let Some(removed) = inner.hosts.get_mut(host as usize).and_then(Option::take) else { return };
+        let WireHost { ports, capture, .. } = *removed;
+        inner.remove_ports(ports, Fabric::retire_port);
+        let left = inner.captures().next().is_some();
+        inner.has_captures = left;
+        self.update(&mut inner, arrived);
+        drop(inner);
+        if let Some(mut capture) = capture {
+            // There is nobody left to tell.
+            drop(capture.finish());
+        }
     }
 
     /// Captures what a host sends and receives from now on.
@@ -137,13 +162,18 @@ impl Wire {
         (sink, config): (Sink, PcapngConfig),
     ) -> Result<(), Error> {
         let mut inner = self.lock();
-        let port = &mut inner.ports[host as usize];
-        if port.capture.is_some() {
+        let Some(captured) = inner.host(host) else {
+            return Err(Error::UnknownHost { name: name.to_owned() });
+        };
+        if captured.capture.is_some() {
             return Err(Error::CapturedAlready { name: name.to_owned() });
         }
         let mut capture = Capture::new(sink, config);
-        let interfaces = capture.add_host(name);
-        port.capture = Some((capture, interfaces));
+        for port in &mut captured.ports {
+            port.captured.of_host = Some(capture.add(&port.name));
+        }
+        captured.loopback.of_host = None;
+        captured.capture = Some(capture);
         inner.has_captures = true;
         self.update_deadline(&mut inner);
         Ok(())
@@ -152,57 +182,77 @@ impl Wire {
     /// Ends the capture of what a host sends and receives, if there is one.
     pub(crate) fn end_capture(&self, host: u32) -> std::io::Result<()> {
         let mut inner = self.lock();
-        let Some((mut capture, _)) = inner.ports[host as usize].capture.take() else { return Ok(()) };
+        let Some(mut capture) = inner.host(host).and_then(|host| host.capture.take()) else { return Ok(()) };
         let left = inner.captures().next().is_some();
         inner.has_captures = left;
         self.update_deadline(&mut inner);
         drop(inner);
-        capture.0.flush();
-        capture.0.take_error().map_or(Ok(()), Err)
+        capture.finish()
     }
 
-    /// Takes the packets that a host sends, and puts the hosts that can receive something in `arrived`.
-    pub(crate) fn send(&self, now: Instant, host: u32, batch: &mut Batch, arrived: &mut VecDeque<u32>) {
+    /// Takes the packets that a host sends by an interface to a subnet, and puts the hosts that can receive
+    /// something in `arrived`.
+    pub(crate) fn send(
+        &self,
+        now: Instant,
+        host: u32,
+        nic: usize,
+        batch: &mut Batch,
+        arrived: &mut VecDeque<u32>,
+    ) {
         let mut inner = self.lock();
-        inner.capture_outgoing(now, host, batch);
-        let id = inner.ports[host as usize].id;
-        inner.fabric.send(now, id, batch);
+        inner.record(now, host, nic, PacketDirection::Outbound, batch, 0);
+        let Some((subnet, id)) = inner.place(host, nic) else {
+            batch.drain().for_each(drop);
+            return;
+        };
+        inner.subnets[subnet].fabric.send(now, id, batch);
         self.update(&mut inner, arrived);
     }
 
-    /// Fetches the packets that have arrived at a host, until the batch is full.
-    pub(crate) fn receive(&self, now: Instant, host: u32, batch: &mut Batch) {
+    /// Fetches the packets that have arrived at an interface, until the batch is full.
+    pub(crate) fn receive(&self, now: Instant, host: u32, nic: usize, batch: &mut Batch) {
         let mut inner = self.lock();
         let before = batch.len();
-        let Inner { fabric, ports, .. } = &mut *inner;
-        let WirePort { id, capture, .. } = &mut ports[host as usize];
-        fabric.receive(*id, batch);
-        if let Some((capture, interfaces)) = capture {
-            capture.record(now, interfaces.link, PacketDirection::Inbound, batch, before);
-        }
+        let Some((subnet, id)) = inner.place(host, nic) else { return };
+        inner.subnets[subnet].fabric.receive(id, batch);
+        inner.record(now, host, nic, PacketDirection::Inbound, batch, before);
+    }
+
+    /// Captures what passes an interface over a link of its own.
+    pub(crate) fn record(&self, now: Instant, host: u32, nic: usize, way: PacketDirection, batch: &Batch) {
+        let mut inner = self.lock();
+        inner.record(now, host, nic, way, batch, 0);
+        self.update_deadline(&mut inner);
     }
 
     /// Whether a capture wants what a host sends to itself.
     pub(crate) fn wants_loopback(&self, host: u32) -> bool {
-        let inner = self.lock();
-        inner.capture.is_some() || inner.ports[host as usize].capture.is_some()
+        let mut inner = self.lock();
+        inner.capture.is_some() || inner.host(host).is_some_and(|host| host.capture.is_some())
     }
 
     /// Whether a host has a capture of its own.
     pub(crate) fn is_captured(&self, host: u32) -> bool {
-        self.lock().ports[host as usize].capture.is_some()
+        self.lock().host(host).is_some_and(|host| host.capture.is_some())
     }
 
-    /// Captures packets that a host of this name sent to itself, and drops them.
-    pub(crate) fn capture_loopback(&self, host: u32, name: &str, packets: &mut Vec<Packet>) {
+    /// Captures packets that a host sent to itself, and drops them.
+    pub(crate) fn capture_loopback(&self, host: u32, packets: &mut Vec<Packet>) {
         let mut inner = self.lock();
-        let Inner { ports, capture, .. } = &mut *inner;
-        let port = &mut ports[host as usize];
-        if let (Some(capture), Some(interfaces)) = (capture, &mut port.interfaces) {
-            capture.record_loopback(name, interfaces, packets);
-        }
-        if let Some((capture, interfaces)) = &mut port.capture {
-            capture.record_loopback(name, interfaces, packets);
+        let Inner { hosts, capture, .. } = &mut *inner;
+        if let Some(host) = hosts.get_mut(host as usize).and_then(Option::as_deref_mut) {
+            let both = [
+                (capture.as_mut(), &mut host.loopback.of_network),
+                (host.capture.as_mut(), &mut host.loopback.of_host),
+            ];
+            for (capture, interface) in both {
+                let Some(capture) = capture else { continue };
+                let interface = *interface.get_or_insert_with(|| capture.add(&format!("{}:lo", host.name)));
+                for packet in &*packets {
+                    capture.write(packet.meta.received_at, interface, PacketDirection::Outbound, packet);
+                }
+            }
         }
         self.update_deadline(&mut inner);
         drop(inner);
@@ -213,8 +263,12 @@ impl Wire {
     /// Moves on what is due, and puts the hosts that can receive something in `arrived`.
     pub(crate) fn handle_timeout(&self, now: Instant, arrived: &mut VecDeque<u32>) {
         let mut inner = self.lock();
-        inner.fabric.handle_timeout(now);
-        inner.captures().for_each(|capture| capture.0.handle_timeout(now));
+        for subnet in &mut inner.subnets {
+            if subnet.fabric.poll_timeout().is_some_and(|due| due <= now) {
+                subnet.fabric.handle_timeout(now);
+            }
+        }
+        inner.captures().for_each(|capture| capture.handle_timeout(now));
         self.update(&mut inner, arrived);
     }
 
@@ -223,95 +277,140 @@ impl Wire {
         Instant::from_nanos(self.deadline.load(Ordering::SeqCst))
     }
 
-    /// Changes the conditions of one direction of a host's link.
-    pub(crate) fn set_link(&self, host: u32, way: Direction, link: NetemConfig) {
+    /// Changes the conditions of one direction of an interface's link.
+    pub(crate) fn set_link(&self, host: u32, nic: usize, way: Direction, link: NetemConfig) {
         let mut inner = self.lock();
-        let id = inner.ports[host as usize].id;
-        // Ports are never removed, so this can't fail.
-        let _ = inner.fabric.set_link(id, way, link);
+        let Some((subnet, id)) = inner.place(host, nic) else { return };
+        // The port is there as long as the host is, so this can't fail.
+        let _ = inner.subnets[subnet].fabric.set_link(id, way, link);
     }
 
-    /// The conditions of one direction of a host's link, and what became of the segments there.
-    pub(crate) fn link(&self, host: u32, way: Direction) -> (NetemConfig, NetemCounters) {
+    /// The conditions of one direction of an interface's link, and what became of the segments there.
+    pub(crate) fn link(&self, host: u32, nic: usize, way: Direction) -> (NetemConfig, NetemCounters) {
         let inner = self.lock();
-        let id = inner.ports[host as usize].id;
-        let config = inner.fabric.link(id, way).copied().unwrap_or_default();
-        (config, inner.fabric.netem_counters(id, way).unwrap_or_default())
+        let Some((subnet, id)) = inner.place(host, nic) else { return Default::default() };
+        let fabric = &inner.subnets[subnet].fabric;
+        let config = fabric.link(id, way).copied().unwrap_or_default();
+        (config, fabric.netem_counters(id, way).unwrap_or_default())
     }
 
-    /// What became of a host's packets.
+    /// What became of the packets of a host's interfaces in subnets.
     pub(crate) fn counters(&self, host: u32) -> PortCounters {
         let inner = self.lock();
-        inner.fabric.counters(inner.ports[host as usize].id).unwrap_or_default()
+        let places = inner.places(host);
+        let each = places.iter().filter_map(|&(subnet, id)| inner.subnets[subnet].fabric.counters(id));
+        each.fold(PortCounters::default(), |sum, port| PortCounters {
+            sent: sum.sent + port.sent,
+            received: sum.received + port.received,
+            overflowed: sum.overflowed + port.overflowed,
+            partitioned: sum.partitioned + port.partitioned,
+            unreachable: sum.unreachable + port.unreachable,
+            unroutable: sum.unroutable + port.unroutable,
+        })
     }
 
-    /// Parts two hosts, or ends that.
+    /// Parts two hosts, wherever they are attached, or ends that.
     pub(crate) fn set_parted(&self, a: u32, b: u32, parted: bool) {
         let mut inner = self.lock();
-        let (a, b) = (inner.ports[a as usize].id, inner.ports[b as usize].id);
-        if parted { inner.fabric.partition(a, b) } else { inner.fabric.heal(a, b) }
+        let pair = (a.min(b), a.max(b));
+        if parted {
+            inner.parted.insert(pair)
+        } else {
+            inner.parted.remove(&pair)
+        };
+        inner.apply_partition(a, b, parted);
     }
 
     /// Has what passes between two hosts wait.
     pub(crate) fn hold(&self, a: u32, b: u32) {
         let mut inner = self.lock();
-        let (a, b) = (inner.ports[a as usize].id, inner.ports[b as usize].id);
-        inner.fabric.hold(a, b);
+        for (subnet, way) in inner.ways(a, b) {
+            let fabric = &mut inner.subnets[subnet].fabric;
+            match way {
+                Way::Between(id, peer) => fabric.hold(id, peer),
+                Way::To(id, address) => fabric.hold_to(id, address),
+            }
+        }
     }
 
     /// Ends that, and puts the hosts that can receive something in `arrived`.
     pub(crate) fn release(&self, now: Instant, a: u32, b: u32, arrived: &mut VecDeque<u32>) {
         let mut inner = self.lock();
-        let (a, b) = (inner.ports[a as usize].id, inner.ports[b as usize].id);
-        inner.fabric.release(now, a, b);
+        for (subnet, way) in inner.ways(a, b) {
+            let fabric = &mut inner.subnets[subnet].fabric;
+            match way {
+                Way::Between(id, peer) => fabric.release(now, id, peer),
+                Way::To(id, address) => fabric.release_to(now, id, address),
+            }
+        }
         self.update(&mut inner, arrived);
     }
 
-    /// Gives a host one more address.
-    pub(crate) fn add_address(&self, host: u32, name: &str, address: IpAddr) -> Result<(), Error> {
+    /// Gives a host one more address, at an interface to a subnet.
+    pub(crate) fn add_address(
+        &self,
+        host: u32,
+        nic: usize,
+        name: &str,
+        address: IpAddr,
+    ) -> Result<(), Error> {
         let mut inner = self.lock();
-        let id = inner.ports[host as usize].id;
+        let Some((subnet, id)) = inner.place(host, nic) else {
+            return Err(Error::UnknownHost { name: name.to_owned() });
+        };
         let refused = |error| Error::Fabric { name: name.to_owned(), error };
-        inner.fabric.add_address(id, address).map_err(refused)
+        inner.subnets[subnet].fabric.add_address(id, address).map_err(refused)?;
+        if let Some(host) = inner.host(host) {
+            host.ports[nic].addresses.push(address);
+        }
+        for (a, b) in inner.partitions_of(host) {
+            inner.apply_partition(a, b, true);
+        }
+        Ok(())
     }
 
-    /// Takes an address away.
+    /// Takes an address away from whoever has it.
     pub(crate) fn remove_address(&self, address: IpAddr) {
-        self.lock().fabric.remove_address(address);
+        let mut inner = self.lock();
+        inner.subnets.iter_mut().for_each(|subnet| subnet.fabric.remove_address(address));
+        if !inner.parted.is_empty() {
+            inner.unblock_all(address);
+        }
+        for port in inner.hosts.iter_mut().flatten().flat_map(|host| &mut host.ports) {
+            port.addresses.retain(|other| *other != address);
+        }
     }
 
-    /// Has packets that leave the subnet go to a host, or nowhere.
-    pub(crate) fn set_gateway(&self, host: Option<u32>) {
+    /// Has packets that leave a subnet without naming a router go to a host there, or nowhere.
+    pub(crate) fn set_gateway(&self, subnet: usize, host: Option<u32>) {
         let mut inner = self.lock();
-        let id = host.map(|host| inner.ports[host as usize].id);
-        inner.fabric.set_gateway(id);
+        let of_subnet = |host| inner.places(host).into_iter().find(|(at, _)| *at == subnet);
+        let id = host.and_then(of_subnet).map(|(_, id)| id);
+        inner.subnets[subnet].fabric.set_gateway(id);
     }
 
     /// Writes out what the captures hold back; the first error that one of them met.
     pub(crate) fn flush_captures(&self) -> std::io::Result<()> {
         let mut inner = self.lock();
-        let mut result = Ok(());
-        for capture in inner.captures() {
-            capture.0.flush();
-            if let Some(error) = capture.0.take_error() {
-                result = Err(error);
-            }
-        }
-        result
+        let results: Vec<_> = inner.captures().map(Capture::finish).collect();
+        results.into_iter().collect()
     }
 
     fn update(&self, inner: &mut Inner, arrived: &mut VecDeque<u32>) {
-        while let Some(id) = inner.fabric.poll_ready() {
-            arrived.push_back(id.index() as u32);
+        for WireSubnet { fabric, owners } in &mut inner.subnets {
+            while let Some(id) = fabric.poll_ready() {
+                arrived.push_back(owners[id.index()]);
+            }
         }
         self.update_deadline(inner);
     }
 
     fn update_deadline(&self, inner: &mut Inner) {
-        let mut deadline = inner.fabric.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
+        let of_fabrics = inner.subnets.iter().filter_map(|subnet| subnet.fabric.poll_timeout());
+        let mut deadline = of_fabrics.fold(Instant::FAR_FUTURE, Instant::min);
         if inner.has_captures {
             deadline =
-                inner.captures().filter_map(|capture| capture.0.poll_timeout()).fold(deadline, Instant::min);
+                inner.captures().filter_map(|capture| capture.poll_timeout()).fold(deadline, Instant::min);
         }
         self.deadline.store(deadline.as_nanos(), Ordering::SeqCst);
     }
@@ -322,22 +421,121 @@ impl Wire {
 }
 
 impl Inner {
-    fn capture_outgoing(&mut self, now: Instant, host: u32, batch: &Batch) {
+    fn host(&mut self, host: u32) -> Option<&mut WireHost> {
+        self.hosts.get_mut(host as usize)?.as_deref_mut()
+    }
+
+    /// The fabric and the port of an interface.
+    fn place(&self, host: u32, nic: usize) -> Option<(usize, PortId)> {
+        self.hosts.get(host as usize)?.as_ref()?.ports.get(nic)?.place
+    }
+
+    /// The fabrics and ports of a host.
+    fn places(&self, host: u32) -> Vec<(usize, PortId)> {
+        let host = self.hosts.get(host as usize).and_then(Option::as_ref);
+        host.into_iter().flat_map(|host| &host.ports).filter_map(|port| port.place).collect()
+    }
+
+    fn add_port(
+        &mut self,
+        host: u32,
+        attachment: Attachment,
+    ) -> Result<WirePort, sockeye_link::fabric::FabricError> {
+        let Attachment { name, subnet, addresses, link: [up, down] } = attachment;
+        let place = match subnet {
+            None => None,
+            Some(subnet) => {
+                let WireSubnet { fabric, owners } = &mut self.subnets[subnet];
+                let id = fabric.add_port(&addresses, up)?;
+                fabric.set_link(id, Direction::Down, down)?;
+                owners.resize(owners.len().max(id.index() + 1), 0);
+                owners[id.index()] = host;
+                Some((subnet, id))
+            }
+        };
+        Ok(WirePort { name, place, addresses, captured: Interfaces::default() })
+    }
+
+    fn remove_ports(&mut self, ports: Vec<WirePort>, remove: fn(&mut Fabric, PortId)) {
+        for (subnet, id) in ports.into_iter().filter_map(|port| port.place) {
+            remove(&mut self.subnets[subnet].fabric, id);
+        }
+    }
+
+    /// The ways between two hosts: between their ports in a common subnet, and from each to the other's
+    /// addresses behind routers; each with its subnet.
+    fn ways(&self, a: u32, b: u32) -> Vec<(usize, Way)> {
+        let ports = |host: u32| {
+            let host = self.hosts.get(host as usize).and_then(Option::as_ref);
+            host.into_iter().flat_map(|host| &host.ports)
+        };
+        let mut ways = Vec::new();
+        for (from, to) in [(a, b), (b, a)] {
+            for (subnet, id) in ports(from).filter_map(|port| port.place) {
+                for far in ports(to) {
+                    match far.place.filter(|(other, _)| *other == subnet) {
+                        Some((_, peer)) => ways.push((subnet, Way::Between(id, peer))),
+                        None => ways.extend(far.addresses.iter().map(|&ip| (subnet, Way::To(id, ip)))),
+                    }
+                }
+            }
+        }
+        ways
+    }
+
+    /// Parts two hosts, or ends that.
+    fn apply_partition(&mut self, a: u32, b: u32, parted: bool) {
+        for (subnet, way) in self.ways(a, b) {
+            let fabric = &mut self.subnets[subnet].fabric;
+            match way {
+                Way::Between(id, peer) if parted => fabric.partition(id, peer),
+                Way::Between(id, peer) => fabric.heal(id, peer),
+                Way::To(id, address) if parted => fabric.block(id, address),
+                Way::To(id, address) => fabric.unblock(id, address),
+            }
+        }
+    }
+
+    fn partitions_of(&self, host: u32) -> Vec<(u32, u32)> {
+        self.parted.iter().copied().filter(|&(a, b)| a == host || b == host).collect()
+    }
+
+    /// Lets everybody reach an address again.
+    fn unblock_all(&mut self, address: IpAddr) {
+        let places: Vec<_> = (0..self.hosts.len() as u32).flat_map(|host| self.places(host)).collect();
+        for (subnet, id) in places {
+            self.subnets[subnet].fabric.unblock(id, address);
+        }
+    }
+
+    fn record(
+        &mut self,
+        now: Instant,
+        host: u32,
+        nic: usize,
+        way: PacketDirection,
+        batch: &Batch,
+        from: usize,
+    ) {
         if !self.has_captures {
             return;
         }
-        let port = &mut self.ports[host as usize];
-        if let (Some(capture), Some(interfaces)) = (&mut self.capture, port.interfaces) {
-            capture.record(now, interfaces.link, PacketDirection::Outbound, batch, 0);
+        let Some(host) = self.hosts.get_mut(host as usize).and_then(Option::as_deref_mut) else { return };
+        let Some(port) = host.ports.get(nic) else { return };
+        // The network's capture has each packet once, as its host sends it; of a link of its own, both ways.
+        let of_network = way == PacketDirection::Outbound || port.place.is_none();
+        if let (true, Some(capture), Some(interface)) =
+            (of_network, &mut self.capture, port.captured.of_network)
+        {
+            capture.record(now, interface, way, batch, from);
         }
-        if let Some((capture, interfaces)) = &mut port.capture {
-            capture.record(now, interfaces.link, PacketDirection::Outbound, batch, 0);
+        if let (Some(capture), Some(interface)) = (&mut host.capture, port.captured.of_host) {
+            capture.record(now, interface, way, batch, from);
         }
     }
 
     fn captures(&mut self) -> impl Iterator<Item = &mut Capture> {
-        let of_hosts =
-            self.ports.iter_mut().filter_map(|port| port.capture.as_mut().map(|(capture, _)| capture));
+        let of_hosts = self.hosts.iter_mut().flatten().filter_map(|host| host.capture.as_mut());
         self.capture.iter_mut().chain(of_hosts)
     }
 }

@@ -366,7 +366,7 @@ impl Fabric {
         };
         match route {
             Route::Port(to) if self.partitions.stop(from, to, &packet.head) => {
-                self.count(from, |c| c.partitioned += 1)
+                self.count(from, |c| c.partitioned += 1);
             }
             Route::Port(to) => match self.held.find(from, to, &packet.head) {
                 None => self.deliver(at, to, packet),

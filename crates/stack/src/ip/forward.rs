@@ -46,7 +46,7 @@ impl Io {
         match may_be_cut(&packet) {
             Cuttable::Yes => {
                 count_down(&mut packet);
-                for piece in self.fragment_again(packet, mtu as usize) {
+                for piece in Io::fragment_again(packet, mtu as usize) {
                     self.pass_on(nic, piece);
                 }
             }

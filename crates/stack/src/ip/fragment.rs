@@ -40,7 +40,7 @@ impl Io {
     }
 
     /// Cuts an IPv4 packet without options that may be a fragment already, on its way (RFC 791 §3.2).
-    pub(crate) fn fragment_again(&mut self, mut packet: Packet, mtu: usize) -> Fragments {
+    pub(crate) fn fragment_again(mut packet: Packet, mtu: usize) -> Fragments {
         let header =
             Ipv4Header::parse(&packet.head).map_or_else(|_| Ipv4Header::default(), |(header, _)| header);
         let (base, more) = (usize::from(header.fragment_offset), header.more_fragments);

@@ -23,6 +23,7 @@ use crate::{SockAddr, Stack};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use sockeye_packet::{Chunk, Instant, Payload};
 
 /// Opening.
@@ -339,6 +340,22 @@ impl Stack {
             }
         }
         self.after(key, Readiness::EMPTY);
+    }
+
+    /// Ends all sockets, and all connections with a reset, also those that go on without a socket: for a host
+    /// that is taken out of its network. What is to be said of it waits in
+    /// [`poll_transmit`](Stack::poll_transmit).
+    pub fn abort_all(&mut self, now: Instant) {
+        let sockets: Vec<SocketId> = self.sockets.iter().map(|(key, _)| SocketId(key)).collect();
+        for id in sockets {
+            // It is there: nothing ends another's socket.
+            let _ = self.abort(now, id);
+        }
+        let orphans: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in orphans {
+            self.reset(key);
+            self.after(key, Readiness::EMPTY);
+        }
     }
 
     /// Ends a connection at once, with a reset if the peer knows of it.
