@@ -87,7 +87,7 @@ impl RecvBuffer {
     /// How many of them lie together at the front; none when there are none.
     pub(crate) fn front_len(&self) -> Option<usize> {
         let tail = (!self.tail.is_empty()).then_some(self.tail.len());
-        self.ready.front().map(|chunk| chunk.len()).or(tail)
+        self.ready.front().map(Chunk::len).or(tail)
     }
 
     /// Bytes that wait for a hole before them to be filled.

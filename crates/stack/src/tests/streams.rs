@@ -90,6 +90,29 @@ fn much_data_crosses_both_ways_at_once() {
 }
 
 #[test]
+fn a_chunk_is_read_where_it_lies_and_no_further() {
+    let mut pair = Pair::new();
+    let (client, _, server) = pair.connected("10.0.0.2:80");
+    let lent = [4000, 3000].map(|len| Chunk::lent(vec![7; len].into()));
+    let mut chunks = lent.iter().cloned().collect();
+    assert_eq!(pair.a.send(pair.now, client, &mut chunks, SendFlags::default()), Ok(7000));
+    pair.cable();
+    let (now, peek) = (pair.now, RecvFlags { peek: true, ..RecvFlags::default() });
+    let mut part = |max, flags| pair.b.recv_chunk(now, server, max, flags).unwrap();
+    let first = part(100, RecvFlags::default());
+    assert_eq!((first.as_ptr(), first.len()), (lent[0].as_ptr(), 100));
+    let peeked = part(usize::MAX, peek);
+    let rest = part(usize::MAX, RecvFlags::default());
+    assert_eq!((rest.as_ptr(), rest.len()), (lent[0][100..].as_ptr(), 3900));
+    assert_eq!(peeked, rest);
+    let second = part(usize::MAX, RecvFlags::default());
+    assert_eq!((second.as_ptr(), second.len()), (lent[1].as_ptr(), 3000));
+    assert!(part(0, RecvFlags::default()).is_empty());
+    let nothing = pair.b.recv_chunk(now, server, usize::MAX, RecvFlags::default());
+    assert_eq!(nothing, Err(Error::WouldBlock));
+}
+
+#[test]
 fn streams_work_over_the_loopback() {
     for text in ["127.0.0.1:80", "[::1]:80"] {
         let (mut stack, now) = (lonely(), Instant::from_millis(5));
