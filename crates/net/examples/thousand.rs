@@ -3,7 +3,8 @@
 //!
 //!     cargo run --release -p sockeye --example thousand --features simulation
 //!
-//! Ends with an error when a message is missing or the hour takes longer than a minute of real time.
+//! Ends with an error when a message is missing or the hour takes longer than a minute: of the processor's time, where
+//! the system tells that, so that it doesn't matter what else runs. An argument is the links' conditions.
 
 use sockeye::simulation::{current_host, spawn};
 use sockeye::tokio::{TcpListener, TcpStream};
@@ -22,7 +23,7 @@ const MESSAGE: usize = 100;
 const EVERY: Duration = Duration::from_secs(10);
 const HOUR: Duration = Duration::from_hours(1);
 const PORT: u16 = 4000;
-/// The real time that it may take.
+/// The time that it may take.
 const LIMIT: Duration = Duration::from_mins(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -46,10 +47,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What is sent last has a second to arrive.
     sim.run_for(HOUR + Duration::from_secs(1));
 
-    let took = started.elapsed();
+    let took = processor_time().unwrap_or_else(|| started.elapsed());
     let expected = HOSTS * PEERS * (HOUR.as_secs() / EVERY.as_secs()) as usize;
     let each = took.as_secs_f64() * 1e6 / expected as f64;
     println!("{} of {expected} messages in {took:.2?}: {each:.2} µs each", received.get());
+    println!("{:.2?} by the clock on the wall", started.elapsed());
     if received.get() != expected {
         return Err("messages are missing".into());
     }
@@ -57,6 +59,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("it took longer than {LIMIT:?}").into());
     }
     Ok(())
+}
+
+/// How long this thread has run on a processor (Linux: nanoseconds are the first number of the file).
+fn processor_time() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(stat.split_whitespace().next()?.parse().ok()?))
 }
 
 /// Takes connections and reads what comes.

@@ -30,6 +30,7 @@ mod clock;
 mod descriptors;
 mod driver;
 mod error;
+mod faults;
 mod host;
 mod network;
 mod nic;

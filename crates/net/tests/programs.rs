@@ -252,9 +252,9 @@ fn a_task_that_nobody_knows_of_fails_at_its_sockets_after_a_crash() {
     let host = a.clone();
     let stranger = simulation.spawn(&a, async move {
         let socket = udp(&host, 9).await;
-        tokio::spawn(async move { socket.recv(&mut [0; 4]).await })
+        (tokio::spawn(async move { socket.recv(&mut [0; 4]).await }),)
     });
-    let stranger = simulation.block_on(stranger).unwrap().unwrap();
+    let (stranger,) = simulation.block_on(stranger).unwrap().unwrap();
     simulation.run_for(Duration::from_secs(1));
     simulation.crash(&a);
     let error = simulation.block_on(stranger).unwrap().unwrap().unwrap_err();
