@@ -168,13 +168,18 @@ impl Socket {
     /// Takes a connection that waits at a listener.
     pub(crate) fn poll_accept(&self, waiter: Option<Waiter<'_>>) -> Poll<io::Result<(Socket, SocketAddr)>> {
         let core = &self.host.shared.core;
-        let (result, dropped) = core.with(&self.host.core, |state, now, _| {
+        let (result, dropped) = core.with(&self.host.core, |state, now, wakers| {
             let accepted = state.stack.accept(now, self.id).map(|(id, peer)| {
                 let send_space = state.waiters.register(id);
                 send_space.store(state.stack.send_space(id), Ordering::Relaxed);
                 (Socket { host: self.host.clone(), id, domain: self.domain, send_space }, peer.into())
             });
-            settle(&mut state.waiters, self.id, Interest::Read, waiter, accepted)
+            let waiter = waiter.map(Waiter::in_turn);
+            let settled = settle(&mut state.waiters, self.id, Interest::Read, waiter, accepted);
+            if settled.0.is_ready() {
+                state.waiters.pass_on(self.id, state.stack.readiness(self.id), wakers);
+            }
+            settled
         });
         drop(dropped);
         result
@@ -351,7 +356,18 @@ impl Socket {
         waiter: Option<Waiter<'_>>,
         flags: RecvFlags,
     ) -> Poll<io::Result<Datagram>> {
-        self.poll(waiter, Interest::Read, |stack, id, now| stack.recv_from(now, id, flags))
+        let core = &self.host.shared.core;
+        let (result, dropped) = core.with(&self.host.core, |state, now, wakers| {
+            let received = state.stack.recv_from(now, self.id, flags);
+            let waiter = waiter.map(Waiter::in_turn);
+            let settled = settle(&mut state.waiters, self.id, Interest::Read, waiter, received);
+            if settled.0.is_ready() {
+                state.waiters.pass_on(self.id, state.stack.readiness(self.id), wakers);
+            }
+            settled
+        });
+        drop(dropped);
+        result
     }
 
     /// Waits until the socket is ready in one of these ways, and says what all it is ready for.
@@ -449,7 +465,7 @@ fn settle<R>(
     result: sockeye_stack::Result<R>,
 ) -> (Poll<io::Result<R>>, Option<Waker>) {
     match (result, waiter) {
-        (Err(sockeye_stack::Error::WouldBlock), Some(waiter)) => {
+        (Err(sockeye_stack::Error::WouldBlock), Some(waiter)) if waiter.stays() => {
             (Poll::Pending, waiters.wait(id, interest, waiter))
         }
         (result, waiter) => {

@@ -35,6 +35,8 @@ impl Interest {
 pub(crate) struct Waiter<'a> {
     waker: &'a Waker,
     key: Key,
+    /// It has waited long enough: this is its last try.
+    leaves: bool,
 }
 
 /// Whose waker it is. A later waker of the same key takes the place of the one before, so what is kept
@@ -42,8 +44,12 @@ pub(crate) struct Waiter<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for what doesn't wait with a thread"))]
 enum Key {
-    /// Known by the waker itself: a thread has one for life.
-    Waker,
+    /// A thread, known by its waker, which it has for life.
+    Thread,
+    /// A thread that waits for its turn: of these an event wakes one, whose next call either takes something, and
+    /// [passes on](Waiters::pass_on) what is left, or finds nothing. That is safe since a thread that is woken always
+    /// makes that call. A future might not be polled for long, and those who wait behind it would wait for that.
+    InTurn,
     /// Whoever polled this direction last without a future of its own, as tokio's `poll_` methods.
     Latest,
     /// A [`Place`], by its address. Is the waker known to be stored already?
@@ -53,24 +59,42 @@ enum Key {
 impl<'a> Waiter<'a> {
     /// A thread.
     pub(crate) const fn thread(waker: &'a Waker) -> Waiter<'a> {
-        Waiter { waker, key: Key::Waker }
+        Waiter { waker, key: Key::Thread, leaves: false }
+    }
+
+    /// If it is a thread, it waits for its turn, to take one of what comes one by one: a connection, a datagram.
+    pub(crate) fn in_turn(self) -> Waiter<'a> {
+        let key = if self.key == Key::Thread { Key::InTurn } else { self.key };
+        Waiter { key, ..self }
+    }
+
+    /// It doesn't wait any longer if there is nothing.
+    pub(crate) const fn leaving(self) -> Waiter<'a> {
+        Waiter { leaves: true, ..self }
+    }
+
+    /// Whether it stays if there is nothing.
+    pub(crate) const fn stays(&self) -> bool {
+        !self.leaves
     }
 
     /// The task that polls one direction of a socket; an earlier one is no longer woken.
     #[cfg(feature = "tokio")]
     pub(crate) const fn latest(waker: &'a Waker) -> Waiter<'a> {
-        Waiter { waker, key: Key::Latest }
+        Waiter { waker, key: Key::Latest, leaves: false }
     }
 
     /// A future, which has pinned its place at `address` and takes its waker back when it is dropped.
     #[cfg(feature = "tokio")]
     pub(crate) const fn place(waker: &'a Waker, address: usize, is_stored: bool) -> Waiter<'a> {
-        Waiter { waker, key: Key::Place(address, is_stored) }
+        Waiter { waker, key: Key::Place(address, is_stored), leaves: false }
     }
 
     /// Whether it has to be [taken back](Waiters::take_back) when there is nothing to wait for any more.
     pub(crate) const fn is_stored(&self) -> bool {
-        matches!(self.key, Key::Place(_, true))
+        // A thread may have been woken for something else and still be stored: nobody must think that it has its turn
+        // when it is gone.
+        self.leaves || matches!(self.key, Key::InTurn | Key::Place(_, true))
     }
 
     /// The waker itself.
@@ -80,7 +104,7 @@ impl<'a> Waiter<'a> {
 
     fn is_that_of(&self, (key, waker): &(Key, Waker)) -> bool {
         match (self.key, *key) {
-            (Key::Waker, Key::Waker) => self.waker.will_wake(waker),
+            (Key::Thread, Key::Thread) | (Key::InTurn, Key::InTurn) => self.waker.will_wake(waker),
             (Key::Place(this, _), Key::Place(that, _)) => this == that,
             (this, that) => this == that,
         }
@@ -110,6 +134,23 @@ impl Waiting {
     }
 }
 
+impl Waiting {
+    /// Moves whom an event wakes to `wakers`: of those who wait for their turn the first, and all others.
+    fn wake(&mut self, interest: Interest, wakers: &mut Vec<Waker>) {
+        if interest == Interest::Read {
+            self.wake_next(wakers);
+        }
+        let list = self.list(interest);
+        wakers.extend(list.extract_if(.., |(key, _)| *key != Key::InTurn).map(|(_, waker)| waker));
+    }
+
+    fn wake_next(&mut self, wakers: &mut Vec<Waker>) {
+        if let Some(next) = self.readers.iter().position(|(key, _)| *key == Key::InTurn) {
+            wakers.push(self.readers.remove(next).1);
+        }
+    }
+}
+
 impl Waiters {
     /// Whether no socket has a handle.
     pub(crate) fn is_empty(&self) -> bool {
@@ -117,7 +158,7 @@ impl Waiters {
     }
 
     /// How many wakers are kept.
-    #[cfg(all(test, feature = "tokio"))]
+    #[cfg(test)]
     pub(crate) fn wakers(&self) -> usize {
         self.sockets.values().map(|waiting| waiting.readers.len() + waiting.writers.len()).sum()
     }
@@ -179,7 +220,7 @@ impl Waiters {
     ) -> Option<Waker> {
         let list = self.sockets.get_mut(&id)?.list(interest);
         let index = list.iter().position(|stored| waiter.is_that_of(stored))?;
-        Some(list.swap_remove(index).1)
+        Some(list.remove(index).1)
     }
 
     /// Moves those whom an event of the socket concerns to `wakers`. False when the socket has no handle.
@@ -192,15 +233,22 @@ impl Waiters {
     ) -> bool {
         let Some(waiting) = self.sockets.get_mut(&id) else { return false };
         waiting.send_space.store(send_space, Ordering::Relaxed);
-        for (interest, list) in
-            [(Interest::Read, &mut waiting.readers), (Interest::Write, &mut waiting.writers)]
-        {
+        for interest in [Interest::Read, Interest::Write] {
             if readiness.intersects(interest.wakes_on()) {
-                wakers.extend(list.drain(..).map(|(_, waker)| waker));
+                waiting.wake(interest, wakers);
             }
         }
         wakers.extend(waiting.watches.iter().filter_map(|watched| watched.on_event(readiness)));
         true
+    }
+
+    /// Wakes the next who waits for its turn, if the socket is still ready after somebody had one.
+    pub(crate) fn pass_on(&mut self, id: SocketId, readiness: Readiness, wakers: &mut Vec<Waker>) {
+        if let Some(waiting) = self.sockets.get_mut(&id)
+            && readiness.intersects(Interest::Read.wakes_on())
+        {
+            waiting.wake_next(wakers);
+        }
     }
 
     /// Who watches a socket; none when it has no handle.
@@ -241,6 +289,28 @@ mod tests {
         assert_eq!(woken.len(), 1, "a waker is stored for one event");
         waiters.on_event(id, Readiness::ERROR, 0, &mut woken);
         assert!(woken.len() == 2 && woken[1].will_wake(&writer), "an error concerns all");
+    }
+
+    #[test]
+    fn of_those_who_wait_for_their_turn_an_event_wakes_one() {
+        let id = SocketId::from_u64(1);
+        let (mut waiters, mut woken) = (Waiters::default(), Vec::new());
+        waiters.register(id);
+        let [first, second, third] = [(); 3].map(|()| Waker::from(Arc::new(Count::default())));
+        for waker in [&first, &second, &third] {
+            assert!(waiters.wait(id, Interest::Read, Waiter::thread(waker).in_turn()).is_none());
+        }
+        assert!(waiters.wait(id, Interest::Read, Waiter::thread(&first)).is_none(), "for something else");
+        waiters.on_event(id, Readiness::READABLE, 0, &mut woken);
+        assert!(woken.len() == 2 && woken.iter().all(|waker| waker.will_wake(&first)));
+        waiters.pass_on(id, Readiness::EMPTY, &mut woken);
+        assert_eq!(woken.len(), 2, "there is nothing left");
+        let leaving = Waiter::thread(&second).in_turn().leaving();
+        assert!(leaving.is_stored() && !leaving.stays());
+        assert!(waiters.take_back(id, Interest::Read, leaving).is_some_and(|waker| waker.will_wake(&second)));
+        waiters.pass_on(id, Readiness::READABLE, &mut woken);
+        assert!(woken.len() == 3 && woken[2].will_wake(&third), "who has left has no turn");
+        assert_eq!(waiters.wakers(), 0);
     }
 
     #[test]

@@ -68,6 +68,51 @@ fn two_who_accept_get_a_connection_each() {
 }
 
 #[test]
+fn everybody_who_waits_for_a_datagram_has_a_turn() {
+    check(1_000, || {
+        let (_network, a, b) = hosts("");
+        let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+        let to = receiver.local_addr().unwrap();
+        let waiting = [false, false, true].map(|only_looks| {
+            let receiver = receiver.try_clone().unwrap();
+            thread::spawn(move || {
+                if only_looks {
+                    receiver.peek_from(&mut [0; 8]).unwrap();
+                } else {
+                    receiver.recv(&mut [0; 8]).unwrap();
+                }
+            })
+        });
+        let sender = a.udp_bind((a.ipv4(), 0)).unwrap();
+        (0..3).for_each(|_| assert_eq!(sender.send_to(b"ping", to).unwrap(), 4));
+        waiting.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn who_loses_patience_takes_nobodys_turn() {
+    check(1_000, || {
+        let (_network, a, b) = hosts("");
+        let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+        let to = receiver.local_addr().unwrap();
+        let impatient = receiver.try_clone().unwrap();
+        // The time limit is one of all handles: the other begins before it is set.
+        let patient = thread::spawn(move || while receiver.recv(&mut [0; 8]).is_err() {});
+        let leaving = thread::spawn(move || {
+            impatient.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+            drop(impatient.recv(&mut [0; 8]));
+            impatient.set_read_timeout(None).unwrap();
+        });
+        let sender = a.udp_bind((a.ipv4(), 0)).unwrap();
+        let_time_pass(Duration::from_millis(2));
+        (0..2).for_each(|_| assert_eq!(sender.send_to(b"ping", to).unwrap(), 4));
+        let_time_pass(Duration::from_millis(2));
+        leaving.join().unwrap();
+        patient.join().unwrap();
+    });
+}
+
+#[test]
 fn the_driver_wakes_for_a_packet_that_was_delayed() {
     check(1_000, || {
         let (_network, a, b) = hosts("delay 5ms");

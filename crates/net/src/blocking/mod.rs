@@ -87,7 +87,7 @@ fn block_on<R>(
             Poll::Pending if parker.park(deadline) => {}
             // What came with the deadline still counts.
             Poll::Pending => {
-                return match poll(None) {
+                return match poll(Some(Waiter::thread(&waker).leaving())) {
                     Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                         Err(timed_out.into())
                     }
@@ -178,6 +178,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{HostConfig, Network};
 
     #[test]
     fn a_wake_before_the_sleep_is_not_lost() {
@@ -220,12 +221,21 @@ mod tests {
     #[test]
     fn the_deadline_ends_the_sleep_and_asks_once_more() {
         let deadline = Some(Instant::now());
-        let late = block_on(deadline, io::ErrorKind::TimedOut, |waker| match waker {
-            Some(_) => Poll::Pending,
-            None => Poll::Ready(Ok(())),
+        let late = block_on(deadline, io::ErrorKind::TimedOut, |waiter| match waiter {
+            Some(waiter) if waiter.stays() => Poll::Pending,
+            _ => Poll::Ready(Ok(())),
         });
         assert!(late.is_ok());
         let never = block_on::<()>(deadline, io::ErrorKind::TimedOut, |_| Poll::Pending);
         assert_eq!(never.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+    #[test]
+    fn who_has_waited_long_enough_leaves_no_waker() {
+        let network = Network::builder().host("web", HostConfig::default()).build().unwrap();
+        let web = network.host("web").unwrap();
+        let socket = web.udp_bind((web.ipv4(), 9)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_micros(10))).unwrap();
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(web.core.lock().waiters.wakers(), 0);
     }
 }
