@@ -6,6 +6,7 @@ use sockeye_packet::{Batch, Instant, Packet};
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,9 +75,30 @@ impl fmt::Debug for Capture {
     }
 }
 
+/// A user's writer, whose panics are errors of the capture: they must not unwind through the thread that happens to
+/// move a packet, which may be the driver's.
+struct Guarded(Sink);
+
+impl Guarded {
+    fn call<R>(&mut self, call: impl FnOnce(&mut Sink) -> io::Result<R>) -> io::Result<R> {
+        let panicked = |_| Err(io::Error::other("the capture's writer panicked"));
+        catch_unwind(AssertUnwindSafe(|| call(&mut self.0))).unwrap_or_else(panicked)
+    }
+}
+
+impl Write for Guarded {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.call(|sink| sink.write(data))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.call(Write::flush)
+    }
+}
+
 impl Capture {
     pub(crate) fn new(sink: Sink, config: PcapngConfig) -> Capture {
-        Capture(PcapngWriter::new(sink, config))
+        Capture(PcapngWriter::new(Box::new(Guarded(sink)), config))
     }
 
     /// Adds an interface.

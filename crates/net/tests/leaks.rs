@@ -350,6 +350,44 @@ fn play(programs: Vec<Vec<Step>>, fates: &[(u64, Fate)], conditions: &str) {
     assert!(network.turn(Instant::ZERO).is_none(), "something is still to happen");
 }
 
+/// Many futures that are dropped before they are done, beside others that wait for the same: what is kept is
+/// bounded by who waits.
+#[test]
+fn cancelled_futures_leave_no_waker() {
+    let mut simulation = Network::builder()
+        .host("a", HostConfig::default())
+        .host("b", HostConfig::default())
+        .simulate()
+        .unwrap();
+    let hosts = ["a", "b"].map(|name| simulation.host(name).unwrap());
+    let alive = Arc::new(());
+    let cancelling = {
+        let alive = Arc::clone(&alive);
+        async move {
+            let common = Common::new(&hosts).await;
+            let to = common.listeners[1].local_addr().unwrap();
+            let (mut client, accepted) =
+                tokio::join!(TcpStream::connect(&hosts[0], to), common.listeners[1].accept());
+            let (client, (server, _)) = (client.as_mut().unwrap(), accepted.unwrap());
+            let data = vec![0; 100_000];
+            for _ in 0..200 {
+                within(0, common.listeners[0].accept()).await.map(drop);
+                within(0, common.datagrams[0].recv_from(&mut [0; 8])).await.map(drop);
+                within(0, server.readable()).await.map(drop);
+                within(0, client.read(&mut [0; 8])).await.map(drop);
+                within(0, client.write_all(&data)).await.map(drop);
+                within(0, TcpStream::connect(&hosts[0], ([10, 77, 9, 9], 80))).await.map(drop);
+            }
+            // This task's own and that of the poll that goes on, and those that `AsyncRead` and `AsyncWrite` leave:
+            // one for each direction.
+            assert!(Arc::strong_count(&alive) <= 8, "{} wakers", Arc::strong_count(&alive));
+        }
+    };
+    let future = Counted { future: Box::pin(cancelling), alive: Arc::clone(&alive) };
+    simulation.block_on(future).unwrap();
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
 #[test]
 fn when_the_tasks_are_gone_so_is_everything() {
     let hook = std::panic::take_hook();
@@ -361,7 +399,7 @@ fn when_the_tasks_are_gone_so_is_everything() {
     let programs = prop::collection::vec(prop::collection::vec(step(), 1..24), 2..6);
     let fates = prop::collection::vec(fate(), 0..4);
     let conditions = prop_oneof![Just(""), Just("delay 5ms"), Just("delay 1ms loss 10%")];
-    let config = ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);
     runner
         .run(&(programs, fates, conditions), |(programs, fates, conditions)| {

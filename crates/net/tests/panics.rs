@@ -3,6 +3,7 @@
 use sockeye::poller::{Events, Interest, Mode, Poller};
 use sockeye::stack::{Domain, Owner, SendFlags, SocketType, Stack};
 use sockeye::{Host, HostConfig, Instant, Network};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
@@ -77,4 +78,32 @@ fn packets_that_came_while_a_closure_panicked_are_not_forgotten() {
     });
     sending.join().unwrap();
     assert_eq!(poller.wait(&mut events, Some(Duration::from_secs(10))).unwrap(), 1);
+}
+
+/// A capture's writer that panics.
+struct Broken;
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        panic!("a writer that panics");
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_captures_writer_that_panics_ends_the_capture_only() {
+    let network = builder().capture_to(Broken).build().unwrap();
+    let [a, b] = hosts(&network);
+    let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+    receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let sender = a.udp_bind((a.ipv4(), 0)).unwrap();
+    for _ in 0..3 {
+        sender.send_to(b"abc", receiver.local_addr().unwrap()).unwrap();
+        assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 3);
+    }
+    let error = network.flush_captures().expect_err("the capture has failed");
+    assert!(error.to_string().contains("panicked"), "{error}");
 }

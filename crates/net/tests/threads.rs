@@ -100,7 +100,7 @@ impl Actor {
         match *step {
             Step::Connect(host) => {
                 let to = common.listeners[1 - host].local_addr().unwrap();
-                self.take(common.hosts[host].tcp_connect_timeout(&to, WAIT));
+                self.take(common.hosts[host].tcp_connect_timeout(to, WAIT));
             }
             Step::Accept(host) => self.take(common.listeners[host].accept().map(|(stream, _)| stream)),
             Step::Write(socket, len) => {
@@ -193,7 +193,9 @@ fn play(programs: Vec<Vec<Step>>, conditions: &str) {
             let common = common.clone();
             thread::spawn(move || {
                 let mut actor = Actor::default();
-                steps.iter().for_each(|step| actor.act(&common, step));
+                for step in &steps {
+                    actor.act(&common, step);
+                }
             })
         })
         .collect();
