@@ -191,10 +191,10 @@ async fn act(common: Rc<Common>, steps: Vec<Step>) {
             }
             Step::SendTo(host, len) => {
                 let to = SocketAddr::from((common.hosts[1 - host].ipv4(), 9));
-                within(5, common.datagrams[host].send_to(&vec![0; len], to)).await.map(drop);
+                drop(within(5, common.datagrams[host].send_to(&vec![0; len], to)).await);
             }
             Step::RecvFrom(host, patience) => {
-                within(patience, common.datagrams[host].recv_from(&mut [0; 64])).await.map(drop);
+                drop(within(patience, common.datagrams[host].recv_from(&mut [0; 64])).await);
             }
             Step::Sleep(time) => tokio::time::sleep(Duration::from_millis(time)).await,
             Step::PanicInStack(host) => {
@@ -343,7 +343,7 @@ fn play(programs: Vec<Vec<Step>>, fates: &[(u64, Fate)], conditions: &str) {
         assert_eq!(host.usage().sockets, 0, "{host:?} {:?}", host.usage());
     }
     // Connections whose peer is cut off end by their timers.
-    let_pass(&network, Duration::from_secs(2 * 3600));
+    let_pass(&network, Duration::from_hours(2));
     for host in &hosts {
         assert_eq!(host.usage(), Usage::default(), "{host:?}");
     }
@@ -371,12 +371,12 @@ fn cancelled_futures_leave_no_waker() {
             let (client, (server, _)) = (client.as_mut().unwrap(), accepted.unwrap());
             let data = vec![0; 100_000];
             for _ in 0..200 {
-                within(0, common.listeners[0].accept()).await.map(drop);
-                within(0, common.datagrams[0].recv_from(&mut [0; 8])).await.map(drop);
-                within(0, server.readable()).await.map(drop);
-                within(0, client.read(&mut [0; 8])).await.map(drop);
-                within(0, client.write_all(&data)).await.map(drop);
-                within(0, TcpStream::connect(&hosts[0], ([10, 77, 9, 9], 80))).await.map(drop);
+                drop(within(0, common.listeners[0].accept()).await);
+                drop(within(0, common.datagrams[0].recv_from(&mut [0; 8])).await);
+                drop(within(0, server.readable()).await);
+                drop(within(0, client.read(&mut [0; 8])).await);
+                drop(within(0, client.write_all(&data)).await);
+                drop(within(0, TcpStream::connect(&hosts[0], ([10, 77, 9, 9], 80))).await);
             }
             // This task's own and that of the poll that goes on, and those that `AsyncRead` and `AsyncWrite` leave:
             // one for each direction.
