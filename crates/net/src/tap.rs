@@ -6,6 +6,7 @@ use crate::sync::{Mutex, RwLock};
 use crate::{Direction, Host};
 use sockeye_packet::{Batch, Instant, Packet};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 
 /// What a tap says of a packet.
@@ -82,12 +83,24 @@ impl Taps {
         if taps.is_empty() {
             return;
         }
+        let mut broken = Vec::new();
         batch.retain(|packet| {
             taps.iter().all(|tap| {
+                if broken.contains(&tap.id) {
+                    return true;
+                }
                 let mut closure = tap.closure.lock().unwrap_or_else(PoisonError::into_inner);
-                closure(now, packet) == Verdict::Pass
+                // A panic must not unwind through the thread that happens to move the packet, which may be the driver's.
+                let verdict = catch_unwind(AssertUnwindSafe(|| closure(now, packet)));
+                verdict.unwrap_or_else(|_| {
+                    broken.push(tap.id);
+                    Verdict::Pass
+                }) == Verdict::Pass
             })
         });
+        for id in broken {
+            self.remove(id);
+        }
     }
 }
 
@@ -102,8 +115,8 @@ impl Network {
     /// time. It sees super-segments as one packet ([`Meta::gso_size`](crate::packet::Meta)): links cut them
     /// further on. On the way out it stands before captures and conditions, on the way in behind them.
     ///
-    /// A tap stays until it is [removed](Network::remove_tap), or its host is; a tap that holds a handle of
-    /// the network keeps it alive. This one loses the first two SYNs, and counts what is sent:
+    /// A tap stays until it is [removed](Network::remove_tap), it panics (the packet goes on), or its host is
+    /// removed; a tap that holds a handle of the network keeps it alive. This one loses the first two SYNs, and counts what is sent:
     ///
     /// ```
     /// use sockeye::wire_format::{IpLayout, Protocol, TcpFlags, TcpHeader};

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use sockeye::stack::Usage;
 use sockeye::tokio::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, UdpSocket};
-use sockeye::{Host, HostConfig, Instant, NetemConfig, Network, Simulation};
+use sockeye::{Direction, Host, HostConfig, Instant, NetemConfig, Network, Simulation};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -70,6 +70,8 @@ enum Fate {
     Heal,
     Crash(usize),
     Restart(usize),
+    /// A tap that panics.
+    Tap(usize),
 }
 
 fn fate() -> impl Strategy<Value = (u64, Fate)> {
@@ -78,6 +80,7 @@ fn fate() -> impl Strategy<Value = (u64, Fate)> {
         Just(Fate::Heal),
         (0..2_usize).prop_map(Fate::Crash),
         (0..2_usize).prop_map(Fate::Restart),
+        (0..2_usize).prop_map(Fate::Tap),
     ];
     (0..1500_u64, fate)
 }
@@ -307,6 +310,9 @@ fn run(
             Fate::Heal => simulation.network().clone().heal(&hosts[0], &hosts[1]),
             Fate::Crash(host) => simulation.crash(&hosts[host]),
             Fate::Restart(host) => simulation.restart(&hosts[host]),
+            Fate::Tap(host) => {
+                simulation.network().tap(&hosts[host], Direction::Up, |_, _| panic!("{QUIET}"));
+            }
         }
     }
     simulation.run_for(Duration::from_secs(2));

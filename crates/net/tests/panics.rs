@@ -2,7 +2,7 @@
 
 use sockeye::poller::{Events, Interest, Mode, Poller};
 use sockeye::stack::{Domain, Owner, SendFlags, SocketType, Stack};
-use sockeye::{Host, HostConfig, Instant, Network};
+use sockeye::{Direction, Host, HostConfig, Instant, Network};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -106,4 +106,24 @@ fn a_captures_writer_that_panics_ends_the_capture_only() {
     }
     let error = network.flush_captures().expect_err("the capture has failed");
     assert!(error.to_string().contains("panicked"), "{error}");
+}
+
+#[test]
+fn a_tap_that_panics_is_removed_and_its_packet_goes_on() {
+    // With a delay the driver's thread delivers the packets, and calls the tap.
+    for link in ["", "delay 100us"] {
+        let network = builder().build().unwrap();
+        let [a, b] = hosts(&network);
+        network.set_link(&a, Direction::Up, link.parse().unwrap());
+        let taps = [(&a, Direction::Up), (&b, Direction::Down)]
+            .map(|(host, way)| (host, network.tap(host, way, |_, _| panic!("a tap that panics"))));
+        let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let sender = a.udp_bind((a.ipv4(), 0)).unwrap();
+        for _ in 0..3 {
+            sender.send_to(b"abc", receiver.local_addr().unwrap()).unwrap();
+            assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 3);
+        }
+        assert!(taps.into_iter().all(|(host, tap)| !network.remove_tap(host, tap)), "they are gone");
+    }
 }
