@@ -1,0 +1,1 @@
+//! Sockeye's sockets: for threads and for tasks, between two hosts and over one host's loopback.
