@@ -10,8 +10,8 @@ use crate::waiters::{Interest, Waiter, Waiters};
 use bytes::{Buf, Bytes};
 use sockeye_packet::{Chunk, Instant, Payload, Pool};
 use sockeye_stack::{
-    Datagram, Domain, OptionName, Orphan, Owner, Readiness, RecvFlags, SendFlags, Shutdown, SockAddr,
-    SocketId, SocketOption, SocketType, Stack,
+    Domain, OptionName, Orphan, Owner, Readiness, RecvFlags, SendFlags, Shutdown, SockAddr, SocketId,
+    SocketOption, SocketType, Stack,
 };
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -172,7 +172,7 @@ impl Socket {
             let accepted = state.stack.accept(now, self.id).map(|(id, peer)| {
                 let send_space = state.waiters.register(id);
                 send_space.store(state.stack.send_space(id), Ordering::Relaxed);
-                (Socket { host: self.host.clone(), id, domain: self.domain, send_space }, peer.into())
+                (Socket { host: self.host.clone(), id, domain: self.domain, send_space }, self.seen(peer))
             });
             let waiter = waiter.map(Waiter::in_turn);
             let settled = settle(&mut state.waiters, self.id, Interest::Read, waiter, accepted);
@@ -341,21 +341,12 @@ impl Socket {
         received.map_ok(|(payload, from)| (payload.into_chunk().into_bytes(), from))
     }
 
-    fn poll_recv_datagram(
+    /// Receives one datagram.
+    pub(crate) fn poll_recv_datagram(
         &self,
         waiter: Option<Waiter<'_>>,
         flags: RecvFlags,
     ) -> Poll<io::Result<(Payload, SocketAddr)>> {
-        let received = self.poll_datagram(waiter, flags);
-        received.map_ok(|datagram| (datagram.payload, datagram.from.into()))
-    }
-
-    /// Receives one datagram.
-    pub(crate) fn poll_datagram(
-        &self,
-        waiter: Option<Waiter<'_>>,
-        flags: RecvFlags,
-    ) -> Poll<io::Result<Datagram>> {
         let core = &self.host.shared.core;
         let (result, dropped) = core.with(&self.host.core, |state, now, wakers| {
             let received = state.stack.recv_from(now, self.id, flags);
@@ -367,7 +358,7 @@ impl Socket {
             settled
         });
         drop(dropped);
-        result
+        result.map_ok(|datagram| (datagram.payload, self.seen(datagram.from)))
     }
 
     /// Waits until the socket is ready in one of these ways, and says what all it is ready for.
@@ -406,12 +397,27 @@ impl Socket {
         self.call(|stack, id, now| stack.shutdown(now, id, how))
     }
 
+    /// An address as a socket of this family has it: to one of IPv6, IPv4 peers are v4-mapped (RFC 3493 §3.7).
+    fn seen(&self, addr: SockAddr) -> SocketAddr {
+        match SocketAddr::from(addr) {
+            SocketAddr::V4(v4) if self.domain == Domain::Inet6 => {
+                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+            }
+            addr => addr,
+        }
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.host.core.lock().stack.local_addr(self.id).map(SocketAddr::from).map_err(io_error)
+        self.host.core.lock().stack.local_addr(self.id).map(|addr| self.seen(addr)).map_err(io_error)
     }
 
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.host.core.lock().stack.peer_addr(self.id).map(SocketAddr::from).map_err(io_error)
+        self.host.core.lock().stack.peer_addr(self.id).map(|addr| self.seen(addr)).map_err(io_error)
+    }
+
+    /// Whether an error waits to be told.
+    pub(crate) fn has_error(&self) -> bool {
+        self.host.core.lock().stack.readiness(self.id).contains(Readiness::ERROR)
     }
 
     pub(crate) fn take_error(&self) -> Option<io::Error> {

@@ -11,6 +11,7 @@ use sockeye_stack::{OptionName, RecvFlags, SendFlags, SocketOption, SocketType, 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// One end of a TCP connection, as [`std::net::TcpStream`].
@@ -336,6 +337,32 @@ impl TcpStream {
         self.shared.socket.call(|stack, id, _| Ok(stack.at_mark(id)))
     }
 
+    /// Sends all that `slices` hold together, unless the socket doesn't wait, or its timeout or an error comes
+    /// between: then their front. Such an error is told by the next call.
+    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = &self.shared.socket;
+        let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut sent = 0;
+        self.shared.waiting.write(|waker| {
+            loop {
+                let result = match sent {
+                    0 => socket.poll_send_slices(waker, slices),
+                    _ if socket.has_error() => return Poll::Ready(Ok(sent)),
+                    _ => socket.poll_send(waker, rest(slices, sent)),
+                };
+                match result {
+                    Poll::Ready(Ok(len)) => sent += len,
+                    Poll::Ready(Err(_)) if sent > 0 => return Poll::Ready(Ok(sent)),
+                    result => return result,
+                }
+                // Without a waker there is no waiting.
+                if sent == wanted || waker.is_none() {
+                    return Poll::Ready(Ok(sent));
+                }
+            }
+        })
+    }
+
     fn recv(&self, slices: &mut [IoSliceMut<'_>], flags: RecvFlags) -> io::Result<usize> {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Ok(0);
@@ -350,6 +377,17 @@ tcp_options!(TcpStream, shared.socket);
 /// A socket for a connection to `addr`.
 fn stream_socket(host: &Host, addr: SocketAddr) -> io::Result<Socket> {
     Socket::new(host, addr, SocketType::Stream)
+}
+
+/// What follows the first `sent` bytes, up to the end of a slice.
+fn rest<'a>(slices: &'a [IoSlice<'_>], mut sent: usize) -> &'a [u8] {
+    for slice in slices {
+        if sent < slice.len() {
+            return &slice[sent..];
+        }
+        sent -= slice.len();
+    }
+    &[]
 }
 
 /// When a call with this timeout gives up; as std has it, zero is refused.
@@ -374,12 +412,14 @@ impl Read for &TcpStream {
 }
 
 impl Write for &TcpStream {
+    /// Where it may wait it takes all of `data`, as the kernel does, unless its timeout or an error comes
+    /// between; otherwise what there is room for.
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.shared.waiting.write(|waker| self.shared.socket.poll_send(waker, data))
+        self.write_vectored(&[IoSlice::new(data)])
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.shared.waiting.write(|waker| self.shared.socket.poll_send_slices(waker, bufs))
+        self.send(bufs)
     }
 
     /// Nothing is held back that a flush could push out.

@@ -5,7 +5,8 @@ use crate::Host;
 use crate::socket::Socket;
 use crate::waiters::{Interest as Direction, Waiter};
 use ::tokio::io::ReadBuf;
-use sockeye_stack::{Datagram, OptionName, RecvFlags, SocketOption};
+use sockeye_packet::Payload;
+use sockeye_stack::{OptionName, RecvFlags, SocketOption};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -172,8 +173,11 @@ impl UdpSocket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<SocketAddr>> {
-        let received = self.socket.poll_datagram(Some(Waiter::latest(cx.waker())), TAKE);
-        received.map_ok(|datagram| put(&datagram, buf))
+        let received = self.socket.poll_recv_datagram(Some(Waiter::latest(cx.waker())), TAKE);
+        received.map_ok(|(payload, from)| {
+            put(&payload, buf);
+            from
+        })
     }
 
     /// Receives a datagram and says whose it is, or fails with [`io::ErrorKind::WouldBlock`].
@@ -208,8 +212,11 @@ impl UdpSocket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<SocketAddr>> {
-        let peeked = self.socket.poll_datagram(Some(Waiter::latest(cx.waker())), PEEK);
-        peeked.map_ok(|datagram| put(&datagram, buf))
+        let peeked = self.socket.poll_recv_datagram(Some(Waiter::latest(cx.waker())), PEEK);
+        peeked.map_ok(|(payload, from)| {
+            put(&payload, buf);
+            from
+        })
     }
 
     /// As [`UdpSocket::try_recv_from`], but leaves the datagram in the queue.
@@ -234,10 +241,9 @@ impl UdpSocket {
 }
 
 /// Puts what fits into `buf`.
-fn put(datagram: &Datagram, buf: &mut ReadBuf<'_>) -> SocketAddr {
-    for chunk in datagram.payload.chunks() {
+fn put(payload: &Payload, buf: &mut ReadBuf<'_>) {
+    for chunk in payload.chunks() {
         let len = chunk.len().min(buf.remaining());
         buf.put_slice(&chunk[..len]);
     }
-    datagram.from.into()
 }
