@@ -5,6 +5,8 @@
 //! `std` and tokio do on the machine's loopback; Sockeye must do the same. Names of tests are
 //! `IMPLEMENTATION::SUBJECT::CASE`, so `cargo test --test parity -- std::` or `-- ::udp::` runs a part.
 
+#![deny(unconditional_recursion, reason = "an implementation lacks a method that the traits have")]
+
 mod api;
 mod cases;
 mod differences;
@@ -12,6 +14,7 @@ mod harness;
 
 use api::asynchronous::Tokio;
 use api::blocking::Std;
+use api::sockeye::{Hosts, SockeyeBlocking, network};
 use api::{Asynchronous, Blocking};
 use harness::{Leg, Suite};
 use std::future::Future;
@@ -70,7 +73,7 @@ table! {
             reading_into_nothing_takes_nothing flush_has_nothing_to_do read_exact_tells_an_early_end
             read_exact_collects_pieces a_read_waits_for_data a_close_ends_a_read a_write_waits_for_a_reader
             questions_and_answers_alternate both_directions_flow_at_once single_bytes_arrive;
-        blocking: shared_references_read_and_write;
+        blocking: shared_references_read_and_write a_blocking_write_takes_everything;
     }
     vectored {
         all: slices_are_joined empty_slices_add_nothing more_slices_than_the_kernel_takes
@@ -162,7 +165,7 @@ table! {
             nobody_there_is_told_once nobody_there_is_told_to_the_next_sender
             nobody_there_is_not_told_without_a_peer an_address_in_use_is_told an_address_is_free_after_close
             the_unspecified_address_receives_everywhere the_best_match_receives tcp_and_udp_ports_are_apart
-            broadcast_needs_permission port_zero_is_invalid hundreds_keep_their_order
+            broadcast_needs_permission a_broadcast_is_received port_zero_is_invalid hundreds_keep_their_order
             a_full_queue_keeps_the_oldest a_receive_waits receivers_share_a_socket senders_share_a_socket;
         blocking: clones_share_the_queue receiving_times_out write_timeouts_are_kept
             nonblocking_receives_do_not_wait;
@@ -208,11 +211,39 @@ impl Leg for Tokio {
     }
 }
 
+/// Sockeye's blocking sockets in real time, between two hosts.
+struct SockeyeTwo;
+
+impl Leg for SockeyeTwo {
+    type Api = SockeyeBlocking;
+    const NAME: &str = "sockeye_blocking";
+
+    fn run<W: Future<Output = ()> + Send + 'static>(case: impl FnOnce(SockeyeBlocking) -> W) {
+        run_blocking(case(SockeyeBlocking(Hosts::two(&network().build().unwrap()))));
+    }
+}
+
+/// The same over one host's loopback.
+struct SockeyeOne;
+
+impl Leg for SockeyeOne {
+    type Api = SockeyeBlocking;
+    const NAME: &str = "loopback_blocking";
+
+    fn run<W: Future<Output = ()> + Send + 'static>(case: impl FnOnce(SockeyeBlocking) -> W) {
+        run_blocking(case(SockeyeBlocking(Hosts::one(&network().build().unwrap()))));
+    }
+}
+
 fn main() {
-    let mut suite = Suite::default();
+    let mut suite = Suite::new();
     all::<Std>(&mut suite);
     blocking::<Std>(&mut suite);
     all::<Tokio>(&mut suite);
     asynchronous::<Tokio>(&mut suite);
+    all::<SockeyeTwo>(&mut suite);
+    blocking::<SockeyeTwo>(&mut suite);
+    all::<SockeyeOne>(&mut suite);
+    blocking::<SockeyeOne>(&mut suite);
     suite.run();
 }

@@ -7,8 +7,7 @@ use super::{
 };
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::pin::Pin;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -97,7 +96,7 @@ impl OnlyV6 for tokio::net::TcpSocket {
 
 /// Methods that only pass a call on to the inherent one of the same name.
 macro_rules! forward {
-    ($($(#[$async:tt])? $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
         $(fn $name(&self, $($arg: $type),*) -> io::Result<$result> {
             Self::$name(self, $($arg),*)
         })*

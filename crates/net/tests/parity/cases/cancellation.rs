@@ -1,8 +1,8 @@
 //! Futures that are dropped before they are done: nothing is lost, nothing is done twice.
 
 use crate::api::{
-    Api, AsyncStream, AsyncUdp, Asynchronous, Listener, Stream, Task, Udp, assert_bytes, cancel, kind,
-    listener, pair, random_bytes, read_all, read_some, receive, udp_pair,
+    AsyncStream, AsyncUdp, Asynchronous, Listener, Stream, Task, Udp, assert_bytes, cancel, kind, listener,
+    pair, random_bytes, read_all, read_some, receive, udp_pair,
 };
 use std::io::ErrorKind;
 use std::net::SocketAddr;

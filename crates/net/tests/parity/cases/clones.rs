@@ -1,8 +1,8 @@
 //! Several handles of one socket, in several threads.
 
 use crate::api::{
-    Api, Blocking, BlockingListener, BlockingStream, Listener, Stream, assert_bytes, listener, pair,
-    random_bytes, read_all, read_some,
+    Blocking, BlockingListener, BlockingStream, Listener, Stream, assert_bytes, listener, pair, random_bytes,
+    read_all, read_some,
 };
 use std::collections::BTreeSet;
 
@@ -75,13 +75,14 @@ pub(crate) async fn two_readers_share_the_bytes<A: Blocking>(api: &A) {
     assert_eq!((count, all.len()), (2000, 2000));
 }
 
+/// As long as there is room.
 pub(crate) async fn two_writers_do_not_mix_small_writes<A: Blocking>(api: &A) {
     let (client, mut server) = pair(api).await;
     let writers: Vec<_> = (0..2_u8)
         .map(|number| {
             let mut writer = client.try_clone().unwrap();
             api.spawn(async move {
-                for _ in 0..500 {
+                for _ in 0..50 {
                     assert_eq!(writer.write(&[number; 100]).await.unwrap(), 100);
                 }
             })
@@ -92,13 +93,13 @@ pub(crate) async fn two_writers_do_not_mix_small_writes<A: Blocking>(api: &A) {
     for writer in writers {
         writer.join().await;
     }
-    assert_eq!(received.len(), 100_000);
+    assert_eq!(received.len(), 10_000);
     let mut counts = [0; 2];
     for piece in received.chunks(100) {
         assert!(piece.iter().all(|byte| *byte == piece[0]), "a write was torn");
         counts[usize::from(piece[0])] += 1;
     }
-    assert_eq!(counts, [500, 500]);
+    assert_eq!(counts, [50, 50]);
 }
 
 pub(crate) async fn one_clone_reads_while_another_writes<A: Blocking>(api: &A) {

@@ -123,7 +123,7 @@ pub(crate) async fn a_large_datagram_arrives<A: Api>(api: &A) {
     let data = random_bytes(22, 65_527);
     assert_eq!(client.send_to(&data, server.local_addr().unwrap()).await.unwrap(), data.len());
     assert_bytes(&receive(&server).await.0, &data);
-    assert!(client.send_to(&[0; 65_528], server.local_addr().unwrap()).await.is_err());
+    assert!(client.send_to(&vec![0; 65_528], server.local_addr().unwrap()).await.is_err());
 }
 
 pub(crate) async fn a_dual_udp_socket_talks_to_both<A: Api>(api: &A) {

@@ -78,7 +78,7 @@ pub(crate) async fn accepted_streams_block<A: Blocking>(api: &A) {
             result => break result.unwrap(),
         }
     };
-    server.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    server.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let reading = api.spawn(async move { read_some(&mut server, 2).await });
     client.write_all(b"ok").await.unwrap();
     assert_eq!(reading.join().await, b"ok");

@@ -112,7 +112,9 @@ pub(crate) async fn tiny_buffer_sizes_are_raised<A: Api>(api: &A) {
 pub(crate) async fn options_last_from_socket_to_stream<A: Api>(api: &A) {
     let (listener, addr) = listener(api).await;
     let socket = api.client_socket(addr.ip()).unwrap();
+    assert!(!socket.nodelay().unwrap());
     socket.set_nodelay(true).unwrap();
+    assert!(socket.nodelay().unwrap());
     let client = socket.connect(addr).await.unwrap();
     assert!(client.nodelay().unwrap());
     let (server, _) = listener.accept().await.unwrap();

@@ -1,7 +1,7 @@
 //! Async sockets: waiting for readiness, and trying.
 
 use crate::api::{
-    Api, AsyncListener, AsyncStream, Asynchronous, Listener, Stream, assert_bytes, kind, listener, pair,
+    AsyncListener, AsyncStream, Asynchronous, Listener, Stream, assert_bytes, kind, listener, pair,
     random_bytes, read_some,
 };
 use std::future::poll_fn;

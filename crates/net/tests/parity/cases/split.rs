@@ -1,8 +1,8 @@
 //! Async streams in two halves.
 
 use crate::api::{
-    Api, AsyncReader, AsyncStream, AsyncWriter, Asynchronous, Reader, Stream, Writer, assert_bytes, kind,
-    pair, random_bytes, read_all, read_some,
+    AsyncReader, AsyncStream, AsyncWriter, Asynchronous, Reader, Stream, Writer, assert_bytes, kind, pair,
+    random_bytes, read_all, read_some,
 };
 use std::io::ErrorKind;
 

@@ -4,7 +4,7 @@ use crate::api::{
     Api, Blocking, BlockingStream, Reader, Stream, Writer, assert_bytes, kind, pair, random_bytes, read_all,
     read_some,
 };
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice};
 
 pub(crate) async fn bytes_arrive_in_order<A: Api>(api: &A) {
     let (mut client, mut server) = pair(api).await;
@@ -226,4 +226,18 @@ pub(crate) async fn shared_references_read_and_write<A: Blocking>(api: &A) {
     let mut buf = [0; 16];
     assert_eq!(server.read_shared(&mut buf).unwrap(), 6);
     assert_eq!(&buf[..6], b"shared");
+}
+
+/// As the kernel does it: a write that may wait is done when all of it is taken.
+pub(crate) async fn a_blocking_write_takes_everything<A: Blocking>(api: &A) {
+    let (mut client, mut server) = pair(api).await;
+    let data = random_bytes(7, 5_000_011);
+    let sent = data.clone();
+    let writing = api.spawn(async move {
+        let one = client.write(&sent[..4_000_000]).await.unwrap();
+        let slices = [IoSlice::new(&sent[4_000_000..4_000_100]), IoSlice::new(&sent[4_000_100..])];
+        (one, client.write_vectored(&slices).await.unwrap())
+    });
+    assert_bytes(&read_all(&mut server).await, &data);
+    assert_eq!(writing.join().await, (4_000_000, 1_000_011));
 }

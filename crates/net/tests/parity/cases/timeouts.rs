@@ -56,7 +56,7 @@ pub(crate) async fn a_timed_out_connection_lives<A: Blocking>(api: &A) {
 
 pub(crate) async fn data_in_time_is_read<A: Blocking>(api: &A) {
     let (mut client, mut server) = pair(api).await;
-    client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    client.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let reading = api.spawn(async move { read_some(&mut client, 2).await });
     server.write_all(b"ok").await.unwrap();
     assert_eq!(reading.join().await, b"ok");

@@ -56,7 +56,7 @@ pub(crate) async fn the_largest_datagram_passes<A: Api>(api: &A) {
 /// `EMSGSIZE`, for which `std` has no stable kind.
 pub(crate) async fn a_longer_one_is_refused<A: Api>(api: &A) {
     let ((client, client_addr), (server, server_addr)) = udp_pair(api).await;
-    assert!(client.send_to(&[0; 65_508], server_addr).await.is_err());
+    assert!(client.send_to(&vec![0; 65_508], server_addr).await.is_err());
     client.send_to(b"short", server_addr).await.unwrap();
     assert_eq!(receive(&server).await, (b"short".to_vec(), client_addr));
 }
@@ -215,18 +215,25 @@ pub(crate) async fn tcp_and_udp_ports_are_apart<A: Api>(api: &A) {
 }
 
 pub(crate) async fn broadcast_needs_permission<A: Api>(api: &A) {
-    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let server = api.server_udp((any, 0)).await.unwrap();
-    let port = server.local_addr().unwrap().port();
-    let client = api.client_udp((any, 0)).await.unwrap();
-    let everybody = SocketAddr::new(api.place().broadcast, port);
+    let client = api.client_udp((IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)).await.unwrap();
+    let everybody = SocketAddr::new(api.place().broadcast, 9);
     assert_eq!(kind(client.send_to(b"all", everybody).await), ErrorKind::PermissionDenied);
     assert_eq!(kind(client.connect(everybody).await), ErrorKind::PermissionDenied);
     client.set_broadcast(true).unwrap();
     assert_eq!(client.send_to(b"all", everybody).await.unwrap(), 3);
+    client.connect(everybody).await.unwrap();
+    assert_eq!(client.send(b"all!").await.unwrap(), 4);
+}
+
+pub(crate) async fn a_broadcast_is_received<A: Api>(api: &A) {
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let server = api.server_udp((any, 0)).await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let client = api.client_udp((any, 0)).await.unwrap();
+    client.set_broadcast(true).unwrap();
+    client.send_to(b"all", (api.place().broadcast, port)).await.unwrap();
     let (data, from) = receive(&server).await;
-    assert_eq!(data, b"all");
-    assert_eq!(from.port(), client.local_addr().unwrap().port());
+    assert_eq!((&data[..], from.port()), (&b"all"[..], client.local_addr().unwrap().port()));
 }
 
 pub(crate) async fn port_zero_is_invalid<A: Api>(api: &A) {
