@@ -64,7 +64,7 @@ pub(crate) fn try_each<R>(
     Err(last.unwrap_or_else(no_address))
 }
 
-fn no_address() -> io::Error {
+pub(crate) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "there is no address to use: the list is empty")
 }
 

@@ -36,7 +36,7 @@ use std::time::Duration;
 /// ```
 #[derive(Debug)]
 pub struct TcpSocket {
-    socket: Socket,
+    pub(crate) socket: Socket,
 }
 
 impl Host {

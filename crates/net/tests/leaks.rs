@@ -382,7 +382,7 @@ fn cancelled_futures_leave_no_waker() {
                 drop(within(0, server.readable()).await);
                 drop(within(0, client.read(&mut [0; 8])).await);
                 drop(within(0, client.write_all(&data)).await);
-                drop(within(0, TcpStream::connect(&hosts[0], ([10, 77, 9, 9], 80))).await);
+                drop(within(0, TcpStream::connect(&hosts[0], "10.77.9.9:80")).await);
             }
             // This task's own and that of the poll that goes on, and those that `AsyncRead` and `AsyncWrite` leave:
             // one for each direction.

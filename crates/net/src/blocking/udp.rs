@@ -84,6 +84,11 @@ impl UdpSocket {
         &self.socket
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) fn into_shared(self) -> Arc<Socket> {
+        self.socket
+    }
+
     /// Binds a socket that isn't bound yet, of several addresses to the first of its family; sending binds it,
     /// too. Fails as [`Host::udp_bind`] does, and with
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) when the socket is bound already.

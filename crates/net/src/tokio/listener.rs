@@ -2,6 +2,8 @@
 
 use super::{TcpStream, place};
 use crate::Host;
+use crate::options::{socket_options, tcp_options};
+use crate::resolve::{ToSocketAddrs, try_each};
 use crate::socket::Socket;
 use crate::waiters::{Interest as Direction, Waiter};
 use std::io;
@@ -16,28 +18,30 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens at an address of `host`; port 0 picks one. As tokio does, with `SO_REUSEADDR`, so that a server that is
-    /// started again doesn't have to wait until old connections are forgotten.
+    /// Listens at an address of `host`, the first of several that can be used; port 0 picks one. As tokio does, with
+    /// `SO_REUSEADDR`, so that a server that is started again doesn't have to wait until old connections are
+    /// forgotten.
     #[expect(clippy::unused_async, reason = "as tokio has it")]
-    pub async fn bind(host: &Host, addr: impl Into<SocketAddr>) -> io::Result<TcpListener> {
-        let addr = addr.into();
-        Ok(TcpListener { socket: Arc::new(Socket::listen_at(host, addr)?) })
+    pub async fn bind(host: &Host, addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
+        try_each(host, addr, |addr| Socket::listen_at(host, addr).map(TcpListener::from_socket))
+    }
+
+    pub(super) fn from_socket(socket: Socket) -> TcpListener {
+        TcpListener { socket: Arc::new(socket) }
     }
 
     /// Waits for a connection and returns it with its peer's address. Cancellation-safe.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let accept = place::wait(&self.socket, Direction::Read, |waiter| self.socket.poll_accept(waiter));
-        accept.await.map(|(socket, peer)| (TcpStream::new(socket), peer))
+        accept.await.map(|(socket, peer)| (TcpStream::from_socket(socket), peer))
     }
 
     /// Polls for a connection. Only the task that polled last is woken.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         let accepted = self.socket.poll_accept(Some(Waiter::latest(cx.waker())));
-        accepted.map_ok(|(socket, peer)| (TcpStream::new(socket), peer))
-    }
-
-    /// The address it listens at.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        accepted.map_ok(|(socket, peer)| (TcpStream::from_socket(socket), peer))
     }
 }
+
+socket_options!(TcpListener, socket);
+tcp_options!(TcpListener, socket);

@@ -15,14 +15,14 @@
 //!     .build()?;
 //! let (server, client) = (network.host("server")?, network.host("client")?);
 //!
-//! let listener = sockeye::tokio::TcpListener::bind(&server, (server.ipv4(), 7)).await?;
+//! let listener = sockeye::tokio::TcpListener::bind(&server, "server:7").await?;
 //! let serving = tokio::spawn(async move {
 //!     let (mut stream, _) = listener.accept().await?;
 //!     let (mut from, mut to) = stream.split();
 //!     tokio::io::copy(&mut from, &mut to).await
 //! });
 //!
-//! let mut stream = sockeye::tokio::TcpStream::connect(&client, (server.ipv4(), 7)).await?;
+//! let mut stream = sockeye::tokio::TcpStream::connect(&client, "server:7").await?;
 //! stream.write_all(b"anybody?").await?;
 //! stream.shutdown().await?;
 //! let mut answer = String::new();
@@ -60,18 +60,38 @@
 //! Methods named `poll_…` keep the waker of one task for each direction, of the one that polled last, as
 //! tokio's do. Any number of tasks can wait with the asynchronous ones.
 
+#[cfg(feature = "axum")]
+mod axum;
+#[cfg(feature = "futures")]
+mod futures;
 mod listener;
 mod place;
 mod ready;
+mod socket;
 mod split;
 mod stream;
 mod udp;
 
 pub use listener::TcpListener;
 pub use ready::{Interest, Ready};
+pub use socket::TcpSocket;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use stream::TcpStream;
 pub use udp::UdpSocket;
+
+use sockeye_packet::Payload;
+
+/// Hands the front of a payload over, chunk by chunk, so that the buffer that it goes to need not be zeroed first;
+/// says how many bytes that were.
+fn put(payload: &Payload, room: usize, mut put_slice: impl FnMut(&[u8])) -> usize {
+    let mut left = room;
+    for chunk in payload.chunks() {
+        let len = chunk.len().min(left);
+        put_slice(&chunk[..len]);
+        left -= len;
+    }
+    room - left
+}
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use super::{Interest, Ready, TcpStream};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{BufMut, Bytes};
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
@@ -88,6 +89,16 @@ macro_rules! reading {
                 self.stream.try_read(buf)
             }
 
+            /// As [`TcpStream::try_read_buf`].
+            pub fn try_read_buf(&self, buf: &mut impl BufMut) -> io::Result<usize> {
+                self.stream.try_read_buf(buf)
+            }
+
+            /// As [`TcpStream::recv_bytes`].
+            pub async fn recv_bytes(&mut self, max: usize) -> io::Result<Bytes> {
+                self.stream.recv_bytes(max).await
+            }
+
             /// As [`TcpStream::try_read_vectored`].
             pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
                 self.stream.try_read_vectored(bufs)
@@ -133,6 +144,11 @@ macro_rules! writing {
             /// As [`TcpStream::try_write`].
             pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
                 self.stream.try_write(data)
+            }
+
+            /// As [`TcpStream::send_bytes`].
+            pub async fn send_bytes(&mut self, data: &mut Bytes) -> io::Result<usize> {
+                self.stream.send_bytes(data).await
             }
 
             /// As [`TcpStream::try_write_vectored`].
@@ -188,6 +204,12 @@ reading!(ReadHalf<'_>);
 reading!(OwnedReadHalf);
 writing!(WriteHalf<'_>);
 writing!(OwnedWriteHalf);
+
+impl AsRef<TcpStream> for TcpStream {
+    fn as_ref(&self) -> &TcpStream {
+        self
+    }
+}
 
 impl AsRef<TcpStream> for ReadHalf<'_> {
     fn as_ref(&self) -> &TcpStream {

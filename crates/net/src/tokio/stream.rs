@@ -1,11 +1,14 @@
 //! TCP connections for tasks.
 
-use super::{Interest, OwnedReadHalf, OwnedWriteHalf, ReadHalf, Ready, WriteHalf, place, split};
+use super::{Interest, OwnedReadHalf, OwnedWriteHalf, ReadHalf, Ready, WriteHalf, place, put, split};
 use crate::Host;
+use crate::options::{socket_options, tcp_options};
+use crate::resolve::{ToSocketAddrs, no_address};
 use crate::socket::Socket;
 use crate::waiters::{Interest as Direction, Waiter};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use sockeye_stack::{OptionName, RecvFlags, SocketOption, SocketType};
+use bytes::{BufMut, Bytes};
+use sockeye_stack::{RecvFlags, SocketType, TcpInfo};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
@@ -25,22 +28,28 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    pub(super) fn new(socket: Socket) -> TcpStream {
+    pub(super) fn from_socket(socket: Socket) -> TcpStream {
         TcpStream { socket: Arc::new(socket) }
     }
 
-    /// Opens a connection from `host`. Dropping the future gives up.
-    pub async fn connect(host: &Host, addr: impl Into<SocketAddr>) -> io::Result<TcpStream> {
-        let addr = addr.into();
-        let socket = Socket::new(host, addr, SocketType::Stream)?;
-        socket.start_connect(addr)?;
-        place::wait(&socket, Direction::Write, |waiter| socket.poll_connected(waiter)).await?;
-        Ok(TcpStream::new(socket))
+    /// Opens a connection from `host`; of several addresses one after the other is tried. Dropping the future
+    /// gives up.
+    pub async fn connect(host: &Host, addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
+        let mut last = None;
+        for addr in addr.to_socket_addrs(host)? {
+            match TcpStream::open(Socket::new(host, addr, SocketType::Stream)?, addr).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(no_address))
     }
 
-    /// The address of this end.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    /// Connects a socket.
+    pub(super) async fn open(socket: Socket, addr: SocketAddr) -> io::Result<TcpStream> {
+        socket.start_connect(addr)?;
+        place::wait(&socket, Direction::Write, |waiter| socket.poll_connected(waiter)).await?;
+        Ok(TcpStream::from_socket(socket))
     }
 
     /// The peer's address.
@@ -48,9 +57,9 @@ impl TcpStream {
         self.socket.peer_addr()
     }
 
-    /// Takes the pending error.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        Ok(self.socket.take_error())
+    /// How the connection is doing (`TCP_INFO`).
+    pub fn info(&self) -> io::Result<TcpInfo> {
+        self.socket.call(|stack, id, now| stack.tcp_info(now, id))
     }
 
     /// Waits until the stream is ready for something of `interest`. Cancellation-safe.
@@ -90,17 +99,20 @@ impl TcpStream {
 
     /// As [`TcpStream::try_read`], into several buffers, one after the other.
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let max = bufs.iter().map(|buf| buf.len()).sum();
-        if max == 0 {
+        if bufs.iter().all(|buf| buf.is_empty()) {
             return Ok(0);
         }
-        let payload = place::now(self.socket.poll_recv_payload(None, max, TAKE))?;
-        let mut at = 0;
-        for buf in bufs {
-            let end = payload.len().min(at + buf.len());
-            at += payload.slice(at, end).copy_to(buf);
+        place::now(self.socket.poll_recv_slices(None, bufs, TAKE))
+    }
+
+    /// As [`TcpStream::try_read`], into what `buf` has room for as it is.
+    pub fn try_read_buf(&self, buf: &mut impl BufMut) -> io::Result<usize> {
+        let room = buf.chunk_mut().len();
+        if room == 0 {
+            return Ok(0);
         }
-        Ok(at)
+        let payload = place::now(self.socket.poll_recv_payload(None, room, TAKE))?;
+        Ok(put(&payload, room, |part| buf.put_slice(part)))
     }
 
     /// Writes the front of `data`, as much as there is room for, or fails with [`io::ErrorKind::WouldBlock`].
@@ -139,14 +151,67 @@ impl TcpStream {
         self.poll_fill(cx, buf, PEEK)
     }
 
-    /// Whether small segments are sent at once (`TCP_NODELAY`).
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.socket.set_option(SocketOption::NoDelay(nodelay))
+    /// Sends the front of `data` without copying it, as much as there is room for, and takes it off `data`; returns
+    /// how many bytes that were. What is sent stays in memory until the peer has acknowledged it, and over a link
+    /// in memory while the peer holds any part of it. Cancellation-safe.
+    ///
+    /// ```
+    /// use sockeye::tokio::{TcpListener, TcpStream};
+    /// use sockeye::{Bytes, HostConfig, Network};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let network = Network::builder().host("web", HostConfig::default()).build()?;
+    /// # let web = network.host("web")?;
+    /// let listener = TcpListener::bind(&web, "web:80").await?;
+    /// let (client, (server, _)) = (TcpStream::connect(&web, "web:80").await?, listener.accept().await?);
+    /// let picture = Bytes::from(vec![7; 10_000]);
+    /// let mut left = picture.clone();
+    /// while !left.is_empty() {
+    ///     client.send_bytes(&mut left).await?;
+    /// }
+    /// let part = server.recv_bytes(5000).await?;
+    /// assert_eq!(part.as_ptr(), picture.as_ptr(), "it is the very same memory");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn send_bytes(&self, data: &mut Bytes) -> io::Result<usize> {
+        let send = |waiter: Option<Waiter<'_>>| self.socket.poll_send_bytes(waiter, data);
+        place::wait(&self.socket, Direction::Write, send).await
     }
 
-    /// Whether small segments are sent at once.
-    pub fn nodelay(&self) -> io::Result<bool> {
-        Ok(self.socket.option(OptionName::NoDelay)? == SocketOption::NoDelay(true))
+    /// As [`TcpStream::send_bytes`], or fails with [`WouldBlock`](io::ErrorKind::WouldBlock).
+    pub fn try_send_bytes(&self, data: &mut Bytes) -> io::Result<usize> {
+        place::now(self.socket.poll_send_bytes(None, data))
+    }
+
+    /// Receives at most `max` bytes without copying them; none at end of file. What is returned ends where the
+    /// memory does in which it lies, and keeps that memory alive: to keep a little for long, copy it.
+    /// Cancellation-safe.
+    pub async fn recv_bytes(&self, max: usize) -> io::Result<Bytes> {
+        if max == 0 {
+            return Ok(Bytes::new());
+        }
+        let recv = |waiter: Option<Waiter<'_>>| self.socket.poll_recv_bytes(waiter, max);
+        place::wait(&self.socket, Direction::Read, recv).await
+    }
+
+    /// As [`TcpStream::recv_bytes`], or fails with [`WouldBlock`](io::ErrorKind::WouldBlock).
+    pub fn try_recv_bytes(&self, max: usize) -> io::Result<Bytes> {
+        if max == 0 {
+            return Ok(Bytes::new());
+        }
+        place::now(self.socket.poll_recv_bytes(None, max))
+    }
+
+    /// [`TcpStream::tcp_quickack`], as tokio calls it.
+    pub fn quickack(&self) -> io::Result<bool> {
+        self.tcp_quickack()
+    }
+
+    /// [`TcpStream::set_tcp_quickack`], as tokio calls it.
+    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+        self.set_tcp_quickack(quickack)
     }
 
     /// Two halves that borrow the stream: they cost nothing, and are used in the same task.
@@ -170,11 +235,9 @@ impl TcpStream {
             return Poll::Ready(Ok(0));
         }
         let waiter = Some(Waiter::latest(cx.waker()));
-        self.socket.poll_recv_payload(waiter, buf.remaining(), flags).map_ok(|payload| {
-            // Chunk by chunk, so that the buffer need not be zeroed first.
-            payload.chunks().for_each(|chunk| buf.put_slice(chunk));
-            payload.len()
-        })
+        let room = buf.remaining();
+        let received = self.socket.poll_recv_payload(waiter, room, flags);
+        received.map_ok(|payload| put(&payload, room, |part| buf.put_slice(part)))
     }
 
     pub(super) fn poll_read_shared(
@@ -183,6 +246,18 @@ impl TcpStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.poll_fill(cx, buf, TAKE).map_ok(drop)
+    }
+
+    #[cfg(feature = "futures")]
+    pub(super) fn poll_read_vectored_shared(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if bufs.iter().all(|buf| buf.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        self.socket.poll_recv_slices(Some(Waiter::latest(cx.waker())), bufs, TAKE)
     }
 
     pub(super) fn poll_write_shared(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
@@ -205,6 +280,9 @@ impl TcpStream {
         }
     }
 }
+
+socket_options!(TcpStream, socket);
+tcp_options!(TcpStream, socket);
 
 impl AsyncRead for TcpStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

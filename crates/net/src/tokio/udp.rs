@@ -1,12 +1,15 @@
 //! UDP sockets for tasks.
 
-use super::{Interest, Ready, place};
+use super::{Interest, Ready, place, put};
 use crate::Host;
+use crate::options::{get, set, socket_options};
+use crate::resolve::{ToSocketAddrs, try_each};
 use crate::socket::Socket;
 use crate::waiters::{Interest as Direction, Waiter};
 use ::tokio::io::ReadBuf;
+use bytes::{BufMut, Bytes};
 use sockeye_packet::Payload;
-use sockeye_stack::{OptionName, RecvFlags, SocketOption};
+use sockeye_stack::RecvFlags;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,32 +27,21 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// A socket at an address of `host`; port 0 picks one.
+    /// A socket at an address of `host`, the first of several that can be used; port 0 picks one.
     #[expect(clippy::unused_async, reason = "as tokio has it")]
-    pub async fn bind(host: &Host, addr: impl Into<SocketAddr>) -> io::Result<UdpSocket> {
-        let addr = addr.into();
-        Ok(UdpSocket { socket: Arc::new(Socket::bound_at(host, addr)?) })
+    pub async fn bind(host: &Host, addr: impl ToSocketAddrs) -> io::Result<UdpSocket> {
+        try_each(host, addr, |addr| Ok(UdpSocket { socket: Arc::new(Socket::bound_at(host, addr)?) }))
     }
 
     /// Connects to a peer: [`UdpSocket::send`] sends to it, and only its datagrams are received.
     #[expect(clippy::unused_async, reason = "as tokio has it")]
-    pub async fn connect(&self, addr: impl Into<SocketAddr>) -> io::Result<()> {
-        self.socket.start_connect(addr.into())
-    }
-
-    /// The address it is bound to.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub async fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
+        self.socket.start_connect(self.socket.pick(addr)?)
     }
 
     /// The peer it is connected to.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.socket.peer_addr()
-    }
-
-    /// Takes the pending error, such as that nobody listens at the peer's port.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        Ok(self.socket.take_error())
     }
 
     /// Waits until the socket is ready for something of `interest`.
@@ -94,12 +86,12 @@ impl UdpSocket {
 
     /// Whether datagrams may be sent to broadcast addresses.
     pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
-        self.socket.set_option(SocketOption::Broadcast(broadcast))
+        set!(self.socket, Broadcast, broadcast)
     }
 
     /// Whether datagrams may be sent to broadcast addresses.
     pub fn broadcast(&self) -> io::Result<bool> {
-        Ok(self.socket.option(OptionName::Broadcast)? == SocketOption::Broadcast(true))
+        get!(self.socket, Broadcast)
     }
 }
 
@@ -121,9 +113,9 @@ impl UdpSocket {
         place::now(self.socket.poll_send_to(None, data, None))
     }
 
-    /// Sends a datagram to an address.
-    pub async fn send_to(&self, data: &[u8], addr: impl Into<SocketAddr>) -> io::Result<usize> {
-        let addr = addr.into();
+    /// Sends a datagram to an address, of several to the first of the socket's family.
+    pub async fn send_to(&self, data: &[u8], addr: impl ToSocketAddrs) -> io::Result<usize> {
+        let addr = self.socket.pick(addr)?;
         let send = |waiter: Option<Waiter<'_>>| self.socket.poll_send_to(waiter, data, Some(addr));
         place::wait(&self.socket, Direction::Write, send).await
     }
@@ -141,6 +133,19 @@ impl UdpSocket {
     /// Sends to an address, or fails with [`io::ErrorKind::WouldBlock`].
     pub fn try_send_to(&self, data: &[u8], addr: SocketAddr) -> io::Result<usize> {
         place::now(self.socket.poll_send_to(None, data, Some(addr)))
+    }
+
+    /// As [`UdpSocket::send`], without a copy.
+    pub async fn send_bytes(&self, data: &Bytes) -> io::Result<usize> {
+        let send = |waiter: Option<Waiter<'_>>| self.socket.poll_send_bytes_to(waiter, data, None);
+        place::wait(&self.socket, Direction::Write, send).await
+    }
+
+    /// As [`UdpSocket::send_to`], without a copy.
+    pub async fn send_bytes_to(&self, data: &Bytes, addr: impl ToSocketAddrs) -> io::Result<usize> {
+        let addr = self.socket.pick(addr)?;
+        let send = |waiter: Option<Waiter<'_>>| self.socket.poll_send_bytes_to(waiter, data, Some(addr));
+        place::wait(&self.socket, Direction::Write, send).await
     }
 }
 
@@ -174,15 +179,44 @@ impl UdpSocket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<SocketAddr>> {
         let received = self.socket.poll_recv_datagram(Some(Waiter::latest(cx.waker())), TAKE);
-        received.map_ok(|(payload, from)| {
-            put(&payload, buf);
-            from
-        })
+        received.map_ok(|datagram| fill(&datagram, buf))
     }
 
     /// Receives a datagram and says whose it is, or fails with [`io::ErrorKind::WouldBlock`].
     pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         place::now(self.socket.poll_recv_from(None, buf, TAKE))
+    }
+
+    /// As [`UdpSocket::recv`], into what `buf` has room for as it is.
+    pub async fn recv_buf(&self, buf: &mut impl BufMut) -> io::Result<usize> {
+        self.recv_buf_from(buf).await.map(|(len, _)| len)
+    }
+
+    /// As [`UdpSocket::recv_from`], into what `buf` has room for as it is.
+    pub async fn recv_buf_from(&self, buf: &mut impl BufMut) -> io::Result<(usize, SocketAddr)> {
+        let recv = |waiter: Option<Waiter<'_>>| self.socket.poll_recv_datagram(waiter, TAKE);
+        place::wait(&self.socket, Direction::Read, recv).await.map(|datagram| fill_buf(&datagram, buf))
+    }
+
+    /// As [`UdpSocket::try_recv`], into what `buf` has room for as it is.
+    pub fn try_recv_buf(&self, buf: &mut impl BufMut) -> io::Result<usize> {
+        self.try_recv_buf_from(buf).map(|(len, _)| len)
+    }
+
+    /// As [`UdpSocket::try_recv_from`], into what `buf` has room for as it is.
+    pub fn try_recv_buf_from(&self, buf: &mut impl BufMut) -> io::Result<(usize, SocketAddr)> {
+        place::now(self.socket.poll_recv_datagram(None, TAKE)).map(|datagram| fill_buf(&datagram, buf))
+    }
+
+    /// Receives a datagram whole, without a copy.
+    pub async fn recv_bytes(&self) -> io::Result<Bytes> {
+        self.recv_bytes_from().await.map(|(data, _)| data)
+    }
+
+    /// Receives a datagram whole, without a copy, and says whose it is.
+    pub async fn recv_bytes_from(&self) -> io::Result<(Bytes, SocketAddr)> {
+        let recv = |waiter: Option<Waiter<'_>>| self.socket.poll_recv_bytes_from(waiter);
+        place::wait(&self.socket, Direction::Read, recv).await
     }
 
     /// As [`UdpSocket::recv`], but leaves the datagram in the queue.
@@ -213,10 +247,7 @@ impl UdpSocket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<SocketAddr>> {
         let peeked = self.socket.poll_recv_datagram(Some(Waiter::latest(cx.waker())), PEEK);
-        peeked.map_ok(|(payload, from)| {
-            put(&payload, buf);
-            from
-        })
+        peeked.map_ok(|datagram| fill(&datagram, buf))
     }
 
     /// As [`UdpSocket::try_recv_from`], but leaves the datagram in the queue.
@@ -240,10 +271,23 @@ impl UdpSocket {
     }
 }
 
-/// Puts what fits into `buf`.
-fn put(payload: &Payload, buf: &mut ReadBuf<'_>) {
-    for chunk in payload.chunks() {
-        let len = chunk.len().min(buf.remaining());
-        buf.put_slice(&chunk[..len]);
+/// Puts what fits of a datagram into a buffer of tokio's.
+fn fill((payload, from): &(Payload, SocketAddr), buf: &mut ReadBuf<'_>) -> SocketAddr {
+    put(payload, buf.remaining(), |part| buf.put_slice(part));
+    *from
+}
+
+/// Puts what fits of a datagram into the room that `buf` has.
+fn fill_buf((payload, from): &(Payload, SocketAddr), buf: &mut impl BufMut) -> (usize, SocketAddr) {
+    let room = buf.chunk_mut().len();
+    (put(payload, room, |part| buf.put_slice(part)), *from)
+}
+
+/// For the socket that [`Host::udp_socket_v4`] makes.
+impl From<crate::UdpSocket> for UdpSocket {
+    fn from(socket: crate::UdpSocket) -> UdpSocket {
+        UdpSocket { socket: socket.into_shared() }
     }
 }
+
+socket_options!(UdpSocket, socket);
