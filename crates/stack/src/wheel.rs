@@ -119,6 +119,11 @@ impl<T: Copy> Wheel<T> {
     pub(crate) fn pop(&mut self, now: Instant) -> Option<T> {
         if self.lists[usize::from(DUE)].head == NONE {
             self.advance(now.as_nanos());
+            // An early answer has served when the clock is there.
+            let clock = self.clock;
+            self.earliest = self
+                .earliest
+                .filter(|(index, at)| *at > clock || self.entries[*index as usize].deadline == *at);
         }
         let index = self.lists[usize::from(DUE)].head;
         if index == NONE {
@@ -132,8 +137,8 @@ impl<T: Copy> Wheel<T> {
 
     /// When [`Wheel::pop`] next has something, and what.
     ///
-    /// The deadline is exact unless more than 256 timers share the first used slot of a level above 0:
-    /// then it may be early, by less than that slot; `pop` then finds nothing, but moves them down.
+    /// The deadline is exact unless more than 256 timers share the first used slot, and the clock is not there
+    /// yet: then it may be early, by less than that slot; `pop` then finds nothing, but moves them down.
     pub(crate) fn next(&self) -> Option<(Instant, T)> {
         let due = self.lists[usize::from(DUE)].head;
         let (index, at) = if due == NONE {
@@ -155,8 +160,12 @@ impl<T: Copy> Wheel<T> {
         let level = self.used.iter().position(|used| *used != 0)?;
         let slot = self.first_slot(level);
         let mut index = self.lists[level * SLOTS + slot].head;
+        let start = self.slot_start(level, slot);
+        // A slot that the clock has reached, which is one of level 0, is looked at whole: there is no later time
+        // to give as an early one.
+        let most = if start > self.clock { EXACT } else { usize::MAX };
         let mut best = (index, self.entries[index as usize].deadline);
-        for _ in 0..EXACT {
+        for _ in 0..most {
             let entry = &self.entries[index as usize];
             if entry.deadline < best.1 {
                 best = (index, entry.deadline);
@@ -166,9 +175,7 @@ impl<T: Copy> Wheel<T> {
                 return Some(best);
             }
         }
-        // Level 0 is never cut short: its slots are shorter than anyone's patience.
-        let start = if level == 0 { self.clock + 1 } else { self.slot_start(level, slot) };
-        Some((best.0, start.max(self.clock + 1).min(best.1)))
+        Some((best.0, start.min(best.1)))
     }
 
     /// The first used slot of a level, in the order in which the clock reaches them.

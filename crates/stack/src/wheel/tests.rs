@@ -119,3 +119,27 @@ fn entries_are_reused() {
     }
     assert!(wheel.entries.len() < 20_000);
 }
+
+/// Whoever sleeps until the next deadline gets there in a few steps, however many timers share a slot.
+#[test]
+fn many_timers_of_one_moment_are_reached_in_few_steps() {
+    for at in [1, 1 << 16, (1 << 28) + 40_000, (1 << 40) + (1 << 20) + 40_000] {
+        let mut wheel = Wheel::new();
+        let first = wheel.set(Instant::ZERO, 0);
+        for token in 0..3 * EXACT {
+            wheel.set(Instant::from_nanos(at), token);
+        }
+        // Which one is the earliest is not known any more.
+        wheel.cancel(first);
+        let (mut steps, mut now) = (0, 0);
+        while now < at {
+            wheel.refresh();
+            let (next, _) = wheel.next().unwrap();
+            assert!(next.as_nanos() > now && next.as_nanos() <= at, "{next:?} is told at {now}, not {at}");
+            now = next.as_nanos();
+            assert_eq!(wheel.pop(next).is_some(), now == at, "at {now}");
+            steps += 1;
+        }
+        assert!(steps <= LEVELS, "{steps} steps to {at}");
+    }
+}
