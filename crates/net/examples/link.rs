@@ -63,6 +63,8 @@ fn main() -> io::Result<()> {
     let client = host("client", right, "192.0.2.2")?;
 
     let listener = server.tcp_listen((server.ipv4(), 80))?;
+    // A host ends with its last handle, whatever it has still to send: this one must outlive the thread below.
+    let kept = client.clone();
     let sender = std::thread::spawn(move || {
         let mut stream = client.tcp_connect((server.ipv4(), 80))?;
         stream.write_all(&vec![b'.'; 10_000_000])?;
@@ -72,6 +74,7 @@ fn main() -> io::Result<()> {
     let (mut stream, peer) = listener.accept()?;
     stream.read_to_end(&mut received)?;
     sender.join().expect("the sender doesn't panic")?;
+    drop(kept);
     println!("{} bytes came from {peer} through the tunnel", received.len());
     Ok(())
 }

@@ -273,7 +273,8 @@ impl Host {
         HostId(self.core.index)
     }
 
-    /// Its first interface's addresses: the IPv4 one, then the IPv6 one. All are in [`Host::interfaces`].
+    /// Its first interface's addresses: the IPv4 one, then the IPv6 one. All are in
+    /// [`Network::interfaces`](crate::Network::interfaces).
     pub fn addresses(&self) -> [IpAddr; 2] {
         [self.core.v4.into(), self.core.v6.into()]
     }

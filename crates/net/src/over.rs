@@ -96,7 +96,8 @@ impl LinkInterface {
 /// Standalone hosts.
 impl Host {
     /// A host with one interface, over any link: sockets on a TUN device, a tunnel, a cable in memory, or a
-    /// [`Link`] of your own. It is driven by the machine's clock, with a thread that ends with the last handle.
+    /// [`Link`] of your own. It is driven by the machine's clock, with a thread that ends with the last handle
+    /// to the host or one of its sockets: what isn't sent by then is lost, so keep one.
     ///
     /// Of the [`HostConfig`] only the stack's settings and the capture count: the interface says the rest.
     ///
