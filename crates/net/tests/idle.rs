@@ -118,7 +118,7 @@ fn open_all(
         assert!(waiting[first..].iter_mut().all(|end| end.as_mut().poll(&mut context).is_pending()));
     }
     // What follows the last byte, such as an acknowledgment that was put off, has followed after a minute.
-    pass(network, Duration::from_secs(60));
+    pass(network, Duration::from_mins(1));
     waiting
 }
 
@@ -144,16 +144,16 @@ fn ten_thousand_idle_connections_cost_only_memory() {
     assert!(each <= MOST_BYTES, "{each} bytes for each end of a connection");
 
     let (packets, woken) = (sent(), wakes.0.load(Ordering::Relaxed));
-    let tomorrow = network.now() + Duration::from_secs(86_400);
+    let tomorrow = network.now() + Duration::from_hours(24);
     assert_eq!(network.turn(tomorrow), None, "something is due, now or later");
     assert_eq!((sent(), wakes.0.load(Ordering::Relaxed)), (packets, woken), "something moved");
 
     // Their memory is that of the next ones.
     drop(waiting);
     // Connections that were closed are remembered for a minute (RFC 9293 §3.6.1, TIME-WAIT).
-    pass(&network, Duration::from_secs(120));
+    pass(&network, Duration::from_mins(2));
     drop(open_all(&network, &listener, &client, &waker));
-    pass(&network, Duration::from_secs(120));
+    pass(&network, Duration::from_mins(2));
     let again = BYTES.load(Ordering::Relaxed) - before;
     assert!(again <= used, "{again} bytes after all were closed twice, {used} while they were open");
 }

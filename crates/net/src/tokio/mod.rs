@@ -1,7 +1,9 @@
 //! Sockets for asynchronous programs: what `tokio::net` has, over the stack (feature `tokio`).
 //!
 //! The methods are those of `tokio::net`, with the host as the first argument of what makes a socket;
-//! [`TcpStream`] and its halves are tokio's `AsyncRead` and `AsyncWrite`.
+//! [`TcpStream`] and its halves are tokio's `AsyncRead` and `AsyncWrite`, so that what is written for those (hyper,
+//! for one) works with them. With the feature `futures` they are those of `futures-io` too, and with the feature
+//! `axum` a [`TcpListener`] can be given to `axum::serve`. `examples/hyper.rs` and `examples/axum.rs` show both.
 //!
 //! ```
 //! use sockeye::{HostConfig, Network};
@@ -43,6 +45,17 @@
 //! What is ready is ready at once: these sockets don't count against tokio's budget for cooperative tasks. A task that
 //! might read or write without ever having to wait, and has a runtime's thread for itself, should
 //! yield now and then, or be wrapped in `tokio::task::coop::cooperative`.
+//!
+//! # What differs from tokio
+//!
+//! - `ready`, `readable` and `writable` look at the socket itself each time; what they say doesn't have to be unsaid by a
+//!   call that fails with `WouldBlock`.
+//! - [`Interest`] and [`Ready`] are types of this module: tokio's need its feature `net`.
+//! - Options have the names of `std` and socket2, besides tokio's, and sizes of buffers are not doubled.
+//! - There are no descriptors, and so no `from_std`; [`TcpSocket`] and [`UdpSocket`] can be made [from](From)
+//!   those of the blocking door, before they are connected. Multicast groups can't be joined.
+//! - Dropping a stream never waits, whatever its linger time.
+//! - `send_bytes` and `recv_bytes` move data without a copy.
 //!
 //! # Cancellation
 //!

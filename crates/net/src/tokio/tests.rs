@@ -3,6 +3,7 @@
 use super::*;
 use crate::{Host, HostConfig, Network};
 use ::tokio::io::{AsyncRead, ReadBuf};
+use bytes::Bytes;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
@@ -151,7 +152,7 @@ fn a_future_that_is_ready_without_being_woken_leaves_no_waker() {
     let pair = Pair::new();
     let (_listener, stream, _peer) = pair.connection();
     let (_, waker) = task();
-    while stream.try_write(&[0; 65536]).is_ok() {}
+    while stream.try_write(&[0; 4096]).is_ok() {}
     let mut ready = pin!(stream.ready(Interest::READABLE | Interest::WRITABLE));
     assert!(poll(ready.as_mut(), &waker).is_pending());
     assert_eq!(pair.wakers(), 2, "one for each direction");
@@ -310,4 +311,94 @@ fn a_call_that_would_block_though_it_is_ready_lets_others_run() {
         if calls < 3 { Err(ErrorKind::WouldBlock.into()) } else { Ok(calls) }
     }));
     assert_eq!(written.unwrap(), 3);
+}
+
+#[test]
+fn bytes_go_without_a_copy_and_into_buffers_that_grow() {
+    let pair = Pair::new();
+    let (_listener, stream, peer) = pair.connection();
+    let sent = Bytes::from(vec![3; 10_000]);
+    let mut left = sent.clone();
+    let count = pair.run(peer.send_bytes(&mut left)).unwrap();
+    assert_eq!((count, left.len()), (10_000, 0));
+    let (mut read, mut write) = stream.into_split();
+    let part = pair.run(read.recv_bytes(4000)).unwrap();
+    assert_eq!((part.len(), part.as_ptr()), (4000, sent.as_ptr()));
+    let mut buf = Vec::with_capacity(5000);
+    assert_eq!(read.try_read_buf(&mut buf).unwrap(), 5000);
+    assert_eq!(buf.len(), 5000);
+    assert_eq!(read.as_ref().try_recv_bytes(0).unwrap().len(), 0);
+    assert_eq!(pair.run(read.recv_bytes(9000)).unwrap().len(), 1000);
+    assert!(is_blocked(read.as_ref().try_recv_bytes(1)));
+    assert_eq!(pair.run(write.send_bytes(&mut Bytes::from_static(b"back"))).unwrap(), 4);
+    pair.turn();
+    assert_eq!(peer.try_recv_bytes(9).unwrap(), "back");
+}
+
+#[test]
+fn datagrams_go_without_a_copy_and_into_buffers_that_grow() {
+    let pair = Pair::new();
+    let server = pair.run(UdpSocket::bind(&pair.server, "server:9")).unwrap();
+    let client = UdpSocket::from(pair.client.udp_socket_v4().unwrap());
+    let sent = Bytes::from(vec![3; 1400]);
+    assert_eq!(pair.run(client.send_bytes_to(&sent, "server:9")).unwrap(), 1400);
+    let (data, from) = pair.run(server.recv_bytes_from()).unwrap();
+    assert_eq!((data.as_ptr(), from.port()), (sent.as_ptr(), client.local_addr().unwrap().port()));
+    pair.run(client.connect("server:9")).unwrap();
+    for _ in 0..3 {
+        assert_eq!(pair.run(client.send_bytes(&sent)).unwrap(), 1400);
+    }
+    pair.turn();
+    let mut buf = Vec::with_capacity(2000);
+    assert_eq!(pair.run(server.recv_buf(&mut buf)).unwrap(), 1400);
+    assert_eq!(server.try_recv_buf(&mut buf).unwrap(), 600, "what doesn't fit is lost");
+    buf.truncate(100);
+    assert_eq!(server.try_recv_buf_from(&mut buf).unwrap(), (1400, from));
+    assert_eq!(buf.len(), 1500);
+    assert!(is_blocked(server.try_recv_buf(&mut buf)));
+}
+
+#[test]
+fn of_several_addresses_one_after_the_other_is_tried() {
+    let pair = Pair::new();
+    let listener = pair.run(TcpListener::bind(&pair.server, "server:80")).unwrap();
+    let nobody = (pair.server.ipv4(), 81).into();
+    let stream =
+        pair.run(TcpStream::connect(&pair.client, [nobody, listener.local_addr().unwrap()])).unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
+    let refused = pair.run(TcpStream::connect(&pair.client, [nobody, nobody])).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    let none: [std::net::SocketAddr; 0] = [];
+    assert_eq!(pair.run(TcpStream::connect(&pair.client, none)).unwrap_err().kind(), ErrorKind::InvalidInput);
+    let unknown = pair.run(TcpStream::connect(&pair.client, "nowhere:80")).unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::NotFound);
+}
+
+#[cfg(feature = "futures")]
+#[test]
+fn the_traits_of_futures_io_do_the_same() {
+    use futures_util::{AsyncReadExt, AsyncWriteExt};
+    let pair = Pair::new();
+    let (_listener, mut stream, peer) = pair.connection();
+    let (mut read, mut write) = peer.into_split();
+    pair.run(async {
+        stream.write_all(b"head").await.unwrap();
+        let parts = [io::IoSlice::new(b"er"), io::IoSlice::new(b" body")];
+        assert_eq!(stream.write_vectored(&parts).await.unwrap(), 7);
+        stream.close().await.unwrap();
+    });
+    let mut text = String::new();
+    pair.run(read.read_to_string(&mut text)).unwrap();
+    assert_eq!(text, "header body");
+    pair.run(async {
+        write.write_all(b"answer").await.unwrap();
+        write.flush().await.unwrap();
+    });
+    pair.turn();
+    let (mut first, mut second) = ([0; 2], [0; 9]);
+    let mut bufs = [io::IoSliceMut::new(&mut first), io::IoSliceMut::new(&mut second)];
+    assert_eq!(pair.run(stream.read_vectored(&mut bufs)).unwrap(), 6);
+    assert_eq!((&first, &second[..4]), (b"an", &b"swer"[..]));
+    pair.run(write.close()).unwrap();
+    assert_eq!(pair.run(stream.read(&mut [0])).unwrap(), 0);
 }
