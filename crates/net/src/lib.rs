@@ -1,25 +1,4 @@
-//! Sockets in user space, for Rust programs and for tests.
-//!
-//! A [`Network`] is a set of [`Host`]s on one switch in memory, each with a TCP/IP stack of its own.
-//! [`TcpListener`], [`TcpStream`] and [`UdpSocket`] are used as those of `std::net`; the links between
-//! the hosts can lose, delay and reorder packets, and be captured. A [`Simulation`] runs a network under
-//! virtual time, the same way every time.
-//!
-//! ```
-//! use sockeye::{HostConfig, NetemConfig, Network};
-//!
-//! let bad_link: NetemConfig = "delay 5ms loss 2%".parse().unwrap();
-//! let network = Network::builder()
-//!     .host("server", HostConfig::default())
-//!     .host("client", HostConfig { link: bad_link.into(), ..HostConfig::default() })
-//!     .build()?;
-//! let (server, client) = (network.host("server")?, network.host("client")?);
-//! let echo = server.udp_bind((server.ipv4(), 7))?;
-//! client.udp_bind((client.ipv4(), 0))?.send_to(b"anybody?", (server.ipv4(), 7))?;
-//! # drop(echo);
-//! # Ok::<(), std::io::Error>(())
-//! ```
-
+#![doc = include_str!("guide.md")]
 #![forbid(unsafe_code)]
 
 mod blocking;
