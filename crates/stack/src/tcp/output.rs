@@ -140,7 +140,7 @@ impl Connection {
             self.recovery.prr.on_sent(segments);
         }
         let mut is_probe = false;
-        if len < mss && len > 0 || len % mss != 0 {
+        if len < mss && len > 0 || !len.is_multiple_of(mss) {
             self.snd_sml = end;
             is_probe = core::mem::take(&mut self.flags.small_is_probe) && self.flags.send_small;
             self.flags.send_small = false;

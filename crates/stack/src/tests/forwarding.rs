@@ -108,7 +108,9 @@ impl Chain {
             let next = stacks.into_iter().filter_map(Stack::poll_timeout).map(|wake| wake.at).min();
             self.now = self.now.max(next.unwrap_or(self.now));
             let stacks = [&mut self.a, &mut self.router, &mut self.b];
-            stacks.into_iter().for_each(|stack| stack.handle_timeout(self.now));
+            for stack in stacks {
+                stack.handle_timeout(self.now);
+            }
         }
         (got, longest)
     }
