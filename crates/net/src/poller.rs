@@ -526,5 +526,5 @@ mod signal {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(sockeye_model)))]
 mod tests;

@@ -175,7 +175,7 @@ impl Waiting {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(sockeye_model)))]
 mod tests {
     use super::*;
     use crate::{HostConfig, Network};
