@@ -2,8 +2,11 @@
 //! real time and in a simulation.
 //!
 //! Each case is written once, against the traits in `api`, and listed once, in the table below. It says what
-//! `std` and tokio do on the machine's loopback; Sockeye must do the same. Names of tests are
-//! `IMPLEMENTATION::SUBJECT::CASE`, so `cargo test --test parity -- std::` or `-- ::udp::` runs a part.
+//! `std` and tokio do on the machine's loopback; Sockeye must do the same, between two hosts, over one host's
+//! loopback, and in simulations. `differences` lists what is otherwise by design.
+//!
+//! Names of tests are `IMPLEMENTATION::SUBJECT::CASE`, so `cargo test -p sockeye --all-features --test parity --
+//! std::` or `-- ::udp::` runs a part. At the end it prints how many cases each implementation passed.
 
 #![deny(unconditional_recursion, reason = "an implementation lacks a method that the traits have")]
 
@@ -235,6 +238,89 @@ impl Leg for SockeyeOne {
     }
 }
 
+/// The async legs, which features bring.
+#[cfg(feature = "tokio")]
+mod asynchronous_legs {
+    use crate::api::sockeye::{Hosts, network};
+    use crate::api::sockeye_async::SockeyeAsync;
+    use crate::harness::Leg;
+    use std::future::Future;
+
+    /// Sockeye's async sockets in real time, between two hosts.
+    pub(crate) struct Two;
+
+    impl Leg for Two {
+        type Api = SockeyeAsync;
+        const NAME: &str = "sockeye_async";
+
+        fn run<W: Future<Output = ()> + Send + 'static>(case: impl FnOnce(SockeyeAsync) -> W) {
+            in_threads(case(SockeyeAsync(Hosts::two(&network().build().unwrap()))));
+        }
+    }
+
+    /// The same over one host's loopback.
+    pub(crate) struct One;
+
+    impl Leg for One {
+        type Api = SockeyeAsync;
+        const NAME: &str = "loopback_async";
+
+        fn run<W: Future<Output = ()> + Send + 'static>(case: impl FnOnce(SockeyeAsync) -> W) {
+            in_threads(case(SockeyeAsync(Hosts::one(&network().build().unwrap()))));
+        }
+    }
+
+    /// Runs a case as a task of a runtime with two threads: its own tasks may run at the same time.
+    fn in_threads(case: impl Future<Output = ()> + Send + 'static) {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+        if let Err(error) = runtime.block_on(runtime.spawn(case)) {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+
+    /// Sockeye's async sockets in a simulation.
+    #[cfg(feature = "simulation")]
+    pub(crate) struct Simulated;
+
+    #[cfg(feature = "simulation")]
+    impl Leg for Simulated {
+        type Api = SockeyeAsync;
+        const NAME: &str = "simulation";
+
+        fn run<W: Future<Output = ()> + Send + 'static>(case: impl FnOnce(SockeyeAsync) -> W) {
+            simulated(network(), case);
+        }
+    }
+
+    /// The same, between hosts that are far apart.
+    #[cfg(feature = "simulation")]
+    pub(crate) struct Distant;
+
+    #[cfg(feature = "simulation")]
+    impl Leg for Distant {
+        type Api = SockeyeAsync;
+        const NAME: &str = "simulation_delayed";
+
+        fn run<W: Future<Output = ()> + Send + 'static>(case: impl FnOnce(SockeyeAsync) -> W) {
+            let link: sockeye::NetemConfig = "delay 20ms".parse().unwrap();
+            let config = sockeye::HostConfig { link: link.into(), ..sockeye::HostConfig::default() };
+            let network = sockeye::Network::builder().host("server", config.clone()).host("client", config);
+            simulated(network, case);
+        }
+    }
+
+    #[cfg(feature = "simulation")]
+    fn simulated<W: Future<Output = ()>>(
+        network: sockeye::NetworkBuilder,
+        case: impl FnOnce(SockeyeAsync) -> W,
+    ) {
+        let mut simulation = network.seed(1).simulate().unwrap();
+        let hosts = Hosts::two(simulation.network());
+        simulation.block_on(case(SockeyeAsync(hosts))).unwrap();
+    }
+}
+
 fn main() {
     let mut suite = Suite::new();
     all::<Std>(&mut suite);
@@ -245,5 +331,19 @@ fn main() {
     blocking::<SockeyeTwo>(&mut suite);
     all::<SockeyeOne>(&mut suite);
     blocking::<SockeyeOne>(&mut suite);
+    #[cfg(feature = "tokio")]
+    {
+        all::<asynchronous_legs::Two>(&mut suite);
+        asynchronous::<asynchronous_legs::Two>(&mut suite);
+        all::<asynchronous_legs::One>(&mut suite);
+        asynchronous::<asynchronous_legs::One>(&mut suite);
+    }
+    #[cfg(feature = "simulation")]
+    {
+        all::<asynchronous_legs::Simulated>(&mut suite);
+        asynchronous::<asynchronous_legs::Simulated>(&mut suite);
+        all::<asynchronous_legs::Distant>(&mut suite);
+        asynchronous::<asynchronous_legs::Distant>(&mut suite);
+    }
     suite.run();
 }

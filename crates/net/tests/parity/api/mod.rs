@@ -7,6 +7,8 @@
 pub(crate) mod asynchronous;
 pub(crate) mod blocking;
 pub(crate) mod sockeye;
+#[cfg(feature = "tokio")]
+pub(crate) mod sockeye_async;
 
 use std::fmt::Debug;
 use std::future::{Future, poll_fn};
@@ -438,7 +440,9 @@ pub(crate) fn random_bytes(seed: u64, len: usize) -> Vec<u8> {
 #[track_caller]
 pub(crate) fn assert_bytes(got: &[u8], expected: &[u8]) {
     assert_eq!(got.len(), expected.len(), "number of bytes");
-    if let Some(at) = (0..got.len()).find(|&at| got[at] != expected[at]) {
+    if got != expected
+        && let Some(at) = (0..got.len()).find(|&at| got[at] != expected[at])
+    {
         panic!("byte {at} of {} is {:#04x} instead of {:#04x}", got.len(), got[at], expected[at]);
     }
 }

@@ -17,9 +17,9 @@ const BROADCAST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 255, 255));
 /// Two hosts, which may be one, and where servers and clients are.
 #[derive(Clone, Debug)]
 pub(crate) struct Hosts {
-    server: sockeye::Host,
-    client: sockeye::Host,
-    place: Place,
+    pub server: sockeye::Host,
+    pub client: sockeye::Host,
+    pub place: Place,
 }
 
 /// The description of a network with a host for servers and one for clients.

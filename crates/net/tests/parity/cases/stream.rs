@@ -148,7 +148,7 @@ pub(crate) async fn a_close_ends_a_read<A: Api>(api: &A) {
 
 pub(crate) async fn a_write_waits_for_a_reader<A: Api>(api: &A) {
     let (mut client, mut server) = pair(api).await;
-    let data = random_bytes(3, 12 << 20);
+    let data = random_bytes(3, 6 << 20);
     let sent = data.clone();
     let writing = api.spawn(async move {
         client.write_all(&sent).await.unwrap();
