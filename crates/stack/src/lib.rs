@@ -217,6 +217,8 @@ impl Stack {
             }
         }
         self.io.wheel.refresh();
+        // Fragments and flows that took too long have set some memory free.
+        self.feed_starved();
         self.run_loopback(now);
     }
 

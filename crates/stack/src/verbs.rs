@@ -187,6 +187,7 @@ impl Stack {
     fn end(&mut self, now: Instant, id: SocketId, abort: bool) -> Result<()> {
         if self.is_datagram(id)? {
             self.udp_close(id);
+            self.feed_starved();
         } else {
             self.tcp_close(now, id, abort);
         }

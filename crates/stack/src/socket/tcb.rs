@@ -28,6 +28,10 @@ use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, TcpHeader};
 /// the next one's turn.
 const QUANTUM: usize = 8;
 
+/// So many connections may be gone and still be in the list of those that wait for memory, besides as many as
+/// there are: then it is looked through, which costs each of them little.
+const STARVED_GONE: usize = 16;
+
 /// Lends a connection what it may use. A macro, because it borrows some fields and leaves the others. Who lets it
 /// send says how large super-segments may be.
 macro_rules! resources {
@@ -339,6 +343,14 @@ impl Stack {
         }
     }
 
+    /// A connection is gone, and perhaps waits for memory no more: most of the list is of those that do.
+    fn trim_starved(&mut self) {
+        let Stack { connections, io, .. } = self;
+        if io.starved.len() > 2 * connections.len() + STARVED_GONE {
+            io.starved.retain(|key| connections.get(*key).is_some());
+        }
+    }
+
     fn settle_or_end(&mut self, key: Key, edge: Readiness) {
         let Stack { sockets, connections, io } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
@@ -378,6 +390,7 @@ impl Stack {
         if let Some((binding, hold)) = tcb.take_bound() {
             self.io.demux.release(&binding, hold);
         }
+        self.trim_starved();
     }
 
     /// Lets a connection of an interface's dirty list send; whether it stays in the list.

@@ -45,7 +45,8 @@ impl Connection {
     fn continues_as_predicted(&self, payload_len: usize) -> bool {
         let deaf = self.flags.orphaned || self.flags.read_shut;
         let gaps = self.rcv_fin.is_some() || self.recv.out_of_order_len() > 0;
-        payload_len <= self.rcv_wnd() as usize && !deaf && !gaps
+        // One that has refused data looks whether there is memory now.
+        payload_len <= self.rcv_wnd() as usize && !deaf && !gaps && !self.flags.starved
     }
 
     /// Takes in a segment that was predicted, which came in a packet with these ECN bits.

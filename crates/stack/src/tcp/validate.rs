@@ -81,6 +81,8 @@ impl Connection {
             resources.counters.add(Counter::DelayedAckLost, again.into());
             resources.counters.add(Counter::TcpDsackOldSent, (again && self.options.sack).into());
             resources.counters.add(Counter::TcpBeyondWindow, seq.after(right).into());
+            // A probe of the window that was closed for want of memory may find some.
+            self.feed(resources.budget);
             self.answer_unacceptable(now, header, payload_len, Counter::TcpAckSkippedSeq, resources);
         }
         Break(None)

@@ -513,7 +513,7 @@ fn orphans_that_hold_much_go_when_memory_is_short() {
 
 #[test]
 fn who_refused_data_for_want_of_memory_says_when_there_is_some() {
-    for by_reading in [true, false] {
+    for (by_reading, by_closing) in [(true, false), (false, false), (false, true)] {
         let config = Config { memory: 60_000, ..Config::default() };
         let mut pair = Pair::with(&config, &NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) });
         let (client, _, server) = pair.connected("10.0.0.2:80");
@@ -531,6 +531,8 @@ fn who_refused_data_for_want_of_memory_says_when_there_is_some() {
         if by_reading {
             got += recv(&mut pair.b, pair.now, server).unwrap().len();
             assert!(got < 20_000);
+        } else if by_closing {
+            pair.b.close(pair.now, to).unwrap();
         } else {
             while pair.b.recv_from(pair.now, to, RecvFlags::default()).is_ok() {}
         }
@@ -545,4 +547,32 @@ fn who_refused_data_for_want_of_memory_says_when_there_is_some() {
         }
         assert_eq!(got, 20_000, "{by_reading}");
     }
+}
+
+#[test]
+fn who_waits_for_memory_no_more_is_forgotten() {
+    let config = Config { memory: 60_000, ..Config::default() };
+    let mut pair = Pair::with(&config, &NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) });
+    pair.a.io.budget = sockeye_packet::Budget::new(1 << 20);
+    let (client, listener, _) = pair.connected("10.0.0.2:80");
+    assert!(send(&mut pair.a, pair.now, client, &alloc::vec![7; 70_000]).is_ok());
+    pair.pass(Duration::from_secs(1));
+    assert_eq!(pair.b.io.starved.len(), 1, "nobody reads");
+    for _ in 0..100 {
+        let next = stream(&mut pair.a, addr("10.0.0.2:80"));
+        assert_eq!(pair.a.connect(pair.now, next, addr("10.0.0.2:80")), Err(Error::InProgress));
+        pair.cable();
+        let (accepted, _) = pair.b.accept(pair.now, listener).unwrap();
+        // The first is taken, as all that come in order where nothing waits; the second finds no memory.
+        for _ in 0..2 {
+            assert_eq!(send(&mut pair.a, pair.now, next, &[7; 1400]), Ok(1400));
+            pair.cable();
+        }
+        pair.a.abort(pair.now, next).unwrap();
+        pair.cable();
+        pair.b.close(pair.now, accepted).unwrap();
+    }
+    assert_eq!(pair.b.connections.len(), 1);
+    let waiting = pair.b.io.starved.len();
+    assert!(waiting < 20, "{waiting} wait");
 }

@@ -54,6 +54,8 @@ struct Test {
     /// Segments that were predicted so far, and whether they go the long way all the same.
     predicted: usize,
     long_way: bool,
+    /// What somebody else holds of the memory.
+    hogged: usize,
 }
 
 /// The bytes of a stream from `offset` on.
@@ -96,6 +98,7 @@ impl Test {
             read: 0,
             predicted: 0,
             long_way: false,
+            hogged: 0,
         }
     }
 

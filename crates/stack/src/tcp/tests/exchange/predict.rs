@@ -11,6 +11,8 @@ enum Step {
     Write(usize),
     Read(usize),
     Sleep(u64),
+    /// Somebody else takes so much of the memory, instead of what he took before.
+    Hog(usize),
     /// So many bytes that follow, or lie this far ahead, acknowledging so many of the bytes in flight.
     Segment {
         len: usize,
@@ -25,13 +27,14 @@ fn step() -> impl Strategy<Value = Step> {
     let len = || prop_oneof![Just(0_usize), 1_usize..200, Just(1000), Just(1460), Just(3000)];
     let acked = prop_oneof![Just(0_usize), Just(usize::MAX), 1_usize..2000];
     let ahead = prop_oneof![9 => Just(0_usize), 1 => 1_usize..3000];
-    let window = prop_oneof![4 => Just(60_000_u16), 1 => any::<u16>()];
+    let window = prop_oneof![8 => Just(60_000_u16), 2 => any::<u16>(), 1 => Just(0_u16)];
     let segment = (len(), ahead, acked, window, any::<bool>());
     prop_oneof![
         2 => len().prop_map(Step::Write),
         2 => (1_usize..4000).prop_map(Step::Read),
         1 => (0_u64..300).prop_map(Step::Sleep),
-        4 => segment.prop_map(|(len, ahead, acked, window, push)| {
+        1 => prop_oneof![Just(0_usize), 10_000_usize..20_000].prop_map(Step::Hog),
+        6 => segment.prop_map(|(len, ahead, acked, window, push)| {
             Step::Segment { len, ahead, acked, window, push }
         }),
     ]
@@ -51,6 +54,12 @@ fn play(t: &mut Test, step: Step) -> String {
         Step::Write(len) => drop(t.try_write(len, SendFlags::default())),
         Step::Read(max) => drop(t.try_read(max)),
         Step::Sleep(millis) => t.sleep(millis),
+        Step::Hog(bytes) => {
+            t.budget.release(core::mem::take(&mut t.hogged));
+            let bytes = bytes.min(t.budget.available());
+            assert!(t.budget.try_charge(bytes));
+            t.hogged = bytes;
+        }
         Step::Segment { len, ahead, acked, window, push } => {
             let c = &t.connection;
             let in_flight = c.snd_nxt.since(c.snd_una) as usize;
@@ -90,9 +99,13 @@ proptest! {
     fn both_ways_lead_to_the_same(
         steps in proptest::collection::vec(step(), 1..60),
         timestamps in any::<bool>(),
+        (max_segment, memory) in prop_oneof![Just((0, 64 << 20)), Just((60_000, 64 << 20)), Just((0, 20_000))],
     ) {
         let (mut short, mut long) = (peer(timestamps), peer(timestamps));
         long.long_way = true;
+        for t in [&mut short, &mut long] {
+            (t.max_segment, t.budget) = (max_segment, Budget::new(memory));
+        }
         for (index, step) in steps.into_iter().enumerate() {
             let (a, b) = (play(&mut short, step), play(&mut long, step));
             prop_assert!(a == b, "after step {index}, {step:?}:\n{a}\n{b}");

@@ -391,3 +391,25 @@ fn an_orphan_does_not_probe_a_closed_window_for_ever() {
     }
     assert_eq!((t.state(), t.budget.used()), (State::Closed, 0));
 }
+
+#[test]
+fn a_probe_finds_the_window_open_once_there_is_memory_again() {
+    let mut t = Test::established();
+    t.budget = Budget::new(20_000);
+    assert!(t.budget.try_charge(17_000));
+    t.inject("P. 1:1001(1000) ack 1");
+    t.expect(". 1:1(0) ack 1001");
+    t.inject(". 1001:3001(2000) ack 1");
+    t.expect(". 1:1(0) ack 1001 win 0");
+    t.sleep(1000);
+    t.inject(". 1000:1000(0) ack 1");
+    t.expect(". 1:1(0) ack 1001 win 0");
+    // Somebody else gives it back.
+    t.budget.release(17_000);
+    t.sleep(1000);
+    t.inject(". 1000:1000(0) ack 1");
+    let answer = t.poll().unwrap();
+    assert!(answer.header.window > 0, "still closed");
+    t.inject(". 1001:3001(2000) ack 1");
+    t.read(3000);
+}
