@@ -4,7 +4,7 @@
 //! their segments have. IPv6 hop-by-hop options are left alone, as RFC 8200 §4.3 allows, and IPv4 options
 //! are carried along.
 
-use crate::address::{is_link_local_v6, v4_bytes};
+use crate::address::{is_link_local_v6, is_unspecified, v4_bytes};
 use crate::counters::Counter;
 use crate::io::Io;
 use crate::ip::icmp::Complaint;
@@ -61,6 +61,8 @@ impl Io {
     fn pass_on(&mut self, nic: NicId, mut packet: Packet) {
         self.counters.bump(Counter::IpForwDatagrams);
         packet.meta.nic = nic;
+        // What it says was about the link that it came by.
+        packet.meta.next_hop = None;
         if packet.meta.checksum == Checksum::Unfilled {
             self.finish(nic, &mut packet);
         }
@@ -86,15 +88,18 @@ enum Cuttable {
     /// RFC 1191 §3, RFC 8200 §5: the sender is to be told.
     Forbidden,
     /// It could be, but isn't here: options, which only some of the fragments would carry (RFC 791 §3.1), and
-    /// super-segments.
+    /// super-segments. Or it is a fragment that can be part of no packet, for it ends beyond 65,535 bytes.
     No,
 }
 
 fn may_be_cut(packet: &Packet) -> Cuttable {
     match Ipv4Header::parse(&packet.head) {
         Ok((header, _)) if header.dont_fragment => Cuttable::Forbidden,
-        Ok((_, len)) if len == Ipv4Header::MIN_LEN && packet.meta.gso_size == 0 => Cuttable::Yes,
-        Ok(_) => Cuttable::No,
+        Ok((header, len)) => {
+            let fits = usize::from(header.fragment_offset) + packet.len() <= usize::from(u16::MAX);
+            let plain = len == Ipv4Header::MIN_LEN && packet.meta.gso_size == 0;
+            if fits && plain { Cuttable::Yes } else { Cuttable::No }
+        }
         Err(_) => Cuttable::Forbidden,
     }
 }
@@ -111,7 +116,7 @@ fn is_link_scoped(address: &[u8; 16]) -> bool {
     match v4_bytes(address) {
         Some([169, 254, ..] | [0 | 240..=255, ..]) => true,
         Some(_) => false,
-        None => is_link_local_v6(address),
+        None => is_link_local_v6(address) || is_unspecified(address),
     }
 }
 

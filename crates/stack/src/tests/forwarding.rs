@@ -5,7 +5,7 @@ use crate::{MtuDiscover, Route, SocketOption};
 use alloc::vec;
 use core::net::IpAddr;
 use sockeye_packet::{Checksum, Meta, Payload};
-use sockeye_wire::{Icmpv4, IpLayout, Ipv4Header, Protocol};
+use sockeye_wire::{Icmpv4, IpLayout, Ipv4Header, Ipv6Header, Protocol};
 
 /// The router's interface to b.
 const FAR: NicId = NicId(2);
@@ -302,6 +302,57 @@ fn what_must_not_be_passed_on_is_dropped() {
     host.handle_packets(Instant::ZERO, LINK, &mut batch);
     assert_eq!(host.counters()[Counter::IpInAddrErrors], 1, "a host is no router");
     assert_eq!(host.counters()[Counter::IpForwDatagrams], 0);
+}
+
+#[test]
+fn what_would_not_end_in_65_535_bytes_is_not_cut() {
+    let mut chain = Chain::new(&nic(1500, false), &nic(600, false));
+    for (fragment_offset, passed) in [(64_000, 3), (65_528, 0)] {
+        let mut bytes = vec![0; 1400];
+        let header = Ipv4Header {
+            src: A[0].parse().unwrap(),
+            dst: B[0].parse().unwrap(),
+            protocol: Protocol::UDP,
+            ttl: 64,
+            total_len: 1400,
+            fragment_offset,
+            ..Ipv4Header::default()
+        };
+        header.emit(&mut bytes);
+        chain.inject(&bytes, Checksum::Unverified);
+        assert_eq!(chain.sent_by_router(FAR).len(), passed, "{fragment_offset}");
+    }
+    assert_eq!(chain.router.counters()[Counter::IpFragFails], 1);
+}
+
+#[test]
+fn the_unspecified_address_is_no_destination() {
+    for (dst, passed) in [("2001:db8::1", 1), ("::", 0)] {
+        let mut chain = Chain::new(&nic(1500, false), &nic(1500, false));
+        let all = Route { dest: ip("::"), prefix: 0, gateway: Some(ip(B[1])), nic: FAR, metric: 0 };
+        chain.router.add_route(all).unwrap();
+        let mut bytes = vec![0; 40];
+        let header = Ipv6Header {
+            src: A[1].parse().unwrap(),
+            dst: dst.parse().unwrap(),
+            next_header: Protocol::NO_NEXT_HEADER,
+            hop_limit: 64,
+            ..Ipv6Header::default()
+        };
+        header.emit(&mut bytes);
+        chain.inject(&bytes, Checksum::Verified);
+        assert_eq!(chain.sent_by_router(FAR).len(), passed, "{dst}");
+    }
+}
+
+#[test]
+fn a_router_states_its_own_next_hop_or_none() {
+    let mut chain = Chain::new(&nic(1500, false), &nic(1500, false));
+    let mut batch = Batch::new();
+    let meta = Meta { next_hop: Some(ip(R[0][0])), ..Meta::default() };
+    batch.push(Packet::from_bytes(&Chunk::from(udp(A[0], B[0], 64)), meta));
+    chain.router.handle_packets(chain.now, LINK, &mut batch);
+    assert_eq!(chain.sent_by_router(FAR)[0].meta.next_hop, None);
 }
 
 #[test]
