@@ -28,6 +28,16 @@ pub use parse::ParseNetemError;
 /// # Ok::<(), sockeye_link::netem::ParseNetemError>(())
 /// ```
 ///
+/// The words, each of them once at most, in any order:
+///
+/// | words | values |
+/// |---|---|
+/// | `delay TIME [JITTER]` | in `s`, `ms`, `us` or `ns`, with the unit; the second one is the jitter |
+/// | `loss P%`, `duplicate P%`, `reorder P%`, `corrupt P%` | 0% to 100% |
+/// | `rate RATE` | in `bit`, `kbit`, `mbit`, `gbit` or `tbit` per second; `bps`, `kbps` and so on are bytes |
+/// | `limit PACKETS` | 1 or more |
+/// | `ecn` | none |
+///
 /// Shares are in percent. `reorder` sends a segment without the delay, ahead of those that travel; where
 /// there is no delay it holds the segment back for a millisecond, behind those that follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
