@@ -3,6 +3,7 @@
 use sockeye::packet::Rng;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
 
 #[test]
 fn every_seed_is_played_with_numbers_of_its_own() {
@@ -42,4 +43,23 @@ fn a_seed_that_fails_is_captured_and_its_panic_passed_on() {
 #[should_panic(expected = "seed 2 failed: not today")]
 fn an_error_fails_its_seed() {
     sockeye::simulate([2], |_| Err::<(), _>("not today"));
+}
+
+#[test]
+fn an_error_is_one_of_the_place_that_called() {
+    let this = std::thread::current().id();
+    let place = Arc::new(Mutex::new(None));
+    let noted = Arc::clone(&place);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().id() == this {
+            *noted.lock().unwrap() = info.location().map(|place| (place.file().to_owned(), place.line()));
+        }
+        before(info);
+    }));
+    let line = line!() + 1;
+    let result = catch_unwind(|| sockeye::simulate([1], |_| Err::<(), _>("here")));
+    drop(std::panic::take_hook());
+    assert!(result.is_err());
+    assert_eq!(place.lock().unwrap().take(), Some((file!().to_owned(), line)));
 }

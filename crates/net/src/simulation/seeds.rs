@@ -3,6 +3,7 @@
 
 use super::Simulation;
 use crate::{Error, Network};
+use sockeye_packet::Instant;
 use std::any::Any;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -57,9 +58,13 @@ enum Ending {
 
 /// Plays a simulation for each seed. `body` gets one that has the seed and no hosts yet.
 ///
-/// When it fails, by a panic or with an error, the seed is printed; then it is played once more with a
-/// capture of every packet, whose path is printed, and the failure is passed on. With `SOCKEYE_SEED=17` in the
-/// environment, seed 17 is played and no other.
+/// When it fails, by a panic or with an error, the seed is printed, and the virtual time in seconds at which it
+/// failed; then it is played once more with a capture of every packet, whose path is printed, and the failure is
+/// passed on. With `SOCKEYE_SEED=17` in the environment, seed 17 is played and no other.
+///
+/// In the capture the simulation's time counts from 1970-01-01 00:00:00 UTC. It has each packet as its host sends
+/// it, before links and partitions: also those that don't arrive. What a host got is seen with
+/// [`HostConfig::capture`](crate::HostConfig::capture).
 ///
 /// ```
 /// use sockeye::{HostConfig, NetemConfig};
@@ -78,30 +83,36 @@ enum Ending {
 /// # Panics
 ///
 /// As `body` does, and when it returns an error.
+#[track_caller]
 pub fn simulate<R: Outcome>(seeds: impl IntoIterator<Item = u64>, body: impl Fn(&mut Simulation) -> R) {
-    let only = std::env::var(SEED).ok().map(|seed| match seed.parse() {
-        Ok(seed) => seed,
-        Err(error) => {
-            panic!("{SEED} is {seed:?}, which is no seed ({error}): set it to a number or unset it")
+    let Ok(only) = std::env::var(SEED) else {
+        for seed in seeds {
+            play_and_tell(seed, &body);
         }
-    });
-    match only {
-        Some(seed) => play_and_tell(seed, &body),
-        None => seeds.into_iter().for_each(|seed| play_and_tell(seed, &body)),
+        return;
+    };
+    match only.parse() {
+        Ok(seed) => play_and_tell(seed, &body),
+        Err(error) => {
+            panic!("{SEED} is {only:?}, which is no seed ({error}): set it to a number or unset it")
+        }
     }
 }
 
 /// Plays a seed; if it fails, says so and plays it again with a capture.
+#[track_caller]
 fn play_and_tell<R: Outcome>(seed: u64, body: &impl Fn(&mut Simulation) -> R) {
-    let ending = match play(seed, None, body) {
-        Ok(Ending::Well) => return,
-        Ok(ending) => ending,
+    let (ending, time) = match play(seed, None, body) {
+        Ok((Ending::Well, _)) => return,
+        Ok(ended) => ended,
         Err(error) => panic!("seed {seed} can't be played: {error}"),
     };
-    eprintln!("seed {seed} failed; {SEED}={seed} plays it alone. Now it is played again with a capture:");
+    eprintln!(
+        "seed {seed} failed at {time} s; {SEED}={seed} plays it alone. Now it is played again with a capture:"
+    );
     let path = capture_path(seed);
     match play(seed, Some(path.clone()), body) {
-        Ok(Ending::Well) => eprintln!(
+        Ok((Ending::Well, _)) => eprintln!(
             "seed {seed} did not fail again: something else than the seed decides. The capture of the \
              good run is {}",
             path.display()
@@ -116,11 +127,12 @@ fn play_and_tell<R: Outcome>(seed: u64, body: &impl Fn(&mut Simulation) -> R) {
     }
 }
 
+/// Plays a seed, and says when it ended.
 fn play<R: Outcome>(
     seed: u64,
     capture: Option<PathBuf>,
     body: impl Fn(&mut Simulation) -> R,
-) -> Result<Ending, Error> {
+) -> Result<(Ending, Instant), Error> {
     let mut builder = Network::builder().seed(seed);
     if let Some(path) = capture {
         builder = builder.capture(path);
@@ -130,11 +142,12 @@ fn play<R: Outcome>(
     if let Err(error) = simulation.network().flush_captures() {
         return Err(Error::Capture { path: None, error });
     }
-    Ok(match result {
+    let ending = match result {
         Ok(Ok(())) => Ending::Well,
         Ok(Err(error)) => Ending::Error(error),
         Err(payload) => Ending::Panic(payload),
-    })
+    };
+    Ok((ending, simulation.now()))
 }
 
 /// Where a seed's packets go: the name says which test it was, if its thread has a test's name.
@@ -143,4 +156,21 @@ fn capture_path(seed: u64) -> PathBuf {
     let name = thread.name().unwrap_or("simulation");
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     std::env::temp_dir().join(format!("sockeye-{name}-seed-{seed}.pcapng"))
+}
+
+#[cfg(all(test, not(sockeye_model)))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_failure_has_its_time() {
+        let (ending, time) = play(1, None, |sim| {
+            sim.run_for(Duration::from_millis(2500));
+            Err::<(), _>("late")
+        })
+        .unwrap();
+        assert!(matches!(ending, Ending::Error(error) if error == "late"));
+        assert_eq!(time.to_string(), "2.500000");
+    }
 }
