@@ -234,7 +234,7 @@ impl NetworkBuilder {
         self
     }
 
-    /// Sets the MTU of all links, in bytes: 1280 to 65,535.
+    /// Sets the MTU of all links, in bytes: 1280 to 65,535; what is less or more is brought into that range.
     pub fn mtu(mut self, mtu: u32) -> NetworkBuilder {
         self.mtu = Some(mtu.clamp(1280, 65_535));
         self

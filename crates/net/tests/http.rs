@@ -1,7 +1,8 @@
 //! Web servers and clients that were written for the system's sockets, over a bad link.
 
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use axum::{Router, body::Body, http::Request};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -48,6 +49,30 @@ async fn get_one(sender: &mut SendRequest<Body>, number: u64) -> String {
     assert_eq!(response.status(), 200, "request {number}");
     let body = response.into_body().collect().await.unwrap();
     String::from_utf8(body.to_bytes().to_vec()).unwrap()
+}
+
+/// As the documentation of `sockeye::tokio` has it: axum has it for `tap_io`'s listener, not for a foreign one.
+#[tokio::test]
+async fn a_server_knows_its_clients_addresses() {
+    let network = Network::builder()
+        .host("web", HostConfig::default())
+        .host("client", HostConfig::default())
+        .build()
+        .unwrap();
+    let (web, client) = (network.host("web").unwrap(), network.host("client").unwrap());
+    let who = async |ConnectInfo(peer): ConnectInfo<SocketAddr>, Path(_): Path<u64>| peer.to_string();
+    let router = Router::new().route("/{number}", get(who));
+    let listener = TcpListener::bind(&web, "web:80").await.unwrap();
+    let serving = tokio::spawn(async {
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(listener.tap_io(|_| ()), service).await
+    });
+    let stream = TcpStream::connect(&client, "web:80").await.unwrap();
+    let address = stream.local_addr().unwrap();
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    assert_eq!(get_one(&mut sender, 1).await, address.to_string());
+    serving.abort();
 }
 
 /// Ten thousand requests to a server of axum's, over a link that delays by 40 ms and loses 2 % each way.

@@ -4,6 +4,7 @@
 //! [`TcpStream`] and its halves are tokio's `AsyncRead` and `AsyncWrite`, so that what is written for those (hyper,
 //! for one) works with them. With the feature `futures` they are those of `futures-io` too, and with the feature
 //! `axum` a [`TcpListener`] can be given to `axum::serve`. `examples/hyper.rs` and `examples/axum.rs` show both.
+//! Whoever awaits anything of tokio's needs `tokio` as a dependency too: this crate passes none of it on.
 //!
 //! ```
 //! use sockeye::{HostConfig, Network};
@@ -55,6 +56,10 @@
 //! - There are no descriptors, and so no `from_std`; [`TcpSocket`] and [`UdpSocket`] can be made [from](From)
 //!   those of the blocking door, before they are connected. Multicast groups can't be joined.
 //! - Dropping a stream never waits, whatever its linger time.
+//! - axum knows `ConnectInfo<SocketAddr>` of tokio's listener alone; with `axum::serve::ListenerExt` it is
+//!   `axum::serve(listener.tap_io(|_| ()), router.into_make_service_with_connect_info::<SocketAddr>())` here.
+//! - hyper-util's pooled client wants its trait `Connection` of a stream, which only a type of your own around a
+//!   [`TcpStream`] can implement; `hyper::client::conn` takes the stream in a `TokioIo` as it is.
 //! - `send_bytes` and `recv_bytes` move data without a copy.
 //!
 //! # Cancellation
