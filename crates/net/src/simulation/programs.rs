@@ -49,6 +49,8 @@ impl Simulation {
     /// Has a future run on a host, until it is done or the host crashes.
     ///
     /// What is made here begins with the next step. A panic in it ends the run with that panic.
+    /// The handle gives what the future returns, or a `JoinError` (is cancelled) when the host crashed before; so
+    /// `block_on(handle)` is a `Result` (of [`Stalled`]) of that `Result`, and of a third one if the future returns one.
     ///
     /// ```
     /// use sockeye::{HostConfig, Network};
