@@ -151,6 +151,32 @@ fn the_segment_size_is_told_with_the_syn_only() {
 }
 
 #[test]
+fn initial_sequence_numbers_follow_the_clock_and_the_four_tuple() {
+    // MUST-8, SHLD-1: of both kinds of opens, in steps of 4 µs; MUST-9: and the host's secret.
+    let numbers = |seed: u8, millis: u64, port: u16| {
+        let mut host = Host::new();
+        host.stack = Stack::new(Config::default(), [seed; 32]);
+        host.stack.add_nic(NicConfig { checksums: true, ..NicConfig::memory("eth0", 1500) }).unwrap();
+        host.stack.add_address(LINK, OWN.into(), 24).unwrap();
+        host.now = Instant::from_millis(millis);
+        host.listener("10.0.0.2:80");
+        host.put_tcp(PEER, OWN, &syn(100, TcpOptions::default()), b"");
+        let passive = host.segments().remove(0).1.seq;
+        let client = stream(&mut host.stack, addr("10.0.0.1:80"));
+        host.stack.bind(client, addr(&alloc::format!("10.0.0.2:{port}"))).unwrap();
+        let _ = host.stack.connect(host.now, client, addr("10.0.0.1:80"));
+        [passive, host.segments().remove(0).1.seq]
+    };
+    let first = numbers(1, 1000, 5000);
+    assert_ne!(first[0], first[1]);
+    assert_eq!(numbers(1, 1000, 5000), first);
+    assert_eq!(numbers(1, 1008, 5000), first.map(|number| number.wrapping_add(2000)));
+    assert_ne!(numbers(1, 1000, 5001)[1], first[1]);
+    let other = numbers(2, 1000, 5000);
+    assert!(other[0] != first[0] && other[1] != first[1]);
+}
+
+#[test]
 fn a_reset_ends_a_passive_open_without_a_word_and_an_active_one_with_an_error() {
     // MUST-11
     let mut host = Host::new();

@@ -17,6 +17,10 @@ pub(super) const ABSENT: &[(&str, &str)] = &[
         "as the kernel: a connection that is being retransmitted says nothing before R2, but `TCP_INFO` counts",
     ),
     (
+        "MUST-23",
+        "as the kernel: a SYN is sent again for 131 seconds, unless `TCP_SYNCNT` or the configuration says longer",
+    ),
+    (
         "SHLD-20",
         "soft errors fail no call: only who asks (`SO_ERROR`) is told, so there is nothing to switch off",
     ),

@@ -116,7 +116,7 @@ fn the_timeout_backs_off() {
     assert_eq!(script.connection.info(script.now).backoff, 0);
 }
 
-/// RFC 9293 §3.8.3, MUST-20 to 23: after R2 the connection is given up.
+/// RFC 9293 §3.8.3, MUST-20: after R2 the connection is given up.
 #[test]
 fn a_silent_peer_is_given_up() {
     let mut script = Script::established(100, "S. 0:0(0) ack 1 win 65535 <mss 1000>", |config| {
@@ -150,6 +150,37 @@ fn a_timeout_starts_slowly() {
     script.inject(". 1:1(0) ack 6001 win 65535");
     script.expect(&[]);
     assert_eq!(script.connection.poll_timeout(), None);
+}
+
+/// RFC 5681 §3.1: behind `ssthresh` a window of acknowledgments is worth a segment at most.
+#[test]
+fn behind_the_threshold_the_window_grows_slowly() {
+    // MUST-19: congestion avoidance.
+    let mut script = Script::with_sack();
+    script.send(10_000);
+    expect_segments(&mut script, 1, 10);
+    script.advance(100);
+    for sacked in [2001, 3001, 4001] {
+        script.inject(&alloc::format!(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:{sacked}>"));
+    }
+    script.expect(&[". 1:1001(1000) ack 1"]);
+    script.inject(". 1:1(0) ack 10001 win 65535");
+    let window = |script: &Script| script.connection.info(script.now).snd_cwnd;
+    let first = window(&script);
+    assert!(first >= script.connection.info(script.now).snd_ssthresh);
+    let mut end = 10_001;
+    for _ in 0..3 {
+        let before = window(&script);
+        script.send(before);
+        while !script.transmit().is_empty() {}
+        script.advance(100);
+        while end < script.connection.snd_nxt.0 {
+            end += 1000;
+            script.inject(&alloc::format!(". 1:1(0) ack {end} win 65535"));
+        }
+        assert!((before..=before + 1000).contains(&window(&script)), "{before}, then {}", window(&script));
+    }
+    assert!(window(&script) > first);
 }
 
 /// What the peer has sacked is not sent again after a timeout (RFC 6675 §5.1).

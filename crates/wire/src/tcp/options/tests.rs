@@ -46,7 +46,7 @@ fn sack_blocks_that_do_not_fit_are_left_out() {
 
 #[test]
 fn unknown_options_are_skipped_by_their_length() {
-    // RFC 9293 MUST-6, and MUST-64: nothing is aligned here.
+    // RFC 9293 MUST-4 (MSS), MUST-6, and MUST-64: nothing is aligned here.
     let bytes = [253, 5, 9, 9, 9, 2, 4, 5, 180, 254, 2, 3, 3, 9];
     let expected = TcpOptions { mss: Some(1460), window_scale: Some(9), ..TcpOptions::default() };
     assert_eq!(TcpOptions::parse(&bytes), expected);
@@ -55,7 +55,7 @@ fn unknown_options_are_skipped_by_their_length() {
 #[test]
 fn illegal_lengths_end_the_list() {
     // RFC 9293 MUST-7: what came before counts, what follows can't be told from rubbish.
-    for bad in [&[3, 0, 7][..], &[3, 1, 7], &[3, 200, 7], &[3]] {
+    for bad in [&[3, 0, 7][..], &[3, 1, 7], &[3, 200, 7], &[3], &[3, 0], &[3, 1]] {
         let mut bytes = alloc::vec![2, 4, 5, 180];
         bytes.extend_from_slice(bad);
         bytes.extend_from_slice(&[4, 2]);
@@ -72,7 +72,9 @@ fn a_known_option_of_wrong_length_is_ignored() {
 
 #[test]
 fn nothing_counts_behind_the_end_of_the_list() {
+    // RFC 9293 MUST-4: no-operation, and the end of the list.
     assert_eq!(TcpOptions::parse(&[1, 0, 4, 2]), TcpOptions::default());
+    assert!(TcpOptions::parse(&[1, 4, 2, 0]).sack_permitted);
 }
 
 /// Any options whose SACK blocks fit.

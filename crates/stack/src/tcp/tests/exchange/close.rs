@@ -44,6 +44,19 @@ fn passive_close() {
 }
 
 #[test]
+fn the_user_learns_whether_the_peer_closed_or_aborted() {
+    // MUST-12
+    let mut t = Test::established();
+    t.inject("F. 1:1(0) ack 1");
+    assert_eq!((t.try_read(1), t.error()), (Ok(Vec::new()), None));
+    assert!(!t.ready().contains(Readiness::ERROR));
+    let mut t = Test::established();
+    t.inject("R 1:1(0)");
+    assert!(t.ready().contains(Readiness::ERROR));
+    assert_eq!(t.try_read(1), Err(Error::ConnectionReset));
+}
+
+#[test]
 fn simultaneous_close() {
     let mut t = Test::established();
     t.shutdown_write();

@@ -152,7 +152,7 @@ fn an_echo_of_what_we_never_sent_is_reset() {
 
 #[test]
 fn what_icmp_said_is_reported_at_the_timeout() {
-    // MUST-47, MUST-56
+    // MUST-47
     let mut t = Test::connect();
     (t.settings.syn_retries, t.config.syn_linear_timeouts) = (Some(0), 0);
     t.expect("S 0:0(0) <...>");
@@ -160,6 +160,18 @@ fn what_icmp_said_is_reported_at_the_timeout() {
     assert_eq!(t.state(), State::SynSent);
     t.fire(1000);
     assert_eq!(t.error(), Some(Error::HostUnreachable));
+}
+
+#[test]
+fn a_soft_icmp_error_is_told_to_who_asks_and_ends_nothing() {
+    // SHLD-25, MUST-47, MUST-56
+    let mut t = Test::established();
+    t.connection.on_unreachable(false, Error::HostUnreachable, &mut t.budget);
+    assert_eq!(t.state(), State::Established);
+    assert_eq!(t.error(), Some(Error::HostUnreachable));
+    assert_eq!((t.try_read(1), t.error()), (Err(Error::WouldBlock), None));
+    t.write(10);
+    t.expect("P. 1:11(10) ack 1");
 }
 
 #[test]

@@ -232,6 +232,22 @@ fn karn_measures_nothing_that_was_sent_twice() {
 }
 
 #[test]
+fn an_acknowledgment_of_what_was_sent_once_and_twice_measures_nothing() {
+    // MUST-18: the second segment was sent once, but waited for the first.
+    let mut t = Test::without_sack();
+    t.write(2000);
+    t.expect(". 1:1001(1000) ack 1");
+    t.expect("P. 1001:2001(1000) ack 1");
+    let srtt = t.connection.info(t.now).srtt;
+    t.fire(200);
+    t.expect(". 1:1001(1000) ack 1");
+    t.sleep(50);
+    t.inject(". 1:1(0) ack 2001");
+    assert_eq!(t.connection.info(t.now).srtt, srtt);
+    assert_eq!(t.connection.info(t.now).rto, Duration::from_millis(400));
+}
+
+#[test]
 fn a_timestamp_tells_which_transmission_was_acknowledged() {
     let mut t = Test::connect_with(TcpConfig { early_retrans: 0, ..TcpConfig::default() }, |_| {});
     t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1012,sackOK,TS val 500 ecr 1000>");

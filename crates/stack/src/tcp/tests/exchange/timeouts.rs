@@ -92,7 +92,7 @@ fn kept_alive() -> Test {
 
 #[test]
 fn an_idle_peer_is_probed_and_given_up() {
-    // MUST-24, MUST-27, MUST-29, SHLD-12
+    // MUST-27, MUST-29, SHLD-12
     let mut t = kept_alive();
     t.fire(10_000);
     t.expect(". 0:0(0) ack 1");
@@ -120,6 +120,29 @@ fn an_answer_postpones_the_next_probe() {
 }
 
 #[test]
+fn nothing_is_probed_while_data_is_in_flight() {
+    // MUST-26: retransmissions ask already.
+    let mut t = kept_alive();
+    t.sleep(9000);
+    t.write(10);
+    t.expect("P. 1:11(10) ack 1");
+    let end = t.now + Duration::from_secs(20);
+    while let Some((at, _)) = t.connection.poll_timeout()
+        && at < end
+    {
+        t.now = at;
+        t.call(Connection::on_timeout);
+        while let Some(segment) = t.poll() {
+            assert_eq!(segment.payload.len(), 10, "a probe");
+        }
+    }
+    assert_eq!(t.state(), State::Established);
+    t.inject(". 1:1(0) ack 11");
+    t.sleep(11_000);
+    t.expect(". 10:10(0) ack 1");
+}
+
+#[test]
 fn the_peers_probe_is_answered() {
     let mut t = Test::established();
     t.inject(". 0:0(0) ack 1");
@@ -127,10 +150,23 @@ fn the_peers_probe_is_answered() {
 }
 
 #[test]
-fn switching_keep_alive_on_later_works() {
+fn keep_alive_is_switched_on_and_off_on_the_way() {
+    // MUST-24
     let mut t = Test::established();
     t.settings.keep_alive = true;
     t.call(crate::tcp::connection::Connection::apply_settings);
     t.fire(7_200_000);
     t.expect(". 0:0(0) ack 1");
+    t.inject(". 1:1(0) ack 1");
+    t.settings.keep_alive = false;
+    t.call(crate::tcp::connection::Connection::apply_settings);
+    assert_eq!(t.connection.poll_timeout(), None);
+    // Also while an answer is awaited.
+    t.settings.keep_alive = true;
+    t.call(crate::tcp::connection::Connection::apply_settings);
+    t.fire(7_200_000);
+    t.expect(". 0:0(0) ack 1");
+    t.settings.keep_alive = false;
+    t.call(crate::tcp::connection::Connection::apply_settings);
+    assert_eq!(t.connection.poll_timeout(), None);
 }

@@ -51,6 +51,22 @@ fn the_urgent_byte_is_read_out_of_band_and_the_stream_stops_there() {
 }
 
 #[test]
+fn a_pointer_that_advances_is_told_again() {
+    // MUST-32: of two urgent octets in a row the later counts, also while the first was not read.
+    let mut t = Test::established();
+    t.inject("P.U 1:11(10) ack 1 urg 3");
+    assert!(t.ready().contains(Readiness::PRIORITY));
+    t.inject("P.U 11:21(10) ack 1 urg 4");
+    assert!(t.ready().contains(Readiness::PRIORITY));
+    assert_eq!(t.read_oob(), Ok(vec_of(13)));
+    assert!(!t.ready().contains(Readiness::PRIORITY));
+    // And of one that comes after the last was read.
+    t.inject("P.U 21:31(10) ack 1 urg 1");
+    assert!(t.ready().contains(Readiness::PRIORITY));
+    assert_eq!(t.read_oob(), Ok(vec_of(20)));
+}
+
+#[test]
 fn an_urgent_byte_alone_is_nothing_to_read() {
     let mut t = Test::established();
     t.inject("P.U 1:2(1) ack 1 urg 1");

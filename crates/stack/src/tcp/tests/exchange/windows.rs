@@ -189,7 +189,7 @@ impl Test {
 
 #[test]
 fn the_offered_window_closes_and_opens_in_steps() {
-    // MUST-39, SHLD-14: in whole segments, and not before it is worth one.
+    // MUST-39: in whole segments, and not before it is worth one.
     let mut t = small_receiver();
     let end = t.fill_window();
     assert!((8000..=12_001).contains(&end), "{end}");
@@ -203,6 +203,27 @@ fn the_offered_window_closes_and_opens_in_steps() {
 }
 
 #[test]
+fn an_offered_window_is_not_taken_back() {
+    // SHLD-14: also where what is left of the buffer is less than a segment, and would be no window by itself.
+    let mut t = small_receiver();
+    t.inject(". 1:1001(1000) ack 1");
+    let ack = t.poll().expect("an acknowledgment").header;
+    let edge = ack.ack + u32::from(ack.window);
+    let mut seq = 1001;
+    while seq < edge {
+        let end = edge.min(seq + 300);
+        t.inject(&format!(". {seq}:{end}({}) ack 1", end - seq));
+        seq = end;
+        t.sleep(40);
+        while let Some(ack) = t.poll() {
+            let right = ack.header.ack + u32::from(ack.header.window);
+            assert!(right >= edge, "{right} < {edge}");
+        }
+    }
+    assert_eq!(t.connection.rcv_nxt, SeqNumber(edge));
+}
+
+#[test]
 fn a_closed_window_still_takes_acknowledgments() {
     // MUST-66
     let mut t = small_receiver();
@@ -212,6 +233,9 @@ fn a_closed_window_still_takes_acknowledgments() {
     t.inject(&format!(". {end}:{}(1) ack 11", end + 1));
     assert_eq!(t.connection.info(t.now).unacked, 0);
     t.expect(&format!(". 11:11(0) ack {end} win 0"));
+    assert_eq!(t.connection.urgent.mark(), None);
+    t.inject(&format!(".U {end}:{end}(0) ack 11 urg 5"));
+    assert_eq!(t.connection.urgent.mark(), Some(SeqNumber(end + 4)));
     t.inject(&format!("R {end}:{end}(0)"));
     assert_eq!(t.error(), Some(Error::ConnectionReset));
 }
@@ -376,7 +400,7 @@ fn acknowledgments_stay_within_the_peers_window() {
 
 #[test]
 fn an_orphan_does_not_probe_a_closed_window_for_ever() {
-    // MUST-37 is for who has a user: a peer could hold the memory of closed sockets as long as it likes.
+    // Only who has a user is kept for ever: a peer could hold the memory of closed sockets as long as it likes.
     let mut t = Test::established();
     t.inject(". 1:1(0) ack 1 win 0");
     t.write(100);
