@@ -96,9 +96,9 @@ fn may_be_cut(packet: &Packet) -> Cuttable {
     match Ipv4Header::parse(&packet.head) {
         Ok((header, _)) if header.dont_fragment => Cuttable::Forbidden,
         Ok((header, len)) => {
-            let fits = usize::from(header.fragment_offset) + packet.len() <= usize::from(u16::MAX);
+            let end = usize::from(header.fragment_offset) + packet.len();
             let plain = len == Ipv4Header::MIN_LEN && packet.meta.gso_size == 0;
-            if fits && plain { Cuttable::Yes } else { Cuttable::No }
+            if plain && u16::try_from(end).is_ok() { Cuttable::Yes } else { Cuttable::No }
         }
         Err(_) => Cuttable::Forbidden,
     }
