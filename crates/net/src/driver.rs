@@ -112,14 +112,19 @@ impl Scratch {
     fn finish(mut self) -> usize {
         let mut wakers = std::mem::take(&mut self.wakers);
         let woken = wakers.len();
-        for waker in wakers.drain(..) {
-            // One that panics has said so by the panic hook. It is no failure of this thread, which may be the
-            // driver's, nor of those that are still to be woken.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        }
+        wake_all(wakers.drain(..));
         self.wakers = wakers;
         let _ = SCRATCH.try_with(|scratch| scratch.set(Some(self)));
         woken
+    }
+}
+
+/// Wakes who is to be woken. To be called with no lock held.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        // One that panics has said so by the panic hook. It is no failure of this thread, which may be the
+        // driver's, nor of those that are still to be woken.
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     }
 }
 
@@ -211,9 +216,9 @@ impl Core {
     }
 
     /// Sends on what was held between two hosts, with the next turn.
-    pub(crate) fn release(&self, a: &HostCore, b: &HostCore) {
+    pub(crate) fn release(&self, a: u32, b: u32) {
         let mut scratch = Scratch::take();
-        self.wire.release(self.clock.now(), a.index, b.index, &mut scratch.queue);
+        self.wire.release(self.clock.now(), a, b, &mut scratch.queue);
         self.put_off(&mut scratch);
         self.thread.wake();
         scratch.finish();

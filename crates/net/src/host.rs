@@ -1,5 +1,6 @@
 //! One host: a stack behind one lock, and the handle that programs hold.
 
+use crate::driver::wake_all;
 use crate::network::Shared;
 use crate::nic::{HostNic, first_addresses, nic_id};
 use crate::over::LinkPort;
@@ -54,6 +55,9 @@ pub(crate) struct HostCore {
     /// The routes that the network gave it.
     pub(crate) routes: Mutex<Vec<Route>>,
     pub(crate) taps: Taps,
+    /// What runs on it in a simulation.
+    #[cfg(feature = "simulation")]
+    pub(crate) tasks: crate::simulation::HostTasks,
     /// A capture wants what it sends to itself.
     pub(crate) is_captured: AtomicBool,
     state: Mutex<HostState>,
@@ -117,6 +121,8 @@ impl HostCore {
             nics: nics.into(),
             routes: Mutex::new(routes),
             taps: Taps::default(),
+            #[cfg(feature = "simulation")]
+            tasks: crate::simulation::HostTasks::default(),
             is_captured: AtomicBool::new(is_captured),
             state: Mutex::new(HostState {
                 stack,
@@ -297,8 +303,8 @@ impl Host {
     /// Works on the stack itself, with the time that holds now. What that starts is carried out before
     /// this returns, or at the next [turn](crate::Network::turn) of a manual network.
     ///
-    /// Other threads that use this host wait meanwhile. Don't use this host or its sockets inside `call`:
-    /// it would wait for itself.
+    /// Other threads that use this host wait meanwhile. Don't use this network, its hosts or their sockets inside
+    /// `call`: it could wait for itself.
     ///
     /// When `call` panics, what it did until then is carried out all the same.
     pub fn with_stack<R>(&self, call: impl FnOnce(&mut Stack, Instant) -> R) -> R {
@@ -334,7 +340,7 @@ impl Host {
     pub fn poll_event(&self) -> Option<Event> {
         let mut wakers = Vec::new();
         let event = self.core.lock().poll_event(&mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         event
     }
 
@@ -394,8 +400,16 @@ impl fmt::Debug for Host {
 
 #[cfg(test)]
 mod tests {
+    use crate::poller::{Interest, Mode, Poller};
+    use crate::socket::Socket;
     use crate::sync::atomic::Ordering;
-    use crate::{HostConfig, Instant, Network};
+    use crate::waiters::{Interest as Direction, Waiter};
+    use crate::{HostConfig, Instant, Network, UdpSocket};
+    use sockeye_packet::Payload;
+    use sockeye_stack::{SendFlags, SocketType};
+    use std::sync::Arc;
+    use std::task::{Poll, Wake, Waker};
+    use std::time::Duration;
 
     #[test]
     fn only_its_holder_gives_a_token_back() {
@@ -417,5 +431,72 @@ mod tests {
         let mut state = host.lock();
         let [early, late] = [1, 2].map(Instant::from_millis);
         assert_eq!([late, early, late].map(|now| state.not_before(now)), [late; 3]);
+    }
+
+    /// A waker that panics.
+    struct Broken;
+
+    impl Wake for Broken {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker that panics");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_is_no_failure_of_who_polls_events() {
+        let network = Network::builder().host("web", HostConfig::default()).build_manual().unwrap();
+        let web = network.host("web").unwrap();
+        let calls: [fn(&Network, &UdpSocket); 3] = [
+            |network, _| assert!(network.poll_event().is_none()),
+            |network, _| assert!(network.host("web").unwrap().poll_event().is_none()),
+            |_, socket| Poller::new().add(socket, 0, Interest::NONE, Mode::Edge).unwrap(),
+        ];
+        for call in calls {
+            network.turn(network.now());
+            let socket = web.udp_bind((web.ipv4(), 9)).unwrap();
+            network.turn(network.now());
+            let wakers = [(); 2].map(|()| Waker::from(Arc::new(Broken)));
+            let (id, to) = (socket.socket().place().1, socket.local_addr().unwrap());
+            let mut state = web.core.lock();
+            for waker in &wakers {
+                assert!(state.waiters.wait(id, Direction::Read, Waiter::thread(waker)).is_none());
+            }
+            assert_eq!(state.waiters.wakers(), 2);
+            let sent =
+                state.stack.send_to(network.now(), id, Payload::EMPTY, Some(to.into()), SendFlags::default());
+            assert_eq!(sent, Ok(0));
+            drop(state);
+            call(&network, &socket);
+            assert_eq!(web.core.lock().waiters.wakers(), 0, "they were not called");
+        }
+    }
+
+    #[test]
+    fn sockets_that_are_gone_leave_no_events() {
+        let network = Network::builder().host("web", HostConfig::default()).build_manual().unwrap();
+        let web = network.host("web").unwrap();
+        let mut now = network.now();
+        let mut turn = || {
+            for _ in 0..5 {
+                now += Duration::from_millis(1);
+                network.turn(now);
+            }
+        };
+        for _ in 0..50 {
+            let listener = web.tcp_listen((web.ipv4(), 80)).unwrap();
+            let to = listener.local_addr().unwrap();
+            let [near, unheard] = [(); 2].map(|()| Socket::new(&web, to, SocketType::Stream).unwrap());
+            near.start_connect(to).unwrap();
+            turn();
+            let Poll::Ready(Ok((far, _))) = listener.socket().poll_accept(None) else {
+                panic!("nobody waits")
+            };
+            assert!(far.poll_send(None, b"unread").is_ready());
+            unheard.start_connect(to).unwrap();
+            drop((near, far, unheard, listener));
+            turn();
+        }
+        let state = web.core.lock();
+        assert_eq!((state.unclaimed.len(), state.others.len(), state.draining.len()), (0, 0, 0));
     }
 }

@@ -11,6 +11,7 @@ mod driver;
 mod error;
 mod faults;
 mod host;
+mod membership;
 mod network;
 mod nic;
 mod options;

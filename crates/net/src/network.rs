@@ -2,7 +2,7 @@
 
 use crate::builder::{HostConfig, InterfaceConfig, LinkConfig, NetworkBuilder, check_name};
 use crate::capture::Target;
-use crate::driver::{Core, DriverGuard};
+use crate::driver::{Core, DriverGuard, wake_all};
 use crate::host::{Host, HostCore, HostId};
 use crate::nic::{HostNic, Interface, nic_id, set_up};
 use crate::over::{LinkInterface, LinkPort};
@@ -216,11 +216,11 @@ impl Network {
     /// Takes a host out of the network. Its connections are reset, which their peers are told over the links
     /// as they are; its name and its addresses are free, its number is not used again. Handles to it and its
     /// sockets that live on fail with [`ConnectionReset`](io::ErrorKind::ConnectionReset), and whoever waits for
-    /// one of them is woken; new sockets can't be made. Taps on it are removed and links of its own are
+    /// one of them is woken; new sockets can't be made. Its programs in a simulation end. Taps on it are removed and links of its own are
     /// dropped. The gateway stays.
     pub fn remove_host(&self, host: &Host) {
         let (core, index) = (&self.shared.core, host.core.index);
-        if index == 0 || !Arc::ptr_eq(&host.shared, &self.shared) || !core.retire(&host.core) {
+        if index == 0 || !self.is_of(host) || !core.retire(&host.core) {
             return;
         }
         let mut registry = self.registry();
@@ -285,7 +285,9 @@ impl Network {
 
     /// The interfaces of a host, but the loopback.
     pub fn interfaces(&self, host: &Host) -> Vec<Interface> {
-        let registry = self.registry();
+        // The names of its own network's subnets, whichever this is.
+        let registry = Network { shared: Arc::clone(&host.shared) };
+        let registry = registry.registry();
         let interface = |nic: &HostNic| Interface {
             name: nic.config.name.clone(),
             nic: nic.id,
@@ -329,7 +331,7 @@ impl Network {
         while let Some(host) = core.next_eventful() {
             let mut wakers = Vec::new();
             let event = host.lock().poll_event(&mut wakers);
-            wakers.into_iter().for_each(std::task::Waker::wake);
+            wake_all(wakers);
             if let Some(event) = event {
                 core.mark_eventful(&host);
                 return Some((HostId(host.index), event));
@@ -341,7 +343,7 @@ impl Network {
     /// Changes the conditions of one direction of a host's links, for what is sent from now on.
     pub fn set_link(&self, host: &Host, way: Direction, link: NetemConfig) {
         for place in 0..host.core.nics.len() {
-            self.shared.core.wire.set_link(host.core.index, place, way, link);
+            self.shared.core.wire.set_link(self.number(host), place, way, link);
         }
     }
 
@@ -354,13 +356,13 @@ impl Network {
         link: NetemConfig,
     ) -> Result<(), Error> {
         let place = self.place(host, subnet)?;
-        self.shared.core.wire.set_link(host.core.index, place, way, link);
+        self.shared.core.wire.set_link(self.number(host), place, way, link);
         Ok(())
     }
 
     /// The conditions of one direction of a host's first link, and what became of the segments there.
     pub fn link(&self, host: &Host, way: Direction) -> (NetemConfig, NetemCounters) {
-        self.shared.core.wire.link(host.core.index, 0, way)
+        self.shared.core.wire.link(self.number(host), 0, way)
     }
 
     /// As [`Network::link`], for the host's link to one subnet. A subnet that it isn't in is an error.
@@ -371,7 +373,7 @@ impl Network {
         way: Direction,
     ) -> Result<(NetemConfig, NetemCounters), Error> {
         let place = self.place(host, subnet)?;
-        Ok(self.shared.core.wire.link(host.core.index, place, way))
+        Ok(self.shared.core.wire.link(self.number(host), place, way))
     }
 
     /// The place of a host's interface in a subnet.
@@ -383,12 +385,13 @@ impl Network {
 
     /// What became of the packets of a host.
     pub fn counters(&self, host: &Host) -> PortCounters {
-        self.shared.core.wire.counters(host.core.index)
+        self.shared.core.wire.counters(self.number(host))
     }
 
     /// Gives a host one more address, in its subnets or outside; it is at the interface to the subnet that it
     /// belongs to, else at the first.
     pub fn add_address(&self, host: &Host, address: IpAddr) -> Result<(), Error> {
+        self.check_is_of(host)?;
         let place = {
             let registry = self.registry();
             let owns = |nic: &HostNic| {
@@ -408,6 +411,7 @@ impl Network {
 
     /// Takes away an address that [`Network::add_address`] gave.
     pub fn remove_address(&self, host: &Host, address: IpAddr) -> Result<(), Error> {
+        self.check_is_of(host)?;
         let removed = host.with_stack(|stack, _| {
             let mut removed = Err(sockeye_stack::Error::AddrNotAvailable);
             for place in 0..host.core.nics.len() {
@@ -442,12 +446,13 @@ impl Network {
 
     /// Has packets to addresses outside the (first) subnet go to a host; with none, they are unreachable.
     pub fn set_gateway(&self, host: Option<&Host>) {
-        self.shared.core.wire.set_gateway(0, host.map(|host| host.core.index));
+        self.shared.core.wire.set_gateway(0, host.map(|host| self.number(host)));
     }
 
     /// Captures what a host sends and receives from now on, to a file in pcapng, as
     /// [`HostConfig::capture`](crate::HostConfig::capture) does from the start.
     pub fn capture_host(&self, host: &Host, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.check_is_of(host)?;
         let offset = host.with_stack(|stack, _| stack.config().wall_offset);
         if self.shared.core.wire.is_captured(host.core.index) {
             // Before the file is emptied, which may be that of the capture that goes on.
@@ -462,6 +467,7 @@ impl Network {
 
     /// Ends the capture of a host's packets, and reports the first error that it met.
     pub fn end_capture(&self, host: &Host) -> io::Result<()> {
+        self.check_is_of(host)?;
         let wire = &self.shared.core.wire;
         let result = wire.end_capture(host.core.index);
         let still = wire.wants_loopback(host.core.index);

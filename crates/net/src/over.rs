@@ -16,6 +16,7 @@ use sockeye_packet::{Batch, Instant, Packet};
 use sockeye_stack::{NicConfig, Route};
 use std::io;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Wake, Waker};
 use std::time::Duration;
@@ -128,7 +129,7 @@ impl Host {
     }
 
     /// The last error that one of its [links](Host::over) reported since this was last asked: such a link
-    /// loses what it is given until it works again.
+    /// loses what it is given until it works again; one that panicked is not used any more.
     pub fn take_link_error(&self) -> Option<io::Error> {
         self.core.nics.iter().filter_map(|nic| nic.link.as_ref()).find_map(LinkPort::take_error)
     }
@@ -150,6 +151,8 @@ struct Inner {
     /// What it had no room for.
     pending: Batch,
     error: Option<io::Error>,
+    /// It has panicked, and is not called any more.
+    is_broken: bool,
 }
 
 impl std::fmt::Debug for LinkPort {
@@ -161,7 +164,7 @@ impl std::fmt::Debug for LinkPort {
 impl LinkPort {
     pub(crate) fn new(link: Box<dyn Link>) -> LinkPort {
         LinkPort {
-            inner: Mutex::new(Inner { link, pending: Batch::new(), error: None }),
+            inner: Mutex::new(Inner { link, pending: Batch::new(), error: None, is_broken: false }),
             is_readable: AtomicBool::new(true),
             is_blocked: AtomicBool::new(false),
             deadline: AtomicU64::new(u64::MAX),
@@ -189,31 +192,51 @@ impl LinkPort {
         if !is_due && !self.is_readable.swap(false, Ordering::SeqCst) {
             return;
         }
-        let mut inner = self.lock();
-        if inner.link.poll_timeout().is_some_and(|at| at <= now) {
-            inner.link.handle_timeout(now);
-        }
-        inner.offer(now);
-        if let Err(error) = inner.link.receive(now, batch) {
-            inner.error = Some(error);
-        }
-        if batch.is_full() {
-            self.mark_ready();
-        }
-        self.note(now, &inner);
+        self.call(now, |inner| {
+            if inner.link.poll_timeout().is_some_and(|at| at <= now) {
+                inner.link.handle_timeout(now);
+            }
+            inner.offer(now);
+            if let Err(error) = inner.link.receive(now, batch) {
+                inner.error = Some(error);
+            }
+            if batch.is_full() {
+                self.mark_ready();
+            }
+        });
     }
 
     /// Sends the packets of the batch; what finds no room waits for the next call.
     pub(crate) fn send(&self, now: Instant, batch: &mut Batch) {
-        let mut inner = self.lock();
-        let Inner { link, pending, .. } = &mut *inner;
-        let capabilities = link.capabilities();
-        batch.drain().for_each(|packet| prepare(&capabilities, packet, pending));
-        inner.offer(now);
-        self.note(now, &inner);
+        self.call(now, |inner| {
+            let capabilities = inner.link.capabilities();
+            batch.drain().for_each(|packet| prepare(&capabilities, packet, &mut inner.pending));
+            inner.offer(now);
+        });
+        // A link that is broken takes nothing.
+        batch.drain().for_each(drop);
     }
 
-    /// Stores what the driver asks for later.
+    /// Calls the link, and stores what the driver asks for later. A panic must not unwind through the thread that
+    /// happens to move the packets, which may be the driver's: it is the link's last.
+    fn call(&self, now: Instant, call: impl FnOnce(&mut Inner)) {
+        let mut inner = self.lock();
+        if inner.is_broken {
+            return;
+        }
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            call(&mut inner);
+            self.note(now, &inner);
+        }));
+        if called.is_err() {
+            inner.is_broken = true;
+            inner.pending.drain().for_each(drop);
+            inner.error = Some(io::Error::other("the link panicked, and is not used any more"));
+            self.is_blocked.store(false, Ordering::SeqCst);
+            self.deadline.store(u64::MAX, Ordering::SeqCst);
+        }
+    }
+
     fn note(&self, now: Instant, inner: &Inner) {
         let is_blocked = !inner.pending.is_empty();
         self.is_blocked.store(is_blocked, Ordering::SeqCst);

@@ -21,6 +21,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+use crate::driver::wake_all;
 use crate::host::{Host, HostCore};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 use crate::{TcpListener, TcpSocket, TcpStream, UdpSocket};
@@ -118,6 +119,9 @@ impl Event {
 
 /// What is reported as `EPOLLHUP`.
 const HANGUP: Readiness = Readiness::READ_CLOSED.union(Readiness::WRITE_CLOSED);
+
+/// Watches that wait in the queue before those that are over are looked for.
+const FEW: usize = 64;
 
 /// Memory for the events of one [`Poller::wait`].
 #[derive(Debug)]
@@ -225,6 +229,8 @@ struct Shared {
 struct Queue {
     /// Watches whose sockets may be ready, each once.
     ready: VecDeque<Arc<Watch>>,
+    /// With this many, those that are over are dropped.
+    full: usize,
     /// A wait is to end without an event.
     notified: bool,
     /// Threads that wait.
@@ -242,6 +248,8 @@ pub(crate) struct Watch {
     socket: SocketId,
     /// It is in the poller's queue, whose lock guards this.
     queued: AtomicBool,
+    /// The socket is gone or watched no longer.
+    is_over: AtomicBool,
 }
 
 /// How a socket is watched: kept with the socket's waiters, under its host's lock.
@@ -287,6 +295,12 @@ impl Watched {
     }
 }
 
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.watch.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Wake for Watch {
     fn wake(self: Arc<Self>) {
         if let Some(poller) = self.poller.upgrade() {
@@ -315,9 +329,15 @@ impl Shared {
 
 impl Queue {
     fn push(&mut self, watch: Arc<Watch>) {
-        if !watch.queued.swap(true, Ordering::Relaxed) {
-            self.ready.push_back(watch);
+        if watch.queued.swap(true, Ordering::Relaxed) {
+            return;
         }
+        if self.ready.len() >= self.full.max(FEW) {
+            // They were in the queue when they ended, and perhaps nobody waits.
+            self.ready.retain(|watch| !watch.is_over.load(Ordering::Relaxed));
+            self.full = self.ready.len() * 2;
+        }
+        self.ready.push_back(watch);
     }
 
     fn has_news(&self) -> bool {
@@ -340,6 +360,7 @@ impl Poller {
             host: Arc::downgrade(&host.core),
             socket: id,
             queued: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
         });
         let watched = Watched { watch, key, interest, mode, is_spent: false };
         self.change(host, id, |list| {
@@ -360,8 +381,8 @@ impl Poller {
         self.change(host, id, |list| {
             let watched = list.iter_mut().find(|watched| watched.is_of(&self.shared));
             let watched = watched.ok_or(io::ErrorKind::NotFound)?;
-            let watch = Arc::clone(&watched.watch);
-            *watched = Watched { watch, key, interest, mode, is_spent: false };
+            (watched.key, watched.interest, watched.mode) = (key, interest, mode);
+            watched.is_spent = false;
             Ok(())
         })
     }
@@ -393,7 +414,7 @@ impl Poller {
         let this = list.iter().find(|watched| result.is_ok() && watched.is_of(&self.shared));
         wakers.extend(this.and_then(|watched| watched.on_event(readiness)));
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         result
     }
 

@@ -13,7 +13,7 @@ use sockeye_stack::{
     Domain, OptionName, Orphan, Owner, Readiness, RecvFlags, SendFlags, Shutdown, SockAddr, SocketId,
     SocketOption, SocketType, Stack,
 };
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -38,8 +38,22 @@ const SHORTEST_WRITE: usize = 1024;
 const POOL_BLOCK: usize = 64 * 1024;
 
 thread_local! {
-    /// Memory for what this thread's sockets send.
-    static POOL: RefCell<Pool> = RefCell::new(Pool::new(POOL_BLOCK));
+    /// Memory for what this thread's sockets send; none while it is in use.
+    static POOL: Cell<Option<Pool>> = const { Cell::new(None) };
+}
+
+/// Copies slices, at most `limit` bytes of them, into memory of the thread's pool.
+fn copy_in(slices: &[IoSlice<'_>], limit: usize, mut push: impl FnMut(Chunk)) {
+    // A socket may be used when the thread's own memory is gone already.
+    let pool = POOL.try_with(Cell::take).ok().flatten();
+    let mut pool = pool.unwrap_or_else(|| Pool::new(POOL_BLOCK));
+    let mut left = limit;
+    for slice in slices {
+        let part = &slice[..slice.len().min(left)];
+        left -= part.len();
+        pool.copy(part, &mut push);
+    }
+    let _ = POOL.try_with(|place| place.set(Some(pool)));
 }
 
 /// A socket of a host, closed when dropped.
@@ -206,15 +220,9 @@ impl Socket {
         flags: SendFlags,
     ) -> Poll<io::Result<usize>> {
         let wanted = slices.iter().fold(0_usize, |sum, slice| sum.saturating_add(slice.len()));
-        let mut left = self.offer(wanted.min(LONGEST_WRITE));
-        let mut chunks = VecDeque::with_capacity(left / POOL_BLOCK + 2);
-        POOL.with_borrow_mut(|pool| {
-            for slice in slices {
-                let part = &slice[..slice.len().min(left)];
-                left -= part.len();
-                pool.copy(part, |chunk| chunks.push_back(chunk));
-            }
-        });
+        let offered = self.offer(wanted.min(LONGEST_WRITE));
+        let mut chunks = VecDeque::with_capacity(offered / POOL_BLOCK + 2);
+        copy_in(slices, offered, |chunk| chunks.push_back(chunk));
         self.poll(waiter, Interest::Write, |stack, id, now| stack.send(now, id, &mut chunks, flags))
     }
 
@@ -295,8 +303,7 @@ impl Socket {
         to: Option<SocketAddr>,
     ) -> Poll<io::Result<usize>> {
         let mut payload = Payload::EMPTY;
-        let data = &data[..data.len().min(TOO_LONG)];
-        POOL.with_borrow_mut(|pool| pool.copy(data, |chunk| payload.push(chunk)));
+        copy_in(&[IoSlice::new(data)], TOO_LONG, |chunk| payload.push(chunk));
         self.poll_send_datagram(waiter, payload, to)
     }
 

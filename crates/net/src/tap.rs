@@ -7,7 +7,7 @@ use crate::{Direction, Host};
 use sockeye_packet::{Batch, Instant, Packet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, TryLockError};
 
 /// What a tap says of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,7 +89,13 @@ impl Taps {
                 if broken.contains(&tap.id) {
                     return true;
                 }
-                let mut closure = tap.closure.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut closure = match tap.closure.try_lock() {
+                    Ok(closure) => closure,
+                    Err(TryLockError::Poisoned(closure)) => closure.into_inner(),
+                    // Who moves the host's packets calls its taps one after the other. But a removal sends
+                    // resets beside that, perhaps from within this very tap.
+                    Err(TryLockError::WouldBlock) => return true,
+                };
                 // A panic must not unwind through the thread that happens to move the packet, which may be the driver's.
                 let verdict = catch_unwind(AssertUnwindSafe(|| closure(now, packet)));
                 verdict.unwrap_or_else(|_| {
@@ -114,6 +120,8 @@ impl Network {
     /// must not wait for something that this host would have to do. One tap is never called twice at the same
     /// time. It sees super-segments as one packet ([`Meta::gso_size`](crate::packet::Meta)): links cut them
     /// further on. On the way out it stands before captures and conditions, on the way in behind them.
+    ///
+    /// When a tap removes its own host, the resets that this sends pass unseen by it.
     ///
     /// A tap stays until it is [removed](Network::remove_tap), it panics (the packet goes on), or its host is
     /// removed; a tap that holds a handle of the network keeps it alive. This one loses the first two SYNs, and counts what is sent:

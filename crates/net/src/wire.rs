@@ -32,6 +32,8 @@ struct Inner {
     hosts: Vec<Option<Box<WireHost>>>,
     /// Hosts that can't reach each other, the lower number first.
     parted: BTreeSet<(u32, u32)>,
+    /// Hosts between which packets wait, the lower number first.
+    held: BTreeSet<(u32, u32)>,
     /// What all hosts send.
     capture: Option<Capture>,
     has_captures: bool,
@@ -96,6 +98,7 @@ impl Wire {
             subnets: subnets.into_iter().map(subnet).collect(),
             hosts: Vec::new(),
             parted: BTreeSet::new(),
+            held: BTreeSet::new(),
             has_captures: capture.is_some(),
             capture,
         };
@@ -134,12 +137,16 @@ impl Wire {
     }
 
     /// Detaches a host. What it has sent goes on, and its capture ends.
-    pub(crate) fn detach(&self, host: u32, arrived: &mut VecDeque<u32>) {
+    pub(crate) fn detach(&self, now: Instant, host: u32, arrived: &mut VecDeque<u32>) {
         let mut inner = self.lock();
-        // Whoever gets its addresses next has no part in its partitions.
-        for (a, b) in inner.partitions_of(host) {
+        // Whoever gets its addresses next has no part in its partitions, and what is held for it can't be released
+        // any more.
+        for (a, b) in pairs_of(&inner.parted, host) {
             inner.parted.remove(&(a, b));
             inner.apply_partition(a, b, false);
+        }
+        for (a, b) in pairs_of(&inner.held, host) {
+            inner.release(now, a, b);
         }
         let Some(removed) = inner.hosts.get_mut(host as usize).and_then(Option::take) else { return };
         let WireHost { ports, capture, .. } = *removed;
@@ -312,6 +319,9 @@ impl Wire {
     /// Parts two hosts, wherever they are attached, or ends that.
     pub(crate) fn set_parted(&self, a: u32, b: u32, parted: bool) {
         let mut inner = self.lock();
+        if inner.host(a).is_none() || inner.host(b).is_none() {
+            return;
+        }
         let pair = (a.min(b), a.max(b));
         if parted {
             inner.parted.insert(pair)
@@ -324,25 +334,16 @@ impl Wire {
     /// Has what passes between two hosts wait.
     pub(crate) fn hold(&self, a: u32, b: u32) {
         let mut inner = self.lock();
-        for (subnet, way) in inner.ways(a, b) {
-            let fabric = &mut inner.subnets[subnet].fabric;
-            match way {
-                Way::Between(id, peer) => fabric.hold(id, peer),
-                Way::To(id, address) => fabric.hold_to(id, address),
-            }
+        if inner.host(a).is_some() && inner.host(b).is_some() {
+            inner.held.insert((a.min(b), a.max(b)));
+            inner.hold(a, b);
         }
     }
 
     /// Ends that, and puts the hosts that can receive something in `arrived`.
     pub(crate) fn release(&self, now: Instant, a: u32, b: u32, arrived: &mut VecDeque<u32>) {
         let mut inner = self.lock();
-        for (subnet, way) in inner.ways(a, b) {
-            let fabric = &mut inner.subnets[subnet].fabric;
-            match way {
-                Way::Between(id, peer) => fabric.release(now, id, peer),
-                Way::To(id, address) => fabric.release_to(now, id, address),
-            }
-        }
+        inner.release(now, a, b);
         self.update(&mut inner, arrived);
     }
 
@@ -363,8 +364,11 @@ impl Wire {
         if let Some(host) = inner.host(host) {
             host.ports[nic].addresses.push(address);
         }
-        for (a, b) in inner.partitions_of(host) {
+        for (a, b) in pairs_of(&inner.parted, host) {
             inner.apply_partition(a, b, true);
+        }
+        for (a, b) in pairs_of(&inner.held, host) {
+            inner.hold(a, b);
         }
         Ok(())
     }
@@ -496,8 +500,27 @@ impl Inner {
         }
     }
 
-    fn partitions_of(&self, host: u32) -> Vec<(u32, u32)> {
-        self.parted.iter().copied().filter(|&(a, b)| a == host || b == host).collect()
+    /// Has what passes between two hosts wait.
+    fn hold(&mut self, a: u32, b: u32) {
+        for (subnet, way) in self.ways(a, b) {
+            let fabric = &mut self.subnets[subnet].fabric;
+            match way {
+                Way::Between(id, peer) => fabric.hold(id, peer),
+                Way::To(id, address) => fabric.hold_to(id, address),
+            }
+        }
+    }
+
+    /// Ends that.
+    fn release(&mut self, now: Instant, a: u32, b: u32) {
+        self.held.remove(&(a.min(b), a.max(b)));
+        for (subnet, way) in self.ways(a, b) {
+            let fabric = &mut self.subnets[subnet].fabric;
+            match way {
+                Way::Between(id, peer) => fabric.release(now, id, peer),
+                Way::To(id, address) => fabric.release_to(now, id, address),
+            }
+        }
     }
 
     /// Lets everybody reach an address again.
@@ -538,4 +561,9 @@ impl Inner {
         let of_hosts = self.hosts.iter_mut().flatten().filter_map(|host| host.capture.as_mut());
         self.capture.iter_mut().chain(of_hosts)
     }
+}
+
+/// The pairs that a host is one of.
+fn pairs_of(pairs: &BTreeSet<(u32, u32)>, host: u32) -> Vec<(u32, u32)> {
+    pairs.iter().copied().filter(|&(a, b)| a == host || b == host).collect()
 }

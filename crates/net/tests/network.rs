@@ -207,3 +207,18 @@ fn the_gateway_is_no_host_that_a_name_finds() {
         assert!(matches!(error, sockeye::Error::BadName { .. }), "{error}");
     }
 }
+
+#[test]
+fn the_end_of_time_is_never_reached() {
+    let mut simulation = Network::builder().host("web", HostConfig::default()).simulate().unwrap();
+    let web = simulation.host("web").unwrap();
+    assert!(!simulation.run_until(Instant::FAR_FUTURE, |_| false));
+    assert!(simulation.now() < Instant::FAR_FUTURE);
+    let receiver = web.udp_bind((web.ipv4(), 9)).unwrap();
+    receiver.set_nonblocking(true).unwrap();
+    receiver.send_to(b"hello", (web.ipv4(), 9)).unwrap();
+    let steps = (0..100).take_while(|_| simulation.step()).count();
+    assert!(steps < 10, "it never comes to rest");
+    assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5);
+    simulation.run_for(std::time::Duration::MAX);
+}

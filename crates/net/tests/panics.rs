@@ -1,12 +1,15 @@
 //! A panic in what a user hands in leaves the network in order.
 
+use sockeye::link::{Capabilities, Link};
+use sockeye::packet::Batch;
 use sockeye::poller::{Events, Interest, Mode, Poller};
 use sockeye::stack::{Domain, Owner, SendFlags, SocketType, Stack};
-use sockeye::{Direction, Host, HostConfig, Instant, Network};
+use sockeye::{Direction, Host, HostConfig, Instant, LinkInterface, Network};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
@@ -125,5 +128,58 @@ fn a_tap_that_panics_is_removed_and_its_packet_goes_on() {
             assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 3);
         }
         assert!(taps.into_iter().all(|(host, tap)| !network.remove_tap(host, tap)), "they are gone");
+    }
+}
+
+/// A link that panics in a call.
+struct BrokenLink {
+    in_send: bool,
+    waker: Option<Waker>,
+}
+
+impl Link for BrokenLink {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::memory(1500)
+    }
+
+    fn send(&mut self, _now: Instant, batch: &mut Batch) -> io::Result<()> {
+        batch.drain().for_each(drop);
+        assert!(!self.in_send, "a link that panics");
+        self.in_send = true;
+        // The network's thread is asked to receive.
+        self.waker.iter().for_each(Waker::wake_by_ref);
+        Ok(())
+    }
+
+    fn receive(&mut self, _now: Instant, _batch: &mut Batch) -> io::Result<()> {
+        assert!(!self.in_send || self.waker.is_none(), "a link that panics");
+        Ok(())
+    }
+
+    fn set_waker(&mut self, waker: &Waker) {
+        self.waker = Some(waker.clone());
+    }
+}
+
+#[test]
+fn a_link_that_panics_is_unplugged() {
+    for in_send in [true, false] {
+        let interface = LinkInterface::new("eth0").address("192.0.2.1".parse().unwrap(), 24);
+        let link = BrokenLink { in_send, waker: None };
+        let host = Host::over("a", link, &interface, HostConfig::default()).unwrap();
+        let socket = host.udp_bind("192.0.2.1:0").unwrap();
+        socket.send_to(b"abc", "192.0.2.2:9").unwrap();
+        let error = loop {
+            match host.take_link_error() {
+                Some(error) => break error,
+                None => thread::yield_now(),
+            }
+        };
+        assert!(error.to_string().contains("panicked"), "{error}");
+        socket.send_to(b"abc", "192.0.2.2:9").unwrap();
+        // The network's thread lives: it ends a wait that only time ends.
+        let late = host.tcp_socket_v4().unwrap();
+        late.set_tcp_user_timeout(Some(Duration::from_millis(10))).unwrap();
+        assert_eq!(late.connect("192.0.2.2:80").unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

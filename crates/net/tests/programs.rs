@@ -358,3 +358,58 @@ fn ten_thousand_idle_connections_cost_nothing_but_memory() {
     assert!(!sim.step(), "something happens although nobody does anything");
     assert_eq!(streams.len(), 20_000);
 }
+
+#[test]
+fn a_removed_hosts_programs_end() {
+    let (mut simulation, a, b) = two_hosts("");
+    let alive = Rc::new(());
+    for host in [&a, &b] {
+        let alive = Rc::clone(&alive);
+        simulation.program(host, move || {
+            let alive = Rc::clone(&alive);
+            async move {
+                let _alive = alive;
+                sleep(Duration::from_hours(1)).await;
+            }
+        });
+    }
+    // Those that a program has made end too, and a program may remove its own host.
+    let (network, host, held) = (simulation.network().clone(), a.clone(), Rc::clone(&alive));
+    simulation.spawn(&a, async move {
+        spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        sleep(Duration::from_millis(5)).await;
+        network.remove_host(&host);
+        std::future::pending::<()>().await;
+    });
+    simulation.run_for(Duration::from_millis(4));
+    assert_eq!(Rc::strong_count(&alive), 6);
+    simulation.run_for(Duration::from_millis(2));
+    // Here, and with what begins and what runs the program of either host.
+    assert_eq!(Rc::strong_count(&alive), 4, "the removed host's program still runs");
+    let late = simulation.spawn(&a, async {});
+    assert!(simulation.block_on(late).unwrap().unwrap_err().is_cancelled());
+    simulation.restart(&a);
+    assert!(a.udp_bind((a.ipv4(), 0)).is_err(), "a removed host can't be restarted");
+    simulation.run_for(Duration::from_millis(2));
+    assert_eq!(Rc::strong_count(&alive), 4);
+}
+
+#[test]
+fn a_program_of_a_host_that_is_down_begins_when_it_is_up() {
+    let (mut simulation, a, _) = two_hosts("");
+    let begun = Rc::new(Cell::new(0));
+    let counter = Rc::clone(&begun);
+    simulation.crash(&a);
+    simulation.program(&a, move || {
+        counter.set(counter.get() + 1);
+        std::future::pending::<()>()
+    });
+    simulation.run_for(Duration::from_secs(1));
+    assert_eq!(begun.get(), 0);
+    simulation.restart(&a);
+    simulation.run_for(Duration::from_secs(1));
+    assert_eq!(begun.get(), 1);
+}

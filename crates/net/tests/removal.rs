@@ -1,10 +1,11 @@
 //! Hosts that are removed, and networks whose last handle goes.
 
 use sockeye::stack::{Domain, Owner, SockAddr, SocketType, TcpState};
-use sockeye::{Direction, HostConfig, Network, Verdict};
+use sockeye::{Direction, Error, HostConfig, Network, SubnetConfig, Verdict};
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 fn network() -> Network {
     Network::builder()
@@ -137,4 +138,77 @@ fn taps_see_what_passes_and_go_with_their_host() {
     assert_eq!(Arc::strong_count(&other), 2);
     network.remove_host(&goes);
     assert_eq!(Arc::strong_count(&other), 1, "a removed host's taps are gone");
+}
+
+#[test]
+fn a_tap_may_remove_its_own_host() {
+    let network = network();
+    let (stays, goes) = (network.host("stays").unwrap(), network.host("goes").unwrap());
+    let listener = stays.tcp_listen("stays:80").unwrap();
+    let mut near = goes.tcp_connect("stays:80").unwrap();
+    let (mut far, _) = listener.accept().unwrap();
+    let (handle, host) = (network.clone(), goes.clone());
+    // The resets that the removal sends come by the tap which is running.
+    network.tap(&goes, Direction::Up, move |_, _| {
+        handle.remove_host(&host);
+        Verdict::Pass
+    });
+    // Its acknowledgment passes the tap.
+    far.write_all(b"the last straw").unwrap();
+    assert_eq!(far.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(network.host("goes").is_err());
+    assert_eq!(near.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn what_is_held_for_a_removed_host_does_not_wait_for_who_gets_its_address() {
+    let mut simulation = Network::builder()
+        .named_subnet("near", SubnetConfig::default())
+        .named_subnet("far", SubnetConfig::default())
+        .router("router", ["near", "far"])
+        .host("stays", HostConfig::in_subnet("near"))
+        .host("goes", HostConfig::in_subnet("far"))
+        .simulate()
+        .unwrap();
+    let [stays, goes] = ["stays", "goes"].map(|name| simulation.host(name).unwrap());
+    simulation.hold(&stays, &goes);
+    simulation.network().remove_host(&goes);
+    let next = simulation.add_host("next", HostConfig::in_subnet("far")).unwrap();
+    assert_eq!(next.addresses(), goes.addresses());
+    let receiver = next.udp_bind((next.ipv4(), 9)).unwrap();
+    receiver.set_nonblocking(true).unwrap();
+    stays.udp_bind((stays.ipv4(), 0)).unwrap().send_to(b"hello", (next.ipv4(), 9)).unwrap();
+    simulation.run_for(Duration::from_secs(1));
+    assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5);
+}
+
+#[test]
+fn another_networks_host_is_none_of_this_one() {
+    let network = network();
+    // Its second host has the number of this network's.
+    let other = Network::builder()
+        .named_subnet("first", SubnetConfig::default())
+        .named_subnet("second", SubnetConfig::default())
+        .host("foreign", HostConfig::default())
+        .host("stranger", HostConfig::in_subnet("second"))
+        .build_manual()
+        .unwrap();
+    let (stays, goes) = (network.host("stays").unwrap(), network.host("goes").unwrap());
+    let stranger = other.host("stranger").unwrap();
+    assert_eq!(stranger.id(), goes.id());
+
+    network.set_link(&stranger, Direction::Up, "loss 100%".parse().unwrap());
+    assert!(network.link(&goes, Direction::Up).0.is_clear());
+    network.partition(&stays, &stranger);
+    network.hold(&stays, &stranger);
+    let receiver = goes.udp_bind((goes.ipv4(), 9)).unwrap();
+    receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stays.udp_bind((stays.ipv4(), 0)).unwrap().send_to(b"hello", (goes.ipv4(), 9)).unwrap();
+    assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5);
+    assert_eq!(network.counters(&stranger).sent, 0);
+    assert_eq!(network.interfaces(&stranger)[0].subnet.as_deref(), Some("second"));
+    let unknown = |result| matches!(result, Err(Error::UnknownHost { .. }));
+    assert!(unknown(network.add_address(&stranger, "10.77.9.9".parse().unwrap())));
+    assert!(unknown(network.remove_address(&stranger, goes.ipv4().into())));
+    assert!(unknown(network.capture_host(&stranger, "/nonexistent/capture.pcapng")));
 }

@@ -67,10 +67,12 @@ impl Parker {
 }
 
 crate::sync::thread_local! {
-    static PARKER: (Arc<Parker>, Waker) = {
-        let parker = Arc::new(Parker { thread: thread::current(), state: AtomicU8::new(RUNNING) });
-        (Arc::clone(&parker), Waker::from(parker))
-    };
+    static PARKER: (Arc<Parker>, Waker) = new_parker();
+}
+
+fn new_parker() -> (Arc<Parker>, Waker) {
+    let parker = Arc::new(Parker { thread: thread::current(), state: AtomicU8::new(RUNNING) });
+    (Arc::clone(&parker), Waker::from(parker))
 }
 
 /// Polls until there is a result. Sleeps in between, at most until `deadline`, and then fails with
@@ -80,7 +82,9 @@ fn block_on<R>(
     timed_out: io::ErrorKind,
     mut poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>,
 ) -> io::Result<R> {
-    let (parker, waker) = PARKER.with(|(parker, waker)| (Arc::clone(parker), waker.clone()));
+    let parker = PARKER.try_with(|(parker, waker)| (Arc::clone(parker), waker.clone()));
+    // A socket may be used when the thread's own memory is gone already.
+    let (parker, waker) = parker.unwrap_or_else(|_| new_parker());
     loop {
         match poll(Some(Waiter::thread(&waker))) {
             Poll::Ready(result) => return result,

@@ -54,8 +54,10 @@ impl Core {
             }
         }
         host.lock().retire(&mut scratch.wakers);
+        #[cfg(feature = "simulation")]
+        host.tasks.abort();
         self.disconnect_links(host);
-        self.wire.detach(host.index, &mut scratch.queue);
+        self.wire.detach(now, host.index, &mut scratch.queue);
         // Peers hear of it at the next turn: this one was not asked to do their work.
         self.put_off(&mut scratch);
         self.thread.wake();

@@ -92,6 +92,27 @@ fn nothing_stays_of_a_poller_or_a_socket_that_is_gone() {
     assert!(watch.upgrade().is_none());
 }
 
+#[test]
+fn who_is_watched_no_longer_leaves_nothing_with_a_poller_that_nobody_waits_for() {
+    let host = host();
+    let poller = Poller::new();
+    let stays = socket(&host);
+    poller.add(&stays, 0, Interest::WRITABLE, Mode::Level).unwrap();
+    for deleted in 0..1000 {
+        let goes = socket(&host);
+        poller.add(&goes, 1, Interest::WRITABLE, Mode::Level).unwrap();
+        if deleted % 2 == 0 {
+            poller.delete(&goes).unwrap();
+        }
+    }
+    assert!(poller.shared.lock().ready.len() < 200);
+    let mut events = Events::new();
+    assert_eq!(poller.wait(&mut events, AT_ONCE).unwrap(), 1);
+    poller.modify(&stays, 7, Interest::WRITABLE, Mode::Level).unwrap();
+    assert_eq!(poller.wait(&mut events, AT_ONCE).unwrap(), 1);
+    assert_eq!(events.iter().next().unwrap().key, 7);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_descriptor_is_readable_while_there_is_something_to_tell() {

@@ -15,6 +15,8 @@ pub use seeds::{Outcome, simulate};
 #[cfg(feature = "simulation")]
 pub use programs::Stalled;
 #[cfg(feature = "simulation")]
+pub(crate) use task::HostTasks;
+#[cfg(feature = "simulation")]
 pub use task::{current_host, spawn};
 
 use crate::{Error, Host, HostConfig, Network};
@@ -82,7 +84,7 @@ impl Simulation {
     /// sockets can't be made while it is down ([`NetworkUnreachable`](std::io::ErrorKind::NetworkUnreachable)).
     pub fn crash(&mut self, host: &Host) {
         #[cfg(feature = "simulation")]
-        self.end_programs(host);
+        host.core.tasks.abort();
         self.network.replace_stack(host, true);
     }
 
@@ -90,7 +92,7 @@ impl Simulation {
     /// nothing else; its programs begin anew. One that is up crashes first.
     pub fn restart(&mut self, host: &Host) {
         #[cfg(feature = "simulation")]
-        self.end_programs(host);
+        host.core.tasks.abort();
         self.network.replace_stack(host, false);
         #[cfg(feature = "simulation")]
         self.begin_programs(host);

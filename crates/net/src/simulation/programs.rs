@@ -46,7 +46,8 @@ pub(super) struct Programs {
 }
 
 impl Simulation {
-    /// Has a future run on a host, until it is done or the host crashes.
+    /// Has a future run on a host, until it is done or the host crashes or is removed; on one that is down it ends
+    /// before it begins.
     ///
     /// What is made here begins with the next step. A panic in it ends the run with that panic.
     /// The handle gives what the future returns, or a `JoinError` (is cancelled) when the host crashed before; so
@@ -79,8 +80,8 @@ impl Simulation {
         programs.tasks.spawn(host, future)
     }
 
-    /// Has a program run on a host: what `program` makes begins now, and again whenever the host has been
-    /// [restarted](Simulation::restart).
+    /// Has a program run on a host: what `program` makes begins now, unless the host is down, and again whenever it
+    /// has been [restarted](Simulation::restart).
     ///
     /// A program that fails, by a panic or with an error, ends the run with a panic.
     ///
@@ -139,13 +140,6 @@ impl Simulation {
         let core = &self.network.shared.core;
         self.programs
             .get_or_insert_with(|| Box::new(Programs::new(Arc::new(Clockwork::new(Arc::clone(core))))))
-    }
-
-    /// Ends the tasks of a host.
-    pub(super) fn end_programs(&self, host: &Host) {
-        if let Some(programs) = &self.programs {
-            programs.tasks.abort(host);
-        }
     }
 
     /// Begins the programs of a host.

@@ -5,12 +5,11 @@ use super::clockwork::Clockwork;
 use crate::Host;
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -21,9 +20,32 @@ const FEW: usize = 32;
 #[derive(Debug)]
 pub(super) struct Tasks {
     clockwork: Arc<Clockwork>,
-    /// By the host's number.
-    of_hosts: RefCell<BTreeMap<u32, Handles>>,
     failure: RefCell<Option<Failure>>,
+}
+
+/// The tasks of one host.
+#[derive(Debug, Default)]
+pub(crate) struct HostTasks(Mutex<Handles>);
+
+impl HostTasks {
+    fn add(&self, task: AbortHandle) {
+        let mut handles = self.lock();
+        if handles.tasks.len() >= handles.full.max(FEW) {
+            handles.tasks.retain(|task| !task.is_finished());
+            handles.full = handles.tasks.len() * 2;
+        }
+        handles.tasks.push(task);
+    }
+
+    /// Ends them.
+    pub(crate) fn abort(&self) {
+        let handles = std::mem::take(&mut *self.lock());
+        handles.tasks.iter().for_each(AbortHandle::abort);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Handles> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How a program failed.
@@ -79,7 +101,7 @@ where
 
 impl Tasks {
     pub(super) fn new(clockwork: Arc<Clockwork>) -> Tasks {
-        Tasks { clockwork, of_hosts: RefCell::default(), failure: RefCell::default() }
+        Tasks { clockwork, failure: RefCell::default() }
     }
 
     /// Has a future run on a host. Called where a local set is entered.
@@ -90,20 +112,12 @@ impl Tasks {
         let current = Current { host: host.clone(), tasks: Rc::clone(self) };
         let task = Task { current: Some(current), future: Box::pin(future), tasks: Rc::clone(self) };
         let handle = tokio::task::spawn_local(task);
-        let mut of_hosts = self.of_hosts.borrow_mut();
-        let handles = of_hosts.entry(host.core.index).or_default();
-        if handles.tasks.len() >= handles.full.max(FEW) {
-            handles.tasks.retain(|task| !task.is_finished());
-            handles.full = handles.tasks.len() * 2;
+        host.core.tasks.add(handle.abort_handle());
+        // Nothing runs on a host that is down, and nobody would end it on one that was removed.
+        if host.core.lock().is_down {
+            host.core.tasks.abort();
         }
-        handles.tasks.push(handle.abort_handle());
         handle
-    }
-
-    /// Ends the tasks of a host.
-    pub(super) fn abort(&self, host: &Host) {
-        let handles = self.of_hosts.borrow_mut().remove(&host.core.index).unwrap_or_default();
-        handles.tasks.iter().for_each(AbortHandle::abort);
     }
 
     /// Ends the run with a panic.
