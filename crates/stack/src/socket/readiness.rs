@@ -27,10 +27,9 @@ impl Stack {
             // As the kernel: a stream socket that was never connected hangs up.
             Kind::Idle(_) => Readiness::WRITABLE | Readiness::WRITE_CLOSED | Readiness::READ_CLOSED,
             Kind::Listener(listener) => listener.readiness(),
-            Kind::Connection(key) => self
-                .connections
-                .get(*key)
-                .map_or(Readiness::EMPTY, |tcb| tcb.connection.readiness(&tcb.settings, &self.io.config.tcp)),
+            Kind::Connection(key) => {
+                self.connections.get(*key).map_or(Readiness::EMPTY, |tcb| tcb.readiness(&self.io))
+            }
         }
     }
 

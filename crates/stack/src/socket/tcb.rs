@@ -125,6 +125,17 @@ impl Tcb {
         self.hold.take().map(|hold| (self.binding(), hold))
     }
 
+    /// What it is ready for. Without memory nothing can be written; what is in flight sets some free when it is
+    /// acknowledged, and that is told.
+    pub(crate) fn readiness(&self, io: &Io) -> Readiness {
+        let mut ready = self.connection.readiness(&self.settings, &io.config.tcp);
+        let waits = io.budget.available() == 0 && self.connection.send_queued() > 0;
+        if waits && !ready.intersects(Readiness::WRITE_CLOSED | Readiness::ERROR) {
+            ready.remove(Readiness::WRITABLE);
+        }
+        ready
+    }
+
     /// Sets its timer to what it waits for.
     fn rearm(&mut self, key: Key, io: &mut Io) {
         match (self.connection.poll_timeout(), self.timer) {
@@ -153,7 +164,7 @@ impl Tcb {
         if let Some(id) = self.socket
             && let Some(socket) = sockets.get_mut(id.0)
         {
-            socket.announce(id, self.connection.readiness(&self.settings, &io.config.tcp), edge, io);
+            socket.announce(id, self.readiness(io), edge, io);
         }
     }
 
