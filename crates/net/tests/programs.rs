@@ -368,8 +368,8 @@ fn a_removed_hosts_programs_end() {
         simulation.program(host, move || {
             let alive = Rc::clone(&alive);
             async move {
-                let _alive = alive;
                 sleep(Duration::from_hours(1)).await;
+                drop(alive);
             }
         });
     }
@@ -377,8 +377,8 @@ fn a_removed_hosts_programs_end() {
     let (network, host, held) = (simulation.network().clone(), a.clone(), Rc::clone(&alive));
     simulation.spawn(&a, async move {
         spawn(async move {
-            let _held = held;
             std::future::pending::<()>().await;
+            drop(held);
         });
         sleep(Duration::from_millis(5)).await;
         network.remove_host(&host);
