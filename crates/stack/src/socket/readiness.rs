@@ -52,8 +52,14 @@ impl Stack {
     /// The next socket that became ready.
     pub(crate) fn next_ready(&mut self) -> Option<SocketId> {
         while let Some(id) = self.io.ready.pop_front() {
+            // Others may have taken the memory that it was ready for: then that is told once more, later.
+            let short = self.io.budget.available() == 0;
+            let gone = short && !self.readiness_of(id).contains(Readiness::WRITABLE);
             if let Some(socket) = self.sockets.get_mut(id.0) {
                 socket.listed = false;
+                if gone {
+                    socket.announced.remove(Readiness::WRITABLE);
+                }
                 return Some(id);
             }
         }
