@@ -356,9 +356,9 @@ fn too_long(lost: &[u8], mtu: u16) -> Packet {
     Packet::from_bytes(&Chunk::from(bytes), meta)
 }
 
-#[test]
-fn a_path_is_looked_up_again_when_retransmissions_go_unanswered() {
-    // MUST-20, SHLD-10: R1 (RFC 1122 §4.2.3.5)
+/// A connection that has just learnt, by the loss of what it sent, that the path carries no more than 1000 bytes; and
+/// the first packet that was lost.
+fn on_a_path_of_1000() -> (Pair, SocketId, Vec<u8>) {
     let nic = NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) };
     let mut pair = Pair::with(&Config::default(), &nic);
     let (client, ..) = pair.connected("10.0.0.2:80");
@@ -369,6 +369,13 @@ fn a_path_is_looked_up_again_when_retransmissions_go_unanswered() {
     batch.drain().for_each(drop);
     batch.push(too_long(&lost, 1000));
     pair.a.handle_packets(pair.now, LINK, &mut batch);
+    (pair, client, lost)
+}
+
+#[test]
+fn a_path_is_looked_up_again_when_retransmissions_go_unanswered() {
+    // MUST-20, SHLD-10: R1 (RFC 1122 §4.2.3.5)
+    let (mut pair, client, _) = on_a_path_of_1000();
     // The path's MTU is forgotten after ten minutes, but who has found it keeps to it while all is well.
     pair.pass(Duration::from_secs(601));
     let mtu = |pair: &Pair| pair.a.tcp_info(pair.now, client).unwrap().pmtu;
@@ -386,16 +393,8 @@ fn a_path_is_looked_up_again_when_retransmissions_go_unanswered() {
 
 #[test]
 fn a_smaller_path_is_learnt_from_those_who_quote_what_is_in_flight() {
-    let nic = NicConfig { max_segment: 0, ..NicConfig::memory("eth0", 1500) };
-    let mut pair = Pair::with(&Config::default(), &nic);
-    let (client, ..) = pair.connected("10.0.0.2:80");
-    send(&mut pair.a, pair.now, client, &[1; 5000]).unwrap();
+    let (mut pair, client, lost) = on_a_path_of_1000();
     let mut batch = Batch::new();
-    pair.a.poll_transmit(pair.now, LINK, &mut batch);
-    let lost = batch.pop().unwrap().to_vec();
-    batch.drain().for_each(drop);
-    batch.push(too_long(&lost, 1000));
-    pair.a.handle_packets(pair.now, LINK, &mut batch);
     pair.pass(Duration::from_secs(2));
     assert_eq!(pair.a.tcp_info(pair.now, client).unwrap().snd_mss, 1000 - 52);
     // One that asks for next to nothing gets the least there is.
