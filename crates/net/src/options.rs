@@ -26,6 +26,34 @@ pub(crate) fn narrow<T>(value: impl TryInto<T>) -> std::io::Result<T> {
     value.try_into().map_err(|_| std::io::ErrorKind::InvalidInput.into())
 }
 
+/// tokio's names for options of sockets that aren't bound yet.
+macro_rules! tokio_names {
+    ($type:ty) => {
+        /// Options as tokio calls them.
+        impl $type {
+            /// [`reuse_address`](Self::reuse_address), as tokio calls it.
+            pub fn reuseaddr(&self) -> std::io::Result<bool> {
+                self.reuse_address()
+            }
+
+            /// [`set_reuse_address`](Self::set_reuse_address), as tokio calls it.
+            pub fn set_reuseaddr(&self, reuse: bool) -> std::io::Result<()> {
+                self.set_reuse_address(reuse)
+            }
+
+            /// [`reuse_port`](Self::reuse_port), as tokio calls it.
+            pub fn reuseport(&self) -> std::io::Result<bool> {
+                self.reuse_port()
+            }
+
+            /// [`set_reuse_port`](Self::set_reuse_port), as tokio calls it.
+            pub fn set_reuseport(&self, reuse: bool) -> std::io::Result<()> {
+                self.set_reuse_port(reuse)
+            }
+        }
+    };
+}
+
 /// The options of every socket.
 macro_rules! socket_options {
     ($type:ty, $($socket:ident).+) => {
@@ -300,7 +328,7 @@ macro_rules! tcp_options {
     };
 }
 
-pub(crate) use {get, set, socket_options, tcp_options};
+pub(crate) use {get, set, socket_options, tcp_options, tokio_names};
 
 /// When an idle peer is probed and when it counts as gone, for `set_tcp_keepalive`.
 ///

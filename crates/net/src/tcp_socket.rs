@@ -1,7 +1,7 @@
 //! A TCP socket that neither listens nor is connected yet: for options that count before that.
 
 use crate::blocking::stream::deadline;
-use crate::options::{set, socket_options, tcp_options};
+use crate::options::{set, socket_options, tcp_options, tokio_names};
 use crate::resolve::ToSocketAddrs;
 use crate::socket::Socket;
 use crate::{Host, TcpListener, TcpStream};
@@ -108,26 +108,6 @@ impl TcpSocket {
         set!(self.socket, V6Only, only)
     }
 
-    /// [`TcpSocket::reuse_address`], as tokio calls it.
-    pub fn reuseaddr(&self) -> io::Result<bool> {
-        self.reuse_address()
-    }
-
-    /// [`TcpSocket::set_reuse_address`], as tokio calls it.
-    pub fn set_reuseaddr(&self, reuse: bool) -> io::Result<()> {
-        self.set_reuse_address(reuse)
-    }
-
-    /// [`TcpSocket::reuse_port`], as tokio calls it.
-    pub fn reuseport(&self) -> io::Result<bool> {
-        self.reuse_port()
-    }
-
-    /// [`TcpSocket::set_reuse_port`], as tokio calls it.
-    pub fn set_reuseport(&self, reuse: bool) -> io::Result<()> {
-        self.set_reuse_port(reuse)
-    }
-
     /// The socket, for another door to wait with.
     pub(crate) fn into_socket(self) -> Socket {
         self.socket
@@ -136,3 +116,4 @@ impl TcpSocket {
 
 socket_options!(TcpSocket, socket);
 tcp_options!(TcpSocket, socket);
+tokio_names!(TcpSocket);

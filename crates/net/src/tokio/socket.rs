@@ -1,7 +1,7 @@
 //! TCP sockets before they listen or connect, for tasks.
 
 use super::{TcpListener, TcpStream};
-use crate::options::{socket_options, tcp_options};
+use crate::options::{socket_options, tcp_options, tokio_names};
 use crate::{Host, ToSocketAddrs};
 use std::io;
 
@@ -70,26 +70,6 @@ impl TcpSocket {
     pub fn set_only_v6(&self, only: bool) -> io::Result<()> {
         self.inner.set_only_v6(only)
     }
-
-    /// [`TcpSocket::reuse_address`], as tokio calls it.
-    pub fn reuseaddr(&self) -> io::Result<bool> {
-        self.reuse_address()
-    }
-
-    /// [`TcpSocket::set_reuse_address`], as tokio calls it.
-    pub fn set_reuseaddr(&self, reuse: bool) -> io::Result<()> {
-        self.set_reuse_address(reuse)
-    }
-
-    /// [`TcpSocket::reuse_port`], as tokio calls it.
-    pub fn reuseport(&self) -> io::Result<bool> {
-        self.reuse_port()
-    }
-
-    /// [`TcpSocket::set_reuse_port`], as tokio calls it.
-    pub fn set_reuseport(&self, reuse: bool) -> io::Result<()> {
-        self.set_reuse_port(reuse)
-    }
 }
 
 /// For the socket that [`Host::tcp_socket_v4`] makes.
@@ -101,3 +81,4 @@ impl From<crate::TcpSocket> for TcpSocket {
 
 socket_options!(TcpSocket, inner.socket);
 tcp_options!(TcpSocket, inner.socket);
+tokio_names!(TcpSocket);
