@@ -219,7 +219,7 @@ impl Connection {
     /// The reset that ends this connection (RFC 9293 §3.10.5).
     pub(super) fn reset_header(&self) -> TcpHeader {
         TcpHeader {
-            seq: self.ack_seq().0,
+            seq: self.snd_nxt.0,
             ack: self.rcv_nxt.0,
             flags: TcpFlags::RST | TcpFlags::ACK,
             ..TcpHeader::default()
@@ -249,16 +249,6 @@ impl Connection {
     pub(super) fn send_end(&self) -> SeqNumber {
         let syn = u32::from(matches!(self.state, State::SynSent | State::SynReceived));
         self.snd_una + syn + self.send.len() as u32
-    }
-
-    /// The sequence number of a segment without data: SND.NXT, unless a probe or a window that shrank has
-    /// put that beyond the peer's window, where the peer would not look at it.
-    pub(super) fn ack_seq(&self) -> SeqNumber {
-        if self.state.is_synchronized() {
-            self.snd_nxt.min(self.snd_una + self.snd_wnd)
-        } else {
-            self.snd_nxt
-        }
     }
 
     /// Bytes in the send buffer that were never sent.

@@ -47,7 +47,7 @@ impl Connection {
             return Some(segment);
         }
         if self.acks.now {
-            return Some(self.pure_ack(now, self.ack_seq()));
+            return Some(self.pure_ack(now, self.snd_nxt));
         }
         self.totals.answered = self.totals.delivered;
         if self.recovery.is_reducing() {
@@ -76,7 +76,7 @@ impl Connection {
             self.snd_nxt = end + 1;
             return Some(self.transmit(now, end, end + 1));
         } else if self.acks.now {
-            return Some(self.pure_ack(now, self.ack_seq()));
+            return Some(self.pure_ack(now, self.snd_nxt));
         } else {
             return self.acks.next_duplicate().map(|duplicate| self.duplicate_ack(now, duplicate));
         }
@@ -327,13 +327,13 @@ impl Connection {
                     timestamps: self.options.timestamp(now),
                     ..TcpOptions::default()
                 },
-                ..self.header(now, self.ack_seq(), TcpFlags::NONE)
+                ..self.header(now, self.snd_nxt, TcpFlags::NONE)
             }
         } else {
             // Older than what has arrived since: nothing that is owed is settled by it.
             let window = (self.rcv_adv - ack).max(0) as u32 >> self.options.rcv_wscale;
             TcpHeader {
-                seq: self.ack_seq().0,
+                seq: self.snd_nxt.0,
                 ack: ack.0,
                 flags: TcpFlags::ACK | self.ecn.ack_flags(),
                 window: window.min(u32::from(u16::MAX)) as u16,

@@ -63,6 +63,19 @@ fn a_shrunk_window_is_survived() {
     script.expect(&[". 4001:5001(1000) ack 1"]);
 }
 
+/// RFC 9293 §3.10.7.4: acknowledgments have the sequence number SND.NXT, also where the peer has taken back the window
+/// for what is in flight. It may have got that all the same, and would then take them for old ones: when both ends have
+/// taken their windows back, neither would learn what the other has received.
+#[test]
+fn a_shrunk_window_moves_no_acknowledgment_back() {
+    let mut script = Script::without_sack();
+    script.send(4000);
+    assert_eq!(script.transmit().len(), 4);
+    script.inject(". 1:1(0) ack 1001 win 0");
+    script.inject("P. 1:2001(2000) ack 1001 win 0");
+    script.expect(&[". 4001:4001(0) ack 2001"]);
+}
+
 /// RFC 9293 §3.8.6.2.2, MUST-39: the window opens in large steps only.
 #[test]
 fn the_receiver_does_not_open_a_silly_window() {
