@@ -55,7 +55,7 @@ pub use sockeye_link::netem::NetemConfig;
 pub use sockeye_packet as packet;
 pub use sockeye_packet::Instant;
 pub use sockeye_stack as stack;
-pub use sockeye_stack::{CongestionControl, TcpInfo, TcpState};
+pub use sockeye_stack::{CongestionControl, TcpInfo, TcpState, congestion};
 pub use sockeye_wire as wire_format;
 
 #[cfg(sockeye_model)]

@@ -14,7 +14,7 @@ pub use value::OptionValue;
 
 use crate::Errno;
 use core::time::Duration;
-use sockeye_stack::{CongestionControl, Domain, MtuDiscover, OptionName, SocketOption, SocketType};
+use sockeye_stack::{Domain, MtuDiscover, OptionName, SocketOption, SocketType};
 
 /// Family and type of a socket: they decide which options it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -201,16 +201,8 @@ pub fn answer(level: i32, option: SocketOption) -> OptionValue {
     match option {
         SocketOption::Linger(linger) => OptionValue::linger(linger),
         SocketOption::MaxPacingRate(rate) => OptionValue::rate(rate),
-        SocketOption::Congestion(congestion) => OptionValue::text(congestion_name(congestion)),
+        SocketOption::Congestion(congestion) => OptionValue::text(congestion.name()),
         option => OptionValue::int_at(level, to_int(option)),
-    }
-}
-
-/// The name that `TCP_CONGESTION` gives a congestion control.
-pub fn congestion_name(congestion: CongestionControl) -> &'static str {
-    match congestion {
-        CongestionControl::Reno => "reno",
-        _ => "cubic",
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the owner of a stack chooses once, when it is made.
 
+use crate::tcp::congestion::CustomControl;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
@@ -245,7 +246,7 @@ pub enum SynCookies {
     Always,
 }
 
-/// A congestion control algorithm that the stack brings along.
+/// A congestion control algorithm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CongestionControl {
@@ -254,6 +255,8 @@ pub enum CongestionControl {
     Cubic,
     /// Reno (RFC 5681).
     Reno,
+    /// One that the embedder brings.
+    Custom(CustomControl),
 }
 
 /// How slow start ends before packets are lost. Reno always goes on until they are.
@@ -289,10 +292,11 @@ impl CongestionControl {
         match self {
             CongestionControl::Cubic => "cubic",
             CongestionControl::Reno => "reno",
+            CongestionControl::Custom(custom) => custom.name(),
         }
     }
 
-    /// The algorithm of that name.
+    /// The stack's own algorithm of that name.
     pub fn from_name(name: &str) -> Option<CongestionControl> {
         [CongestionControl::Cubic, CongestionControl::Reno].into_iter().find(|control| control.name() == name)
     }

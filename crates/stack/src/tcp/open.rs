@@ -2,7 +2,7 @@
 
 use super::ack::Acks;
 use super::chrono::Chrono;
-use super::congestion::{Congestion, Cubic, Reno};
+use super::congestion::Congestion;
 use super::connection::{Connection, Flags};
 use super::ecn::Ecn;
 use super::info::Totals;
@@ -19,7 +19,7 @@ use super::timers::Timers;
 use super::urgent::Urgency;
 use super::usage::CwndUsage;
 use super::validate::AnswerLimit;
-use crate::config::{CongestionControl, TcpConfig};
+use crate::config::TcpConfig;
 use crate::socket::options::TcpSettings;
 use core::time::Duration;
 use sockeye_packet::Instant;
@@ -156,7 +156,12 @@ impl Connection {
                 config.min_rto,
                 settings.max_rto.unwrap_or(config.max_rto),
             ),
-            congestion: congestion(settings.congestion, mss, config.initial_window, config),
+            congestion: Congestion::new(
+                settings.congestion,
+                mss,
+                config.initial_window,
+                config.slow_start_exit,
+            ),
             options: Negotiated::offer(config, shift, ts_offset),
             ecn: Ecn::ask(config.ecn),
             acks: Acks::new(now, settings),
@@ -198,7 +203,8 @@ impl Connection {
         // timeout only, nor when the peer answers the first SYN (the timeout is short, RFC 6298 §2.1).
         let lost = self.flags.syn_timed_out && self.totals.retransmits > 1;
         let segments = if lost { 1 } else { config.initial_window };
-        self.congestion = congestion(settings.congestion, self.snd_mss, segments, config);
+        self.congestion =
+            Congestion::new(settings.congestion, self.snd_mss, segments, config.slow_start_exit);
         self.rtt.on_syn_timeout();
         self.recovery = OnDemand::begin(config);
         self.expand_send_buffer(settings, config);
@@ -215,21 +221,5 @@ impl Connection {
             }
         }
         self.start_keep_alive(now, settings);
-    }
-}
-
-/// A new controller.
-pub(super) fn congestion(
-    control: CongestionControl,
-    mss: u16,
-    initial_segments: u32,
-    config: &TcpConfig,
-) -> Congestion {
-    let mss = usize::from(mss);
-    match control {
-        CongestionControl::Cubic => {
-            Congestion::Cubic(Cubic::new(mss, initial_segments, config.slow_start_exit))
-        }
-        CongestionControl::Reno => Congestion::Reno(Reno::new(mss, initial_segments)),
     }
 }

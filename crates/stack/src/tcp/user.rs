@@ -190,7 +190,7 @@ impl Connection {
             self.rtt.set_max_rto(max_rto);
         }
         self.update_mss(settings);
-        self.congestion.switch(settings.congestion, resources.config.slow_start_exit);
+        self.congestion.switch(settings.congestion, self.snd_mss, resources.config.slow_start_exit);
         self.start_keep_alive(now, settings);
     }
 

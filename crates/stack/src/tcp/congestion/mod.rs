@@ -6,11 +6,13 @@
 //! while the window, not the application, was the limit.
 
 mod cubic;
+mod custom;
 mod hystart;
 mod reno;
 mod window;
 
 pub use cubic::Cubic;
+pub use custom::CustomControl;
 pub use reno::Reno;
 
 use crate::config::{CongestionControl, SlowStartExit};
@@ -18,6 +20,7 @@ use alloc::boxed::Box;
 use core::fmt::Debug;
 use core::time::Duration;
 use sockeye_packet::Instant;
+use window::Window;
 
 /// The largest window: no peer can offer more (RFC 7323 §2.2).
 pub const MAX_CWND: usize = 1 << 30;
@@ -127,17 +130,42 @@ pub enum Congestion {
 }
 
 impl Congestion {
+    /// A new controller for segments of `mss` bytes.
+    pub(super) fn new(
+        control: CongestionControl,
+        mss: u16,
+        initial_segments: u32,
+        exit: SlowStartExit,
+    ) -> Congestion {
+        let mss = usize::from(mss);
+        match control {
+            CongestionControl::Cubic => Congestion::Cubic(Cubic::new(mss, initial_segments, exit)),
+            CongestionControl::Reno => Congestion::Reno(Reno::new(mss, initial_segments)),
+            CongestionControl::Custom(custom) => {
+                Congestion::Custom(custom.controller(mss, Window::new(mss, initial_segments).bytes()))
+            }
+        }
+    }
+
     /// Another algorithm goes on with the window and the threshold as they are, and with nothing to undo. As
-    /// the kernel: if it is the one in use, nothing changes. A controller that the embedder brought stays.
-    pub(super) fn switch(&mut self, to: CongestionControl, exit: SlowStartExit) {
-        let (window, timed_out) = match (&*self, to) {
-            (Congestion::Cubic(cubic), CongestionControl::Reno) => cubic.handed_over(),
-            (Congestion::Reno(reno), CongestionControl::Cubic) => reno.handed_over(),
-            _ => return,
-        };
-        *self = match to {
-            CongestionControl::Cubic => Congestion::Cubic(Cubic::taking_over(window, timed_out, exit)),
-            CongestionControl::Reno => Congestion::Reno(Reno::taking_over(window, timed_out)),
+    /// the kernel: if it is the one in use, nothing changes.
+    pub(super) fn switch(&mut self, to: CongestionControl, mss: u16, exit: SlowStartExit) {
+        *self = match (&*self, to) {
+            (Congestion::Cubic(cubic), CongestionControl::Reno) => {
+                let (window, timed_out) = cubic.handed_over();
+                Congestion::Reno(Reno::taking_over(window, timed_out))
+            }
+            (Congestion::Reno(reno), CongestionControl::Cubic) => {
+                let (window, timed_out) = reno.handed_over();
+                Congestion::Cubic(Cubic::taking_over(window, timed_out, exit))
+            }
+            (now, to) if now.name() == to.name() => return,
+            (now, to) => {
+                let mut next = Congestion::new(to, mss, 0, exit);
+                next.set_ssthresh(now.ssthresh());
+                next.set_cwnd(now.cwnd());
+                next
+            }
         };
     }
 }

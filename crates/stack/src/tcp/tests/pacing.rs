@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::CongestionControl;
-use crate::tcp::congestion::{AckEvent, Congestion, Controller, RateSample};
+use crate::tcp::congestion::{AckEvent, Congestion, Controller, CustomControl, RateSample};
 
 /// A connection that sends super-segments over a path with this round trip in milliseconds, and the lengths of
 /// what it sends at once.
@@ -188,6 +188,62 @@ fn a_change_of_the_algorithm_keeps_the_windows() {
     switch(&mut script, CongestionControl::Reno);
     script.connection.congestion.on_timeout(script.now, 10_000);
     assert_eq!(windows(&script), ("reno", 1000, 7000));
+}
+
+/// An embedder's own algorithm, chosen for a host and then for an open connection.
+#[test]
+fn another_algorithm_can_be_brought() {
+    let fixed =
+        |mss, _| alloc::boxed::Box::new(Fixed { window: 3 * mss }) as alloc::boxed::Box<dyn Controller>;
+    let custom = CongestionControl::Custom(CustomControl::new("fixed", fixed));
+    let mut script = Script::established(100, SYN_ACK, |config| config.congestion = custom);
+    script.send(20_000);
+    assert_eq!(script.transmit().len(), 3);
+    script.advance(100);
+    script.inject(". 1:1(0) ack 3001 win 65535");
+    assert_eq!(script.transmit().len(), 3);
+    let mut choose = |to| {
+        script.settings.congestion = to;
+        script.call(Connection::apply_settings);
+        (script.connection.congestion.name(), script.connection.congestion.cwnd())
+    };
+    // Whoever comes goes on with the window that is there.
+    assert_eq!(choose(CongestionControl::Reno), ("reno", 3000));
+    assert_eq!(choose(custom), ("fixed", 3000));
+    assert_eq!(choose(CongestionControl::Cubic), ("cubic", 3000));
+}
+
+/// A window that nothing but another algorithm's changes.
+#[derive(Debug)]
+struct Fixed {
+    window: usize,
+}
+
+impl Controller for Fixed {
+    fn cwnd(&self) -> usize {
+        self.window
+    }
+
+    fn ssthresh(&self) -> usize {
+        usize::MAX
+    }
+
+    fn on_ack(&mut self, _: &AckEvent) {}
+    fn on_congestion(&mut self, _: Instant, _: usize) {}
+    fn on_timeout(&mut self, _: Instant, _: usize) {}
+    fn on_idle(&mut self, _: Duration, _: Duration, _: bool) {}
+    fn undo(&mut self) {}
+
+    fn set_cwnd(&mut self, cwnd: usize) {
+        self.window = cwnd;
+    }
+
+    fn set_ssthresh(&mut self, _: usize) {}
+    fn set_mss(&mut self, _: usize) {}
+
+    fn name(&self) -> &'static str {
+        "fixed"
+    }
 }
 
 /// RFC 7661 §4.3

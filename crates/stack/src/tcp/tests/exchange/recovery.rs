@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::counters::Counter;
+use crate::tcp::congestion::Congestion;
 
 /// Ten segments of 1000 are in flight.
 fn in_flight(mut t: Test) -> Test {
@@ -34,7 +35,7 @@ fn without_sack() -> Test {
 
 fn reno(mut t: Test) -> Test {
     t.connection.congestion =
-        crate::tcp::open::congestion(crate::CongestionControl::Reno, 1000, 10, &t.config);
+        Congestion::new(crate::CongestionControl::Reno, 1000, 10, t.config.slow_start_exit);
     t
 }
 
@@ -356,7 +357,7 @@ fn a_large_window_of_sacks_is_cheap() {
     let mut t = Test::connect_with(Test::config(), |_| {});
     t.handshake("S. 0:0(0) ack 1 win 60000 <mss 1000,nop,nop,sackOK,nop,wscale 7>");
     t.connection.congestion =
-        crate::tcp::open::congestion(crate::CongestionControl::Reno, 1000, 3000, &t.config);
+        Congestion::new(crate::CongestionControl::Reno, 1000, 3000, t.config.slow_start_exit);
     t.connection.send_limit = 4 << 20;
     t.inject(". 1:1(0) ack 1 win 60000");
     t.write(3_000_000);
