@@ -2,6 +2,7 @@ use super::*;
 use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET};
 use proptest::prelude::*;
 use sockeye_packet::NicId;
+use sockeye_stack::CongestionControl;
 
 const TCP4: SocketKind = SocketKind { domain: Domain::Inet, kind: SocketType::Stream };
 const TCP6: SocketKind = SocketKind { domain: Domain::Inet6, kind: SocketType::Stream };
