@@ -2,12 +2,13 @@
 //! those that once failed. The tests of sockeye-stack play them all.
 
 use crate::Target;
+use crate::clock::spent;
 use sockeye_stack::fuzzing::Seen;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Most bytes of the files of one target: the repository keeps them.
 const MAX_TARGET_BYTES: usize = 60_000;
@@ -103,15 +104,15 @@ pub fn name(input: &[u8]) -> String {
     format!("{hash:016x}")
 }
 
-/// A smaller input of which `holds` is still true, as far as can be found in `time`.
+/// A smaller input of which `holds` is still true, as far as can be found in that much processor time.
 pub fn minimise(input: &[u8], time: Duration, holds: impl Fn(&[u8]) -> bool) -> Vec<u8> {
-    let end = Instant::now() + time;
+    let end = spent() + time;
     let mut best = input.to_vec();
     let mut len = best.len().next_power_of_two() / 2;
     while len > 0 {
         let mut start = best.len().saturating_sub(len);
         loop {
-            if Instant::now() > end {
+            if spent() > end {
                 return best;
             }
             let mut shorter = best.clone();

@@ -8,6 +8,7 @@
 //! toolchain (`src/bin/seeded.rs`), which starts from valid inputs that [`examples`] makes and damages them
 //! with [`mutate`]. Targets check more than survival: what parses must survive emitting and printing.
 
+pub mod clock;
 pub mod corpus;
 pub mod examples;
 pub mod mutate;
