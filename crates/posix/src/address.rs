@@ -12,9 +12,9 @@ use sockeye_packet::NicId;
 use sockeye_stack::{Domain, SockAddr, SocketType};
 
 /// Length of `struct sockaddr_in`.
-const INET_LEN: usize = 16;
+pub(crate) const INET_LEN: usize = 16;
 /// Length of `struct sockaddr_in6`.
-const INET6_LEN: usize = 28;
+pub(crate) const INET6_LEN: usize = 28;
 /// Length of `struct sockaddr_in6` before it had a scope (RFC 2133): still enough for the kernel.
 const INET6_LEN_MIN: usize = 24;
 /// Length of `sa_family`, all that dissolving an association needs.

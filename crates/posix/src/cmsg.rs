@@ -4,16 +4,21 @@
 //! to 8 bytes. A program's buffer is hostile: lengths are checked against what is left of it before use,
 //! and each message takes at least its header, so reading ends.
 
-use crate::address::{interface_index, nic_of_index};
+use crate::address::{AddressBytes, INET_LEN, INET6_LEN, interface_index, nic_of_index};
 use crate::options::{SocketKind, Stored};
 use crate::{Errno, flags::MessageFlags};
 use core::net::IpAddr;
 use core::time::Duration;
 use sockeye_packet::NicId;
-use sockeye_stack::{Domain, SockAddr};
+use sockeye_stack::{Domain, ErrorOrigin, ErrorReport, SockAddr};
 
 const HEADER: usize = 16;
 const ALIGNMENT: usize = 8;
+/// Bytes of `struct sock_extended_err`.
+const EXTENDED_ERROR: usize = 16;
+const SO_EE_ORIGIN_LOCAL: u8 = 1;
+const SO_EE_ORIGIN_ICMP: u8 = 2;
+const SO_EE_ORIGIN_ICMP6: u8 = 3;
 /// Options of the same meaning and, on 64-bit machines, the same layout as those without `NEW`.
 const SO_TIMESTAMP_NEW: i32 = 63;
 const SO_TIMESTAMPNS_NEW: i32 = 64;
@@ -191,6 +196,47 @@ pub fn write_received(out: &mut ControlWriter, stored: &Stored, kind: SocketKind
     }
     if wants(libc::IPPROTO_IP, libc::IP_RECVTOS) {
         out.put(libc::IPPROTO_IP, libc::IP_TOS, &[received.tos]);
+    }
+}
+
+/// Appends the control messages of a report from the error queue: those that [`write_received`] has for the ICMP
+/// message, and last a `sock_extended_err` with the offender's address (`IP_RECVERR`, `IPV6_RECVERR`). `at` is the
+/// wall-clock time of [`ErrorReport::received_at`], since 1970.
+///
+/// The rest of such a message: its data is [`ErrorReport::payload`], its address [`ErrorReport::to`], and its flags
+/// have [`MessageFlags::error_queue`].
+pub fn write_error(
+    out: &mut ControlWriter,
+    stored: &Stored,
+    kind: SocketKind,
+    report: &ErrorReport,
+    at: Duration,
+) {
+    if report.offender.is_some() {
+        let ErrorReport { local, nic, ttl, tos, .. } = *report;
+        write_received(out, stored, kind, &Received { to: local, nic, ttl, tos, at });
+    } else {
+        write_timestamp(out, stored, at);
+    }
+    let origin = match report.origin {
+        ErrorOrigin::Local => SO_EE_ORIGIN_LOCAL,
+        ErrorOrigin::Icmp => SO_EE_ORIGIN_ICMP,
+        ErrorOrigin::Icmp6 => SO_EE_ORIGIN_ICMP6,
+    };
+    // struct sock_extended_err: errno, origin, type, code, padding, info, data. Behind it an address of the
+    // socket's family, all zeros where nobody else is to blame.
+    let mut data = [0; EXTENDED_ERROR + INET6_LEN];
+    data[..4].copy_from_slice(&(Errno::from(report.error).0 as u32).to_ne_bytes());
+    data[4..7].copy_from_slice(&[origin, report.kind, report.code]);
+    data[8..12].copy_from_slice(&report.info.to_ne_bytes());
+    if let Some(offender) = report.offender {
+        let offender = AddressBytes::new(offender, kind.domain);
+        let bytes = offender.as_slice();
+        data[EXTENDED_ERROR..][..bytes.len()].copy_from_slice(bytes);
+    }
+    match kind.domain {
+        Domain::Inet => out.put(libc::IPPROTO_IP, libc::IP_RECVERR, &data[..EXTENDED_ERROR + INET_LEN]),
+        Domain::Inet6 => out.put(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, &data),
     }
 }
 

@@ -253,6 +253,8 @@ fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
             libc::IP_PMTUDISC_DO => MtuDiscover::Do,
             _ => MtuDiscover::Probe,
         }),
+        OptionName::RecvErr => SocketOption::RecvErr(on),
+        OptionName::RecvErrV6 => SocketOption::RecvErrV6(on),
         OptionName::NoDelay => SocketOption::NoDelay(on),
         OptionName::Cork => SocketOption::Cork(on),
         OptionName::QuickAck => SocketOption::QuickAck(on),
@@ -290,6 +292,8 @@ fn to_int(option: SocketOption) -> i32 {
         | SocketOption::OobInline(on)
         | SocketOption::AcceptsConnections(on)
         | SocketOption::V6Only(on)
+        | SocketOption::RecvErr(on)
+        | SocketOption::RecvErrV6(on)
         | SocketOption::NoDelay(on)
         | SocketOption::Cork(on)
         | SocketOption::QuickAck(on) => on.into(),

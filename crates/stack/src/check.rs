@@ -53,9 +53,12 @@ impl Stack {
         let streams: usize = connections.iter().map(|(_, tcb)| tcb.connection.charged()).sum();
         let datagrams: usize = sockets
             .iter()
-            .map(|(_, socket)| match &socket.kind {
-                Kind::Udp(udp) => udp.recv_charged + udp.send_charged,
-                _ => 0,
+            .map(|(_, socket)| {
+                let reports = socket.errors.as_ref().map_or(0, |queue| queue.charged);
+                match &socket.kind {
+                    Kind::Udp(udp) => udp.recv_charged + udp.send_charged + reports,
+                    _ => reports,
+                }
             })
             .sum();
         let others = io.reassembly.recount() + io.flows.datagram_bytes;

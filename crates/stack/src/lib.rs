@@ -51,6 +51,7 @@ pub use event::{Event, Readiness, Wake, WakeReason};
 pub use flow::{EchoRequest, Flow, FlowId, FlowProtocol, Intercept, Unreachability, Verdict};
 pub use ip::route::{NicConfig, Route};
 pub use orphan::Orphan;
+pub use socket::errors::{ErrorOrigin, ErrorReport};
 pub use socket::options::{MtuDiscover, OptionName, SocketOption, TcpSettings};
 pub use socket::{Datagram, Domain, Message, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType};
 pub use tcp::{CaState, State as TcpState, TcpInfo, congestion};

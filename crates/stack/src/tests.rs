@@ -2,6 +2,7 @@
 
 mod cost;
 mod datagrams;
+mod errors;
 mod flows;
 mod forwarding;
 mod fuzzed;

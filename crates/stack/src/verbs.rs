@@ -6,8 +6,8 @@ use crate::event::Readiness;
 use crate::socket::udp::Udp;
 use crate::socket::{Kind, Message, Socket};
 use crate::{
-    Datagram, Domain, OptionName, Owner, RecvFlags, SendFlags, Shutdown, SockAddr, SocketId, SocketOption,
-    SocketType, Stack, TcpInfo, TcpState,
+    Datagram, Domain, ErrorReport, OptionName, Owner, RecvFlags, SendFlags, Shutdown, SockAddr, SocketId,
+    SocketOption, SocketType, Stack, TcpInfo, TcpState,
 };
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -152,7 +152,7 @@ impl Stack {
         payload: Payload,
         message: &Message,
     ) -> Result<usize> {
-        let result = self.udp_send(id, payload, message);
+        let result = self.udp_send(now, id, payload, message);
         self.run_loopback(now);
         result
     }
@@ -162,6 +162,15 @@ impl Stack {
         let received = self.udp_recv(now, id, flags);
         self.feed_starved();
         received
+    }
+
+    /// Takes the oldest report of the socket's error queue (recv(2) with `MSG_ERRQUEUE`), which there are when
+    /// [`SocketOption::RecvErr`] or [`SocketOption::RecvErrV6`] asks for them; [`Error::WouldBlock`] without one.
+    pub fn recv_error(&mut self, now: Instant, id: SocketId) -> Result<ErrorReport> {
+        let _ = now;
+        let report = self.take_report(id);
+        self.feed_starved();
+        report
     }
 
     /// Ends one direction of a connection, or both.

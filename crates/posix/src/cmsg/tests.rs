@@ -1,6 +1,7 @@
 use super::*;
 use proptest::prelude::*;
-use sockeye_stack::SocketType;
+use sockeye_packet::Instant;
+use sockeye_stack::{Error, SocketType};
 
 fn build(messages: &[(i32, i32, &[u8])]) -> Vec<u8> {
     let mut writer = ControlWriter::new(usize::MAX);
@@ -100,6 +101,63 @@ fn a_received_datagram_tells_what_was_asked_for() {
     assert_eq!(parsed[0].data[8], 2);
     assert_eq!(parsed[1].data, [2, 0, 0, 0, 10, 77, 0, 3, 10, 77, 0, 3]);
     assert_eq!(parsed[2].data, [61, 0, 0, 0]);
+}
+
+fn report(to: IpAddr, offender: Option<IpAddr>) -> ErrorReport {
+    ErrorReport {
+        error: Error::ConnectionRefused,
+        origin: if offender.is_some() { ErrorOrigin::Icmp } else { ErrorOrigin::Local },
+        kind: 3,
+        code: 2,
+        info: 1400,
+        offender: offender.map(|ip| SockAddr::new(ip, 0)),
+        to: SockAddr::new(to, 53),
+        local: SockAddr::new(IpAddr::from([10, 77, 0, 9]), 0),
+        payload: Default::default(),
+        nic: NicId(1),
+        ttl: 62,
+        tos: 0,
+        received_at: Instant::ZERO,
+    }
+}
+
+#[test]
+fn a_report_is_an_extended_error_with_its_offender() {
+    let (to, router) = (IpAddr::from([10, 77, 0, 3]), IpAddr::from([10, 77, 0, 1]));
+    let written = |domain, report: &ErrorReport| {
+        let mut stored = Stored::default();
+        stored.set(libc::IPPROTO_IP, libc::IP_RECVTTL, 1);
+        stored.set(libc::SOL_SOCKET, libc::SO_TIMESTAMP, 1);
+        let mut writer = ControlWriter::new(512);
+        let kind = SocketKind { domain, kind: SocketType::Datagram };
+        write_error(&mut writer, &stored, kind, report, Duration::from_secs(7));
+        writer.finish(&mut MessageFlags::default())
+    };
+    let bytes = written(Domain::Inet, &report(to, Some(router)));
+    let parsed: Vec<_> = parse(&bytes).map(Result::unwrap).collect();
+    let kinds: Vec<_> = parsed.iter().map(|control| (control.level, control.kind)).collect();
+    let last = (libc::IPPROTO_IP, libc::IP_RECVERR);
+    assert_eq!(kinds, [(libc::SOL_SOCKET, libc::SCM_TIMESTAMP), (libc::IPPROTO_IP, libc::IP_TTL), last]);
+    let [111, 0, 0, 0, 2, 3, 2, 0, info @ .., 0, 0, 0, 0] = &parsed[2].data[..16] else {
+        panic!("{parsed:?}");
+    };
+    assert_eq!(info, 1400_u32.to_ne_bytes());
+    assert_eq!(parsed[2].data[16..], [2, 0, 0, 0, 10, 77, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+
+    // A local error has nobody's address, and what came in with no message is not told.
+    let bytes = written(Domain::Inet, &report(to, None));
+    let parsed: Vec<_> = parse(&bytes).map(Result::unwrap).collect();
+    assert_eq!((parsed.len(), parsed[1].data[4], &parsed[1].data[16..]), (2, 1, &[0; 16][..]));
+
+    // An IPv6 socket has the addresses of its family.
+    let bytes = written(Domain::Inet6, &report(to, Some(router)));
+    let parsed: Vec<_> = parse(&bytes).map(Result::unwrap).collect();
+    let control = parsed[2];
+    assert_eq!((control.level, control.kind), (libc::IPPROTO_IPV6, libc::IPV6_RECVERR));
+    assert_eq!(
+        (control.data.len(), control.data[16], &control.data[34..40]),
+        (44, 10, &[255, 255, 10, 77, 0, 1][..])
+    );
 }
 
 #[test]

@@ -207,7 +207,7 @@ table! {
     IP IP_PKTINFO on All: Flag => OFF;
     IP IP_MTU_DISCOVER on All: Int(0, 5) => Honoured(OptionName::MtuDiscover);
     IP IP_MTU on All: ANY => Of(Fact::PathMtu);
-    IP IP_RECVERR on All: Flag => OFF;
+    IP IP_RECVERR on All: Flag => Honoured(OptionName::RecvErr);
     IP IP_RECVTTL on All: Flag => OFF;
     IP IP_RECVTOS on All: Flag => OFF;
     IP IP_FREEBIND on All: Flag => OFF;
@@ -226,7 +226,7 @@ table! {
     V6 IPV6_TCLASS on All: Int(-1, 255) => Honoured(OptionName::Tos);
     V6 IPV6_MTU_DISCOVER on All: Int(0, 5) => Honoured(OptionName::MtuDiscover);
     V6 IPV6_MTU on All: ANY => Of(Fact::PathMtu);
-    V6 IPV6_RECVERR on All: Flag => OFF;
+    V6 IPV6_RECVERR on All: Flag => Honoured(OptionName::RecvErrV6);
     V6 IPV6_RECVPKTINFO on All: Flag => OFF;
     V6 IPV6_RECVHOPLIMIT on All: Flag => OFF;
     V6 IPV6_RECVTCLASS on All: Flag => OFF;

@@ -72,7 +72,7 @@ fn ping_sockets_have_the_options_of_datagrams_but_udps() {
         assert_eq!(set_int(kind, IPPROTO_IP, libc::IP_TTL, 9), Ok(SocketOption::Ttl(Some(9))));
         assert_eq!(set_int(kind, SOL_SOCKET, libc::SO_RCVBUF, 5000), Ok(SocketOption::RecvBuffer(10_000)));
         let on = 1_i32.to_ne_bytes();
-        assert_eq!(set(kind, &mut Stored::default(), IPPROTO_IP, libc::IP_RECVERR, &on), Ok(Set::Done));
+        assert_eq!(set_int(kind, IPPROTO_IP, libc::IP_RECVERR, 1), Ok(SocketOption::RecvErr(true)));
         assert_eq!(set(kind, &mut Stored::default(), IPPROTO_IP, libc::IP_MULTICAST_TTL, &on), Ok(Set::Done));
         for (level, name) in [
             (IPPROTO_UDP, libc::UDP_CORK),

@@ -6,16 +6,17 @@
 use crate::Stack;
 use crate::address::{ip_bytes, v4_bytes};
 use crate::counters::Counter;
-use crate::demux::{Proto, Target, Tuple};
+use crate::demux::{Proto, Target, Tuple, scope_number};
 use crate::error::Error;
 use crate::io::Io;
 use crate::ip::address::Cast;
 use crate::ip::input::Ingress;
 use crate::ip::output::IpParams;
 use crate::ip::pmtu::{LEAST_V4, LEAST_V6};
-use crate::socket::tuple_scope;
+use crate::socket::errors::ErrorReport;
+use crate::socket::{scoped, tuple_scope};
 use sockeye_packet::{Chunk, Instant, Packet, Payload};
-use sockeye_wire::{Icmpv4, Icmpv6, Ipv4Fixed, Ipv6Fixed, Ipv6Header, Protocol, Quoted};
+use sockeye_wire::{Icmpv4, Icmpv6, IpLayout, Ipv4Fixed, Ipv6Fixed, Ipv6Header, Protocol, Quoted};
 
 /// RFC 1812 §4.3.2.3: an IPv4 error is at most this long.
 const ERROR_V4: usize = 576;
@@ -80,6 +81,10 @@ pub(crate) struct Unreachable {
     pub(crate) hard: bool,
     /// The packet was too big for a link with this MTU (0: not said).
     pub(crate) mtu: Option<u32>,
+    /// Type, code and what the message says besides, for reports.
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
+    pub(crate) info: u32,
 }
 
 impl Io {
@@ -209,8 +214,9 @@ impl Stack {
         self.io.counters.bump(Counter::IcmpInDestUnreachs);
         // What is quoted may lie in several chunks; its headers are all that matter.
         let quoted = packet.payload.slice(0, packet.payload.len().min(256)).into_chunk();
-        if let Ok(quoted) = Quoted::parse(&quoted) {
-            self.deliver_error(now, ingress, &quoted, told);
+        if let (Ok(quoted), Ok(layout)) = (Quoted::parse(&quoted), IpLayout::parse(&quoted)) {
+            let transport = packet.payload.slice(layout.transport, packet.payload.len());
+            self.deliver_error(now, ingress, &quoted, told, &transport);
         }
     }
 
@@ -238,8 +244,16 @@ impl Stack {
         }
     }
 
-    /// Tells an error to the socket whose packet it quotes.
-    fn deliver_error(&mut self, now: Instant, ingress: &Ingress, quoted: &Quoted, told: Unreachable) {
+    /// Tells an error to the socket whose packet it quotes; of that packet `transport` is there from the transport
+    /// header on.
+    fn deliver_error(
+        &mut self,
+        now: Instant,
+        ingress: &Ingress,
+        quoted: &Quoted,
+        told: Unreachable,
+        transport: &Payload,
+    ) {
         let ports = (quoted.src_port(), quoted.dst_port());
         let (proto, (local_port, remote_port)) = match (quoted.protocol, quoted.transport) {
             (Protocol::TCP, _) => (Proto::Tcp, ports),
@@ -259,18 +273,24 @@ impl Stack {
         };
         let mtu = told.mtu.map(|mtu| if mtu == 0 { below(quoted.total_len) } else { mtu });
         let told = Unreachable { mtu: mtu.map(|mtu| believable_mtu(&remote, mtu)), ..told };
-        match self.io.demux.find(&tuple) {
-            Some(Target::Connection(key)) => self.tcp_unreachable(now, key, quoted.tcp_seq(), told),
+        let to = scoped(remote, remote_port, ingress.nic);
+        let demux = &self.io.demux;
+        let target = demux.find(&tuple).or_else(|| {
+            // Whoever would get an answer to the datagram is told.
+            let scope = scope_number(Some(ingress.nic));
+            let member = || demux.member(proto, &local, local_port, scope, || demux.flow_hash(&tuple));
+            if proto == Proto::Tcp { None } else { member().map(Target::Datagram) }
+        });
+        match target {
+            Some(Target::Connection(key)) => {
+                let seq = quoted.tcp_seq();
+                if let Some(id) = self.tcp_unreachable(now, key, seq, told) {
+                    self.report(id, ErrorReport::icmp(now, ingress, &told, to, transport.clone()));
+                }
+            }
             Some(Target::Datagram(id)) => {
                 self.note_mtu(now, remote, told);
-                self.udp_unreachable(id, told);
-            }
-            None if proto != Proto::Tcp => {
-                // ip(7), udp(7): a socket that isn't connected hears of no errors, but the path is learnt.
-                let scope = crate::demux::scope_number(Some(ingress.nic));
-                if self.io.demux.member(proto, &local, tuple.local_port, scope, || 0).is_some() {
-                    self.note_mtu(now, remote, told);
-                }
+                self.udp_unreachable(now, id, ingress, &told, to, transport);
             }
             Some(Target::HalfOpen(key)) => self.half_open_unreachable(key, quoted.tcp_seq(), told),
             Some(Target::TimeWait(_) | Target::Flow(_)) | None => {
@@ -307,10 +327,13 @@ fn believable_mtu(remote: &[u8; 16], mtu: u32) -> u32 {
 
 /// RFC 1122 §4.2.3.9 and icmp(7): what an IPv4 error means to a socket, as Linux has it.
 fn told_v4(icmp: Icmpv4) -> Option<Unreachable> {
-    let plain = |error, hard| Some(Unreachable { error, hard, mtu: None });
+    let (kind, code, _) = icmp.parts();
+    let plain = |error, hard| Some(Unreachable { error, hard, mtu: None, kind, code, info: 0 });
     match icmp {
         Icmpv4::Unreachable { code: Icmpv4::FRAGMENTATION_NEEDED, mtu } => {
-            Some(Unreachable { error: Error::MessageSize, hard: true, mtu: Some(mtu.into()) })
+            let mtu = u32::from(mtu);
+            let error = Error::MessageSize;
+            Some(Unreachable { error, hard: true, mtu: Some(mtu), kind, code, info: mtu })
         }
         Icmpv4::Unreachable { code, .. } => match code {
             0 | 11 => plain(Error::NetworkUnreachable, false),
@@ -322,25 +345,32 @@ fn told_v4(icmp: Icmpv4) -> Option<Unreachable> {
             7 | 8 | 10 | 13..=15 => plain(Error::HostUnreachable, true),
             _ => None,
         },
-        Icmpv4::TimeExceeded { .. } => plain(Error::HostUnreachable, false),
-        Icmpv4::ParameterProblem { .. } => plain(Error::Protocol, true),
+        // As the kernel: of fragments that were not put together nobody hears.
+        Icmpv4::TimeExceeded { code: 0 } => plain(Error::HostUnreachable, false),
+        Icmpv4::ParameterProblem { pointer, .. } => {
+            let info = u32::from(pointer);
+            Some(Unreachable { error: Error::Protocol, hard: true, mtu: None, kind, code, info })
+        }
         _ => None,
     }
 }
 
 /// What an IPv6 error means to a socket, as Linux has it.
 fn told_v6(icmp: Icmpv6) -> Option<Unreachable> {
-    let plain = |error, hard| Some(Unreachable { error, hard, mtu: None });
+    let (kind, code, rest) = icmp.parts();
+    let info = u32::from_be_bytes(rest);
+    let plain = |error, hard| Some(Unreachable { error, hard, mtu: None, kind, code, info });
     match icmp {
         Icmpv6::PacketTooBig { mtu } => {
-            Some(Unreachable { error: Error::MessageSize, hard: true, mtu: Some(mtu) })
+            let error = Error::MessageSize;
+            Some(Unreachable { error, hard: true, mtu: Some(mtu), kind, code, info })
         }
         Icmpv6::Unreachable { code } => match code {
             0 => plain(Error::NetworkUnreachable, false),
             2 | 3 => plain(Error::HostUnreachable, false),
             4 => plain(Error::ConnectionRefused, true),
             1 | 5 | 6 => plain(Error::PermissionDenied, true),
-            _ => None,
+            _ => plain(Error::Protocol, true),
         },
         Icmpv6::TimeExceeded { .. } => plain(Error::HostUnreachable, false),
         Icmpv6::ParameterProblem { .. } => plain(Error::Protocol, true),

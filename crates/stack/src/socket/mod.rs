@@ -1,5 +1,6 @@
 //! Sockets: what they are called, what kinds there are, what goes in and out.
 
+pub(crate) mod errors;
 pub(crate) mod naming;
 pub(crate) mod options;
 pub(crate) mod ping;
@@ -18,6 +19,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use errors::ErrorQueue;
 use options::{IpSettings, TcpSettings};
 use sockeye_packet::{Instant, NicId, Payload};
 use udp::Udp;
@@ -173,6 +175,8 @@ pub(crate) struct Socket {
     pub(crate) listed: bool,
     /// connect was called and has not said yet how it went.
     pub(crate) connecting: bool,
+    /// Reports of errors, while there are any.
+    pub(crate) errors: Option<Box<ErrorQueue>>,
     pub(crate) kind: Kind,
 }
 
@@ -206,6 +210,7 @@ impl Socket {
             announced: Readiness::EMPTY,
             listed: false,
             connecting: false,
+            errors: None,
             kind,
         }
     }

@@ -46,6 +46,11 @@ pub enum SocketOption {
     V6Only(bool),
     /// `IP_MTU_DISCOVER` or `IPV6_MTU_DISCOVER`.
     MtuDiscover(MtuDiscover),
+    /// `IP_RECVERR`: errors of IPv4 packets are queued for [`recv_error`](crate::Stack::recv_error). Switching it
+    /// off empties the queue.
+    RecvErr(bool),
+    /// `IPV6_RECVERR`: the same for IPv6.
+    RecvErrV6(bool),
     /// `TCP_NODELAY`.
     NoDelay(bool),
     /// `TCP_CORK`.
@@ -100,6 +105,8 @@ pub enum OptionName {
     Tos,
     V6Only,
     MtuDiscover,
+    RecvErr,
+    RecvErrV6,
     NoDelay,
     Cork,
     QuickAck,
@@ -139,6 +146,8 @@ pub(crate) struct IpSettings {
     pub(crate) reuse_port: bool,
     pub(crate) v6_only: bool,
     pub(crate) broadcast: bool,
+    pub(crate) recv_err: bool,
+    pub(crate) recv_err_v6: bool,
     pub(crate) ttl: Option<u8>,
     pub(crate) tos: u8,
     pub(crate) nic: Option<NicId>,
@@ -255,6 +264,8 @@ impl Stack {
                 self.change(id, |settings| settings.tos = if is_stream { tos & 0xfc } else { tos })
             }
             SocketOption::MtuDiscover(mode) => self.change(id, |settings| settings.mtu_discover = mode),
+            SocketOption::RecvErr(on) => self.set_reporting(id, true, on),
+            SocketOption::RecvErrV6(on) => self.set_reporting(id, false, on),
             SocketOption::V6Only(on) => {
                 let socket = self.socket_ref(id)?;
                 if socket.domain != Domain::Inet6 {
@@ -338,8 +349,12 @@ impl Stack {
             OptionName::Ttl => SocketOption::Ttl(Some(settings.ttl.unwrap_or(self.io.config.default_ttl))),
             OptionName::Tos => SocketOption::Tos(settings.tos),
             OptionName::MtuDiscover => SocketOption::MtuDiscover(settings.mtu_discover),
+            OptionName::RecvErr => SocketOption::RecvErr(settings.recv_err),
+            OptionName::RecvErrV6 if socket.domain == Domain::Inet6 => {
+                SocketOption::RecvErrV6(settings.recv_err_v6)
+            }
             OptionName::V6Only if socket.domain == Domain::Inet6 => SocketOption::V6Only(settings.v6_only),
-            OptionName::V6Only => return Err(Error::ProtocolOption),
+            OptionName::V6Only | OptionName::RecvErrV6 => return Err(Error::ProtocolOption),
             OptionName::AcceptsConnections => {
                 SocketOption::AcceptsConnections(matches!(socket.kind, Kind::Listener(_)))
             }

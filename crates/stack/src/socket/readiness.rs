@@ -9,6 +9,7 @@ impl Socket {
     /// The socket, which has this id, is `ready` now. It gets in the ready list when it gained something,
     /// or is ready for what `edge` says has just come (again).
     pub(crate) fn announce(&mut self, id: SocketId, ready: Readiness, edge: Readiness, io: &mut Io) {
+        let ready = self.with_reports(ready);
         let news = !ready.difference(self.announced).is_empty() || ready.intersects(edge);
         self.announced = ready;
         if news && !self.listed && self.parent.is_none() {
@@ -22,7 +23,7 @@ impl Stack {
     /// What poll(2) would report now.
     pub(crate) fn readiness_of(&self, id: SocketId) -> Readiness {
         let Some(socket) = self.sockets.get(id.0) else { return Readiness::EMPTY };
-        match &socket.kind {
+        let ready = match &socket.kind {
             Kind::Udp(udp) => udp.readiness(),
             // As the kernel: a stream socket that was never connected hangs up.
             Kind::Idle(_) => Readiness::WRITABLE | Readiness::WRITE_CLOSED | Readiness::READ_CLOSED,
@@ -30,7 +31,8 @@ impl Stack {
             Kind::Connection(key) => {
                 self.connections.get(*key).map_or(Readiness::EMPTY, |tcb| tcb.readiness(&self.io))
             }
-        }
+        };
+        socket.with_reports(ready)
     }
 
     /// Looks at a socket again.

@@ -309,14 +309,21 @@ impl Stack {
         self.after(key, Readiness::EMPTY);
     }
 
-    /// An ICMP error that quotes a segment of this connection.
-    pub(crate) fn tcp_unreachable(&mut self, now: Instant, key: Key, seq: u32, told: Unreachable) {
-        let Some(tcb) = self.connections.get(key) else { return };
+    /// An ICMP error that quotes a segment of this connection; answers its socket if it was being opened.
+    pub(crate) fn tcp_unreachable(
+        &mut self,
+        now: Instant,
+        key: Key,
+        seq: u32,
+        told: Unreachable,
+    ) -> Option<SocketId> {
+        let tcb = self.connections.get(key)?;
         // RFC 5927 §4.1: who doesn't know what is in flight is not believed.
         let seq = SeqNumber(seq);
         if !tcb.connection.has_in_flight(seq) && (told.mtu.is_some() || !tcb.connection.is_next(seq)) {
-            return;
+            return None;
         }
+        let mut opener = None;
         if told.mtu.is_some() {
             let remote = tcb.tuple.remote;
             self.note_mtu(now, remote, told);
@@ -325,8 +332,10 @@ impl Stack {
             let opening = matches!(tcb.connection.state(), State::SynSent | State::SynReceived);
             let hard = told.hard || opening;
             tcb.connection.on_unreachable(hard, told.error, &mut self.io.budget);
+            opener = tcb.socket.filter(|_| opening);
         }
         self.after(key, Readiness::EMPTY);
+        opener
     }
 
     /// What follows every call of a connection: its turn to send, its timer, its socket, its end; and others' that

@@ -321,10 +321,10 @@ impl Stack {
                 self.stop_listening(now, id);
             }
             self.unbind(id);
-            self.sockets.remove(id.0);
+            self.remove_socket(id);
             return;
         };
-        self.sockets.remove(id.0);
+        self.remove_socket(id);
         let Stack { connections, io, .. } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
         tcb.socket = None;

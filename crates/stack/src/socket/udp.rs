@@ -12,6 +12,7 @@ use crate::ip::icmp::{Complaint, Unreachable};
 use crate::ip::input::Ingress;
 use crate::ip::output::IpParams;
 use crate::ip::route::Path;
+use crate::socket::errors::ErrorReport;
 use crate::socket::options::MtuDiscover;
 use crate::socket::{
     Datagram, Domain, Kind, Message, RecvFlags, Shutdown, SocketId, local_host, ping, scoped, tuple_scope,
@@ -20,7 +21,7 @@ use crate::{Config, SockAddr, Stack};
 use alloc::collections::VecDeque;
 use core::net::IpAddr;
 use sockeye_packet::{Budget, Chunk, Instant, NicId, Packet, Payload};
-use sockeye_wire::{Ipv4Header, Protocol, UdpHeader};
+use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, UdpHeader};
 
 /// What an entry of a queue costs beside its data.
 const ENTRY_COST: usize = 256;
@@ -244,7 +245,13 @@ impl Stack {
         self.io.path(&to.ip, src, to.scope.or(socket.settings.nic))
     }
 
-    pub(crate) fn udp_send(&mut self, id: SocketId, payload: Payload, message: &Message) -> Result<usize> {
+    pub(crate) fn udp_send(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        payload: Payload,
+        message: &Message,
+    ) -> Result<usize> {
         let Message { to, source, ttl: _, tos: _ } = *message;
         self.udp_pending(id)?;
         let udp = self.udp(id)?;
@@ -260,13 +267,16 @@ impl Stack {
             Some(to) => self.destination(id, to)?,
             None => self.socket_ref(id)?.peer.ok_or(Error::DestinationRequired)?,
         };
-        let header_len = if to.is_v4() { Ipv4Header::MIN_LEN } else { 0 };
-        if payload.len() + header_added(proto) + header_len > usize::from(u16::MAX) {
+        if payload.len() > usize::from(u16::MAX) {
             return Err(Error::MessageSize);
         }
         self.auto_bind(id)?;
         let path = self.udp_path(id, &to, source)?;
         let sent = payload.len();
+        if let Some(mtu) = self.too_long_for(id, &path, &to, sent)? {
+            self.report_too_long(now, id, to, mtu);
+            return Err(Error::MessageSize);
+        }
         let packet = self.datagram_packet(id, &path, &to, message, payload)?;
         let udp = self.udp(id)?;
         // As the kernel: a datagram that doesn't fit is sent while there is any room.
@@ -276,6 +286,20 @@ impl Stack {
         self.udp_queue(id, path, packet)?;
         self.io.counters.add(Counter::UdpOutDatagrams, u64::from(!proto.is_echo()));
         Ok(sent)
+    }
+
+    /// The MTU of the path when it forbids a datagram with `len` bytes of data, or when no packet is so long.
+    fn too_long_for(&self, id: SocketId, path: &Path, to: &SockAddr, len: usize) -> Result<Option<u32>> {
+        let socket = self.socket_ref(id)?;
+        let discover = socket.settings.mtu_discover;
+        let mtu = if discover == MtuDiscover::Probe { self.io.nic(path.nic).config.mtu } else { path.mtu };
+        // IPv6's length field doesn't count its header.
+        let (header_len, counted) =
+            if to.is_v4() { (Ipv4Header::MIN_LEN, Ipv4Header::MIN_LEN) } else { (Ipv6Header::LEN, 0) };
+        let len = header_added(socket.proto()) + len;
+        let whole = matches!(discover, MtuDiscover::Do | MtuDiscover::Probe);
+        let too_long = len + counted > usize::from(u16::MAX) || whole && len + header_len > mtu as usize;
+        Ok(too_long.then_some(mtu))
     }
 
     fn datagram_packet(
@@ -305,12 +329,7 @@ impl Stack {
         if !to.is_v4() {
             ip.flow_label = io.label(&to.ip) as u32 & 0xf_ffff;
         }
-        let mtu = if discover == MtuDiscover::Probe { io.nic(path.nic).config.mtu } else { path.mtu };
         let proto = socket.proto();
-        let len = ip.header_len() + header_added(proto) + payload.len();
-        if len > mtu as usize && matches!(discover, MtuDiscover::Do | MtuDiscover::Probe) {
-            return Err(Error::MessageSize);
-        }
         Ok(if proto.is_echo() {
             io.echo_request_packet(path.nic, &ip, socket.local.port, payload)
         } else {
@@ -360,7 +379,8 @@ impl Stack {
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
         let Kind::Udp(udp) = &mut socket.kind else { return Err(Error::NotSupported) };
         if let Some(datagram) = udp.pop(flags.peek, &mut io.budget) {
-            socket.announced = udp.readiness();
+            let ready = udp.readiness();
+            socket.announced = socket.with_reports(ready);
             return Ok(datagram);
         }
         if !udp.read_shut {
@@ -391,7 +411,7 @@ impl Stack {
     pub(crate) fn udp_close(&mut self, id: SocketId) {
         let _ = self.udp_disconnect(id);
         self.unbind(id);
-        if let Some(socket) = self.sockets.remove(id.0)
+        if let Some(socket) = self.remove_socket(id)
             && let Kind::Udp(udp) = socket.kind
         {
             self.io.budget.release(udp.recv_charged);
@@ -472,16 +492,33 @@ impl Stack {
         fits
     }
 
-    /// An ICMP error for a connected socket: hard ones are its pending error (udp(7)).
-    pub(crate) fn udp_unreachable(&mut self, id: SocketId, told: Unreachable) {
+    /// An ICMP error about a datagram of a socket (udp(7), icmp(7)). A hard one is the pending error of a connected
+    /// socket; any is that of a socket that wants reports (RFC 1122 §4.1.3.3), and reported.
+    pub(crate) fn udp_unreachable(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        ingress: &Ingress,
+        told: &Unreachable,
+        to: SockAddr,
+        quoted: &Payload,
+    ) {
         let Ok(socket) = self.socket_mut(id) else { return };
-        let Unreachable { error, hard, mtu } = told;
-        let wanted = mtu.is_none() || socket.settings.mtu_discover != MtuDiscover::Dont;
-        let Kind::Udp(udp) = &mut socket.kind else { return };
-        if hard && wanted {
-            udp.error = Some(error);
-            self.touch(id, Readiness::ERROR);
+        let (v4, reports) = (to.is_v4(), socket.wants_errors(to.is_v4()));
+        let ignored = told.mtu.is_some() && socket.settings.mtu_discover == MtuDiscover::Dont;
+        let hard = told.hard && !ignored && socket.peer.is_some();
+        // As the kernel: who doesn't ask for IPv6's MTUs gets reports of them all the same.
+        if !hard && (!reports || ignored && v4) {
+            return;
         }
+        let Kind::Udp(udp) = &mut socket.kind else { return };
+        udp.error = Some(told.error);
+        let skipped = header_added(udp.proto).min(quoted.len());
+        if reports {
+            let data = quoted.slice(skipped, quoted.len());
+            self.report(id, ErrorReport::icmp(now, ingress, told, to, data));
+        }
+        self.touch(id, Readiness::ERROR);
     }
 
     /// The next packet of a socket in an interface's dirty list; whether it stays in the list.
