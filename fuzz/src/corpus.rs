@@ -2,7 +2,7 @@
 //! those that once failed. The tests of sockeye-stack play them all.
 
 use crate::Target;
-use crate::clock::spent;
+use crate::clock::Moment;
 use sockeye_stack::fuzzing::Seen;
 use std::fs;
 use std::io;
@@ -106,13 +106,13 @@ pub fn name(input: &[u8]) -> String {
 
 /// A smaller input of which `holds` is still true, as far as can be found in that much processor time.
 pub fn minimise(input: &[u8], time: Duration, holds: impl Fn(&[u8]) -> bool) -> Vec<u8> {
-    let end = spent() + time;
+    let started = Moment::now();
     let mut best = input.to_vec();
     let mut len = best.len().next_power_of_two() / 2;
     while len > 0 {
         let mut start = best.len().saturating_sub(len);
         loop {
-            if spent() > end {
+            if started.elapsed() > time {
                 return best;
             }
             let mut shorter = best.clone();

@@ -4,7 +4,7 @@
 //! The same seed and corpus give the same inputs; how many of them depends on the time. An input that fails is
 //! cut down and written to `artifacts/`, and the command that repeats it is printed. All times are processor time.
 
-use sockeye_fuzz::clock::spent;
+use sockeye_fuzz::clock::Moment;
 use sockeye_fuzz::corpus::{self, Corpus};
 use sockeye_fuzz::{TARGETS, Target, input};
 use std::fs;
@@ -89,10 +89,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 fn fuzz(options: &Options) -> Result<(), String> {
     let shares: u64 = options.targets.iter().map(|target| target.share).sum();
     for target in &options.targets {
-        let started = spent();
+        let started = Moment::now();
         let time = Duration::from_secs(options.seconds) * target.share as u32 / shares.max(1) as u32;
         let (runs, corpus) = drive(target, options.seed, time)?;
-        let (seconds, situations) = ((spent() - started).as_secs_f64(), corpus.situations());
+        let (seconds, situations) = (started.elapsed().as_secs_f64(), corpus.situations());
         println!("{:10} {runs} inputs in {seconds:.1} s, {situations} kinds of situations", target.name);
         if options.keep && situations > 0 {
             let kept = corpus.keep(target).map_err(|error| format!("the corpus: {error}"))?;
@@ -104,13 +104,13 @@ fn fuzz(options: &Options) -> Result<(), String> {
 
 /// Runs one target: first what is kept, then what is made of it. Answers how many inputs it got.
 fn drive(target: &Target, seed: u64, time: Duration) -> Result<(u64, Corpus), String> {
-    let end = spent() + time;
+    let started = Moment::now();
     let mut corpus = Corpus::load(target);
     for kept in corpus.inputs.clone() {
         attempt(target, &kept, &mut corpus)?;
     }
     let mut runs = 0;
-    while spent() < end {
+    while started.elapsed() < time {
         for _ in 0..16 {
             let bytes = input(target, seed, runs, &corpus.inputs);
             attempt(target, &bytes, &mut corpus)?;
@@ -142,11 +142,11 @@ fn note_panics() {
 
 /// Why an input fails, if it does.
 fn verdict(target: &Target, bytes: &[u8], corpus: Option<&mut Corpus>) -> Option<Failure> {
-    let started = spent();
+    let started = Moment::now();
     match catch_unwind(AssertUnwindSafe(|| (target.run)(bytes))) {
         Err(_) => Some(LAST.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()),
-        Ok(_) if spent() - started > SLOW => {
-            let message = format!("it took {:.1} s", (spent() - started).as_secs_f64());
+        Ok(_) if started.elapsed() > SLOW => {
+            let message = format!("it took {:.1} s", started.elapsed().as_secs_f64());
             Some(Failure { place: String::new(), message })
         }
         Ok(met) => {
