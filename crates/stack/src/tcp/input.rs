@@ -5,6 +5,7 @@
 
 use super::chrono::Limit;
 use super::connection::{Connection, Resources};
+use super::info::CaState;
 use super::recovery::XmitTimer;
 use super::recv::Inserted;
 use super::segment::{Segment, reset_for};
@@ -224,8 +225,10 @@ impl Connection {
             self.stalled_since = now;
             if !self.sent.is_empty() {
                 // What was sent into the closed window was refused: it goes out again at once. So does what the
-                // timer has sent again, for the peer may have closed its window for want of memory.
-                if self.window_backoff > 0 || self.retransmits > 0 {
+                // timer has found lost, for the peer may have closed its window for want of memory: the next timeout
+                // may be two minutes off, and no round trip can be measured that would shorten it.
+                let timed_out = self.retransmits > 0 || self.recovery.state == CaState::Loss;
+                if self.window_backoff > 0 || timed_out {
                     self.retransmit_all();
                 }
                 self.flags.xmit_timer = XmitTimer::Rto;

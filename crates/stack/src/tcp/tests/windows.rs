@@ -76,6 +76,23 @@ fn a_shrunk_window_moves_no_acknowledgment_back() {
     script.expect(&[". 4001:4001(0) ack 2001"]);
 }
 
+/// A peer that is short of memory takes one segment after each timeout, refuses the next ones, and opens its window
+/// again: that brings them again, not the timeout after the next.
+#[test]
+fn a_window_that_opens_again_brings_what_was_lost() {
+    let mut script = Script::without_sack();
+    script.send(6000);
+    assert_eq!(script.transmit().len(), 6);
+    script.advance(1100);
+    script.expect(&[". 1:1001(1000) ack 1"]);
+    script.inject(". 1:1(0) ack 1001 win 6000");
+    script.expect(&[". 1001:2001(1000) ack 1", ". 2001:3001(1000) ack 1"]);
+    script.inject(". 1:1(0) ack 1001 win 0");
+    script.expect(&[]);
+    script.inject(". 1:1(0) ack 1001 win 6000");
+    script.expect(&[". 1001:2001(1000) ack 1", ". 2001:3001(1000) ack 1"]);
+}
+
 /// RFC 9293 §3.8.6.2.2, MUST-39: the window opens in large steps only.
 #[test]
 fn the_receiver_does_not_open_a_silly_window() {
