@@ -12,12 +12,12 @@ use crate::poller::Token;
 use crate::proto::{Class, MemberId, Outcome, Reply, Seen, Ticket};
 use crate::sockets::{Dead, PlugNames, Record, Socket, SocketKey};
 use rustix::event::epoll::EventFlags;
-use rustix::net::sockopt::Timeout;
+use rustix::net::sockopt::{Timeout, set_socket_oobinline};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use sockeye::HostId;
 use sockeye_posix::Errno;
 use sockeye_posix::address::AddressBytes;
-use sockeye_stack::{Domain, Error, Readiness, Shutdown, SockAddr, SocketId};
+use sockeye_stack::{Domain, Error, OptionName, Readiness, Shutdown, SockAddr, SocketId, SocketOption};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
@@ -184,6 +184,11 @@ fn offer(
     let plug = new_plug(flags & libc::SOCK_NONBLOCK != 0);
     let named = plug.and_then(|plug| PlugNames::of(&plug.theirs).map(|names| (plug, names)));
     let (Plug { ours, theirs }, names) = named.map_err(|error| core.plug_errno(caller.member, &error))?;
+    let inline = core.world.with(host, |stack| stack.get_option(connection, OptionName::OobInline));
+    if inline == Ok(SocketOption::OobInline(true)) {
+        // As the listener, from which the connection has it.
+        set_socket_oobinline(&theirs, true).map_err(|error| Errno(error.raw_os_error()))?;
+    }
     let member = caller.member;
     let offer = Offer { member, listener, host, domain, connection, peer, plug: ours, names };
     let number = core.add_offer(offer);

@@ -12,6 +12,7 @@
 mod connect;
 mod listen;
 mod pump;
+mod urgent;
 
 pub(crate) use connect::{connect, connect_seen, failure_seen, on_plug as on_connecting_plug, progress};
 pub(crate) use listen::{
@@ -27,6 +28,7 @@ use crate::poller::{Poller, Token};
 use crate::proto::Notice;
 use crate::sockets::{Dead, Socket, SocketKey};
 use rustix::event::epoll::EventFlags;
+use rustix::net::sockopt::set_socket_oobinline;
 use rustix::net::{
     AddressFamily, SendFlags, Shutdown as SysShutdown, SocketFlags, SocketType as SysType, send, shutdown,
     socketpair,
@@ -82,6 +84,10 @@ pub(crate) struct Stream {
     to_stack: VecDeque<Chunk>,
     /// Bytes for the program that found no room yet.
     to_program: VecDeque<Chunk>,
+    /// An urgent byte from the program, behind `to_stack`.
+    urgent_out: Option<Chunk>,
+    /// An urgent byte for the program, behind `to_program`.
+    urgent_in: Option<Chunk>,
     /// What the program did at its end.
     program: End,
     /// Whether the stack was told that the program sends no more.
@@ -125,6 +131,8 @@ impl Stream {
             hears_of_room: false,
             to_stack: VecDeque::new(),
             to_program: VecDeque::new(),
+            urgent_out: None,
+            urgent_in: None,
             program: End::Open,
             fin_sent: false,
             eof_told: false,
@@ -181,6 +189,8 @@ pub(crate) fn new_plug(nonblocking: bool) -> io::Result<Plug> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SysType::STREAM, SocketFlags::CLOEXEC, None)?;
     send(&theirs, &[0], SendFlags::NOSIGNAL)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
+    // The pump finds the program's urgent bytes among the others.
+    set_socket_oobinline(&ours, true)?;
     if nonblocking {
         rustix::io::ioctl_fionbio(&theirs, true)?;
     }

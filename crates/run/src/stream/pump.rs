@@ -4,10 +4,12 @@
 //! [`Core::unfinished`]. Toward the stack the pump stops reading when the send buffer is full, toward the
 //! program it takes from the stack only what it could not yet hand over: TCP's windows do the rest.
 
+use super::urgent::Urgent;
 use super::{End, Stream, bury, carrying, close};
 use crate::core::Core;
 use crate::poller::Token;
 use crate::sockets::{Record, Socket, SocketKey};
+use crate::sys;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno as SysErrno;
 use rustix::net::{
@@ -131,9 +133,17 @@ impl Stream {
             if fresh == 0 {
                 return self.drained(stack, now, id);
             }
-            match self.take(pool, fresh, space.clamp(1, PIECE)) {
-                Ok(chunk) => self.to_stack.push_back(chunk),
-                Err(_) => return Progress::Idle,
+            let taken = if !self.kept && sys::is_at_mark(&self.plug) {
+                self.take_urgent()
+            } else {
+                self.take(pool, fresh, space.clamp(1, PIECE)).map(|chunk| {
+                    if !chunk.is_empty() {
+                        self.to_stack.push_back(chunk);
+                    }
+                })
+            };
+            if taken.is_err() {
+                return Progress::Idle;
             }
             if self.kept && self.flush(stack, now, id) {
                 // A short burst, and all of it: what comes from now on is an event.
@@ -147,10 +157,10 @@ impl Stream {
     /// Hands the stack what was read; says whether it took everything.
     fn flush(&mut self, stack: &mut Stack, now: Instant, id: SocketId) -> bool {
         if self.to_stack.is_empty() {
-            return true;
+            return self.flush_urgent(stack, now, id);
         }
         match stack.send(now, id, &mut self.to_stack, StackSendFlags::default()) {
-            Ok(_) | Err(Error::WouldBlock) => self.to_stack.is_empty(),
+            Ok(_) | Err(Error::WouldBlock) => self.to_stack.is_empty() && self.flush_urgent(stack, now, id),
             Err(_) => {
                 // The connection failed: what the program wrote is lost, as in TCP's own send buffer.
                 self.to_stack.clear();
@@ -184,7 +194,8 @@ impl Stream {
         let short = self.burst + fresh <= KEEP_MAX || self.program >= End::WriteShut;
         let keep = whole && short && !self.tail;
         self.burst = if whole { 0 } else { self.burst + len };
-        let chunk = pool.fill(len, |buffer| {
+        // A read ends before an urgent byte: that is the next one's.
+        let mut chunk = pool.fill(len, |buffer| {
             let consumed = len - usize::from(keep);
             let mut done = 0;
             if kept + consumed > 0 {
@@ -198,13 +209,18 @@ impl Stream {
             Ok(done)
         })?;
         self.kept = keep && chunk.len() == len;
+        if self.kept && sys::is_at_mark(&self.plug) {
+            // What was looked at is urgent: it is not for this chunk.
+            chunk = chunk.split_to(len - 1);
+            self.kept = false;
+        }
         Ok(chunk)
     }
 
     /// From the stack to the program.
     fn move_inward(&mut self, stack: &mut Stack, now: Instant, id: SocketId) -> Progress {
         for _ in 0..PIECES {
-            if self.to_program.is_empty() {
+            if self.to_program.is_empty() && self.urgent_in.is_none() {
                 if self.eof_told && self.failed.is_none() {
                     // What isn't read any more doesn't tell of a reset.
                     let broken = stack.readiness(id).contains(Readiness::ERROR);
@@ -213,12 +229,18 @@ impl Stream {
                 if self.eof_told || self.failed.is_some() {
                     return Progress::Idle;
                 }
-                match stack.recv(now, id, PIECE * 2, StackRecvFlags::default()) {
+                let most = match self.receive_urgent(stack, now, id) {
+                    Urgent::Taken => continue,
+                    Urgent::Next => 1,
+                    Urgent::No => PIECE * 2,
+                };
+                match stack.recv(now, id, most, StackRecvFlags::default()) {
                     Ok(payload) if payload.is_empty() => {
                         self.eof_told = true;
                         shutdown(&self.plug, SysShutdown::Write).ok();
                         return Progress::Idle;
                     }
+                    Ok(payload) if most == 1 => self.urgent_in = Some(payload.into_chunk()),
                     Ok(payload) => self.to_program.extend(payload),
                     Err(Error::WouldBlock) => return Progress::Idle,
                     Err(error) => {
@@ -255,7 +277,7 @@ impl Stream {
                 Err(_) => self.to_program.clear(),
             }
         }
-        true
+        self.give_urgent()
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -21,8 +21,8 @@ pub(crate) use seccomp::{
 };
 pub(crate) use signals::{SignalFd, SignalMask, block_signals, die_of, ended_child, send_signal};
 pub(crate) use socket::{
-    landlock_abi, landlock_scope, open_task, peer_process, process_of_thread, threads_have_descriptors,
-    unread_by_peer,
+    is_at_mark, landlock_abi, landlock_scope, open_task, peer_process, process_of_thread,
+    threads_have_descriptors, unread_by_peer,
 };
 
 use std::io;

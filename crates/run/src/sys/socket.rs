@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
 /// `SO_PEERPIDFD` of `asm-generic/socket.h`.
 const SO_PEERPIDFD: libc::c_int = 77;
+/// `SIOCATMARK` of `asm-generic/sockios.h`.
+const SIOCATMARK: libc::Ioctl = 0x8905;
 /// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL` (Linux 6.12).
 const LANDLOCK_SCOPES: u64 = 1 | 2;
 
@@ -49,6 +51,14 @@ pub(crate) fn unread_by_peer(fd: impl AsFd) -> io::Result<usize> {
     // SAFETY: the kernel writes one int at `count`.
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) }.into())?;
     Ok(count.max(0) as usize)
+}
+
+/// Whether the next byte of a stream socket is an urgent one (`SIOCATMARK`).
+pub(crate) fn is_at_mark(fd: impl AsFd) -> bool {
+    let mut mark: libc::c_int = 0;
+    // SAFETY: the kernel writes one int at `mark`.
+    let told = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), SIOCATMARK, &raw mut mark) };
+    told == 0 && mark != 0
 }
 
 /// A descriptor of the process that a local socket was connected to (`SO_PEERPIDFD`, Linux 6.5).
