@@ -136,7 +136,8 @@ impl HostConfig {
 /// | connections in TIME-WAIT | [`TcpConfig::max_time_wait`](sockeye_stack::TcpConfig::max_time_wait) | 65,536 |
 /// | bytes of a TCP socket's buffers | [`TcpConfig::send_buffer`](sockeye_stack::TcpConfig::send_buffer), [`recv_buffer`](sockeye_stack::TcpConfig::recv_buffer) | up to 4 and 6 MiB |
 /// | bytes of a UDP socket's buffers | [`Config::udp_send_buffer`], [`Config::udp_recv_buffer`] | 208 KiB each |
-/// | ICMP errors sent per second | [`Config::icmp_rate`] | 1000 |
+/// | ICMP errors sent per second, and at once | [`Config::icmp_rate`], [`Config::icmp_burst`] | 1000, 50 |
+/// | time between ICMP errors to one destination, after the first six | [`Config::icmp_interval`] | 1 s |
 ///
 /// Fixed are the 1024 packets that a host holds for each link without belonging to a socket (forwarded ones among
 /// them), and the 16,384 that wait at a switch for a host that doesn't fetch them. Links bound what is under way

@@ -23,8 +23,14 @@ pub struct Config {
     pub udp_send_buffer: usize,
     /// Most sockets at once.
     pub max_sockets: usize,
-    /// Most ICMP errors sent per second.
+    /// Most ICMP errors sent per second (`icmp_msgs_per_sec`).
     pub icmp_rate: u32,
+    /// Most ICMP errors sent at once (`icmp_msgs_burst`).
+    pub icmp_burst: u32,
+    /// Time between two ICMP errors to one destination, after a burst of six (`icmp_ratelimit`). Over IPv6 it is
+    /// shorter where the route is for more than one host. The host itself, and what path MTU discovery waits for,
+    /// are not limited by it.
+    pub icmp_interval: Duration,
     /// Whether echo requests are answered.
     pub answer_echo: bool,
     /// Whether packets for other hosts are passed on by the routes, as a router does (RFC 1812 §5). What is
@@ -46,6 +52,8 @@ impl Default for Config {
             udp_send_buffer: 212_992,
             max_sockets: 1 << 20,
             icmp_rate: 1000,
+            icmp_burst: 50,
+            icmp_interval: Duration::from_secs(1),
             answer_echo: true,
             forwarding: false,
             wall_offset: Duration::ZERO,

@@ -74,20 +74,32 @@ counters! {
         IcmpInCsumErrors "InCsumErrors",
         /// Destinations unreachable and packets too big, taken in.
         IcmpInDestUnreachs "InDestUnreachs",
+        /// Times exceeded, taken in.
+        IcmpInTimeExcds "InTimeExcds",
+        /// Parameter problems, taken in.
+        IcmpInParmProbs "InParmProbs",
         /// Echo requests taken in.
         IcmpInEchos "InEchos",
         /// Echo replies taken in.
         IcmpInEchoReps "InEchoReps",
+        /// Timestamp requests taken in.
+        IcmpInTimestamps "InTimestamps",
         /// Messages sent.
         IcmpOutMsgs "OutMsgs",
         /// Errors not sent because of the limit on all of them.
         IcmpOutRateLimitGlobal "OutRateLimitGlobal",
-        /// Errors sent, but those that have a count of their own.
+        /// Errors not sent because of the limit on those to one destination.
+        IcmpOutRateLimitHost "OutRateLimitHost",
+        /// Destinations unreachable and packets too big, sent.
         IcmpOutDestUnreachs "OutDestUnreachs",
         /// Errors sent about packets whose time to live was over.
         IcmpOutTimeExcds "OutTimeExcds",
+        /// Parameter problems sent.
+        IcmpOutParmProbs "OutParmProbs",
         /// Echo replies sent.
         IcmpOutEchoReps "OutEchoReps",
+        /// Timestamp replies sent.
+        IcmpOutTimestampReps "OutTimestampReps",
     }
     Tcp "Tcp" {
         /// Connections opened from here.

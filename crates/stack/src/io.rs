@@ -8,6 +8,7 @@ use crate::demux::{Demux, sip};
 use crate::event::WakeReason;
 use crate::flow::Flows;
 use crate::ip::address::Addresses;
+use crate::ip::error_limit::ErrorLimit;
 use crate::ip::pmtu::PathMtus;
 use crate::ip::reassembly::Reassembly;
 use crate::ip::route::{NicConfig, Routes};
@@ -25,8 +26,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
-use sockeye_packet::{Batch, Budget, Instant, NicId, Packet, Rng};
+use sockeye_packet::{Batch, Budget, NicId, Packet, Rng};
 
 /// Most packets that wait in an interface's queue of replies; more are dropped, as a full device does.
 const REPLIES: usize = 1024;
@@ -92,7 +92,7 @@ pub(crate) struct Io {
     pub(crate) half_open: Slab<HalfOpen>,
     pub(crate) time_wait: Slab<TimeWait>,
     pub(crate) flows: Flows,
-    pub(crate) icmp_limit: RateLimit,
+    pub(crate) error_limit: ErrorLimit,
     pub(crate) orphans: usize,
     /// Connections that have refused data for want of memory, the longest waiting first.
     pub(crate) starved: VecDeque<Key>,
@@ -107,7 +107,8 @@ impl Io {
     pub(crate) fn new(config: Config, seed: [u8; 32]) -> Io {
         let mut rng = Rng::new(seed);
         let loopback = NicConfig { mtu: 65_535, ..NicConfig::memory(String::from("lo"), 65_535) };
-        let icmp_limit = RateLimit::new(config.icmp_rate);
+        let keys = [rng.next_u64(), rng.next_u64()];
+        let error_limit = ErrorLimit::new(keys, config.icmp_rate, config.icmp_burst);
         let mut io = Io {
             tcp_defaults: Arc::new(TcpSettings::new(&config.tcp)),
             nics: Vec::new(),
@@ -125,7 +126,7 @@ impl Io {
             half_open: Slab::default(),
             time_wait: Slab::default(),
             flows: Flows::default(),
-            icmp_limit,
+            error_limit,
             orphans: 0,
             starved: VecDeque::new(),
             loopback: Batch::default(),
@@ -166,49 +167,5 @@ impl Io {
     /// A keyed hash of a flow, for links with several queues.
     pub(crate) fn label(&self, bytes: &[u8]) -> u64 {
         sip(self.secrets.flow, bytes)
-    }
-}
-
-/// A token bucket that holds one second's worth.
-#[derive(Debug)]
-pub(crate) struct RateLimit {
-    per_second: u64,
-    /// Nanoseconds of credit.
-    credit: u64,
-    last: Instant,
-}
-
-impl RateLimit {
-    pub(crate) fn new(per_second: u32) -> RateLimit {
-        RateLimit { per_second: per_second.into(), credit: 1_000_000_000, last: Instant::ZERO }
-    }
-
-    /// Takes one if there is one.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let elapsed = now.saturating_since(self.last);
-        self.last = self.last.max(now);
-        let elapsed = u64::try_from(elapsed.min(Duration::from_secs(1)).as_nanos()).unwrap_or(0);
-        self.credit = (self.credit + elapsed).min(1_000_000_000);
-        let Some(cost) = 1_000_000_000_u64.checked_div(self.per_second) else { return false };
-        let allowed = self.credit >= cost;
-        if allowed {
-            self.credit -= cost;
-        }
-        allowed
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rate_limit_allows_a_burst_and_then_its_rate() {
-        let mut limit = RateLimit::new(10);
-        let count = |limit: &mut RateLimit, now| (0..100).filter(|_| limit.take(now)).count();
-        assert_eq!(count(&mut limit, Instant::from_millis(5)), 10);
-        assert_eq!(count(&mut limit, Instant::from_millis(305)), 3);
-        assert_eq!(count(&mut limit, Instant::from_millis(9000)), 10);
-        assert!(!RateLimit::new(0).take(Instant::ZERO));
     }
 }

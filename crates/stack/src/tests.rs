@@ -1,5 +1,6 @@
 //! Whole stacks: hosts joined by cables under virtual time.
 
+mod complaints;
 mod cost;
 mod datagrams;
 mod errors;

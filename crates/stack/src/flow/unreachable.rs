@@ -7,6 +7,7 @@ use super::tcp::syn_header;
 use crate::address::is_v4;
 use crate::demux::{Proto, Tuple};
 use crate::io::Io;
+use crate::ip::complaint::ERROR_TOS;
 use crate::ip::output::{IpParams, fill};
 use sockeye_packet::{Chunk, Instant, NicId, Packet, Payload};
 use sockeye_wire::{Icmpv4, Icmpv6, Protocol};
@@ -117,7 +118,8 @@ impl Io {
         why: Unreachability,
     ) {
         let Undelivered { nic, src: client, dst, proto } = *undelivered;
-        if !self.icmp_limit.take(now) {
+        // The flows of a host are to many others, who would each have a limit of their own.
+        if !self.may_send_any_error(now) {
             return;
         }
         fill(&mut quoted);
@@ -134,7 +136,7 @@ impl Io {
             dst: client,
             protocol: if v4 { Protocol::ICMP } else { Protocol::ICMPV6 },
             ttl: self.config.default_ttl,
-            tos: 0,
+            tos: if v4 { ERROR_TOS } else { 0 },
             dont_fragment: false,
             flow_label: 0,
         };

@@ -7,7 +7,7 @@
 use crate::address::{is_link_local_v6, is_unspecified, v4_bytes};
 use crate::counters::Counter;
 use crate::io::Io;
-use crate::ip::icmp::Complaint;
+use crate::ip::complaint::Complaint;
 use crate::ip::input::Ingress;
 use sockeye_packet::{Batch, Checksum, Instant, NicId, Packet};
 use sockeye_wire::{IpLayout, Ipv4Header, incremental_update};

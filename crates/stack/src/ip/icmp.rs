@@ -1,77 +1,24 @@
-//! ICMP and `ICMPv6` (RFC 792, RFC 1122 §3.2.2, RFC 4443): echo, errors sent, errors taken in.
+//! ICMP and `ICMPv6` taken in (RFC 792, RFC 1122 §3.2.2, RFC 4443): echo, timestamps, errors.
 //!
 //! An error that comes in is believed only as far as it quotes a packet that a socket of ours can have
-//! sent (RFC 5927). Errors that go out are limited in rate and never answer an error or a broadcast.
+//! sent (RFC 5927). What goes out is in [`complaint`](super::complaint).
 
 use crate::Stack;
 use crate::address::{ip_bytes, v4_bytes};
 use crate::counters::Counter;
 use crate::demux::{Proto, Target, Tuple, scope_number};
 use crate::error::Error;
-use crate::io::Io;
 use crate::ip::address::Cast;
 use crate::ip::input::Ingress;
-use crate::ip::output::IpParams;
 use crate::ip::pmtu::{LEAST_V4, LEAST_V6};
 use crate::socket::errors::ErrorReport;
 use crate::socket::{scoped, tuple_scope};
 use sockeye_packet::{Chunk, Instant, Packet, Payload};
-use sockeye_wire::{Icmpv4, Icmpv6, IpLayout, Ipv4Fixed, Ipv6Fixed, Ipv6Header, Protocol, Quoted};
+use sockeye_wire::{Icmpv4, Icmpv6, IpLayout, Protocol, Quoted};
 
-/// RFC 1812 §4.3.2.3: an IPv4 error is at most this long.
-const ERROR_V4: usize = 576;
-/// RFC 4443 §2.4 (c): an IPv6 error is at most this long.
-const ERROR_V6: usize = 1280;
-
-/// What is wrong with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Complaint {
-    /// Nobody speaks this protocol here.
-    Protocol,
-    /// Nobody has this port here.
-    Port,
-    /// IPv6: a header field or option that can't be processed.
-    Parameter { code: u8, pointer: u32 },
-    /// A router: its time to live is over (RFC 792, RFC 4443 §3.3).
-    Expired,
-    /// A router: no route leads there.
-    NoRoute,
-    /// A router: it is too long for the next link, whose MTU this is, and must not be cut.
-    TooBig { mtu: u32 },
-}
-
-impl Complaint {
-    /// Whether it is about a packet that is for somebody else.
-    const fn is_of_router(self) -> bool {
-        matches!(self, Complaint::Expired | Complaint::NoRoute | Complaint::TooBig { .. })
-    }
-
-    /// The message for an IPv4 packet; IPv6's parameter problems have none.
-    fn message_v4(self) -> Option<Icmpv4> {
-        let unreachable = |code, mtu| Some(Icmpv4::Unreachable { code, mtu });
-        match self {
-            Complaint::Protocol => unreachable(Icmpv4::PROTOCOL_UNREACHABLE, 0),
-            Complaint::Port => unreachable(Icmpv4::PORT_UNREACHABLE, 0),
-            Complaint::NoRoute => unreachable(Icmpv4::NET_UNREACHABLE, 0),
-            // RFC 1191 §4. No MTU is longer than 16 bits can say.
-            Complaint::TooBig { mtu } => unreachable(Icmpv4::FRAGMENTATION_NEEDED, mtu as u16),
-            Complaint::Expired => Some(Icmpv4::TimeExceeded { code: 0 }),
-            Complaint::Parameter { .. } => None,
-        }
-    }
-
-    /// The message for an IPv6 packet.
-    fn message_v6(self, packet: &Packet) -> Icmpv6 {
-        match self {
-            Complaint::Protocol => Icmpv6::ParameterProblem { code: 1, pointer: next_header_at(packet) },
-            Complaint::Port => Icmpv6::Unreachable { code: Icmpv6::PORT_UNREACHABLE },
-            Complaint::NoRoute => Icmpv6::Unreachable { code: Icmpv6::NO_ROUTE },
-            Complaint::TooBig { mtu } => Icmpv6::PacketTooBig { mtu },
-            Complaint::Expired => Icmpv6::TimeExceeded { code: 0 },
-            Complaint::Parameter { code, pointer } => Icmpv6::ParameterProblem { code, pointer },
-        }
-    }
-}
+/// The type of a timestamp request; the reply's is one more.
+const TIMESTAMP: u8 = 13;
+const MILLIS_OF_DAY: u128 = 86_400_000;
 
 /// What an ICMP error says to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,103 +34,15 @@ pub(crate) struct Unreachable {
     pub(crate) info: u32,
 }
 
-impl Io {
-    /// Answers a packet with an ICMP error, where that is allowed.
-    pub(crate) fn complain(&mut self, now: Instant, ingress: &Ingress, packet: &Packet, what: Complaint) {
-        // RFC 1122 §3.2.2, RFC 4443 §2.4 (e).
-        let later_fragment = ingress.fragment.is_some_and(|fragment| fragment.offset != 0);
-        let is_unicast = match ingress.cast {
-            Cast::Unicast => true,
-            Cast::Other => what.is_of_router() || self.flows.config().is_some(),
-            Cast::Broadcast | Cast::Multicast => false,
-        };
-        if !is_unicast || later_fragment || is_icmp_error(ingress, packet) {
-            return;
-        }
-        let Some(ip) = self.complaint_params(ingress, what) else { return };
-        if !self.icmp_limit.take(now) {
-            self.counters.bump(Counter::IcmpOutRateLimitGlobal);
-            return;
-        }
-        let mut header = [0; 8];
-        if ingress.v4 {
-            let Some(message) = what.message_v4() else { return };
-            message.emit(&mut header);
-        } else {
-            what.message_v6(packet).emit(&mut header);
-        }
-        let room = if ingress.v4 { ERROR_V4 } else { ERROR_V6 } - ip.header_len() - header.len();
-        let quoted = quote(packet, room);
-        let expired = what == Complaint::Expired;
-        self.counters.bump(Counter::IcmpOutMsgs);
-        self.counters.bump(if expired { Counter::IcmpOutTimeExcds } else { Counter::IcmpOutDestUnreachs });
-        let answer = self.icmp_packet(ingress.nic, &ip, header, quoted);
-        self.reply(ingress.nic, answer);
-    }
-
-    /// The header of an error: from the address that the packet went to, or a router's own address on the way
-    /// back (RFC 1812 §4.3.2.4).
-    fn complaint_params(&self, ingress: &Ingress, what: Complaint) -> Option<IpParams> {
-        let ip = self.answer_params(ingress, 0);
-        if !what.is_of_router() {
-            return Some(ip);
-        }
-        Some(IpParams { src: self.addresses.source(&ingress.src, ingress.nic)?, ..ip })
-    }
-
-    /// The header of an answer: back to where the packet came from.
-    fn answer_params(&self, ingress: &Ingress, tos: u8) -> IpParams {
-        let protocol = if ingress.v4 { Protocol::ICMP } else { Protocol::ICMPV6 };
-        IpParams {
-            src: ingress.dst,
-            dst: ingress.src,
-            protocol,
-            ttl: self.config.default_ttl,
-            tos,
-            dont_fragment: false,
-            flow_label: 0,
+impl Unreachable {
+    /// What counts such messages.
+    fn counter(&self, v4: bool) -> Counter {
+        match (self.kind, v4) {
+            (11, true) | (3, false) => Counter::IcmpInTimeExcds,
+            (12, true) | (4, false) => Counter::IcmpInParmProbs,
+            _ => Counter::IcmpInDestUnreachs,
         }
     }
-}
-
-/// The start of a packet, at most `room` bytes; of a super-segment, as its first segment would begin.
-fn quote(packet: &Packet, room: usize) -> Payload {
-    let Packet { head, payload, meta } = packet;
-    let mut head = head.clone();
-    let mut len = payload.len();
-    if meta.gso_size > 0 && len > usize::from(meta.gso_size) {
-        len = usize::from(meta.gso_size);
-        let total = (head.len() + len) as u16;
-        if let Some(ip) = Ipv4Fixed::at_mut(&mut head).filter(|_| packet.head[0] >> 4 == 4) {
-            ip.total_len = total.into();
-        } else if let Some(ip) = Ipv6Fixed::at_mut(&mut head) {
-            ip.payload_len = (total - Ipv6Header::LEN as u16).into();
-        }
-    }
-    let mut quoted = Payload::from(Chunk::copy_from(&head));
-    quoted.extend(payload.slice(0, len.min(room.saturating_sub(quoted.len()))));
-    quoted
-}
-
-/// Whether the packet is itself an ICMP error, or might be one.
-fn is_icmp_error(ingress: &Ingress, packet: &Packet) -> bool {
-    let message = &packet.head[ingress.transport.min(packet.head.len())..];
-    match (ingress.protocol, ingress.v4) {
-        (Protocol::ICMP, true) => Icmpv4::parse(message).is_ok_and(|(icmp, _)| icmp.is_error()),
-        (Protocol::ICMPV6, false) => Icmpv6::parse(message).is_ok_and(|(icmp, _)| icmp.is_error()),
-        _ => false,
-    }
-}
-
-/// Where the number of the protocol that nobody speaks stands in an IPv6 packet.
-fn next_header_at(packet: &Packet) -> u32 {
-    let (mut at, mut next, mut start) = (6_usize, packet.head[6], 40_usize);
-    while matches!(next, 0 | 43 | 44 | 60) {
-        let Some([following, len]) = packet.head.get(start..start + 2) else { break };
-        let skip = if next == 44 { 8 } else { 8 + usize::from(*len) * 8 };
-        (at, next, start) = (start, *following, start + skip);
-    }
-    at as u32
 }
 
 impl Stack {
@@ -191,12 +50,19 @@ impl Stack {
     pub(crate) fn icmp_input(&mut self, now: Instant, ingress: &Ingress, packet: Packet) {
         self.io.counters.bump(Counter::IcmpInMsgs);
         let message = &packet.head[ingress.transport..];
+        // RFC 1122 §3.2.2.6: questions to everybody are not answered; and nobody's error goes to everybody.
+        if ingress.v4 && matches!(ingress.cast, Cast::Broadcast | Cast::Multicast) {
+            return;
+        }
         let told = if ingress.v4 {
             match Icmpv4::parse(message) {
                 Ok((Icmpv4::EchoRequest { id, seq }, _)) => {
                     return self.echo(ingress, [0, id, seq], packet);
                 }
                 Ok((Icmpv4::EchoReply { id, .. }, _)) => return self.echo_reply(now, ingress, id, packet),
+                Ok((Icmpv4::Other { kind: TIMESTAMP, code: 0, rest }, _)) => {
+                    return self.timestamp(now, ingress, rest, &packet);
+                }
                 Ok((icmp, _)) => told_v4(icmp),
                 Err(_) => None,
             }
@@ -211,7 +77,7 @@ impl Stack {
             }
         };
         let Some(told) = told else { return };
-        self.io.counters.bump(Counter::IcmpInDestUnreachs);
+        self.io.counters.bump(told.counter(ingress.v4));
         // What is quoted may lie in several chunks; its headers are all that matter.
         let quoted = packet.payload.slice(0, packet.payload.len().min(256)).into_chunk();
         if let (Ok(quoted), Ok(layout)) = (Quoted::parse(&quoted), IpLayout::parse(&quoted)) {
@@ -226,14 +92,19 @@ impl Stack {
         if ingress.cast == Cast::Other {
             return self.io.foreign_echo(ingress, [id, seq], packet);
         }
-        if ingress.cast != Cast::Unicast || !self.io.config.answer_echo {
+        if !self.io.config.answer_echo {
             return;
         }
         let mut header = [0; 8];
         header[0] = kind as u8;
         header[4..6].copy_from_slice(&id.to_be_bytes());
         header[6..8].copy_from_slice(&seq.to_be_bytes());
-        let ip = self.io.answer_params(ingress, ingress.tos_ecn & 0xfc);
+        let mut ip = self.io.answer_params(ingress, ingress.tos_ecn & 0xfc);
+        if ingress.cast != Cast::Unicast {
+            // RFC 4443 §4.2: a group is answered from an own address.
+            let Some(src) = self.io.addresses.source(&ingress.src, ingress.nic) else { return };
+            ip.src = src;
+        }
         let Packet { payload, .. } = packet;
         self.io.counters.bump(Counter::IcmpOutMsgs);
         self.io.counters.bump(Counter::IcmpOutEchoReps);
@@ -242,6 +113,27 @@ impl Stack {
         for packet in self.io.fragment(reply, mtu) {
             self.io.reply(ingress.nic, packet);
         }
+    }
+
+    /// RFC 1122 §3.2.2.8: what time it is, in milliseconds since midnight.
+    fn timestamp(&mut self, now: Instant, ingress: &Ingress, rest: [u8; 4], packet: &Packet) {
+        self.io.counters.bump(Counter::IcmpInTimestamps);
+        if ingress.cast != Cast::Unicast || packet.payload.len() < 4 {
+            return;
+        }
+        let since_epoch = now.saturating_since(Instant::ZERO) + self.io.config.wall_offset;
+        let today = (since_epoch.as_millis() % MILLIS_OF_DAY) as u32;
+        let mut times = [0; 12];
+        packet.payload.slice(0, 4).copy_to(&mut times);
+        times[4..8].copy_from_slice(&today.to_be_bytes());
+        times[8..].copy_from_slice(&today.to_be_bytes());
+        let [a, b, c, d] = rest;
+        let ip = self.io.answer_params(ingress, ingress.tos_ecn & 0xfc);
+        let times = Payload::from(Chunk::copy_from(&times));
+        let reply = self.io.icmp_packet(ingress.nic, &ip, [TIMESTAMP + 1, 0, 0, 0, a, b, c, d], times);
+        self.io.counters.bump(Counter::IcmpOutMsgs);
+        self.io.counters.bump(Counter::IcmpOutTimestampReps);
+        self.io.reply(ingress.nic, reply);
     }
 
     /// Tells an error to the socket whose packet it quotes; of that packet `transport` is there from the transport
@@ -374,6 +266,8 @@ fn told_v6(icmp: Icmpv6) -> Option<Unreachable> {
         },
         Icmpv6::TimeExceeded { .. } => plain(Error::HostUnreachable, false),
         Icmpv6::ParameterProblem { .. } => plain(Error::Protocol, true),
+        // RFC 4443 §2.4 (a)
+        Icmpv6::Other { kind: ..128, .. } => plain(Error::Protocol, false),
         _ => None,
     }
 }

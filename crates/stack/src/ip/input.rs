@@ -5,7 +5,7 @@ use crate::address::{ip_bytes, is_unspecified, is_v4};
 use crate::counters::Counter;
 use crate::io::Io;
 use crate::ip::address::{Cast, Ends, is_loopback, is_multicast};
-use crate::ip::icmp::Complaint;
+use crate::ip::complaint::Complaint;
 use sockeye_packet::{Batch, Checksum, Instant, NicId, Packet};
 use sockeye_wire::{Extensions, Fragment, IpLayout, Ipv6Header, Protocol, verify_checksums};
 

@@ -1,6 +1,8 @@
 //! The internet layer of one host: interfaces, addresses, routes, input, output, fragments and ICMP.
 
 pub(crate) mod address;
+pub(crate) mod complaint;
+pub(crate) mod error_limit;
 pub(crate) mod forward;
 pub(crate) mod fragment;
 pub(crate) mod icmp;

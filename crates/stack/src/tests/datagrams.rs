@@ -95,18 +95,6 @@ fn port_unreachable_refuses_connected_sockets_only() {
 }
 
 #[test]
-fn unreachables_are_limited_in_rate() {
-    let config = Config { icmp_rate: 3, ..Config::default() };
-    let mut pair = Pair::with(&config, &NicConfig::memory("eth0", 1500));
-    let a = datagram(&mut pair.a, "10.0.0.1:1000");
-    for _ in 0..20 {
-        send_to(&mut pair.a, a, b"?", Some("10.0.0.2:9")).unwrap();
-    }
-    pair.cable();
-    assert_eq!(pair.crossed, 23);
-}
-
-#[test]
 fn the_loopback_delivers_in_the_same_call() {
     for text in ["127.0.0.1:53", "127.9.9.9:53", "[::1]:53"] {
         let mut stack = lonely();

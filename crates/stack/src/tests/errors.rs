@@ -246,8 +246,10 @@ fn a_connection_that_is_not_opened_is_reported_with_its_segment() {
 
 #[test]
 fn the_queue_is_bounded_and_empties_when_nobody_wants_it() {
-    let mut pair =
-        Pair::with(&Config { icmp_rate: 100_000, ..Config::default() }, &NicConfig::memory("eth0", 1500));
+    let mut pair = Pair::with(
+        &Config { icmp_interval: Duration::ZERO, ..Config::default() },
+        &NicConfig::memory("eth0", 1500),
+    );
     let a = wanting(&mut pair, "10.0.0.1:1000");
     pair.a.set_option(pair.now, a, SocketOption::RecvBuffer(4096)).unwrap();
     for _ in 0..50 {
