@@ -102,6 +102,11 @@ pub(crate) fn is_link_local_v6(ip: &[u8; 16]) -> bool {
     ip[0] == 0xfe && ip[1] & 0xc0 == 0x80
 }
 
+/// Whether the bytes are an IPv6 address, of a host or a group, that means something on one link only (RFC 4007 §4).
+pub(crate) fn is_of_link_v6(ip: &[u8; 16]) -> bool {
+    is_link_local_v6(ip) || ip[0] == 0xff && matches!(ip[1] & 0xf, 1 | 2)
+}
+
 impl From<SocketAddr> for SockAddr {
     fn from(addr: SocketAddr) -> SockAddr {
         let scope = match addr {

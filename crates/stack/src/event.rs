@@ -47,6 +47,8 @@ pub enum WakeReason {
     Reassembly,
     /// A flow that nobody answered.
     Flow,
+    /// A report of the groups that the host is in.
+    Groups,
 }
 
 /// What a socket is ready for, as poll(2) would report it.

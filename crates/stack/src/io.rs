@@ -9,10 +9,12 @@ use crate::event::WakeReason;
 use crate::flow::Flows;
 use crate::ip::address::Addresses;
 use crate::ip::error_limit::ErrorLimit;
+use crate::ip::multicast::Groups;
 use crate::ip::pmtu::PathMtus;
 use crate::ip::reassembly::Reassembly;
 use crate::ip::route::{NicConfig, Routes};
 use crate::slab::{Key, Slab};
+use crate::socket::groups::GroupSettings;
 use crate::socket::options::TcpSettings;
 use crate::tap::Tap;
 use crate::tcp::Spares;
@@ -22,7 +24,7 @@ use crate::tcp::time_wait::TimeWait;
 use crate::wheel::Wheel;
 use crate::{Config, SocketId};
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -39,6 +41,8 @@ pub(crate) enum Token {
     TimeWait(Key),
     Reassembly(Key),
     Flow(Key),
+    /// Reports of groups.
+    Groups,
 }
 
 impl Token {
@@ -49,6 +53,7 @@ impl Token {
             Token::TimeWait(_) => WakeReason::TimeWait,
             Token::Reassembly(_) => WakeReason::Reassembly,
             Token::Flow(_) => WakeReason::Flow,
+            Token::Groups => WakeReason::Groups,
         }
     }
 }
@@ -81,6 +86,12 @@ pub(crate) struct Io {
     pub(crate) routes: Routes,
     pub(crate) pmtu: PathMtus,
     pub(crate) reassembly: Reassembly,
+    /// Groups that sockets are in.
+    pub(crate) multicast: Groups,
+    /// Sockets that said something of groups.
+    pub(crate) group_settings: BTreeMap<SocketId, GroupSettings>,
+    /// The sockets that a datagram to several is for: empty between datagrams.
+    pub(crate) hearers: Vec<SocketId>,
     pub(crate) wheel: Wheel<Token>,
     pub(crate) demux: Demux,
     /// Sockets whose readiness gained something and that nobody asked about yet.
@@ -116,6 +127,9 @@ impl Io {
             routes: Routes::default(),
             pmtu: PathMtus::new(rng.next_u64()),
             reassembly: Reassembly::new(&mut rng),
+            multicast: Groups::default(),
+            group_settings: BTreeMap::new(),
+            hearers: Vec::new(),
             wheel: Wheel::new(),
             demux: Demux::new(&mut rng),
             ready: VecDeque::new(),

@@ -49,9 +49,11 @@ pub use counters::{Counter, Counters};
 pub use error::{Error, Result};
 pub use event::{Event, Readiness, Wake, WakeReason};
 pub use flow::{EchoRequest, Flow, FlowId, FlowProtocol, Intercept, Unreachability, Verdict};
+pub use ip::multicast::filter::FilterMode;
 pub use ip::route::{NicConfig, Route};
 pub use orphan::Orphan;
 pub use socket::errors::{ErrorOrigin, ErrorReport};
+pub use socket::groups::Membership;
 pub use socket::options::{MtuDiscover, OptionName, SocketOption, TcpSettings};
 pub use socket::{Datagram, Domain, Message, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType};
 pub use tcp::{CaState, State as TcpState, TcpInfo, congestion};
@@ -215,6 +217,7 @@ impl Stack {
                 Token::TimeWait(key) => self.time_wait_timeout(key),
                 Token::Reassembly(key) => self.io.reassembly_timeout(key),
                 Token::Flow(key) => self.flow_timeout(key),
+                Token::Groups => self.io.groups_timeout(now),
             }
         }
         self.io.wheel.refresh();

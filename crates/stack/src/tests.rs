@@ -7,6 +7,7 @@ mod errors;
 mod flows;
 mod forwarding;
 mod fuzzed;
+mod groups;
 mod hostile;
 mod passive;
 mod pings;

@@ -194,7 +194,9 @@ impl Stack {
     }
 
     fn end(&mut self, now: Instant, id: SocketId, abort: bool) -> Result<()> {
-        if self.is_datagram(id)? {
+        let is_datagram = self.is_datagram(id)?;
+        self.io.leave_all_groups(now, id);
+        if is_datagram {
             self.udp_close(id);
             self.feed_starved();
         } else {

@@ -216,11 +216,18 @@ impl Demux {
         }
     }
 
-    /// All sockets that a broadcast to `port` is for.
-    pub(crate) fn members(&self, proto: Proto, ip: &[u8; 16], port: u16, scope: u16) -> Vec<SocketId> {
+    /// All sockets without a peer that a broadcast to `port` is for.
+    pub(crate) fn members(
+        &self,
+        proto: Proto,
+        ip: &[u8; 16],
+        port: u16,
+        scope: u16,
+    ) -> impl Iterator<Item = SocketId> {
         let groups = self.port(proto, port).map_or(&[][..], |port| &port.groups);
-        let suitable = groups.iter().filter(|group| group.binding.accepts(ip, scope));
-        suitable.flat_map(|group| group.members.iter().copied()).collect()
+        let ip = *ip;
+        let suitable = groups.iter().filter(move |group| group.binding.accepts(&ip, scope));
+        suitable.flat_map(|group| group.members.iter().copied())
     }
 
     fn port(&self, proto: Proto, port: u16) -> Option<&Port> {

@@ -10,6 +10,7 @@ use crate::demux::{Proto, Target, Tuple, scope_number};
 use crate::error::Error;
 use crate::ip::address::Cast;
 use crate::ip::input::Ingress;
+use crate::ip::mld;
 use crate::ip::pmtu::{LEAST_V4, LEAST_V6};
 use crate::socket::errors::ErrorReport;
 use crate::socket::{scoped, tuple_scope};
@@ -72,6 +73,9 @@ impl Stack {
                     return self.echo(ingress, [129, id, seq], packet);
                 }
                 Ok((Icmpv6::EchoReply { id, .. }, _)) => return self.echo_reply(now, ingress, id, packet),
+                Ok((Icmpv6::Other { kind: mld::QUERY, .. }, _)) => {
+                    return self.mld_query(now, ingress, &packet);
+                }
                 Ok((icmp, _)) => told_v6(icmp),
                 Err(_) => None,
             }
@@ -92,7 +96,9 @@ impl Stack {
         if ingress.cast == Cast::Other {
             return self.io.foreign_echo(ingress, [id, seq], packet);
         }
-        if !self.io.config.answer_echo {
+        // RFC 1122 §3.2.2.6: as Linux, who asks all of an IPv4 network or group isn't answered.
+        let is_asked = ingress.cast == Cast::Unicast || !ingress.v4;
+        if !is_asked || !self.io.config.answer_echo {
             return;
         }
         let mut header = [0; 8];

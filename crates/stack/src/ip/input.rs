@@ -23,6 +23,8 @@ pub(crate) struct Ingress {
     pub(crate) fragment: Option<Fragment>,
     pub(crate) tos_ecn: u8,
     pub(crate) ttl: u8,
+    /// This host sent it, to a group or everybody, and hears it itself.
+    pub(crate) own: bool,
 }
 
 impl Ingress {
@@ -47,15 +49,18 @@ impl Stack {
     pub(crate) fn input(&mut self, now: Instant, nic: NicId, batch: &mut Batch) {
         let Some(mut packet) = batch.pop() else { return };
         self.io.counters.bump(Counter::IpInReceives);
+        // What the host sends to groups that it is in comes back here, still marked with the link that it left by.
+        let own = nic == NicId::LOOPBACK && packet.meta.nic != NicId::LOOPBACK;
+        let nic = if own { packet.meta.nic } else { nic };
         packet.meta.nic = nic;
         packet.meta.received_at = now;
-        let Some(ingress) = self.io.check(now, nic, &mut packet) else { return };
+        let Some(ingress) = self.io.check(now, nic, own, &mut packet) else { return };
         self.io.counters.bump(ecn_counter(ingress.tos_ecn));
         let Some(fragment) = ingress.fragment else {
             return self.dispatch(now, &ingress, &mut packet, batch);
         };
         if let Some(mut whole) = self.io.reassemble(now, &ingress, fragment, packet)
-            && let Some(ingress) = self.io.check(now, nic, &mut whole)
+            && let Some(ingress) = self.io.check(now, nic, own, &mut whole)
             && ingress.fragment.is_none()
         {
             self.dispatch(now, &ingress, &mut whole, batch);
@@ -69,6 +74,7 @@ impl Stack {
             Protocol::UDP => self.udp_input(now, ingress, core::mem::take(packet)),
             Protocol::ICMP if ingress.v4 => self.icmp_input(now, ingress, core::mem::take(packet)),
             Protocol::ICMPV6 if !ingress.v4 => self.icmp_input(now, ingress, core::mem::take(packet)),
+            Protocol::IGMP if ingress.v4 => self.igmp_input(now, ingress, packet),
             Protocol::NO_NEXT_HEADER if !ingress.v4 => {}
             _ => {
                 self.io.counters.bump(Counter::IpInUnknownProtos);
@@ -80,14 +86,14 @@ impl Stack {
 
 impl Io {
     /// Checks a packet, trims it to the length that it states, and says what it is; `None` drops it.
-    fn check(&mut self, now: Instant, nic: NicId, packet: &mut Packet) -> Option<Ingress> {
+    fn check(&mut self, now: Instant, nic: NicId, own: bool, packet: &mut Packet) -> Option<Ingress> {
         let Some(ingress) = parse(nic, packet) else {
             self.counters.bump(Counter::IpInHdrErrors);
             return None;
         };
         let known = self.addresses.is_latest(&ingress.ends());
         let cast = if known { Cast::Unicast } else { self.addresses.cast(&ingress.dst) };
-        let ingress = Ingress { cast, ..ingress };
+        let ingress = Ingress { cast, own, ..ingress };
         if cast == Cast::Other && self.config.forwarding && !self.is_interceptable(&ingress) {
             self.forward(now, &ingress, core::mem::take(packet));
             return None;
@@ -117,8 +123,7 @@ impl Io {
         }
         let for_us = match ingress.cast {
             Cast::Unicast | Cast::Broadcast => true,
-            // Groups are not joined yet; until then a group's packets are for nobody here.
-            Cast::Multicast => false,
+            Cast::Multicast => self.multicast.hears(ingress.nic, &ingress.dst),
             Cast::Other => self.is_interceptable(ingress),
         };
         if !for_us {
@@ -156,7 +161,7 @@ impl Io {
         if is_multicast(src) || self.addresses.is_broadcast(src) || is_v4(src) != *v4 || is_v4(dst) != *v4 {
             return false; // The last two: v4-mapped addresses in an IPv6 packet.
         }
-        if *nic == NicId::LOOPBACK {
+        if *nic == NicId::LOOPBACK || ingress.own {
             return true;
         }
         // Nobody else has our addresses, and loopback addresses don't leave a host.
@@ -219,5 +224,6 @@ fn parse(nic: NicId, packet: &mut Packet) -> Option<Ingress> {
         fragment,
         tos_ecn,
         ttl,
+        own: false,
     })
 }

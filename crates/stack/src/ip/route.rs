@@ -130,6 +130,11 @@ pub(crate) struct Path {
     pub(crate) mtu: u32,
 }
 
+/// The address that the loopback interface sends from.
+fn loopback_of(v4: bool) -> [u8; 16] {
+    if v4 { map_v4([127, 0, 0, 1]) } else { 1_u128.to_be_bytes() }
+}
+
 impl Io {
     /// The way to `dst`, for a socket bound to address `src` or interface `nic` or neither.
     pub(crate) fn path(&self, dst: &[u8; 16], src: Option<[u8; 16]>, nic: Option<NicId>) -> Result<Path> {
@@ -146,8 +151,10 @@ impl Io {
             None => return Err(Error::NetworkUnreachable),
         };
         let src = match src {
-            Some(src) if is_loopback(&src) => return Err(Error::InvalidArgument),
+            Some(src) if is_loopback(&src) && nic != NicId::LOOPBACK => return Err(Error::InvalidArgument),
             Some(src) => src,
+            // A group, by the loopback interface.
+            None if nic == NicId::LOOPBACK => loopback_of(is_v4(dst)),
             None => self.addresses.source(dst, nic).ok_or(Error::AddrNotAvailable)?,
         };
         let mtu = self.nic(nic).config.mtu;

@@ -1,6 +1,7 @@
 //! Sockets: what they are called, what kinds there are, what goes in and out.
 
 pub(crate) mod errors;
+pub(crate) mod groups;
 pub(crate) mod naming;
 pub(crate) mod options;
 pub(crate) mod ping;

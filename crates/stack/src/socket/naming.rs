@@ -1,7 +1,7 @@
 //! Local names of sockets: bind, the port that is picked when none is named, and what holds it
 //! (bind(2), ip(7), ipv6(7)).
 
-use crate::address::{is_link_local_v6, is_unspecified};
+use crate::address::{is_of_link_v6, is_unspecified};
 use crate::demux::{Binding, Hold, Proto, Target, Tuple, port_range, scope_number};
 use crate::error::{Error, Result};
 use crate::ip::address::Cast;
@@ -89,7 +89,7 @@ impl Stack {
         if socket.local.port != 0 || matches!(socket.kind, Kind::Listener(_) | Kind::Connection(_)) {
             return Err(Error::InvalidArgument);
         }
-        if is_link_local_v6(&addr.ip) && addr.scope.or(socket.settings.nic).is_none() {
+        if is_of_link_v6(&addr.ip) && addr.scope.or(socket.settings.nic).is_none() {
             return Err(Error::InvalidArgument);
         }
         let proto = socket.proto();

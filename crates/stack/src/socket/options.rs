@@ -8,6 +8,7 @@ use crate::event::Readiness;
 use crate::socket::{Domain, Kind, Socket, SocketId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 use sockeye_packet::{Instant, NicId};
@@ -51,6 +52,27 @@ pub enum SocketOption {
     RecvErr(bool),
     /// `IPV6_RECVERR`: the same for IPv6.
     RecvErrV6(bool),
+    /// `IP_MULTICAST_TTL`; none is 1.
+    MulticastTtl(Option<u8>),
+    /// `IPV6_MULTICAST_HOPS`; none is 1.
+    MulticastHops(Option<u8>),
+    /// `IP_MULTICAST_LOOP`: this host hears what the socket sends to groups that the host is in.
+    MulticastLoop(bool),
+    /// `IPV6_MULTICAST_LOOP`.
+    MulticastLoopV6(bool),
+    /// `IP_MULTICAST_IF`: where datagrams to groups leave.
+    MulticastNic {
+        /// The interface, if its number says it.
+        nic: Option<NicId>,
+        /// The interface by its address, and where the datagrams come from; unspecified for neither.
+        address: Ipv4Addr,
+    },
+    /// `IPV6_MULTICAST_IF`.
+    MulticastNicV6(Option<NicId>),
+    /// `IP_MULTICAST_ALL`: the socket hears also groups that only other sockets of its port are in.
+    MulticastAll(bool),
+    /// `IPV6_MULTICAST_ALL`.
+    MulticastAllV6(bool),
     /// `TCP_NODELAY`.
     NoDelay(bool),
     /// `TCP_CORK`.
@@ -107,6 +129,14 @@ pub enum OptionName {
     MtuDiscover,
     RecvErr,
     RecvErrV6,
+    MulticastTtl,
+    MulticastHops,
+    MulticastLoop,
+    MulticastLoopV6,
+    MulticastNic,
+    MulticastNicV6,
+    MulticastAll,
+    MulticastAllV6,
     NoDelay,
     Cork,
     QuickAck,
@@ -276,6 +306,14 @@ impl Stack {
                 }
                 self.change(id, |settings| settings.v6_only = on)
             }
+            SocketOption::MulticastTtl(_)
+            | SocketOption::MulticastHops(_)
+            | SocketOption::MulticastLoop(_)
+            | SocketOption::MulticastLoopV6(_)
+            | SocketOption::MulticastNic { .. }
+            | SocketOption::MulticastNicV6(_)
+            | SocketOption::MulticastAll(_)
+            | SocketOption::MulticastAllV6(_) => self.set_group_option(id, option),
             _ => self.set_stream_option(id, option),
         }?;
         self.settings_changed(now, id, option);
@@ -340,6 +378,9 @@ impl Stack {
 
     pub(crate) fn socket_option(&self, id: SocketId, name: OptionName) -> Result<SocketOption> {
         let socket = self.socket_ref(id)?;
+        if let Some(option) = self.group_option(id, name) {
+            return Ok(option);
+        }
         let settings = &socket.settings;
         Ok(match name {
             OptionName::ReuseAddr => SocketOption::ReuseAddr(settings.reuse_addr),

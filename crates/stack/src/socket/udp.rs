@@ -7,7 +7,7 @@ use crate::demux::{Hold, Proto, Target, Tuple, scope_number};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::io::Dirty;
-use crate::ip::address::Cast;
+use crate::ip::address::{Cast, is_multicast};
 use crate::ip::complaint::Complaint;
 use crate::ip::icmp::Unreachable;
 use crate::ip::input::Ingress;
@@ -166,8 +166,10 @@ impl Stack {
             io.demux.change(*binding, *hold, picked);
             *hold = picked;
         }
+        // As the kernel: who is bound to a group goes on hearing what is sent to it, now by the peer alone.
+        let local = socket.local_ip().unwrap_or(path.src);
         let tuple = Tuple {
-            local: path.src,
+            local,
             remote: peer.ip,
             local_port: socket.local.port,
             remote_port: if socket.proto().is_echo() { 0 } else { peer.port },
@@ -175,7 +177,7 @@ impl Stack {
             proto: socket.proto(),
         };
         socket.peer = Some(scoped(peer.ip, peer.port, path.nic));
-        socket.local = scoped(path.src, socket.local.port, path.nic);
+        socket.local = scoped(local, socket.local.port, path.nic);
         if let Kind::Udp(udp) = &mut socket.kind {
             // Two sockets that share a port may have one peer; the first gets its datagrams.
             udp.tuple = io.demux.insert(tuple, Target::Datagram(id)).then_some(tuple);
@@ -243,7 +245,12 @@ impl Stack {
             Some(source) => Some(source),
             None => socket.local_ip().filter(|ip| foreign || is_ours(ip)),
         };
-        self.io.path(&to.ip, src, to.scope.or(socket.settings.nic))
+        let nic = to.scope.or(socket.settings.nic);
+        if is_multicast(&to.ip) {
+            let (group_nic, group_source) = self.group_way(id, to);
+            return self.io.path(&to.ip, src.or(group_source), nic.or(group_nic));
+        }
+        self.io.path(&to.ip, src, nic)
     }
 
     pub(crate) fn udp_send(
@@ -284,7 +291,9 @@ impl Stack {
         if udp.send_charged >= udp.send_limit {
             return Err(Error::WouldBlock);
         }
-        self.udp_queue(id, path, packet)?;
+        if self.hear_ourselves(id, &path, &to.ip, &packet) {
+            self.udp_queue(id, path, packet)?;
+        }
         self.io.counters.add(Counter::UdpOutDatagrams, u64::from(!proto.is_echo()));
         Ok(sent)
     }
@@ -323,8 +332,8 @@ impl Stack {
             dont_fragment: discover != MtuDiscover::Dont,
             flow_label: 0,
         };
-        if crate::ip::address::is_multicast(&to.ip) {
-            ip.ttl = 1; // IP_MULTICAST_TTL's default.
+        if is_multicast(&to.ip) {
+            ip.ttl = io.group_sending(id, to.is_v4()).ttl;
         }
         ip.ttl = message.ttl.unwrap_or(ip.ttl);
         if !to.is_v4() {
@@ -336,6 +345,22 @@ impl Stack {
         } else {
             io.udp_packet(path.nic, &ip, (socket.local.port, to.port), payload)
         })
+    }
+
+    /// Lets this host hear what it sends to everybody, or to a group that it is in; says whether others are to hear
+    /// it, too (RFC 1112 §6.1, ip(7) `IP_MULTICAST_LOOP`).
+    fn hear_ourselves(&mut self, id: SocketId, path: &Path, to: &[u8; 16], packet: &Packet) -> bool {
+        let is_group = is_multicast(to);
+        if path.nic == NicId::LOOPBACK || !is_group && !self.io.addresses.is_broadcast(to) {
+            return true;
+        }
+        // As the kernel: of the socket's own family, whatever it sends.
+        let of_v4 = self.socket_ref(id).is_ok_and(|socket| socket.domain == Domain::Inet);
+        if !is_group || self.io.group_sending(id, of_v4).loops && self.io.multicast.hears(path.nic, to) {
+            self.io.reply(NicId::LOOPBACK, packet.clone());
+        }
+        // A time to live of 0 and a scope of this host keep it here (RFC 1112 §6.1, RFC 4291 §2.7).
+        packet.meta.ttl > 0 && !(is_group && to[0] == 0xff && to[1] & 0xf <= 1)
     }
 
     /// Queues a datagram, cut to the MTU, in its socket.
@@ -449,13 +474,10 @@ impl Stack {
             proto: Proto::Udp,
         };
         let scope = scope_number(Some(ingress.nic));
-        let demux = &self.io.demux;
         if matches!(ingress.cast, Cast::Broadcast | Cast::Multicast) {
-            for id in demux.members(Proto::Udp, &ingress.dst, dst_port, scope) {
-                self.udp_deliver(id, received(now, ingress, &tuple, packet.payload.clone()));
-            }
-            return;
+            return self.udp_input_to_all(now, ingress, &tuple, &packet.payload);
         }
+        let demux = &self.io.demux;
         let target = match demux.find(&tuple) {
             Some(Target::Datagram(id)) => Some(id),
             _ if ingress.cast == Cast::Other => {
@@ -470,6 +492,22 @@ impl Stack {
             self.io.counters.bump(Counter::UdpNoPorts);
             self.io.complain(now, ingress, &packet, Complaint::Port);
         }
+    }
+
+    /// A datagram to everybody, or to a group: each socket that hears it gets it.
+    fn udp_input_to_all(&mut self, now: Instant, ingress: &Ingress, tuple: &Tuple, payload: &Payload) {
+        let mut hearers = core::mem::take(&mut self.io.hearers);
+        let demux = &self.io.demux;
+        let scope = scope_number(Some(ingress.nic));
+        hearers.extend(demux.members(Proto::Udp, &ingress.dst, tuple.local_port, scope));
+        if let Some(Target::Datagram(connected)) = demux.find(tuple) {
+            hearers.push(connected);
+        }
+        hearers.retain(|id| self.io.socket_hears(*id, ingress));
+        for id in hearers.drain(..) {
+            self.udp_deliver(id, received(now, ingress, tuple, payload.clone()));
+        }
+        self.io.hearers = hearers;
     }
 
     /// Queues a datagram for a socket's reader, and tells them.
