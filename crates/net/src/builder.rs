@@ -111,6 +111,11 @@ impl HostConfig {
         subnets.fold(router, HostConfig::and_subnet)
     }
 
+    /// Whether it says where in the network the host is.
+    pub(crate) fn has_place(&self) -> bool {
+        self.ip.is_some() || self.subnet.is_some() || !self.interfaces.is_empty()
+    }
+
     /// All its interfaces to subnets.
     pub(crate) fn places(&self) -> Vec<InterfaceConfig> {
         let first = InterfaceConfig { subnet: self.subnet.clone(), ip: self.ip, link: self.link };
@@ -179,7 +184,7 @@ impl NetworkBuilder {
 
     /// Adds a subnet, of a network that shall have several: hosts state by [name](HostConfig::subnet) in which of
     /// them they are, and [routers](NetworkBuilder::router) pass packets on between them. The first has the
-    /// gateway, and is that of hosts that state none; [`NetworkBuilder::subnet`] then counts for nothing.
+    /// gateway, and is that of hosts that state none. [`NetworkBuilder::subnet`] can't be stated beside it.
     ///
     /// ```
     /// use sockeye::{HostConfig, Network, SubnetConfig};
@@ -235,9 +240,9 @@ impl NetworkBuilder {
         self
     }
 
-    /// Sets the MTU of all links, in bytes: 1280 to 65,535; what is less or more is brought into that range.
+    /// Sets the MTU of all links, in bytes: 1280 to 65,535. Another is [`Error::BadMtu`] when the network is built.
     pub fn mtu(mut self, mtu: u32) -> NetworkBuilder {
-        self.mtu = Some(mtu.clamp(1280, 65_535));
+        self.mtu = Some(mtu);
         self
     }
 
@@ -261,7 +266,8 @@ impl NetworkBuilder {
         self
     }
 
-    /// Sets the gateway's stack and link; it has the (first) subnet's first address.
+    /// Sets the gateway's stack, link and capture; it has the (first) subnet's first address, so `config` must state no
+    /// address, subnet or interface.
     pub fn gateway(mut self, config: HostConfig) -> NetworkBuilder {
         self.gateway = config;
         self.gateway.stack.forwarding |= !self.uplinks.is_empty();
@@ -324,9 +330,19 @@ impl NetworkBuilder {
 
     /// The subnets, checked.
     fn books(&mut self) -> Result<Vec<Book>, Error> {
-        let mtu = self.mtu.unwrap_or(Self::DEFAULT_MTU);
+        let mtu = check_mtu(None, self.mtu.unwrap_or(Self::DEFAULT_MTU))?;
+        if self.gateway.has_place() {
+            let reason = "the gateway has the first address of the (first) subnet and no other interface: \
+                leave `ip`, `subnet` and `interfaces` out of its HostConfig";
+            return Err(Error::Contradiction { reason });
+        }
         if self.subnets.is_empty() {
             return Ok(vec![Book::new(Self::SUBNET.into(), self.plan, mtu, LinkConfig::default(), true)]);
+        }
+        if self.plan != AddressPlan::default() {
+            let reason = "a network with named subnets has no other: state addresses in the SubnetConfig of one, \
+                instead of NetworkBuilder::subnet";
+            return Err(Error::Contradiction { reason });
         }
         let mut books: Vec<Book> = Vec::new();
         for (place, (name, config)) in std::mem::take(&mut self.subnets).into_iter().enumerate() {
@@ -338,7 +354,7 @@ impl NetworkBuilder {
             if let Some(subnet) = books.iter().find_map(|book| plan.overlap(&book.plan)) {
                 return bad(subnet.to_string(), "another of the network's has addresses of it");
             }
-            let mtu = config.mtu.map_or(mtu, |mtu| mtu.clamp(1280, 65_535));
+            let mtu = config.mtu.map_or(Ok(mtu), |mtu| check_mtu(Some(&name), mtu))?;
             books.push(Book::new(name, plan, mtu, config.link, place == 0));
         }
         Ok(books)
@@ -375,6 +391,16 @@ impl NetworkBuilder {
             None => Rng::new(entropy()),
         }
     }
+}
+
+/// Checks that links in memory can have an MTU: hosts speak IPv6 over them (RFC 8200 §5), and IPv4 packets have no
+/// more bytes.
+fn check_mtu(name: Option<&str>, mtu: u32) -> Result<u32, Error> {
+    let bounds = 1280..=65_535;
+    if bounds.contains(&mtu) {
+        return Ok(mtu);
+    }
+    Err(Error::BadMtu { name: name.map(str::to_owned), mtu, bounds })
 }
 
 /// Bytes that nobody can guess: a keyed hash whose key the system drew.

@@ -15,7 +15,7 @@ use crate::host::{HostCore, HostState, Token};
 use crate::nic::nic_id;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::thread::{self, JoinHandle, Thread};
-use crate::sync::{Mutex, MutexGuard, OnceLock, RwLock};
+use crate::sync::{Mutex, MutexGuard, OnceLock, RwLock, ThreadId};
 use crate::wire::Wire;
 use sockeye_link::fabric::Direction;
 use sockeye_link::pcapng::PacketDirection;
@@ -24,12 +24,17 @@ use sockeye_stack::Stack;
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 mod hosts;
 mod links;
+
+/// Why a call fails that would have to wait for the thread that makes it.
+const WAITS_FOR_ITSELF: &str = "a blocking call would wait forever for its own thread, which turns the simulation: \
+    use the async sockets of sockeye::tokio in a simulation";
 
 /// Visits that a socket call makes before it leaves the rest to the driver thread.
 const VISITS_PER_CALL: usize = 256;
@@ -46,6 +51,8 @@ pub(crate) struct Core {
     hosts: RwLock<Arc<Hosts>>,
     schedule: Mutex<Schedule>,
     thread: DriverThread,
+    /// The thread that a simulation belongs to, which alone turns it.
+    simulator: OnceLock<ThreadId>,
 }
 
 /// The hosts by number; none for those that were removed.
@@ -136,7 +143,19 @@ impl Core {
             hosts: RwLock::default(),
             schedule: Mutex::default(),
             thread: DriverThread::default(),
+            simulator: OnceLock::new(),
         }
+    }
+
+    /// The network is a simulation's from now on, and this thread the one that turns it.
+    pub(crate) fn is_simulated_here(&self) {
+        // Nobody else makes a simulation of it.
+        let _ = self.simulator.set(thread::current().id());
+    }
+
+    /// The thread that turns it, of a simulation.
+    pub(crate) fn simulator(&self) -> Option<ThreadId> {
+        self.simulator.get().copied()
     }
 
     /// Runs `call` on a host's state. What it started is carried out: at once by this thread, or at the
@@ -464,6 +483,14 @@ impl Core {
     }
 }
 
+/// Fails where a wait would never end: on the thread that turns the simulation which is waited for.
+pub(crate) fn check_may_wait(simulator: Option<ThreadId>) -> io::Result<()> {
+    if simulator.is_some_and(|simulator| simulator == thread::current().id()) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, WAITS_FOR_ITSELF));
+    }
+    Ok(())
+}
+
 fn deadline_of(stack: &Stack) -> Instant {
     stack.poll_timeout().map_or(Instant::FAR_FUTURE, |wake| wake.at)
 }
@@ -495,7 +522,7 @@ pub(crate) struct DriverGuard {
 
 impl DriverGuard {
     /// Starts the thread.
-    pub(crate) fn start(core: &Arc<Core>) -> std::io::Result<DriverGuard> {
+    pub(crate) fn start(core: &Arc<Core>) -> io::Result<DriverGuard> {
         let driven = Arc::clone(core);
         let thread = thread::Builder::new().name("sockeye".into()).spawn(move || driven.run())?;
         Ok(DriverGuard { core: Arc::clone(core), thread: Some(thread) })

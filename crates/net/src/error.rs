@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::Subnet;
@@ -50,6 +51,20 @@ pub enum Error {
         /// The subnet as given.
         subnet: String,
         /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An MTU that links can't have.
+    BadMtu {
+        /// The subnet's or the interface's name; none for all links of the network.
+        name: Option<String>,
+        /// The MTU as given, in bytes.
+        mtu: u32,
+        /// The least and the largest that can be.
+        bounds: RangeInclusive<u32>,
+    },
+    /// Two statements of a description exclude each other: one would count for nothing.
+    Contradiction {
+        /// What is in the way of what, and what to do.
         reason: &'static str,
     },
     /// All addresses of the subnet are in use.
@@ -145,6 +160,12 @@ impl fmt::Display for Error {
             Error::BadSubnet { subnet, reason } => {
                 write!(f, "bad subnet {subnet:?}: {reason}; write it as \"10.77.0.0/16\" or \"fd77::/64\"")
             }
+            Error::BadMtu { name, mtu, bounds } => {
+                let name = name.as_ref().map_or("the network's links".into(), |name| format!("{name:?}"));
+                let (least, most) = (bounds.start(), bounds.end());
+                write!(f, "bad MTU {mtu} of {name}: state at least {least} and at most {most} bytes")
+            }
+            Error::Contradiction { reason } => f.write_str(reason),
             Error::SubnetFull { name, subnet } => {
                 write!(f, "no address of {subnet} is left for host {name:?}: use a larger subnet")
             }

@@ -10,7 +10,7 @@ use crate::tap::Taps;
 use crate::waiters::Waiters;
 use crate::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use sockeye_packet::{Instant, NicId};
-use sockeye_stack::{Config, Event, Orphan, Route, SocketId, Stack, Usage};
+use sockeye_stack::{Event, Orphan, Route, SocketId, Stack, Usage};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
@@ -243,7 +243,11 @@ impl HostState {
     /// Puts the stack of the host after a crash in the place of this one: whoever waits is woken, and every
     /// socket that has a handle is dead.
     pub(crate) fn replace_stack(&mut self, seed: [u8; 32], wakers: &mut Vec<Waker>) {
-        self.stack = self.stack.restarted(seed);
+        self.put_in_place(self.stack.restarted(seed), wakers);
+    }
+
+    fn put_in_place(&mut self, stack: Stack, wakers: &mut Vec<Waker>) {
+        self.stack = stack;
         self.waiters.wake_all(wakers);
         wakers.extend(self.draining.drain(..).map(|(_, waker)| waker));
         self.unclaimed.clear();
@@ -252,8 +256,7 @@ impl HostState {
 
     /// Ends it for good: as after a crash, with nothing left of its stack.
     pub(crate) fn retire(&mut self, wakers: &mut Vec<Waker>) {
-        self.replace_stack([0; 32], wakers);
-        self.stack = Stack::new(Config::default(), [0; 32]);
+        self.put_in_place(self.stack.retired(), wakers);
         self.is_down = true;
     }
 

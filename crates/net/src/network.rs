@@ -132,6 +132,11 @@ impl Network {
         config: HostConfig,
     ) -> Result<Host, Error> {
         check_name(name)?;
+        if config.has_place() || config.link != LinkConfig::default() {
+            let reason = "a host over a link of its own is in no subnet, and no switch makes conditions for it: state \
+                addresses in its LinkInterface, and nothing but `stack` and `capture` in its HostConfig";
+            return Err(Error::Contradiction { reason });
+        }
         let nics = vec![link_nic(name, 0, link, interface)?];
         self.attach(&mut self.registry(), HostPlan { name, nics, config })
     }

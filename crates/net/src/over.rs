@@ -45,7 +45,8 @@ pub struct LinkInterface {
     /// Further ranges that are reached by it, as addresses with the lengths of their prefixes, and the router
     /// to them, if there is one.
     pub routes: Vec<(IpAddr, u8, Option<IpAddr>)>,
-    /// An MTU below the link's, in bytes.
+    /// An MTU, in bytes, of at least 68 and at most the link's, which holds unless one is stated. Another is
+    /// [`Error::BadMtu`].
     pub mtu: Option<u32>,
 }
 
@@ -80,7 +81,11 @@ impl LinkInterface {
             let reason = "it carries Ethernet frames, and the stack speaks IP only";
             return Err(Error::Link { name: host.to_owned(), reason });
         }
-        let mtu = self.mtu.map_or(mtu, |wanted| wanted.min(mtu)).min(Capabilities::LONGEST_PACKET);
+        let bounds = NicConfig::LEAST_MTU..=mtu.min(Capabilities::LONGEST_PACKET);
+        let mtu = self.mtu.unwrap_or(*bounds.end());
+        if !bounds.contains(&mtu) {
+            return Err(Error::BadMtu { name: Some(self.name.clone()), mtu, bounds });
+        }
         // What a link takes beyond its MTU is super-segments, whose headers are at most 120 bytes long.
         let whole = (max_packet > mtu).then(|| (max_packet as usize).saturating_sub(120));
         let max_segment = whole.unwrap_or(0).min(NicConfig::LARGEST_SEGMENT);
@@ -100,7 +105,7 @@ impl Host {
     /// [`Link`] of your own. It is driven by the machine's clock, with a thread that ends with the last handle
     /// to the host or one of its sockets: what isn't sent by then is lost, so keep one.
     ///
-    /// Of the [`HostConfig`] only the stack's settings and the capture count: the interface says the rest.
+    /// Of the [`HostConfig`] only the stack's settings and the capture may be stated: the interface says the rest.
     ///
     /// ```
     /// use sockeye::link::Cable;

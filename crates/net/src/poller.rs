@@ -21,9 +21,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-use crate::driver::wake_all;
+use crate::driver::{check_may_wait, wake_all};
 use crate::host::{Host, HostCore};
-use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard, ThreadId};
 use crate::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use sockeye_stack::{Readiness, SocketId, Stack};
 use std::collections::VecDeque;
@@ -235,6 +235,8 @@ struct Queue {
     notified: bool,
     /// Threads that wait.
     sleepers: usize,
+    /// The thread that turns the simulation of which it watches sockets.
+    simulator: Option<ThreadId>,
     /// The descriptor says that there is something to tell.
     #[cfg(unix)]
     is_signalled: bool,
@@ -371,7 +373,11 @@ impl Poller {
             list.retain(Watched::has_poller);
             list.push(watched);
             Ok(())
-        })
+        })?;
+        if let Some(simulator) = host.shared.core.simulator() {
+            self.shared.lock().simulator = Some(simulator);
+        }
+        Ok(())
     }
 
     /// Watches a socket for something else from now on, or arms a one-shot watch again. What it is ready
@@ -421,11 +427,15 @@ impl Poller {
     /// Waits until a watched socket is ready, [`Poller::notify`] is called, or `timeout` is over, and puts in
     /// `events`, instead of what it held, which sockets are ready. Without a timeout it waits for ever.
     /// Returns how many events there are.
+    ///
+    /// A poller that watches sockets of a [simulation](crate::Simulation) never waits on the simulation's own thread,
+    /// where nothing would happen meanwhile: it fails with [`Unsupported`](io::ErrorKind::Unsupported) if there is
+    /// nothing to tell, unless `timeout` is zero.
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<usize> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         events.list.clear();
         loop {
-            let Some(notified) = self.take(events, deadline) else { return Ok(0) };
+            let Some(notified) = self.take(events, deadline)? else { return Ok(0) };
             let Events { list, capacity: _, taken } = events;
             // What is still ready under level triggering goes back to the end of the queue, as in epoll: so each has
             // its turn when there is more than fits.
@@ -441,13 +451,14 @@ impl Poller {
 
     /// Takes from the queue what fits in `events`, once there is something; returns whether that is a
     /// notification. None when the time is over.
-    fn take(&self, events: &mut Events, deadline: Option<Instant>) -> Option<bool> {
+    fn take(&self, events: &mut Events, deadline: Option<Instant>) -> io::Result<Option<bool>> {
         let mut queue = self.shared.lock();
         while !queue.has_news() {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
-                return None;
+                return Ok(None);
             }
+            check_may_wait(queue.simulator)?;
             queue.sleepers += 1;
             queue = match left {
                 None => self.shared.awake.wait(queue).unwrap_or_else(PoisonError::into_inner),
@@ -461,7 +472,7 @@ impl Poller {
         let count = queue.ready.len().min(events.capacity);
         events.taken.extend(queue.ready.drain(..count));
         events.taken.iter().for_each(|watch| watch.queued.store(false, Ordering::Relaxed));
-        Some(std::mem::take(&mut queue.notified))
+        Ok(Some(std::mem::take(&mut queue.notified)))
     }
 
     /// Ends one [`Poller::wait`], now or the next, also when there is no event.

@@ -48,23 +48,44 @@ pub trait ToSocketAddrs {
     }
 }
 
-/// Tries one address after the other; what the last one failed with counts.
+/// Addresses of which one after the other is tried; what the last one failed with counts.
+pub(crate) struct Candidates {
+    left: std::vec::IntoIter<SocketAddr>,
+    failed: Option<io::Error>,
+}
+
+impl Candidates {
+    pub(crate) fn new(host: &Host, addrs: &impl ToSocketAddrs) -> io::Result<Candidates> {
+        Ok(Candidates { left: addrs.to_socket_addrs(host)?.into_iter(), failed: None })
+    }
+
+    /// The next to try; when there is none, why the last one failed.
+    pub(crate) fn next(&mut self) -> io::Result<SocketAddr> {
+        self.left.next().ok_or_else(|| self.failed.take().unwrap_or_else(no_address))
+    }
+
+    /// The latest one failed.
+    pub(crate) fn failed(&mut self, error: io::Error) {
+        self.failed = Some(error);
+    }
+}
+
+/// Tries one address after the other, in a way that doesn't suspend.
 pub(crate) fn try_each<R>(
     host: &Host,
     addrs: impl ToSocketAddrs,
     mut call: impl FnMut(SocketAddr) -> io::Result<R>,
 ) -> io::Result<R> {
-    let mut last = None;
-    for addr in addrs.to_socket_addrs(host)? {
-        match call(addr) {
+    let mut candidates = Candidates::new(host, &addrs)?;
+    loop {
+        match call(candidates.next()?) {
             Ok(done) => return Ok(done),
-            Err(error) => last = Some(error),
+            Err(error) => candidates.failed(error),
         }
     }
-    Err(last.unwrap_or_else(no_address))
 }
 
-pub(crate) fn no_address() -> io::Error {
+fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "there is no address to use: the list is empty")
 }
 
@@ -282,6 +303,22 @@ mod tests {
             .unwrap();
         let (web, me) = (network.host("web").unwrap(), network.host("me").unwrap());
         (network, web, me)
+    }
+
+    #[test]
+    fn candidates_come_in_order_and_the_last_failure_counts() {
+        let network = Network::builder().host("me", HostConfig::default()).build_manual().unwrap();
+        let (me, addrs) =
+            (network.host("me").unwrap(), [7, 8].map(|port| SocketAddr::from(([192, 0, 2, 1], port))));
+        let mut candidates = Candidates::new(&me, &addrs).unwrap();
+        for (addr, why) in addrs.into_iter().zip(["no socket is left", "refused"]) {
+            assert_eq!(candidates.next().unwrap(), addr);
+            candidates.failed(io::Error::other(why));
+        }
+        assert_eq!(candidates.next().unwrap_err().to_string(), "refused");
+        let none: [SocketAddr; 0] = [];
+        let nothing = Candidates::new(&me, &none).unwrap().next().unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl FromStr for Subnet {
 
 /// The two subnets of a network, and the numbers set aside in them: the gateway's (1), that of the
 /// machine outside (the last but one of IPv4, `ffff` of IPv6) and IPv4's broadcast.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct AddressPlan {
     pub(crate) v4: Subnet,
     pub(crate) v6: Subnet,

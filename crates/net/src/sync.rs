@@ -7,6 +7,7 @@
 mod machine {
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, RwLock};
     pub(crate) use std::thread;
+    pub(crate) use std::thread::ThreadId;
     pub(crate) use std::time::Instant;
 
     pub(crate) mod atomic {
@@ -19,6 +20,7 @@ mod machine {
 #[cfg(sockeye_model)]
 mod machine {
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock};
+    pub(crate) use shuttle::thread::ThreadId;
     pub(crate) use shuttle::thread_local;
     use std::cell::{Cell, RefCell};
     pub(crate) use std::sync::OnceLock;

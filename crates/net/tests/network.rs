@@ -1,8 +1,9 @@
 //! Descriptions of networks: what they give, and how their faults are reported.
 
+use sockeye::link::Cable;
 use sockeye::packet::{Chunk, Payload};
 use sockeye::stack::{Domain, Event, Intercept, Owner, RecvFlags, SendFlags, SockAddr, SocketType, Verdict};
-use sockeye::{Error, HostConfig, Instant, Network, Subnet};
+use sockeye::{Error, Host, HostConfig, Instant, LinkInterface, Network, Subnet, SubnetConfig};
 use std::net::IpAddr;
 
 fn at(ip: &str) -> HostConfig {
@@ -221,4 +222,49 @@ fn the_end_of_time_is_never_reached() {
     assert!(steps < 10, "it never comes to rest");
     assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5);
     simulation.run_for(std::time::Duration::MAX);
+}
+
+#[test]
+fn an_mtu_out_of_bounds_is_named_with_them() {
+    let of_subnet = |mtu| {
+        let subnet = SubnetConfig { mtu: Some(mtu), ..SubnetConfig::default() };
+        Network::builder().named_subnet("lab", subnet).build_manual()
+    };
+    for mtu in [1279, 65_536] {
+        let error = Network::builder().mtu(mtu).build().unwrap_err();
+        assert!(matches!(&error, Error::BadMtu { name: None, mtu: bad, .. } if *bad == mtu), "{error}");
+        let said = error.to_string();
+        assert!(said.contains(&mtu.to_string()) && said.contains("1280") && said.contains("65535"), "{said}");
+        assert!(of_subnet(mtu).unwrap_err().to_string().contains("\"lab\""));
+    }
+    for mtu in [1280, 65_535] {
+        let network = Network::builder().mtu(mtu).host("a", HostConfig::default()).build_manual().unwrap();
+        assert_eq!(network.interfaces(&network.host("a").unwrap())[0].mtu, mtu);
+        of_subnet(mtu).unwrap();
+    }
+}
+
+#[test]
+fn what_would_count_for_nothing_is_refused() {
+    let place: HostConfig = HostConfig { ip: Some("10.77.0.9".parse().unwrap()), ..HostConfig::default() };
+    let subnet = "10.9.0.0/16".parse().unwrap();
+    let descriptions = [
+        Network::builder().gateway(place.clone()),
+        Network::builder().gateway(HostConfig::router(["lab", "office"])),
+        Network::builder().subnet(subnet).named_subnet("lab", SubnetConfig::default()),
+    ];
+    for description in descriptions {
+        let error = description.build_manual().unwrap_err();
+        assert!(matches!(error, Error::Contradiction { .. }), "{error}");
+    }
+    let lossy = HostConfig { link: "loss 1%".parse().unwrap(), ..HostConfig::default() };
+    for config in [place, lossy] {
+        let (near, _far) = Cable::default().connect();
+        let refused = Host::over("a", near, &LinkInterface::new("eth0"), config).unwrap_err();
+        assert!(matches!(refused, Error::Contradiction { .. }), "{refused}");
+    }
+    let (near, _far) = Cable::default().connect();
+    let interface = LinkInterface { mtu: Some(70_000), ..LinkInterface::new("eth0") };
+    let refused = Host::over("a", near, &interface, HostConfig::default()).unwrap_err();
+    assert!(matches!(refused, Error::BadMtu { name: Some(name), mtu: 70_000, .. } if name == "eth0"));
 }

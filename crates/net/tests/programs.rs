@@ -126,6 +126,39 @@ fn a_condition_is_asked_after_each_step() {
 }
 
 #[test]
+fn what_has_stalled_is_stalled_when_asked_again() {
+    let (mut simulation, ..) = two_hosts("delay 1ms");
+    for _ in 0..3 {
+        assert_eq!(simulation.block_on(std::future::pending::<()>()).unwrap_err().at, Instant::ZERO);
+    }
+    simulation.block_on(async { sleep(Duration::from_millis(7)).await }).unwrap();
+    assert_eq!(simulation.now(), Instant::from_millis(7));
+}
+
+#[test]
+fn the_end_of_time_is_where_everything_comes_to_rest() {
+    type Run = fn(&mut Simulation);
+    let runs: [Run; 2] = [
+        |simulation| assert!(!simulation.run_until(Instant::FAR_FUTURE, |_| false)),
+        |simulation| simulation.run_for(Duration::MAX),
+    ];
+    for (run, has_programs) in runs.into_iter().flat_map(|run| [(run, false), (run, true)]) {
+        let (mut simulation, a, b) = two_hosts("delay 5ms");
+        if has_programs {
+            simulation.spawn(&a, std::future::pending::<()>());
+        }
+        let inbox = b.udp_bind((&b, 7)).unwrap();
+        let outbox = a.udp_bind((&a, 7)).unwrap();
+        for rest in [10, 20] {
+            outbox.send_to(b"x", (&b, 7)).unwrap();
+            run(&mut simulation);
+            assert_eq!(simulation.now(), Instant::from_millis(rest), "{has_programs}");
+            assert_eq!(inbox.recv(&mut [0; 8]).unwrap(), 1);
+        }
+    }
+}
+
+#[test]
 fn what_can_never_end_is_stalled_and_no_time_has_passed() {
     let (mut simulation, a, _) = two_hosts("delay 1300us");
     let (sender, silent) = simulation.block_on(async { (udp(&a, 0).await, udp(&a, 9).await) }).unwrap();

@@ -183,6 +183,34 @@ fn what_is_held_for_a_removed_host_does_not_wait_for_who_gets_its_address() {
 }
 
 #[test]
+fn what_was_a_sockets_number_before_a_removal_or_crash_is_nobodys() {
+    let mut simulation = Network::builder().seed(1).host("goes", HostConfig::default()).simulate().unwrap();
+    let goes = simulation.host("goes").unwrap();
+    let stale =
+        |goes: &sockeye::Host| -> Vec<_> { (0..3).map(|_| goes.udp_bind((goes, 0)).unwrap()).collect() };
+    let make = |stack: &mut sockeye::stack::Stack| {
+        (0..3).map(|_| stack.socket(Domain::Inet, SocketType::Datagram, Owner::default()).unwrap()).collect()
+    };
+    let mut seen = Vec::new();
+    for removed in [false, true] {
+        let old = stale(&goes);
+        if removed {
+            simulation.network().remove_host(&goes);
+        } else {
+            simulation.restart(&goes);
+        }
+        let new: Vec<_> = goes.with_stack(|stack, _| make(stack));
+        assert!(
+            old.iter().all(|socket| socket.local_addr().unwrap_err().kind() == ErrorKind::ConnectionReset)
+        );
+        drop(old);
+        goes.with_stack(|stack, _| assert!(new.iter().all(|&id| stack.owner(id).is_ok()), "{removed}"));
+        assert!(new.iter().all(|id| !seen.contains(id)));
+        seen.extend(new);
+    }
+}
+
+#[test]
 fn another_networks_host_is_none_of_this_one() {
     let network = network();
     // Its second host has the number of this network's.

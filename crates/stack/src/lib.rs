@@ -92,13 +92,24 @@ impl Stack {
     /// The host after a crash: with the same settings, interfaces, addresses and routes, and nothing else. No id of
     /// a socket of this stack is one there: what is asked about it is [`Error::BadSocket`].
     pub fn restarted(&self, seed: [u8; 32]) -> Stack {
-        let mut stack = Stack::new(self.io.config.clone(), seed);
-        stack.sockets = self.sockets.successor();
-        stack.connections = self.connections.successor();
+        let mut stack = self.succeeded_by(self.io.config.clone(), seed);
         self.io.nics.iter().skip(1).for_each(|nic| stack.io.push_nic(nic.config.clone()));
         stack.io.addresses = self.io.addresses.clone();
         stack.io.routes = self.io.routes.clone();
         stack.set_loopback_tap(self.io.tap.is_some());
+        stack
+    }
+
+    /// What is left of the host when it is taken out of its network: the default settings, a loopback interface, and
+    /// nothing else. No id of a socket of this stack is one there.
+    pub fn retired(&self) -> Stack {
+        self.succeeded_by(Config::default(), [0; 32])
+    }
+
+    fn succeeded_by(&self, config: Config, seed: [u8; 32]) -> Stack {
+        let mut stack = Stack::new(config, seed);
+        stack.sockets = self.sockets.successor();
+        stack.connections = self.connections.successor();
         stack
     }
 

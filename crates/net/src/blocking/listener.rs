@@ -61,7 +61,7 @@ impl TcpListener {
     /// Fails with [`WouldBlock`](io::ErrorKind::WouldBlock) when the listener is
     /// [nonblocking](TcpListener::set_nonblocking) and nobody waits.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (socket, peer) = self.waiting.read(|waker| self.socket.poll_accept(waker))?;
+        let (socket, peer) = self.waiting.read(&self.socket, |waker| self.socket.poll_accept(waker))?;
         Ok((TcpStream::from_socket(socket), peer))
     }
 

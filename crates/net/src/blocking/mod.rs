@@ -7,6 +7,8 @@ pub(crate) mod listener;
 pub(crate) mod stream;
 pub(crate) mod udp;
 
+use crate::driver::check_may_wait;
+use crate::socket::Socket;
 use crate::sync::Instant;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::thread::{self, Thread};
@@ -75,9 +77,29 @@ fn new_parker() -> (Arc<Parker>, Waker) {
     (Arc::clone(&parker), Waker::from(parker))
 }
 
+/// Makes a call on a socket, and waits for its result until `deadline`; then it fails with `timed_out`. On the thread
+/// that would have to turn the socket's simulation meanwhile, it fails at once if it would have to wait.
+fn block_on<R>(
+    socket: &Socket,
+    deadline: Option<Instant>,
+    timed_out: io::ErrorKind,
+    mut poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>,
+) -> io::Result<R> {
+    let (host, _) = socket.place();
+    match check_may_wait(host.shared.core.simulator()) {
+        Ok(()) => park_until(deadline, timed_out, poll),
+        // Nobody is to be woken.
+        Err(refusal) => match poll(Some(Waiter::thread(Waker::noop()).leaving())) {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Err(refusal),
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(refusal),
+        },
+    }
+}
+
 /// Polls until there is a result. Sleeps in between, at most until `deadline`, and then fails with
 /// `timed_out`.
-fn block_on<R>(
+fn park_until<R>(
     deadline: Option<Instant>,
     timed_out: io::ErrorKind,
     mut poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>,
@@ -160,6 +182,7 @@ impl Waiting {
     /// Makes a call in the way the socket is set to.
     fn wait<R>(
         &self,
+        socket: &Socket,
         timeout: &Timeout,
         mut poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>,
     ) -> io::Result<R> {
@@ -167,15 +190,23 @@ impl Waiting {
             return now(poll(None));
         }
         let deadline = timeout.get().and_then(|timeout| Instant::now().checked_add(timeout));
-        block_on(deadline, io::ErrorKind::WouldBlock, poll)
+        block_on(socket, deadline, io::ErrorKind::WouldBlock, poll)
     }
 
-    fn read<R>(&self, poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>) -> io::Result<R> {
-        self.wait(&self.read_timeout, poll)
+    fn read<R>(
+        &self,
+        socket: &Socket,
+        poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>,
+    ) -> io::Result<R> {
+        self.wait(socket, &self.read_timeout, poll)
     }
 
-    fn write<R>(&self, poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>) -> io::Result<R> {
-        self.wait(&self.write_timeout, poll)
+    fn write<R>(
+        &self,
+        socket: &Socket,
+        poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>,
+    ) -> io::Result<R> {
+        self.wait(socket, &self.write_timeout, poll)
     }
 }
 
@@ -187,7 +218,7 @@ mod tests {
     #[test]
     fn a_wake_before_the_sleep_is_not_lost() {
         let mut polls = 0;
-        let result = block_on(None, io::ErrorKind::TimedOut, |waker| {
+        let result = park_until(None, io::ErrorKind::TimedOut, |waker| {
             polls += 1;
             if polls == 3 {
                 return Poll::Ready(Ok(polls));
@@ -210,7 +241,7 @@ mod tests {
                 waker.wake();
             }
         });
-        let result = block_on(None, io::ErrorKind::TimedOut, |waker| {
+        let result = park_until(None, io::ErrorKind::TimedOut, |waker| {
             if done.load(Ordering::SeqCst) {
                 return Poll::Ready(Ok(()));
             }
@@ -225,12 +256,12 @@ mod tests {
     #[test]
     fn the_deadline_ends_the_sleep_and_asks_once_more() {
         let deadline = Some(Instant::now());
-        let late = block_on(deadline, io::ErrorKind::TimedOut, |waiter| match waiter {
+        let late = park_until(deadline, io::ErrorKind::TimedOut, |waiter| match waiter {
             Some(waiter) if waiter.stays() => Poll::Pending,
             _ => Poll::Ready(Ok(())),
         });
         assert!(late.is_ok());
-        let never = block_on::<()>(deadline, io::ErrorKind::TimedOut, |_| Poll::Pending);
+        let never = park_until::<()>(deadline, io::ErrorKind::TimedOut, |_| Poll::Pending);
         assert_eq!(never.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
     #[test]

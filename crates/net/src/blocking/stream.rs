@@ -6,6 +6,7 @@ use crate::options::{socket_options, tcp_options};
 use crate::resolve::{ToSocketAddrs, try_each};
 use crate::socket::Socket;
 use crate::sync::Instant;
+use crate::waiters::Waiter;
 use bytes::Bytes;
 use sockeye_stack::{OptionName, RecvFlags, SendFlags, SocketOption, SocketType, TcpInfo};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -44,7 +45,8 @@ use std::time::Duration;
 /// ```
 ///
 /// In a manual network a call that waits does so until somebody else [turns](crate::Network::turn) it; timeouts
-/// are by the machine's clock.
+/// are by the machine's clock. On the thread of a [`Simulation`](crate::Simulation) a call that would have to wait fails
+/// with [`Unsupported`](io::ErrorKind::Unsupported).
 ///
 /// ```
 /// use sockeye::{HostConfig, Network};
@@ -79,6 +81,22 @@ struct Shared {
     waiting: Arc<Waiting>,
 }
 
+impl Shared {
+    fn read<R>(
+        &self,
+        mut poll: impl FnMut(&Socket, Option<Waiter<'_>>) -> Poll<io::Result<R>>,
+    ) -> io::Result<R> {
+        self.waiting.read(&self.socket, |waiter| poll(&self.socket, waiter))
+    }
+
+    fn write<R>(
+        &self,
+        mut poll: impl FnMut(&Socket, Option<Waiter<'_>>) -> Poll<io::Result<R>>,
+    ) -> io::Result<R> {
+        self.waiting.write(&self.socket, |waiter| poll(&self.socket, waiter))
+    }
+}
+
 impl Drop for Shared {
     /// As the kernel: a blocking close waits for the peer's acknowledgment of all, if a linger time is set.
     fn drop(&mut self) {
@@ -89,7 +107,7 @@ impl Drop for Shared {
         {
             let deadline = Instant::now().checked_add(time);
             // When the time is over the connection goes on without anybody waiting.
-            let _ = block_on(deadline, io::ErrorKind::TimedOut, |waker| drain.poll(waker));
+            let _ = block_on(&self.socket, deadline, io::ErrorKind::TimedOut, |waker| drain.poll(waker));
         }
     }
 }
@@ -118,7 +136,7 @@ impl TcpStream {
     /// Connects a socket, and gives up at `deadline`.
     pub(crate) fn open(socket: Socket, addr: SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
         socket.start_connect(addr)?;
-        block_on(deadline, io::ErrorKind::TimedOut, |waker| socket.poll_connected(waker))?;
+        block_on(&socket, deadline, io::ErrorKind::TimedOut, |waker| socket.poll_connected(waker))?;
         Ok(TcpStream::from_socket(socket))
     }
 
@@ -274,7 +292,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn send_bytes(&self, data: &mut Bytes) -> io::Result<usize> {
-        self.shared.waiting.write(|waker| self.shared.socket.poll_send_bytes(waker, data))
+        self.shared.write(|socket, waker| socket.poll_send_bytes(waker, data))
     }
 
     /// Receives at most `max` bytes without copying them; none at end of file. Waits as a read does.
@@ -286,7 +304,7 @@ impl TcpStream {
         if max == 0 {
             return Ok(Bytes::new());
         }
-        self.shared.waiting.read(|waker| self.shared.socket.poll_recv_bytes(waker, max))
+        self.shared.read(|socket, waker| socket.poll_recv_bytes(waker, max))
     }
 
     /// Sends data of which the last byte is urgent (`MSG_OOB`, RFC 9293 §3.8.5); returns how many bytes were
@@ -316,9 +334,7 @@ impl TcpStream {
     /// ```
     pub fn send_out_of_band(&self, data: &[u8]) -> io::Result<usize> {
         let flags = SendFlags { oob: true, ..SendFlags::default() };
-        self.shared
-            .waiting
-            .write(|waker| self.shared.socket.poll_send_flagged(waker, &[IoSlice::new(data)], flags))
+        self.shared.write(|socket, waker| socket.poll_send_flagged(waker, &[IoSlice::new(data)], flags))
     }
 
     /// Receives the urgent byte on its own (`MSG_OOB`). It never waits: it fails with
@@ -340,10 +356,9 @@ impl TcpStream {
     /// Sends all that `slices` hold together, unless the socket doesn't wait, or its timeout or an error comes
     /// between: then their front. Such an error is told by the next call.
     fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let socket = &self.shared.socket;
         let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
         let mut sent = 0;
-        self.shared.waiting.write(|waker| {
+        self.shared.write(|socket, waker| {
             loop {
                 let result = match sent {
                     0 => socket.poll_send_slices(waker, slices),
@@ -367,7 +382,7 @@ impl TcpStream {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Ok(0);
         }
-        self.shared.waiting.read(|waker| self.shared.socket.poll_recv_slices(waker, slices, flags))
+        self.shared.read(|socket, waker| socket.poll_recv_slices(waker, slices, flags))
     }
 }
 

@@ -180,23 +180,23 @@ impl UdpSocket {
     /// Sends a datagram to an address, of several the first of the socket's family; returns its length.
     pub fn send_to(&self, data: &[u8], addr: impl ToSocketAddrs) -> io::Result<usize> {
         let addr = self.socket.pick(addr)?;
-        self.waiting.write(|waker| self.socket.poll_send_to(waker, data, Some(addr)))
+        self.waiting.write(&self.socket, |waker| self.socket.poll_send_to(waker, data, Some(addr)))
     }
 
     /// Sends a datagram to the [peer](UdpSocket::connect); returns its length.
     pub fn send(&self, data: &[u8]) -> io::Result<usize> {
-        self.waiting.write(|waker| self.socket.poll_send_to(waker, data, None))
+        self.waiting.write(&self.socket, |waker| self.socket.poll_send_to(waker, data, None))
     }
 
     /// As [`UdpSocket::send_to`], without a copy.
     pub fn send_bytes_to(&self, data: &Bytes, addr: impl ToSocketAddrs) -> io::Result<usize> {
         let addr = self.socket.pick(addr)?;
-        self.waiting.write(|waker| self.socket.poll_send_bytes_to(waker, data, Some(addr)))
+        self.waiting.write(&self.socket, |waker| self.socket.poll_send_bytes_to(waker, data, Some(addr)))
     }
 
     /// As [`UdpSocket::send`], without a copy.
     pub fn send_bytes(&self, data: &Bytes) -> io::Result<usize> {
-        self.waiting.write(|waker| self.socket.poll_send_bytes_to(waker, data, None))
+        self.waiting.write(&self.socket, |waker| self.socket.poll_send_bytes_to(waker, data, None))
     }
 }
 
@@ -204,7 +204,7 @@ impl UdpSocket {
 impl UdpSocket {
     /// Receives a datagram; returns its length and whose it is. What doesn't fit in `buf` is lost.
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.waiting.read(|waker| self.socket.poll_recv_from(waker, buf, RecvFlags::default()))
+        self.waiting.read(&self.socket, |waker| self.socket.poll_recv_from(waker, buf, RecvFlags::default()))
     }
 
     /// Receives a datagram; returns its length. What doesn't fit in `buf` is lost.
@@ -215,7 +215,7 @@ impl UdpSocket {
     /// As [`UdpSocket::recv_from`], but leaves the datagram in the queue.
     pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let flags = RecvFlags { peek: true, ..RecvFlags::default() };
-        self.waiting.read(|waker| self.socket.poll_recv_from(waker, buf, flags))
+        self.waiting.read(&self.socket, |waker| self.socket.poll_recv_from(waker, buf, flags))
     }
 
     /// As [`UdpSocket::recv`], but leaves the datagram in the queue.
@@ -236,7 +236,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn recv_bytes_from(&self) -> io::Result<(Bytes, SocketAddr)> {
-        self.waiting.read(|waker| self.socket.poll_recv_bytes_from(waker))
+        self.waiting.read(&self.socket, |waker| self.socket.poll_recv_bytes_from(waker))
     }
 
     /// Receives a datagram whole, without a copy.

@@ -189,6 +189,8 @@ impl Clockwork {
             if let Some((origin, _)) = &mut state.origin {
                 *origin += ahead;
             }
+            // The alarm has fired, although the time that it was set for is to come again.
+            state.alarm_at = Instant::ZERO;
             return state.decide(Verdict::Stalled);
         } else {
             state.idle_since = Some(now);

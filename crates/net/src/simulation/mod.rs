@@ -53,6 +53,7 @@ pub struct Simulation {
 impl Simulation {
     /// Takes over the clock of a manual network.
     pub(crate) fn new(network: Network) -> Simulation {
+        network.shared.core.is_simulated_here();
         Simulation {
             network,
             #[cfg(feature = "simulation")]
@@ -136,6 +137,24 @@ impl Simulation {
 
     /// Steps until `condition` holds, which is asked after each step, or time reaches `limit`. Says
     /// whether it held.
+    ///
+    /// With the limit [`Instant::FAR_FUTURE`] it ends when nothing will ever happen again, and time stays where
+    /// everything came to rest.
+    ///
+    /// ```
+    /// use sockeye::{HostConfig, Instant, Network};
+    ///
+    /// let link = "delay 20ms".parse().unwrap();
+    /// let near = HostConfig { link, ..HostConfig::default() };
+    /// let mut sim = Network::builder().seed(1).host("a", near).host("b", HostConfig::default()).simulate()?;
+    /// let (a, b) = (sim.host("a")?, sim.host("b")?);
+    /// let inbox = b.udp_bind((&b, 7))?;
+    /// a.udp_bind((&a, 7))?.send_to(b"hello", (&b, 7))?;
+    /// sim.run_until(Instant::FAR_FUTURE, |_| false);
+    /// assert_eq!(sim.now(), Instant::from_millis(20));
+    /// assert_eq!(inbox.recv(&mut [0; 8])?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn run_until(&mut self, limit: Instant, mut condition: impl FnMut(&mut Simulation) -> bool) -> bool {
         loop {
             if condition(self) {
@@ -152,7 +171,7 @@ impl Simulation {
         }
     }
 
-    /// Runs for a span of virtual time.
+    /// Runs for a span of virtual time; for one without an end, until nothing will ever happen again.
     pub fn run_for(&mut self, span: Duration) {
         let limit = self.now() + span;
         #[cfg(feature = "simulation")]
@@ -187,7 +206,10 @@ impl Simulation {
         if let Some(programs) = &self.programs {
             return programs.run_until(limit);
         }
-        self.network.turn(self.now().max(limit));
+        // As with programs: at the end of time nothing is due that wasn't before.
+        if limit < Instant::FAR_FUTURE {
+            self.network.turn(self.now().max(limit));
+        }
     }
 }
 

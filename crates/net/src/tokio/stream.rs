@@ -3,7 +3,7 @@
 use super::{Interest, OwnedReadHalf, OwnedWriteHalf, ReadHalf, Ready, WriteHalf, place, put, split};
 use crate::Host;
 use crate::options::{socket_options, tcp_options};
-use crate::resolve::{ToSocketAddrs, no_address};
+use crate::resolve::{Candidates, ToSocketAddrs};
 use crate::socket::Socket;
 use crate::waiters::{Interest as Direction, Waiter};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -35,14 +35,17 @@ impl TcpStream {
     /// Opens a connection from `host`; of several addresses one after the other is tried. Dropping the future
     /// gives up.
     pub async fn connect(host: &Host, addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
-        let mut last = None;
-        for addr in addr.to_socket_addrs(host)? {
-            match TcpStream::open(Socket::new(host, addr, SocketType::Stream)?, addr).await {
+        let mut candidates = Candidates::new(host, &addr)?;
+        loop {
+            match TcpStream::connect_one(host, candidates.next()?).await {
                 Ok(stream) => return Ok(stream),
-                Err(error) => last = Some(error),
+                Err(error) => candidates.failed(error),
             }
         }
-        Err(last.unwrap_or_else(no_address))
+    }
+
+    async fn connect_one(host: &Host, addr: SocketAddr) -> io::Result<TcpStream> {
+        TcpStream::open(Socket::new(host, addr, SocketType::Stream)?, addr).await
     }
 
     /// Connects a socket.
