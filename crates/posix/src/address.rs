@@ -53,6 +53,7 @@ impl Reader {
                 let addr = parse_inet6(bytes)?;
                 if self.v6_only && addr.ip_addr().is_ipv4() { Err(Errno::EINVAL) } else { scoped(addr) }
             }
+            Domain::Packet => Err(Errno::EINVAL),
         }
     }
 
@@ -82,6 +83,7 @@ impl Reader {
                 }
                 scoped(addr).map(Some)
             }
+            Domain::Packet => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -96,7 +98,10 @@ impl Reader {
             return Ok(None);
         }
         let is_ping = self.kind == SocketType::Ping;
+        let is_raw = matches!(self.kind, SocketType::Raw(_));
         let addr = match self.domain {
+            Domain::Packet => return Err(Errno::EINVAL),
+            Domain::Inet6 if is_raw && !self.is_own_family(bytes) => return Err(Errno::EAFNOSUPPORT),
             _ if is_ping && !self.is_own_family(bytes) => return Err(Errno::EAFNOSUPPORT),
             Domain::Inet => {
                 let inet = Inet::parse(bytes)?;
@@ -116,7 +121,14 @@ impl Reader {
         if self.domain == Domain::Inet6 && self.v6_only && addr.ip_addr().is_ipv4() {
             return Err(Errno::ENETUNREACH);
         }
-        if addr.port == 0 && !is_ping { Err(Errno::EINVAL) } else { scoped(addr).map(Some) }
+        if let (SocketType::Raw(protocol), Domain::Inet6) = (self.kind, self.domain)
+            && !matches!(addr.port, 0)
+            && addr.port != u16::from(protocol.0)
+        {
+            // raw(7): the port may repeat the protocol, and may not be another.
+            return Err(Errno::EINVAL);
+        }
+        if addr.port == 0 && !is_ping && !is_raw { Err(Errno::EINVAL) } else { scoped(addr).map(Some) }
     }
 
     /// Whether an address that is long enough to have a family has the socket's.
@@ -124,6 +136,7 @@ impl Reader {
         let own = match self.domain {
             Domain::Inet => libc::AF_INET,
             Domain::Inet6 => libc::AF_INET6,
+            Domain::Packet => libc::AF_PACKET,
         };
         family(bytes).is_none_or(|family| family == own)
     }
@@ -147,7 +160,8 @@ impl AddressBytes {
         let mut bytes = [0; INET6_LEN];
         bytes[2..4].copy_from_slice(&addr.port.to_be_bytes());
         let len = match domain {
-            Domain::Inet => {
+            // Those of packet sockets are written elsewhere.
+            Domain::Inet | Domain::Packet => {
                 bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
                 // An IPv6 address can't be said here; only the unspecified one occurs, and it reads as zeros.
                 let v4 = if let IpAddr::V4(v4) = addr.ip_addr() { v4 } else { Ipv4Addr::UNSPECIFIED };

@@ -235,6 +235,7 @@ pub fn write_error(
         data[EXTENDED_ERROR..][..bytes.len()].copy_from_slice(bytes);
     }
     match kind.domain {
+        Domain::Packet => {}
         Domain::Inet => out.put(libc::IPPROTO_IP, libc::IP_RECVERR, &data[..EXTENDED_ERROR + INET_LEN]),
         Domain::Inet6 => out.put(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, &data),
     }

@@ -19,9 +19,9 @@ use sockeye_stack::{Domain, MtuDiscover, OptionName, SocketOption, SocketType};
 /// Family and type of a socket: they decide which options it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SocketKind {
-    /// INET or INET6.
+    /// INET, INET6 or PACKET.
     pub domain: Domain,
-    /// Stream, datagram or ping.
+    /// Stream, datagram, ping, raw or packet.
     pub kind: SocketType,
 }
 
@@ -31,8 +31,11 @@ impl SocketKind {
         match (self.kind, self.domain) {
             (SocketType::Stream, _) => libc::IPPROTO_TCP,
             (SocketType::Datagram, _) => libc::IPPROTO_UDP,
-            (SocketType::Ping, Domain::Inet) => libc::IPPROTO_ICMP,
             (SocketType::Ping, Domain::Inet6) => libc::IPPROTO_ICMPV6,
+            (SocketType::Ping, _) => libc::IPPROTO_ICMP,
+            (SocketType::Raw(protocol), _) => protocol.0.into(),
+            // In network order, as socket(2) takes it.
+            (SocketType::Packet { ethertype, .. }, _) => ethertype.to_be().into(),
         }
     }
 
@@ -40,6 +43,10 @@ impl SocketKind {
         match (what, self.domain, self.kind) {
             (OfKind::Domain, Domain::Inet, _) => libc::AF_INET,
             (OfKind::Domain, Domain::Inet6, _) => libc::AF_INET6,
+            (OfKind::Domain, Domain::Packet, _) => libc::AF_PACKET,
+            (OfKind::Type, _, SocketType::Raw(_) | SocketType::Packet { cooked: false, .. }) => {
+                libc::SOCK_RAW
+            }
             (OfKind::Type, _, SocketType::Stream) => libc::SOCK_STREAM,
             (OfKind::Type, ..) => libc::SOCK_DGRAM,
             (OfKind::Protocol, ..) => self.protocol(),

@@ -55,10 +55,8 @@ impl Stack {
             .iter()
             .map(|(_, socket)| {
                 let reports = socket.errors.as_ref().map_or(0, |queue| queue.charged);
-                match &socket.kind {
-                    Kind::Udp(udp) => udp.recv_charged + udp.send_charged + reports,
-                    _ => reports,
-                }
+                let queues = socket.kind.queues();
+                reports + queues.map_or(0, |queues| queues.recv_charged + queues.send_charged)
             })
             .sum();
         let others = io.reassembly.recount() + io.flows.datagram_bytes;

@@ -55,7 +55,10 @@ pub use orphan::Orphan;
 pub use socket::errors::{ErrorOrigin, ErrorReport};
 pub use socket::groups::Membership;
 pub use socket::options::{MtuDiscover, OptionName, SocketOption, TcpSettings};
-pub use socket::{Datagram, Domain, Message, Owner, RecvFlags, SendFlags, Shutdown, SocketId, SocketType};
+pub use socket::{
+    Datagram, Direction, Domain, Hardware, LinkInfo, Message, Owner, RecvFlags, SendFlags, Shutdown,
+    SocketId, SocketType,
+};
 pub use tcp::{CaState, State as TcpState, TcpInfo, congestion};
 pub use usage::Usage;
 
@@ -250,7 +253,7 @@ impl Stack {
             let stays = match who {
                 Dirty::Connection(key) => self.tcp_transmit(now, key, nic, batch),
                 Dirty::Datagram(id) => {
-                    let (packet, stays) = self.udp_transmit(id, nic);
+                    let (packet, stays) = self.transmit_queued(id, nic);
                     if let Some(packet) = packet {
                         batch.push(packet);
                     }

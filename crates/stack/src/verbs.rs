@@ -19,7 +19,11 @@ impl Stack {
         if self.sockets.len() >= self.io.config.max_sockets {
             return Err(Error::NoBufs);
         }
+        if domain == Domain::Packet {
+            return Err(Error::AddressFamily);
+        }
         let kind = match kind {
+            SocketType::Raw(_) | SocketType::Packet { .. } => return Err(Error::NotSupported),
             SocketType::Stream => Kind::Idle(self.io.tcp_defaults.clone()),
             SocketType::Datagram => Kind::Udp(Box::new(Udp::new(&self.io.config, Proto::Udp))),
             SocketType::Ping => {
@@ -108,7 +112,7 @@ impl Stack {
             Kind::Connection(key) => key,
             Kind::Idle(_) | Kind::Listener(_) => return Err(Error::NotConnected),
             Kind::Udp(_) => {
-                let mut payload = self.udp_recv(now, id, flags)?.payload;
+                let mut payload = self.recv_datagram(now, id, flags)?.payload;
                 payload.trim(0, payload.len().min(max));
                 return Ok(payload);
             }
@@ -159,7 +163,7 @@ impl Stack {
 
     /// Takes the oldest datagram, whole.
     pub fn recv_from(&mut self, now: Instant, id: SocketId, flags: RecvFlags) -> Result<Datagram> {
-        let received = self.udp_recv(now, id, flags);
+        let received = self.recv_datagram(now, id, flags);
         self.feed_starved();
         received
     }
@@ -176,7 +180,7 @@ impl Stack {
     /// Ends one direction of a connection, or both.
     pub fn shutdown(&mut self, now: Instant, id: SocketId, how: Shutdown) -> Result<()> {
         if self.is_datagram(id)? {
-            return self.udp_shutdown(id, how);
+            return self.shutdown_queues(id, how);
         }
         let result = self.tcp_shutdown(now, id, how);
         self.run_loopback(now);
@@ -245,7 +249,7 @@ impl Stack {
     pub fn take_error(&mut self, id: SocketId) -> Option<Error> {
         let socket = self.sockets.get_mut(id.0)?;
         let error = match &mut socket.kind {
-            Kind::Udp(udp) => udp.error.take(),
+            Kind::Udp(udp) => udp.queues.error.take(),
             Kind::Connection(key) => self.connections.get_mut(*key)?.connection.take_error(),
             Kind::Idle(_) | Kind::Listener(_) => None,
         };
@@ -256,7 +260,7 @@ impl Stack {
     /// Bytes that [`send`](Stack::send) would take now.
     pub fn send_space(&self, id: SocketId) -> usize {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {
-            Some(Kind::Udp(udp)) => udp.send_space(),
+            Some(Kind::Udp(udp)) => udp.queues.send_space(),
             Some(Kind::Connection(key)) => {
                 let config = &self.io.config.tcp;
                 self.connections.get(*key).map_or(0, |tcb| tcb.connection.send_space(&tcb.settings, config))
@@ -268,7 +272,7 @@ impl Stack {
     /// Bytes that can be read now (FIONREAD); for datagrams, of the oldest.
     pub fn recv_queued(&self, id: SocketId) -> usize {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {
-            Some(Kind::Udp(udp)) => udp.recv_queued(),
+            Some(Kind::Udp(udp)) => udp.queues.recv_queued(),
             Some(Kind::Connection(key)) => {
                 self.connections.get(*key).map_or(0, |tcb| tcb.connection.recv_queued())
             }
@@ -286,7 +290,7 @@ impl Stack {
     /// Bytes in the send buffer that the peer has not acknowledged (SIOCOUTQ).
     pub fn send_queued(&self, id: SocketId) -> usize {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {
-            Some(Kind::Udp(udp)) => udp.send_queued(),
+            Some(Kind::Udp(udp)) => udp.queues.send_queued(),
             Some(Kind::Connection(key)) => {
                 self.connections.get(*key).map_or(0, |tcb| tcb.connection.send_queued())
             }

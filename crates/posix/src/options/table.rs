@@ -47,7 +47,7 @@ impl On {
         match self {
             On::All => true,
             On::Stream => kind == SocketType::Stream,
-            On::Datagram => kind != SocketType::Stream,
+            On::Datagram => matches!(kind, SocketType::Datagram | SocketType::Ping),
             On::Udp => kind == SocketType::Datagram,
         }
     }

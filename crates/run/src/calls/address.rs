@@ -62,7 +62,7 @@ pub(crate) fn local(core: &mut Core, key: SocketKey) -> Answer {
         _ => core.world.with(host, |stack| stack.local_addr(id)).ok(),
     };
     let unbound = match domain {
-        Domain::Inet => SockAddr::UNSPECIFIED_V4,
+        Domain::Inet | Domain::Packet => SockAddr::UNSPECIFIED_V4,
         Domain::Inet6 => SockAddr::UNSPECIFIED_V6,
     };
     Ok(address(addr.unwrap_or(unbound), domain))

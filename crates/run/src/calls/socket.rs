@@ -49,7 +49,7 @@ fn open(
     let opened = match kind {
         SocketType::Stream => stream::new_plug(nonblocking)
             .map(|plug| (Socket::Stream(Stream::new(plug.ours, Phase::Fresh, None)), plug.theirs)),
-        SocketType::Datagram | SocketType::Ping => {
+        SocketType::Datagram | SocketType::Ping | SocketType::Raw(_) | SocketType::Packet { .. } => {
             datagram::open(kind, nonblocking).map(|(datagram, theirs)| (Socket::Datagram(datagram), theirs))
         }
     };

@@ -139,10 +139,9 @@ impl Socket {
     /// The room that is left in the receive buffer for reports.
     fn report_room(&self, default: usize) -> usize {
         let used = self.errors.as_ref().map_or(0, |queue| queue.charged);
-        match &self.kind {
-            Kind::Udp(udp) => udp.recv_limit.saturating_sub(udp.recv_charged + used),
-            Kind::Idle(_) | Kind::Listener(_) | Kind::Connection(_) => default.saturating_sub(used),
-        }
+        let queues = self.kind.queues();
+        let room = queues.map_or(default, |queues| queues.recv_limit.saturating_sub(queues.recv_charged));
+        room.saturating_sub(used)
     }
 }
 
@@ -193,13 +192,12 @@ impl Stack {
     }
 
     fn set_pending(&mut self, id: SocketId, error: Option<Error>) {
-        match self.sockets.get_mut(id.0).map(|socket| &mut socket.kind) {
-            Some(Kind::Udp(udp)) => udp.error = error,
-            Some(Kind::Connection(key)) if error.is_none() => {
-                let connection = self.connections.get_mut(*key).map(|tcb| &mut tcb.connection);
-                connection.and_then(crate::tcp::Connection::take_error);
-            }
-            _ => {}
+        let Some(socket) = self.sockets.get_mut(id.0) else { return };
+        if let Some(queues) = socket.kind.queues_mut() {
+            queues.error = error;
+        } else if let (Kind::Connection(key), None) = (&socket.kind, error) {
+            let connection = self.connections.get_mut(*key).map(|tcb| &mut tcb.connection);
+            connection.and_then(crate::tcp::Connection::take_error);
         }
     }
 

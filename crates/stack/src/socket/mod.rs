@@ -5,6 +5,7 @@ pub(crate) mod groups;
 pub(crate) mod naming;
 pub(crate) mod options;
 pub(crate) mod ping;
+pub(crate) mod queue;
 pub(crate) mod readiness;
 pub(crate) mod tcb;
 pub(crate) mod tcp;
@@ -23,6 +24,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use errors::ErrorQueue;
 use options::{IpSettings, TcpSettings};
 use sockeye_packet::{Instant, NicId, Payload};
+use sockeye_wire::Protocol;
 use udp::Udp;
 
 /// A socket of one stack. The id of a closed socket is never used again.
@@ -55,6 +57,8 @@ pub enum Domain {
     Inet,
     /// IPv6 (`AF_INET6`); without [`V6Only`](crate::SocketOption::V6Only) it speaks IPv4 too.
     Inet6,
+    /// The link layer (`AF_PACKET`): packets as they are on an interface.
+    Packet,
 }
 
 /// What a socket carries.
@@ -67,6 +71,20 @@ pub enum SocketType {
     /// ICMP echo messages of the socket's family (`SOCK_DGRAM` with `IPPROTO_ICMP` or `IPPROTO_ICMPV6`): sends
     /// requests, whole from the ICMP header on, and receives the replies to them.
     Ping,
+    /// Packets of one protocol over IP (`SOCK_RAW`, raw(7)). 255 only sends, and with a header of the program's.
+    Raw(Protocol),
+    /// All packets of the interfaces (packet(7)), in [`Domain::Packet`].
+    Packet {
+        /// `SOCK_DGRAM`: without the link's header.
+        cooked: bool,
+        /// The Ethernet protocol to receive, [`ALL`](SocketType::ALL) of them, or 0 for none until it is bound.
+        ethertype: u16,
+    },
+}
+
+impl SocketType {
+    /// All Ethernet protocols, also what the host itself sends (`ETH_P_ALL`).
+    pub const ALL: u16 = 3;
 }
 
 /// Who owns a socket: for the same-user rule of `SO_REUSEPORT` and for tables.
@@ -155,6 +173,59 @@ pub struct Datagram {
     pub tos: u8,
     /// When it came in.
     pub received_at: Instant,
+    /// What the link layer says of it; only on packet sockets.
+    pub link: Option<LinkInfo>,
+}
+
+/// What the link layer says of a packet (`struct sockaddr_ll`, `struct tpacket_auxdata`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// The Ethernet protocol (`sll_protocol`), in host order.
+    pub ethertype: u16,
+    /// The type of the interface (`sll_hatype`).
+    pub hardware: Hardware,
+    /// Whom the packet is for (`sll_pkttype`).
+    pub direction: Direction,
+    /// Length of the packet before it was cut by a filter, in bytes.
+    pub len: u32,
+    /// Where the network header starts in the datagram.
+    pub network: u16,
+    /// Whether the transport's checksum is not in the packet: it never leaves memory.
+    pub checksum_unfilled: bool,
+}
+
+/// What interfaces there are, as packet sockets see them (`ARPHRD_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hardware {
+    /// The loopback: 14 bytes of Ethernet header before each packet, with addresses of zeros.
+    Loopback,
+    /// Packets without any header before IP's.
+    None,
+}
+
+impl Hardware {
+    /// The number that Linux has for it.
+    pub const fn number(self) -> u16 {
+        match self {
+            Hardware::Loopback => 772,
+            Hardware::None => 0xfffe,
+        }
+    }
+}
+
+/// Whom a packet is for, seen from the link (`PACKET_*` in packet(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// This host.
+    Host,
+    /// All hosts of the link.
+    Broadcast,
+    /// A group.
+    Multicast,
+    /// Another host.
+    OtherHost,
+    /// Another host, and sent by this one.
+    Outgoing,
 }
 
 /// What every socket has, and what its kind adds.
@@ -197,7 +268,7 @@ pub(crate) enum Kind {
 impl Socket {
     pub(crate) fn new(domain: Domain, owner: Owner, kind: Kind) -> Socket {
         let local = match domain {
-            Domain::Inet => SockAddr::UNSPECIFIED_V4,
+            Domain::Inet | Domain::Packet => SockAddr::UNSPECIFIED_V4,
             Domain::Inet6 => SockAddr::UNSPECIFIED_V6,
         };
         Socket {

@@ -54,7 +54,7 @@ impl Socket {
     /// Whether the socket may talk to that address at all, by family.
     pub(crate) fn check_family(&self, addr: &SockAddr) -> Result<()> {
         match (self.domain, addr.is_v4()) {
-            (Domain::Inet, false) => Err(Error::AddressFamily),
+            (Domain::Packet, _) | (Domain::Inet, false) => Err(Error::AddressFamily),
             (Domain::Inet6, true) if self.is_v6_only() => Err(Error::NetworkUnreachable),
             _ => Ok(()),
         }

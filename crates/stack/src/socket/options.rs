@@ -351,9 +351,11 @@ impl Stack {
         let settings = match &mut socket.kind {
             Kind::Udp(udp) => {
                 match option {
-                    SocketOption::RecvBuffer(bytes) => udp.recv_limit = bytes.min(recv.max).max(LEAST_BUFFER),
+                    SocketOption::RecvBuffer(bytes) => {
+                        udp.queues.recv_limit = bytes.min(recv.max).max(LEAST_BUFFER)
+                    }
                     SocketOption::SendBuffer(bytes) => {
-                        udp.send_limit = bytes.min(send.max).max(2 * LEAST_BUFFER);
+                        udp.queues.send_limit = bytes.min(send.max).max(2 * LEAST_BUFFER);
                     }
                     // Kept by the kernel, of no effect on datagrams.
                     SocketOption::KeepAlive(_)
@@ -408,8 +410,8 @@ impl Stack {
         let (settings, connection) = match &socket.kind {
             Kind::Udp(udp) => {
                 return Ok(match name {
-                    OptionName::RecvBuffer => SocketOption::RecvBuffer(udp.recv_limit),
-                    OptionName::SendBuffer => SocketOption::SendBuffer(udp.send_limit),
+                    OptionName::RecvBuffer => SocketOption::RecvBuffer(udp.queues.recv_limit),
+                    OptionName::SendBuffer => SocketOption::SendBuffer(udp.queues.send_limit),
                     OptionName::KeepAlive => SocketOption::KeepAlive(false),
                     OptionName::Linger => SocketOption::Linger(None),
                     OptionName::OobInline => SocketOption::OobInline(false),

@@ -24,7 +24,7 @@ impl Stack {
     pub(crate) fn readiness_of(&self, id: SocketId) -> Readiness {
         let Some(socket) = self.sockets.get(id.0) else { return Readiness::EMPTY };
         let ready = match &socket.kind {
-            Kind::Udp(udp) => udp.readiness(),
+            Kind::Udp(udp) => udp.queues.readiness(),
             // As the kernel: a stream socket that was never connected hangs up.
             Kind::Idle(_) => Readiness::WRITABLE | Readiness::WRITE_CLOSED | Readiness::READ_CLOSED,
             Kind::Listener(listener) => listener.readiness(),

@@ -6,7 +6,6 @@ use crate::counters::Counter;
 use crate::demux::{Hold, Proto, Target, Tuple, scope_number};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
-use crate::io::Dirty;
 use crate::ip::address::{Cast, is_multicast};
 use crate::ip::complaint::Complaint;
 use crate::ip::icmp::Unreachable;
@@ -15,37 +14,19 @@ use crate::ip::output::IpParams;
 use crate::ip::route::Path;
 use crate::socket::errors::ErrorReport;
 use crate::socket::options::MtuDiscover;
-use crate::socket::{
-    Datagram, Domain, Kind, Message, RecvFlags, Shutdown, SocketId, local_host, ping, scoped, tuple_scope,
-};
+use crate::socket::queue::Queues;
+use crate::socket::{Datagram, Domain, Kind, Message, SocketId, local_host, ping, scoped, tuple_scope};
 use crate::{Config, SockAddr, Stack};
-use alloc::collections::VecDeque;
 use core::net::IpAddr;
-use sockeye_packet::{Budget, Chunk, Instant, NicId, Packet, Payload};
+use sockeye_packet::{Chunk, Instant, NicId, Packet, Payload};
 use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, UdpHeader};
-
-/// What an entry of a queue costs beside its data.
-const ENTRY_COST: usize = 256;
-/// Most entries that an empty queue keeps room for.
-const KEPT_ENTRIES: usize = 8;
 
 /// What a datagram socket has beside what every socket has.
 #[derive(Debug)]
 pub(crate) struct Udp {
     /// UDP, or ICMP of the socket's family.
     pub(crate) proto: Proto,
-    recv: VecDeque<Datagram>,
-    pub(crate) recv_charged: usize,
-    pub(crate) recv_limit: usize,
-    /// Packets for the link, with the interface they leave by.
-    send: VecDeque<Packet>,
-    pub(crate) send_charged: usize,
-    pub(crate) send_limit: usize,
-    pub(crate) error: Option<Error>,
-    read_shut: bool,
-    write_shut: bool,
-    /// Whether the socket is in the dirty list of the interface of its first packet.
-    dirty: bool,
+    pub(crate) queues: Queues,
     /// The four-tuple it owns while it is connected.
     tuple: Option<Tuple>,
     /// Its local address is not the host's: it was a flow.
@@ -54,83 +35,12 @@ pub(crate) struct Udp {
 
 impl Udp {
     pub(crate) fn new(config: &Config, proto: Proto) -> Udp {
-        Udp {
-            proto,
-            recv: VecDeque::new(),
-            recv_charged: 0,
-            recv_limit: config.udp_recv_buffer,
-            send: VecDeque::new(),
-            send_charged: 0,
-            send_limit: config.udp_send_buffer,
-            error: None,
-            read_shut: false,
-            write_shut: false,
-            dirty: false,
-            tuple: None,
-            foreign: false,
-        }
+        Udp { proto, queues: Queues::new(config), tuple: None, foreign: false }
     }
 
     /// A socket for a flow to an address that is not the host's.
     pub(crate) fn foreign(config: &Config, tuple: Tuple) -> Udp {
         Udp { tuple: Some(tuple), foreign: true, ..Udp::new(config, tuple.proto) }
-    }
-
-    pub(crate) fn readiness(&self) -> Readiness {
-        let mut ready = Readiness::EMPTY;
-        ready.insert_if(Readiness::READABLE, !self.recv.is_empty() || self.read_shut);
-        ready.insert_if(Readiness::READ_CLOSED, self.read_shut);
-        // As the kernel: writable while less than half of the buffer is used.
-        ready.insert_if(Readiness::WRITABLE, self.send_charged < self.send_limit.div_ceil(2));
-        ready.insert_if(Readiness::WRITE_CLOSED, self.write_shut && self.read_shut);
-        ready.insert_if(Readiness::ERROR, self.error.is_some());
-        ready
-    }
-
-    /// Bytes that may be sent at once.
-    pub(crate) fn send_space(&self) -> usize {
-        self.send_limit.saturating_sub(self.send_charged)
-    }
-
-    /// Bytes that wait for the link.
-    pub(crate) fn send_queued(&self) -> usize {
-        self.send.iter().map(|packet| packet.payload.len()).sum()
-    }
-
-    /// Length of the oldest datagram.
-    pub(crate) fn recv_queued(&self) -> usize {
-        self.recv.front().map_or(0, |datagram| datagram.payload.len())
-    }
-
-    /// Queues a datagram for the reader; says whether there was room.
-    fn push(&mut self, datagram: Datagram, budget: &mut Budget) -> bool {
-        let cost = datagram.payload.len() + ENTRY_COST;
-        // As the kernel: the last datagram may go over the limit.
-        let fits = !self.read_shut && self.recv_charged < self.recv_limit && budget.try_charge(cost);
-        if fits {
-            self.recv_charged += cost;
-            self.recv.push_back(datagram);
-        }
-        fits
-    }
-
-    fn pop(&mut self, peek: bool, budget: &mut Budget) -> Option<Datagram> {
-        if peek {
-            return self.recv.front().cloned();
-        }
-        let datagram = self.recv.pop_front()?;
-        let cost = datagram.payload.len() + ENTRY_COST;
-        self.recv_charged -= cost;
-        budget.release(cost);
-        if self.recv.is_empty() {
-            // An empty queue owns little memory, but a steady flow should not allocate.
-            self.recv.shrink_to(KEPT_ENTRIES);
-        }
-        Some(datagram)
-    }
-
-    fn packet_cost(packet: &Packet) -> usize {
-        packet.payload.len() + ENTRY_COST
     }
 }
 
@@ -141,15 +51,6 @@ impl Stack {
             Kind::Udp(udp) => Ok(udp),
             _ => Err(Error::NotSupported),
         }
-    }
-
-    /// Takes the pending error, which every call reports before it does anything.
-    fn udp_pending(&mut self, id: SocketId) -> Result<()> {
-        let error = self.udp(id)?.error.take();
-        if error.is_some() {
-            self.touch(id, Readiness::EMPTY);
-        }
-        error.map_or(Ok(()), Err)
     }
 
     pub(crate) fn udp_connect(&mut self, id: SocketId, peer: SockAddr) -> Result<()> {
@@ -261,9 +162,9 @@ impl Stack {
         message: &Message,
     ) -> Result<usize> {
         let Message { to, source, ttl: _, tos: _ } = *message;
-        self.udp_pending(id)?;
+        self.report_pending(id)?;
         let udp = self.udp(id)?;
-        if udp.write_shut {
+        if udp.queues.write_shut {
             return Err(Error::BrokenPipe);
         }
         let proto = udp.proto;
@@ -288,11 +189,11 @@ impl Stack {
         let packet = self.datagram_packet(id, &path, &to, message, payload)?;
         let udp = self.udp(id)?;
         // As the kernel: a datagram that doesn't fit is sent while there is any room.
-        if udp.send_charged >= udp.send_limit {
+        if udp.queues.send_space() == 0 {
             return Err(Error::WouldBlock);
         }
         if self.hear_ourselves(id, &path, &to.ip, &packet) {
-            self.udp_queue(id, path, packet)?;
+            self.queue_packet(id, (path.nic, path.mtu as usize), packet)?;
         }
         self.io.counters.add(Counter::UdpOutDatagrams, u64::from(!proto.is_echo()));
         Ok(sent)
@@ -363,76 +264,6 @@ impl Stack {
         packet.meta.ttl > 0 && !(is_group && to[0] == 0xff && to[1] & 0xf <= 1)
     }
 
-    /// Queues a datagram, cut to the MTU, in its socket.
-    fn udp_queue(&mut self, id: SocketId, path: Path, packet: Packet) -> Result<()> {
-        let Stack { sockets, io, .. } = self;
-        let Some(Kind::Udp(udp)) = sockets.get_mut(id.0).map(|socket| &mut socket.kind) else {
-            return Err(Error::BadSocket);
-        };
-        // What fragments cost is not known yet; that they are few is.
-        if !io.budget.try_charge(2 * Udp::packet_cost(&packet)) {
-            return Err(Error::NoBufs);
-        }
-        io.budget.release(2 * Udp::packet_cost(&packet));
-        let before = udp.send.len();
-        for packet in io.fragment(packet, path.mtu as usize) {
-            let cost = Udp::packet_cost(&packet);
-            if !io.budget.try_charge(cost) {
-                // All fragments or none.
-                for queued in udp.send.drain(before..) {
-                    let cost = Udp::packet_cost(&queued);
-                    udp.send_charged -= cost;
-                    io.budget.release(cost);
-                }
-                return Err(Error::NoBufs);
-            }
-            udp.send_charged += cost;
-            udp.send.push_back(packet);
-        }
-        if !udp.dirty {
-            udp.dirty = true;
-            io.mark_dirty(path.nic, Dirty::Datagram(id));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn udp_recv(&mut self, now: Instant, id: SocketId, flags: RecvFlags) -> Result<Datagram> {
-        if flags.oob {
-            return Err(Error::NotSupported);
-        }
-        self.udp_pending(id)?;
-        let Stack { sockets, io, .. } = self;
-        let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
-        let Kind::Udp(udp) = &mut socket.kind else { return Err(Error::NotSupported) };
-        if let Some(datagram) = udp.pop(flags.peek, &mut io.budget) {
-            let ready = udp.readiness();
-            socket.announced = socket.with_reports(ready);
-            return Ok(datagram);
-        }
-        if !udp.read_shut {
-            return Err(Error::WouldBlock);
-        }
-        Ok(Datagram {
-            payload: Payload::EMPTY,
-            from: socket.peer.unwrap_or_default(),
-            to: socket.local,
-            nic: NicId::LOOPBACK,
-            ttl: 0,
-            tos: 0,
-            received_at: now,
-        })
-    }
-
-    pub(crate) fn udp_shutdown(&mut self, id: SocketId, how: Shutdown) -> Result<()> {
-        let connected = self.socket_ref(id)?.peer.is_some();
-        let udp = self.udp(id)?;
-        udp.read_shut |= how.read();
-        udp.write_shut |= how.write();
-        self.touch(id, Readiness::EMPTY);
-        // As the kernel: it is done all the same.
-        if connected { Ok(()) } else { Err(Error::NotConnected) }
-    }
-
     /// Gives back what the socket holds; what it still had to send is lost, as the link's queue would be.
     pub(crate) fn udp_close(&mut self, id: SocketId) {
         let _ = self.udp_disconnect(id);
@@ -440,12 +271,7 @@ impl Stack {
         if let Some(socket) = self.remove_socket(id)
             && let Kind::Udp(udp) = socket.kind
         {
-            self.io.budget.release(udp.recv_charged);
-            // Datagrams sent are sent, also when their socket is gone: the queue moves to the interface.
-            self.io.budget.release(udp.send_charged);
-            for packet in udp.send {
-                self.io.reply(packet.meta.nic, packet);
-            }
+            self.drop_queues(udp.queues);
         }
     }
 }
@@ -521,7 +347,7 @@ impl Stack {
     pub(crate) fn udp_queue_in(&mut self, id: SocketId, datagram: Datagram) -> bool {
         let Stack { sockets, io, .. } = self;
         let Some(Kind::Udp(udp)) = sockets.get_mut(id.0).map(|socket| &mut socket.kind) else { return false };
-        let fits = udp.push(datagram, &mut io.budget);
+        let fits = udp.queues.push(datagram, &mut io.budget);
         if fits {
             io.counters.bump(Counter::UdpInDatagrams);
         } else {
@@ -551,40 +377,13 @@ impl Stack {
             return;
         }
         let Kind::Udp(udp) = &mut socket.kind else { return };
-        udp.error = Some(told.error);
+        udp.queues.error = Some(told.error);
         let skipped = header_added(udp.proto).min(quoted.len());
         if reports {
             let data = quoted.slice(skipped, quoted.len());
             self.report(id, ErrorReport::icmp(now, ingress, told, to, data));
         }
         self.touch(id, Readiness::ERROR);
-    }
-
-    /// The next packet of a socket in an interface's dirty list; whether it stays in the list.
-    pub(crate) fn udp_transmit(&mut self, id: SocketId, nic: NicId) -> (Option<Packet>, bool) {
-        let Stack { sockets, io, .. } = self;
-        let Some(Kind::Udp(udp)) = sockets.get_mut(id.0).map(|socket| &mut socket.kind) else {
-            return (None, false);
-        };
-        if udp.send.front().is_some_and(|packet| packet.meta.nic != nic) {
-            // The next one leaves by another interface: the socket's turn is there.
-            let other = udp.send[0].meta.nic;
-            io.mark_dirty(other, Dirty::Datagram(id));
-            return (None, false);
-        }
-        let packet = udp.send.pop_front();
-        if let Some(packet) = &packet {
-            let cost = Udp::packet_cost(packet);
-            udp.send_charged -= cost;
-            io.budget.release(cost);
-        }
-        udp.dirty = !udp.send.is_empty();
-        let stays = udp.dirty;
-        if !stays {
-            udp.send.shrink_to(KEPT_ENTRIES);
-        }
-        self.touch(id, Readiness::EMPTY);
-        (packet, stays)
     }
 }
 
@@ -603,5 +402,6 @@ pub(super) fn received(now: Instant, ingress: &Ingress, tuple: &Tuple, payload: 
         ttl: ingress.ttl,
         tos: ingress.tos_ecn,
         received_at: now,
+        link: None,
     }
 }
