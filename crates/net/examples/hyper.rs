@@ -1,6 +1,8 @@
 //! An HTTP server and a client of hyper on two hosts, over a slow link that loses packets.
 //!
 //! `cargo run --example hyper --features tokio`
+//!
+//! A pool of connections is `sockeye::tokio::HttpConnector` (feature `hyper-util`), which works in the same way.
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};

@@ -223,6 +223,11 @@ impl Network {
     /// sockets that live on fail with [`ConnectionReset`](io::ErrorKind::ConnectionReset), and whoever waits for
     /// one of them is woken; new sockets can't be made. Its programs in a simulation end. Taps on it are removed and links of its own are
     /// dropped. The gateway stays.
+    ///
+    /// What is sent to its addresses from now on is answered with "host unreachable", as for any address that nobody has.
+    /// So a peer that missed the reset because the link lost it, and has something to send, fails with
+    /// [`HostUnreachable`](io::ErrorKind::HostUnreachable) when its retransmissions are over: such an answer ends no
+    /// connection that is open (RFC 9293 §3.9.2.2). One that only waits learns nothing, unless it has keep-alive on.
     pub fn remove_host(&self, host: &Host) {
         let (core, index) = (&self.shared.core, host.core.index);
         if index == 0 || !self.is_of(host) || !core.retire(&host.core) {

@@ -75,6 +75,39 @@ async fn a_server_knows_its_clients_addresses() {
     serving.abort();
 }
 
+#[cfg(feature = "hyper-util")]
+#[tokio::test]
+async fn a_pool_opens_a_connection_and_keeps_it() {
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::TokioExecutor;
+    use sockeye::tokio::HttpConnector;
+
+    let hosts = ["web", "client"];
+    let builder = hosts.iter().fold(Network::builder(), |all, name| all.host(*name, HostConfig::default()));
+    let network = builder.build().unwrap();
+    let (web, client) = (network.host("web").unwrap(), network.host("client").unwrap());
+    let app = Router::new().route("/{number}", get(answer)).with_state(Arc::default());
+    let (mut accepted, opened) = (0, Arc::new(AtomicU64::new(0)));
+    let (listener, count) = (TcpListener::bind(&web, "web:80").await.unwrap(), Arc::clone(&opened));
+    let serving = tokio::spawn(async move {
+        let listener = listener.tap_io(move |_| {
+            accepted += 1;
+            count.store(accepted, Ordering::Relaxed);
+        });
+        axum::serve(listener, app).await
+    });
+    let pool: Client<_, Body> = Client::builder(TokioExecutor::new()).build(HttpConnector::new(&client));
+    for number in 0..3 {
+        let response = pool.get(format!("http://web/{number}").parse().unwrap()).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), text(number));
+    }
+    assert_eq!(opened.load(Ordering::Relaxed), 1);
+    for nowhere in ["http://db/", "http://web:81/", "https://web/"] {
+        assert!(pool.get(nowhere.parse().unwrap()).await.unwrap_err().is_connect(), "{nowhere}");
+    }
+    serving.abort();
+}
+
 /// Ten thousand requests to a server of axum's, over a link that delays by 40 ms and loses 2 % each way.
 async fn all_requests_are_answered() {
     let link: NetemConfig = "delay 40ms loss 2%".parse().unwrap();

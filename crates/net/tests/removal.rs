@@ -103,6 +103,33 @@ fn peers_hear_of_a_removal_over_the_links_as_they_are() {
 }
 
 #[test]
+fn who_missed_a_removal_is_told_that_nobody_is_there() {
+    let two = Network::builder().seed(1).host("a", HostConfig::default()).host("b", HostConfig::default());
+    let mut simulation = two.simulate().unwrap();
+    let [a, b] = ["a", "b"].map(|name| simulation.host(name).unwrap());
+    let listener = b.tcp_listen((&b, 80)).unwrap();
+    let connecting = thread::spawn({
+        let (a, address) = (a.clone(), (b.ipv4(), 80));
+        move || a.tcp_connect(address).unwrap()
+    });
+    while !connecting.is_finished() {
+        simulation.run_for(Duration::from_millis(1));
+    }
+    let (mut stream, _) = (connecting.join().unwrap(), listener.accept().unwrap());
+    // The resets are lost.
+    simulation.network().set_link(&b, Direction::Up, "loss 100%".parse().unwrap());
+    simulation.network().remove_host(&b);
+    simulation.run_for(Duration::from_secs(1));
+    assert_eq!(stream.info().unwrap().state, TcpState::Established);
+    // What is sent is answered, but that ends no connection (RFC 9293 §3.9.2.2, MUST-56): its timers do.
+    stream.write_all(b"anybody?").unwrap();
+    simulation.run_for(Duration::from_mins(5));
+    assert_eq!(stream.info().unwrap().state, TcpState::Established);
+    simulation.run_for(Duration::from_mins(30));
+    assert_eq!(stream.write(b"x").unwrap_err().kind(), ErrorKind::HostUnreachable);
+}
+
+#[test]
 fn taps_see_what_passes_and_go_with_their_host() {
     let network = network();
     let (stays, goes) = (network.host("stays").unwrap(), network.host("goes").unwrap());

@@ -3,7 +3,8 @@
 //! The methods are those of `tokio::net`, with the host as the first argument of what makes a socket;
 //! [`TcpStream`] and its halves are tokio's `AsyncRead` and `AsyncWrite`, so that what is written for those (hyper,
 //! for one) works with them. With the feature `futures` they are those of `futures-io` too, and with the feature
-//! `axum` a [`TcpListener`] can be given to `axum::serve`. `examples/hyper.rs` and `examples/axum.rs` show both.
+//! `axum` a [`TcpListener`] can be given to `axum::serve`. `examples/hyper.rs` and `examples/axum.rs` show both. The feature
+//! `hyper-util` has `HttpConnector`, for the pooled client of that crate.
 //! Whoever awaits anything of tokio's needs `tokio` as a dependency too: this crate passes none of it on.
 //!
 //! ```
@@ -58,8 +59,6 @@
 //! - Dropping a stream never waits, whatever its linger time.
 //! - axum knows `ConnectInfo<SocketAddr>` of tokio's listener alone; with `axum::serve::ListenerExt` it is
 //!   `axum::serve(listener.tap_io(|_| ()), router.into_make_service_with_connect_info::<SocketAddr>())` here.
-//! - hyper-util's pooled client wants its trait `Connection` of a stream, which only a type of your own around a
-//!   [`TcpStream`] can implement; `hyper::client::conn` takes the stream in a `TokioIo` as it is.
 //! - `send_bytes` and `recv_bytes` move data without a copy.
 //!
 //! # Cancellation
@@ -82,6 +81,8 @@
 mod axum;
 #[cfg(feature = "futures")]
 mod futures;
+#[cfg(feature = "hyper-util")]
+mod http;
 mod listener;
 mod place;
 mod ready;
@@ -90,6 +91,8 @@ mod split;
 mod stream;
 mod udp;
 
+#[cfg(feature = "hyper-util")]
+pub use http::HttpConnector;
 pub use listener::TcpListener;
 pub use ready::{Interest, Ready};
 pub use socket::TcpSocket;
