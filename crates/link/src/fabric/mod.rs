@@ -5,7 +5,7 @@
 //! [`Fabric::poll_ready`] names the ports with something to receive, so that nobody looks at all of them.
 //!
 //! Each port has conditions in each direction. Where none are set, a super-segment passes whole, at once,
-//! in order and without an allocation. The switch is not a router: it leaves TTL and hop limit alone. Where
+//! in order and without an allocation. Packets to groups and broadcasts go to all hosts. The switch is not a router: it leaves TTL and hop limit alone. Where
 //! routers are attached to it, packets name theirs in [`Meta::next_hop`](sockeye_packet::Meta), and go there
 //! whatever their destination is. For addresses that nobody has, it answers in the name of the gateway (RFC 1812 §4.3.3.1, RFC 4443 §3.1).
 
@@ -365,17 +365,13 @@ impl Fabric {
             None => self.routes.find(&packet.head),
         };
         match route {
-            Route::Port(to) if self.partitions.stop(from, to, &packet.head) => {
-                self.count(from, |c| c.partitioned += 1);
-            }
-            Route::Port(to) => match self.held.find(from, to, &packet.head) {
-                None => self.deliver(at, to, packet),
-                Some(way) => {
-                    if !self.held.push(way, to, packet) {
-                        self.count(from, |c| c.partitioned += 1);
-                    }
+            Route::Port(to) => self.pass(at, from, to, packet),
+            Route::All => {
+                let others: Vec<PortId> = self.ports.ids().filter(|&to| to != from).collect();
+                for to in others {
+                    self.pass(at, from, to, packet.clone());
                 }
-            },
+            }
             Route::Unreachable(why) => {
                 self.count(from, |c| c.unreachable += 1);
                 let Some(port) = self.ports.get_mut(from) else { return };
@@ -387,6 +383,21 @@ impl Fabric {
                 }
             }
             Route::Nowhere => self.count(from, |c| c.unroutable += 1),
+        }
+    }
+
+    /// Sends a packet from one port to another, unless something is between them.
+    fn pass(&mut self, at: Instant, from: PortId, to: PortId, packet: Packet) {
+        if self.partitions.stop(from, to, &packet.head) {
+            return self.count(from, |c| c.partitioned += 1);
+        }
+        match self.held.find(from, to, &packet.head) {
+            None => self.deliver(at, to, packet),
+            Some(way) => {
+                if !self.held.push(way, to, packet) {
+                    self.count(from, |c| c.partitioned += 1);
+                }
+            }
         }
     }
 

@@ -44,7 +44,7 @@ pub struct PortCounters {
     pub partitioned: u64,
     /// Packets from the host to an address that nobody has.
     pub unreachable: u64,
-    /// Packets from the host that go nowhere in silence: multicast, broadcast, or no IP header.
+    /// Packets from the host that go nowhere in silence, for they have no IP header.
     pub unroutable: u64,
 }
 
@@ -168,6 +168,12 @@ impl Ports {
         slot.generation += 1;
         self.free.push(id.index);
         Some(port)
+    }
+
+    /// All of them, in the order of their places.
+    pub(super) fn ids(&self) -> impl Iterator<Item = PortId> {
+        let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.port.is_some());
+        used.map(|(index, slot)| PortId { index: index as u32, generation: slot.generation })
     }
 
     pub(super) fn get(&self, id: PortId) -> Option<&Port> {

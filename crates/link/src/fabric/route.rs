@@ -13,7 +13,9 @@ pub(super) enum Route {
     Port(PortId),
     /// To nobody, and the sender is told.
     Unreachable(Unreachable),
-    /// To nobody, in silence: multicast, broadcast, or not an IP packet.
+    /// Down to all ports but the sender's: to a group or everybody. Hosts know which groups they are in.
+    All,
+    /// To nobody, in silence: not an IP packet.
     Nowhere,
 }
 
@@ -125,7 +127,7 @@ impl Routes {
             return Route::Port(port);
         }
         if self.is_group(destination) {
-            return Route::Nowhere;
+            return Route::All;
         }
         match self.gateway {
             _ if self.is_local(destination) => Route::Unreachable(Unreachable::Host),

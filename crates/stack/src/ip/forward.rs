@@ -7,6 +7,7 @@
 use crate::address::{is_link_local_v6, is_unspecified, v4_bytes};
 use crate::counters::Counter;
 use crate::io::Io;
+use crate::ip::address::is_multicast;
 use crate::ip::complaint::Complaint;
 use crate::ip::input::Ingress;
 use sockeye_packet::{Batch, Checksum, Instant, NicId, Packet};
@@ -76,7 +77,9 @@ impl Io {
         }
         for packet in batch.iter_mut().skip(from) {
             let dst = IpLayout::parse(&packet.head).map(|ip| crate::address::ip_bytes(ip.dst));
-            let route = dst.ok().and_then(|dst| self.routes.find(&dst, Some(nic)));
+            // Groups and everybody are on the link, whatever the default route is.
+            let one = |dst: &[u8; 16]| !is_multicast(dst) && !self.addresses.is_broadcast(dst);
+            let route = dst.ok().filter(one).and_then(|dst| self.routes.find(&dst, Some(nic)));
             packet.meta.next_hop = route.and_then(|route| route.gateway);
         }
     }
