@@ -287,7 +287,7 @@ fn what_must_not_be_passed_on_is_dropped() {
         (udp("169.254.1.1", B[0], 64), Counter::IpInAddrErrors),
         (udp(A[0], "169.254.1.1", 64), Counter::IpInAddrErrors),
         (udp(A[0], "240.0.0.1", 64), Counter::IpInAddrErrors),
-        (udp(A[0], "224.0.0.1", 64), Counter::IpInAddrErrors),
+        (udp(A[0], "239.0.0.9", 64), Counter::IpInAddrErrors),
     ];
     for (packet, counter) in dropped {
         let mut chain = Chain::new(&nic(1500, false), &nic(1500, false));
