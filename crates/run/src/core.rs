@@ -1,6 +1,7 @@
 //! What every handler of the network works on: the stacks, the sockets, the plugs, the names.
 
 use crate::clock::Clock;
+use crate::datagram::Loopbacks;
 use crate::gateway::{Gateway, GatewayConfig, Publication, PublishError, PublishSpec};
 use crate::names::NameServers;
 use crate::poller::{Poller, Token};
@@ -9,7 +10,7 @@ use crate::sockets::{Record, Socket, SocketKey, Sockets};
 use crate::stream::Offer;
 use crate::sweep::Sweep;
 use crate::world::World;
-use crate::{calls, stream};
+use crate::{calls, datagram, stream};
 use rustix::event::epoll::EventFlags;
 use sockeye::{HostConfig, HostId, Network};
 use sockeye_packet::{Instant, Pool};
@@ -77,6 +78,8 @@ pub(crate) struct Core {
     warned: HashSet<MemberId>,
     /// Who looks after what is kept for them.
     pub(crate) sweep: Sweep,
+    /// Datagram plugs that show error queues.
+    pub(crate) loopbacks: Loopbacks,
 }
 
 impl Core {
@@ -107,6 +110,7 @@ impl Core {
             keepers: HashSet::new(),
             warned: HashSet::new(),
             sweep: Sweep::default(),
+            loopbacks: Loopbacks::default(),
         };
         if outward {
             core.forward_names(None)?;
@@ -242,6 +246,7 @@ impl Core {
         match seen.ticket {
             Ticket::Connected(key) => stream::connect_seen(self, key, seen.value.is_some()),
             Ticket::Failed(key) => stream::failure_seen(self, key, seen.value.is_some()),
+            Ticket::Replaced(key) => datagram::replaced(self, key, seen.value.is_some()),
             Ticket::Accepted(number) => {
                 if self.offers.get(&number).is_some_and(|offer| offer.member == member)
                     && let Some(offer) = self.offers.remove(&number)
@@ -364,7 +369,7 @@ impl Core {
     /// Lets network and plugs work until they are at rest or have had their share; returns when to come back.
     pub(crate) fn settle(&mut self) -> Option<Instant> {
         let (mut due, mut names_due) = (None, None);
-        let sweep_due = self.sweep();
+        let sweep_due = [self.sweep(), datagram::look(self)].into_iter().flatten().min();
         for _ in 0..ROUNDS {
             for _ in 0..self.unfinished.len() {
                 let Some(key) = self.unfinished.pop_front() else { break };

@@ -8,11 +8,13 @@
 //! Back-pressure: towards the stack nothing is read from the plug while a datagram waits for room, towards
 //! the program nothing is taken from the stack while one doesn't fit; the stack's queue then drops, as UDP does.
 //! An error of a connected socket (refused) can't be shown on a plug: an empty datagram wakes who waits, and
-//! intercepted calls tell the error.
+//! intercepted calls tell the error. Sockets with an error queue have plugs of another kind (`loopback`).
 
 mod calls;
+mod loopback;
 
 pub(crate) use calls::{Outgoing, SEND_MAX, receive, send as send_one, wait};
+pub(crate) use loopback::{Loopbacks, look, look_now, note_user, replaced, replacement};
 
 use crate::calls::{Answer, done};
 use crate::core::Core;
@@ -20,6 +22,7 @@ use crate::end::ProgramEnd;
 use crate::proto::Outcome;
 use crate::sockets::{Record, Socket, SocketKey};
 use crate::sys;
+use loopback::{Loopback, Successor};
 use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno as SysErrno;
@@ -76,13 +79,19 @@ pub(crate) struct Datagram {
     error: Option<Error>,
     /// Whether it waits in [`Core::unfinished`].
     unfinished: bool,
+    /// Of a plug that can show an error queue, what belongs to that.
+    loopback: Option<Box<Loopback>>,
+    /// Takes the place of the plug when the program has its end.
+    successor: Option<Successor>,
 }
 
 /// One message in the program's queue.
 #[derive(Clone, Copy, Debug)]
 struct Queued {
-    /// The memory that the kernel charges for it.
+    /// The memory that the kernel charges for it, in a local plug.
     charge: usize,
+    /// What tells it from others, in a plug on the loopback interface.
+    mark: u16,
     /// Where it came from; none for one that only wakes the program up.
     source: Option<Source>,
 }
@@ -129,6 +138,10 @@ pub(crate) fn on_plug(core: &mut Core, key: SocketKey, events: EventFlags) {
         datagram.writable |= events.contains(EventFlags::OUT);
         datagram.write_shut |= events.contains(EventFlags::RDHUP);
         datagram.closed |= events.contains(EventFlags::HUP);
+        if datagram.loopback.is_some() && events.contains(EventFlags::ERR) {
+            // The program's end refuses what is sent to it.
+            (datagram.closed, datagram.readable) = (true, true);
+        }
     }
     pump(core, key);
 }
@@ -139,6 +152,7 @@ pub(crate) fn on_stack(core: &mut Core, key: SocketKey) {
         datagram.unfinished = false;
     }
     pump(core, key);
+    loopback::show(core, key);
     core.wake(key);
 }
 
@@ -231,6 +245,8 @@ impl Datagram {
             closed: false,
             error: None,
             unfinished: false,
+            loopback: None,
+            successor: None,
         }
     }
 
@@ -255,6 +271,9 @@ impl Datagram {
 
     /// Reads over messages that were only to wake the program up: it learns of the error by a call.
     fn drop_wake_ups(&mut self, theirs: &OwnedFd) {
+        if self.loopback.is_some() {
+            return self.drop_marked_wake_ups(theirs);
+        }
         while self.queued.front().is_some_and(|first| first.source.is_none()) {
             self.forget_first();
             if recv(theirs, &mut [0_u8; 1], RecvFlags::DONTWAIT).is_err() {
@@ -288,7 +307,7 @@ impl Datagram {
                     return if self.closed { Progress::Ended } else { Progress::Idle };
                 }
                 // The program closed with datagrams unread: that is told once.
-                Err(_) => {}
+                Err(error) => self.closed |= self.loopback.is_some() && error == SysErrno::CONNREFUSED,
             }
         }
         Progress::More
@@ -297,6 +316,9 @@ impl Datagram {
     /// Whether an empty read is the end rather than an empty datagram. The event that tells of the end may
     /// not have been fetched yet, so the plug itself is asked.
     fn is_at_end(&self) -> bool {
+        if self.loopback.is_some() {
+            return false;
+        }
         let none = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut ends = [PollFd::new(&self.plug, PollFlags::RDHUP)];
         let ended =
@@ -362,6 +384,10 @@ impl Datagram {
 
     /// Puts a message into the program's queue; false when there is no room.
     fn put(&mut self, bytes: &[u8], source: Option<Source>) -> bool {
+        if self.loopback.is_some() {
+            self.put_marked(bytes, source);
+            return true;
+        }
         if self.queued.len() >= 4 * SHARE {
             self.forget_read();
         }
@@ -372,7 +398,7 @@ impl Datagram {
                 // right again as soon as the queue has been empty.
                 let charge = self.unread().saturating_sub(before);
                 self.charged += charge;
-                self.queued.push_back(Queued { charge, source });
+                self.queued.push_back(Queued { charge, mark: 0, source });
                 true
             }
             Err(SysErrno::AGAIN) => {
@@ -388,7 +414,7 @@ impl Datagram {
     fn fail(&mut self, error: Error) {
         self.error = Some(error);
         self.forget_read();
-        if self.queued.is_empty() {
+        if self.queued.is_empty() || self.loopback.is_some() {
             // Without room there is something to read, which wakes as well.
             self.put(&[], None);
         }
@@ -396,6 +422,10 @@ impl Datagram {
 
     /// Forgets what native reads have taken.
     fn forget_read(&mut self) {
+        if self.loopback.is_some() {
+            // Native reads aren't seen there.
+            return;
+        }
         let unread = self.unread();
         while self.charged > unread || (unread == 0 && !self.queued.is_empty()) {
             self.forget_first();

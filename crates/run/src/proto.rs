@@ -136,6 +136,8 @@ pub(crate) enum Ticket {
     Failed(SocketKey),
     /// A connection was handed over, under this number.
     Accepted(u32),
+    /// The program's descriptor is the end of another plug.
+    Replaced(SocketKey),
 }
 
 /// An outcome with what belongs to it.
@@ -174,6 +176,9 @@ pub(crate) enum Notice {
     /// The connection was reset and the plug can't show it: the supervisor writes a byte through this
     /// descriptor of this thread, if it is still that socket, and says so.
     Spoil { tid: u32, fd: i32, cookie: u64, key: SocketKey },
+    /// Errors are queued: the supervisor puts an entry in the error queue of this descriptor of this thread, if
+    /// it is still that socket.
+    ShowError { tid: u32, fd: i32, cookie: u64 },
     /// Something the user should read.
     Warning(String),
     /// Somebody ended the network: programs are to end.

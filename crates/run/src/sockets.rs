@@ -87,6 +87,7 @@ impl Record {
         let plug = match &self.socket {
             Socket::Stream(stream) => stream.plug.as_fd(),
             Socket::Listener(listener) => listener.plug.as_fd(),
+            Socket::Datagram(datagram) if datagram.is_closed() => return true,
             Socket::Datagram(datagram) => datagram.plug(),
             Socket::Netlink(netlink) => netlink.plug(),
             Socket::Dead(_) => return true,

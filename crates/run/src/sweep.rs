@@ -7,6 +7,7 @@
 //! when all programs of a supervisor have ended.
 
 use crate::core::Core;
+use crate::datagram;
 use crate::proto::MemberId;
 use crate::reach;
 use crate::sockets::{Record, SocketKey};
@@ -60,15 +61,17 @@ impl Core {
     /// Closes the sockets that the programs have closed, since an address is wanted that one of them may
     /// have. Says whether there were any.
     pub(crate) fn sweep_for_address(&mut self) -> bool {
+        let closed = datagram::look_now(self);
         if self.sweep.due.is_none() {
-            return false;
+            return closed;
         }
-        self.let_go_of(|_| true)
+        self.let_go_of(|_| true) || closed
     }
 
     /// All programs of a member have ended: closes what nobody else holds of their sockets.
     pub(crate) fn sweep_after(&mut self, member: MemberId) {
         self.let_go_of(|record| record.member == member);
+        datagram::look_now(self);
     }
 
     fn let_go_of(&mut self, which: impl Fn(&Record) -> bool) -> bool {

@@ -5,6 +5,7 @@ use super::{Agent, Call};
 use crate::datagram::SEND_MAX;
 use crate::filter::Syscall;
 use crate::proto::{Class, Identity, Op, Outcome, Request};
+use crate::sys;
 use sockeye_posix::Errno;
 use sockeye_posix::interface::{self, InterfaceList, InterfaceRequest};
 use sockeye_posix::message::{CONTROL_MAX, IOV_MAX, IoVec, MMSG_MAX, MessageHeader};
@@ -77,6 +78,10 @@ impl Agent {
             Named::Socket(identity, theirs) => (identity, theirs),
             Named::Other => return not_ours(call),
         };
+        if self.attachment.is_gone() && theirs.as_ref().is_some_and(sys::is_of_loopback_pair) {
+            // The kernel's own UDP socket: it must not lead out of the network that has ended.
+            return Err(Errno(libc::ENETDOWN));
+        }
         if call.syscall == Syscall::Ioctl && interface::REQUESTS.contains(&(call.word(1) as u32)) {
             // Whose socket it is doesn't matter: C libraries ask through local ones.
             return Ok(ask(call, Some(identity), None, interface_op(call)?));
@@ -194,6 +199,8 @@ fn stream_op(call: &Call) -> Result<(Op, Landing), Errno> {
             }
         }
         Syscall::SendMMsg => return pass(Some(call.int(3))),
+        // A local stream would read its data.
+        Syscall::RecvMsg if call.int(2) & libc::MSG_ERRQUEUE != 0 => return Err(Errno::EAGAIN),
         Syscall::RecvFrom | Syscall::RecvMsg | Syscall::RecvMMsg => return pass(None),
         _ => return common_op(call),
     };

@@ -47,10 +47,14 @@ impl Agent {
             }
             Outcome::Replace => match self.replace(call, fd) {
                 Ok(()) => {
+                    self.tell_seen(call, ticket, Some(0));
                     self.awake.push_back((*call, 0));
                     return;
                 }
-                Err(errno) => Response::Error(errno.0),
+                Err(errno) => {
+                    self.answer(call, Response::Error(errno.0));
+                    return self.tell_seen(call, ticket, None);
+                }
             },
             Outcome::Wait { key, limit, expired } => {
                 let deadline = limit.map(|limit| self.now + limit);

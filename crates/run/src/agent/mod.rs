@@ -290,6 +290,13 @@ impl Agent {
                 }
                 self.attachment.spoiled(key);
             }
+            Notice::ShowError { tid, fd, cookie } => {
+                if let Ok(theirs) = self.processes.fetch(tid, fd)
+                    && rustix::net::sockopt::socket_cookie(&theirs) == Ok(cookie)
+                {
+                    sys::show_error(&theirs).ok();
+                }
+            }
             Notice::Warning(text) => eprintln!("sockeye: {text}"),
             Notice::End => self.attachment.set_ending(),
         }

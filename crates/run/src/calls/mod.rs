@@ -95,6 +95,15 @@ fn on_socket(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey, 
         return netlink::handle(core, caller, end, key, op).into();
     }
     let is_stream = record.kind() == SocketType::Stream;
+    if let Socket::Datagram(_) = record.socket {
+        datagram::note_user(core, key, caller);
+        if let Op::SetOption { level, name, value } = op
+            && options::asks_for_errors((*level, *name), value)
+            && let Some(reply) = datagram::replacement(core, caller, end, key)
+        {
+            return reply;
+        }
+    }
     match op {
         Op::Bind { address } => address::bind(core, key, address).into(),
         Op::Listen { backlog } => stream::listen(core, end, key, *backlog).into(),

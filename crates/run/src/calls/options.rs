@@ -22,6 +22,13 @@ pub(crate) fn set(core: &mut Core, key: SocketKey, (level, name): (i32, i32), va
     if native { Ok(Outcome::Continue) } else { done(result) }
 }
 
+/// Whether `setsockopt` of this option and value has errors queued.
+pub(crate) fn asks_for_errors(option: (i32, i32), value: &[u8]) -> bool {
+    let queues =
+        matches!(option, (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR));
+    queues && value.len() >= 4 && value[..4] != [0; 4]
+}
+
 fn apply(core: &mut Core, key: SocketKey, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
     let now = core.now;
     let record = core.sockets.get_mut(key).ok_or(Errno::EBADF)?;

@@ -102,9 +102,10 @@ impl<F: FnMut() -> u64> Random<'_, F> {
     }
 
     fn ticket(&mut self) -> Ticket {
-        match self.below(3) {
+        match self.below(4) {
             0 => Ticket::Connected(self.key()),
             1 => Ticket::Failed(self.key()),
+            2 => Ticket::Replaced(self.key()),
             _ => Ticket::Accepted(self.number()),
         }
     }
@@ -202,13 +203,14 @@ impl<F: FnMut() -> u64> Random<'_, F> {
     }
 
     fn notice(&mut self) -> Notice {
-        match self.below(4) {
+        match self.below(5) {
             0 => Notice::Wake { tid: self.number(), key: self.key() },
             1 => {
                 let (tid, fd, cookie) = (self.number(), self.int(), (self.next)());
                 Notice::Spoil { tid, fd, cookie, key: self.key() }
             }
             2 => Notice::Warning(self.text()),
+            3 => Notice::ShowError { tid: self.number(), fd: self.int(), cookie: (self.next)() },
             _ => Notice::End,
         }
     }

@@ -3,7 +3,7 @@
 //! A receive takes the message from the program's own queue, through a duplicate of its end, so that native
 //! and intercepted reads see one order. A send goes to the stack, after what the program wrote natively.
 
-use super::{MESSAGE_MAX, Source, of, pump};
+use super::{MESSAGE_MAX, Source, loopback, of, pump};
 use crate::calls::{Answer, address_reader};
 use crate::core::Core;
 use crate::end::ProgramEnd;
@@ -102,10 +102,13 @@ pub(crate) fn receive(
     [room, control_room]: [usize; 2],
 ) -> Answer {
     let flags = RecvFlags::parse(flags);
+    if flags.error_queue {
+        return loopback::receive(core, end, key, flags, [room, control_room]);
+    }
     let taken = match take(core, end, key, room, flags) {
         Ok(taken) => taken,
         Err(Errno::EAGAIN) => {
-            return wait(end, key, flags.dont_wait || flags.error_queue, Timeout::Recv);
+            return wait(end, key, flags.dont_wait, Timeout::Recv);
         }
         Err(errno) => return Err(errno),
     };
@@ -133,9 +136,6 @@ fn take(
     room: usize,
     flags: RecvFlags,
 ) -> Result<Taken, Errno> {
-    if flags.error_queue {
-        return Err(Errno::EAGAIN);
-    }
     pump(core, key);
     let datagram = of(core, key).ok_or(Errno::EBADF)?;
     if let Some(error) = datagram.take_error(end) {
@@ -143,6 +143,14 @@ fn take(
     }
     let theirs = end.fd().ok_or(Errno::EBADF)?;
     let room = room.min(MESSAGE_MAX);
+    if datagram.loopback.is_some() {
+        let mut bytes = vec![0; room];
+        let (len, source) = datagram
+            .take_marked(theirs, &mut bytes, flags.peek)
+            .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno))?;
+        bytes.truncate(len);
+        return Ok(Taken { bytes, len, source });
+    }
     let mut bytes = Vec::with_capacity(room.max(1));
     let peek = if flags.peek { SysRecvFlags::PEEK } else { SysRecvFlags::empty() };
     let sys_flags = SysRecvFlags::DONTWAIT | SysRecvFlags::TRUNC | peek;

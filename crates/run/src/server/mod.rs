@@ -209,7 +209,7 @@ impl NetworkServer {
                 match notice {
                     Notice::Spoil { key, .. } => self.core.spoiled(key),
                     Notice::Wake { key, .. } => self.core.missed(key),
-                    Notice::Warning(_) | Notice::End => {}
+                    Notice::ShowError { .. } | Notice::Warning(_) | Notice::End => {}
                 }
                 continue;
             }

@@ -5,6 +5,7 @@
 
 mod child;
 mod datagram;
+mod loopback;
 mod memory;
 mod seccomp;
 mod signals;
@@ -14,6 +15,10 @@ pub(crate) use child::{
     ChildEnds, ChildPlan, ChildReport, Stage, close_all_but, fork, spawn_child, spawn_idle_child,
 };
 pub(crate) use datagram::{receive_datagram, send_datagram, tell_destinations};
+pub(crate) use loopback::{
+    MARKS, hide_error, is_of_loopback_pair, loopback_pair, peer_is_closed, receive_marked, send_marked,
+    show_error,
+};
 pub(crate) use memory::{read_memory, write_memory};
 pub(crate) use seccomp::{
     AddFd, Confinement, Notification, Response, add_fd, confine_this_thread, notification_is_valid,
