@@ -12,6 +12,7 @@ mod error;
 mod faults;
 mod host;
 mod membership;
+mod multicast;
 mod network;
 mod nic;
 mod options;

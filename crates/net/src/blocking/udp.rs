@@ -2,6 +2,7 @@
 
 use super::Waiting;
 use crate::Host;
+use crate::multicast::multicast_options;
 use crate::options::{get, set, socket_options};
 use crate::resolve::{ToSocketAddrs, try_each};
 use crate::socket::Socket;
@@ -18,7 +19,7 @@ use std::time::Duration;
 /// socket ([`UdpSocket::try_clone`]) share its timeouts, its mode and its options.
 ///
 /// Sending waits only while the link's queue is full, receiving until a datagram comes. Datagrams may be lost, for
-/// example when the receiver's buffer is full, as on any network. Multicast groups can't be joined.
+/// example when the receiver's buffer is full, as on any network.
 ///
 /// ```
 /// use sockeye::{HostConfig, Network};
@@ -34,6 +35,22 @@ use std::time::Duration;
 /// assert_eq!((&buffer[..len], from.ip()), (&b"who is web?"[..], me.ipv4().into()));
 /// server.send_to(b"10.77.0.9", from)?;
 /// assert_eq!(client.recv(&mut buffer)?, 9);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// Whoever has joined a group hears what is sent there.
+///
+/// ```
+/// use sockeye::{HostConfig, Network};
+/// use std::net::Ipv4Addr;
+///
+/// let network = Network::builder().host("printer", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// let (printer, me) = (network.host("printer")?, network.host("me")?);
+/// let mdns = Ipv4Addr::new(224, 0, 0, 251);
+/// let socket = printer.udp_bind("0.0.0.0:5353")?;
+/// socket.join_multicast_v4(&mdns, &Ipv4Addr::UNSPECIFIED)?;
+/// me.udp_bind("0.0.0.0:0")?.send_to(b"who prints?", (mdns, 5353))?;
+/// assert_eq!(socket.recv(&mut [0; 512])?, 11);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
@@ -246,3 +263,4 @@ impl UdpSocket {
 }
 
 socket_options!(UdpSocket, socket);
+multicast_options!(UdpSocket, socket, &std::net::Ipv4Addr);

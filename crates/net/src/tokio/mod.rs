@@ -55,7 +55,7 @@
 //! - [`Interest`] and [`Ready`] are types of this module: tokio's need its feature `net`.
 //! - Options have the names of `std` and socket2, besides tokio's, and sizes of buffers are not doubled.
 //! - There are no descriptors, and so no `from_std`; [`TcpSocket`] and [`UdpSocket`] can be made [from](From)
-//!   those of the blocking door, before they are connected. Multicast groups can't be joined.
+//!   those of the blocking door, before they are connected.
 //! - Dropping a stream never waits, whatever its linger time.
 //! - axum knows `ConnectInfo<SocketAddr>` of tokio's listener alone; with `axum::serve::ListenerExt` it is
 //!   `axum::serve(listener.tap_io(|_| ()), router.into_make_service_with_connect_info::<SocketAddr>())` here.

@@ -2,6 +2,7 @@
 
 use super::{Interest, Ready, place, put};
 use crate::Host;
+use crate::multicast::multicast_options;
 use crate::options::{get, set, socket_options};
 use crate::resolve::{ToSocketAddrs, try_each};
 use crate::socket::Socket;
@@ -291,3 +292,4 @@ impl From<crate::UdpSocket> for UdpSocket {
 }
 
 socket_options!(UdpSocket, socket);
+multicast_options!(UdpSocket, socket, std::net::Ipv4Addr);
