@@ -4,16 +4,19 @@
 //! [`get`] read the bytes by Linux's rules for lengths and ranges and say what is to be done; options that
 //! the stack does not act on are kept in the socket's [`Stored`].
 
+mod groups;
 mod stored;
 mod table;
 mod value;
 
+pub use groups::{GroupCall, GroupChange, GroupForm};
 pub use stored::{Direction, Stored};
 pub use table::{On, Row, TABLE, Treatment, Type};
 pub use value::OptionValue;
 
 use crate::Errno;
 use core::time::Duration;
+use sockeye_packet::NicId;
 use sockeye_stack::{Domain, MtuDiscover, OptionName, SocketOption, SocketType};
 
 /// Family and type of a socket: they decide which options it has.
@@ -66,7 +69,7 @@ pub enum OfKind {
 }
 
 /// What is left to do for a `setsockopt` that is right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Set<'a> {
     /// Nothing: the value is stored, or needs no keeping.
     Done,
@@ -74,6 +77,8 @@ pub enum Set<'a> {
     Stack(SocketOption),
     /// `SO_BINDTODEVICE`: look up the interface of this name (none when empty) and tell the stack.
     Device(&'a [u8]),
+    /// The stack must be told of groups.
+    Groups(GroupChange),
 }
 
 /// Where the answer to a `getsockopt` comes from.
@@ -146,6 +151,13 @@ pub fn set<'a>(
             stored.set_timeout(direction, value::read_timeval(value)?);
             Ok(Set::Done)
         }
+        Treatment::Groups(call, form) => GroupChange::parse(call, form, level, value).map(Set::Groups),
+        Treatment::Honoured(OptionName::MulticastTtl | OptionName::MulticastNic)
+            if kind.kind == SocketType::Stream =>
+        {
+            Err(Errno::EINVAL)
+        }
+        Treatment::Honoured(OptionName::MulticastNic) => groups::multicast_interface(value).map(Set::Stack),
         Treatment::Device => Ok(Set::Device(value::until_nul(value, libc::IFNAMSIZ - 1))),
         Treatment::IpOptions if value.is_empty() => Ok(Set::Done),
         Treatment::IpOptions => Err(Errno::EINVAL),
@@ -184,7 +196,7 @@ pub fn get(kind: SocketKind, stored: &Stored, level: i32, name: i32) -> Result<G
             Ok(Get::Ready(OptionValue::timeval(stored.timeout(direction).unwrap_or_default())))
         }
         Treatment::Forbidden(_) => int(0),
-        Treatment::Refused(_) => Err(Errno::ENOPROTOOPT),
+        Treatment::Refused(_) | Treatment::Groups(..) => Err(Errno::ENOPROTOOPT),
     }
 }
 
@@ -208,6 +220,7 @@ pub fn answer(level: i32, option: SocketOption) -> OptionValue {
     match option {
         SocketOption::Linger(linger) => OptionValue::linger(linger),
         SocketOption::MaxPacingRate(rate) => OptionValue::rate(rate),
+        SocketOption::MulticastNic { address, nic: _ } => OptionValue::address(address),
         SocketOption::Congestion(congestion) => OptionValue::text(congestion.name()),
         option => OptionValue::int_at(level, to_int(option)),
     }
@@ -262,6 +275,21 @@ fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
         }),
         OptionName::RecvErr => SocketOption::RecvErr(on),
         OptionName::RecvErrV6 => SocketOption::RecvErrV6(on),
+        // -1 gives the default back.
+        OptionName::MulticastTtl => SocketOption::MulticastTtl(u8::try_from(value).ok()),
+        OptionName::MulticastHops => SocketOption::MulticastHops(u8::try_from(value).ok()),
+        OptionName::MulticastLoop => SocketOption::MulticastLoop(on),
+        OptionName::MulticastLoopV6 => SocketOption::MulticastLoopV6(on),
+        OptionName::MulticastAll => SocketOption::MulticastAll(on),
+        OptionName::MulticastAllV6 => SocketOption::MulticastAllV6(on),
+        OptionName::MulticastNicV6 => match value {
+            0 => SocketOption::MulticastNicV6(None),
+            // A number that no interface can have is one that none has.
+            _ => {
+                let nic = crate::address::nic_of_index(value as u32).unwrap_or(NicId(u16::MAX));
+                SocketOption::MulticastNicV6(Some(nic))
+            }
+        },
         OptionName::NoDelay => SocketOption::NoDelay(on),
         OptionName::Cork => SocketOption::Cork(on),
         OptionName::QuickAck => SocketOption::QuickAck(on),
@@ -299,13 +327,20 @@ fn to_int(option: SocketOption) -> i32 {
         | SocketOption::OobInline(on)
         | SocketOption::AcceptsConnections(on)
         | SocketOption::V6Only(on)
+        | SocketOption::MulticastLoop(on)
+        | SocketOption::MulticastLoopV6(on)
+        | SocketOption::MulticastAll(on)
+        | SocketOption::MulticastAllV6(on)
         | SocketOption::RecvErr(on)
         | SocketOption::RecvErrV6(on)
         | SocketOption::NoDelay(on)
         | SocketOption::Cork(on)
         | SocketOption::QuickAck(on) => on.into(),
         SocketOption::RecvBuffer(len) | SocketOption::SendBuffer(len) => saturated(len),
-        SocketOption::BindToNic(nic) => nic.map_or(0, |nic| crate::address::interface_index(nic) as i32),
+        SocketOption::MulticastTtl(ttl) | SocketOption::MulticastHops(ttl) => ttl.unwrap_or(1).into(),
+        SocketOption::BindToNic(nic) | SocketOption::MulticastNicV6(nic) => {
+            nic.map_or(0, |nic| crate::address::interface_index(nic) as i32)
+        }
         SocketOption::Ttl(ttl) => ttl.unwrap_or(DEFAULT_TTL).into(),
         SocketOption::Tos(tos) => tos.into(),
         SocketOption::MtuDiscover(MtuDiscover::Dont) => libc::IP_PMTUDISC_DONT,

@@ -1,9 +1,9 @@
 //! The table of options: one row each. A new option is a new row.
 
-use super::{Direction, Fact, OfKind};
+use super::{Direction, Fact, GroupCall, GroupForm, OfKind};
 use crate::Errno;
 use Treatment::{
-    Device, Fact as Of, Forbidden, Honoured, IpOptions, OfKind as Kind, ReadOnly, Refused, Timeout,
+    Device, Fact as Of, Forbidden, Groups, Honoured, IpOptions, OfKind as Kind, ReadOnly, Refused, Timeout,
 };
 use Type::{Field, Flag, Int};
 use libc::{
@@ -108,6 +108,8 @@ pub enum Treatment {
     IpOptions,
     /// Needs a capability that nobody has here: this errno unless it switches off what is off.
     Forbidden(Errno),
+    /// A change of groups, said in this form; getting ENOPROTOOPT.
+    Groups(GroupCall, GroupForm),
     /// Setting answers this errno; getting ENOPROTOOPT.
     Refused(Errno),
 }
@@ -116,8 +118,6 @@ pub enum Treatment {
 const ANY: Type = Int(i32::MIN, i32::MAX);
 const OFF: Treatment = Treatment::Stored { default: 0 };
 const ON: Treatment = Treatment::Stored { default: 1 };
-/// No membership can be had: as on a host without a route for the group.
-const NO_MULTICAST: Treatment = Refused(Errno::ENODEV);
 
 macro_rules! table {
     ($($level:ident $name:ident $(= $number:literal)? on $on:ident: $value:expr => $treatment:expr;)*) => {
@@ -214,12 +214,24 @@ table! {
     IP IP_TRANSPARENT on All: Flag => Forbidden(Errno::EPERM);
     IP IP_MINTTL on All: Int(0, 255) => OFF;
     IP IP_BIND_ADDRESS_NO_PORT on All: Flag => OFF;
-    IP IP_MULTICAST_TTL on Datagram: Int(-1, 255) => ON;
-    IP IP_MULTICAST_LOOP on All: Flag => ON;
-    IP IP_MULTICAST_ALL on All: Int(0, 1) => ON;
-    IP IP_MULTICAST_IF on Datagram: Field => NO_MULTICAST;
-    IP IP_ADD_MEMBERSHIP on All: Field => NO_MULTICAST;
-    IP IP_DROP_MEMBERSHIP on All: Field => Refused(Errno::EADDRNOTAVAIL);
+    IP IP_MULTICAST_TTL on All: Int(-1, 255) => Honoured(OptionName::MulticastTtl);
+    IP IP_MULTICAST_LOOP on All: Flag => Honoured(OptionName::MulticastLoop);
+    IP IP_MULTICAST_ALL on All: Int(0, 1) => Honoured(OptionName::MulticastAll);
+    IP IP_MULTICAST_IF on All: Field => Honoured(OptionName::MulticastNic);
+    IP IP_ADD_MEMBERSHIP on All: Field => Groups(GroupCall::Join, GroupForm::Ip);
+    IP IP_DROP_MEMBERSHIP on All: Field => Groups(GroupCall::Leave, GroupForm::Ip);
+    IP IP_ADD_SOURCE_MEMBERSHIP = 39 on All: Field => Groups(GroupCall::JoinSource, GroupForm::Ip);
+    IP IP_DROP_SOURCE_MEMBERSHIP = 40 on All: Field => Groups(GroupCall::LeaveSource, GroupForm::Ip);
+    IP IP_BLOCK_SOURCE = 38 on All: Field => Groups(GroupCall::Block, GroupForm::Ip);
+    IP IP_UNBLOCK_SOURCE = 37 on All: Field => Groups(GroupCall::Unblock, GroupForm::Ip);
+    IP IP_MSFILTER = 41 on All: Field => Groups(GroupCall::Filter, GroupForm::Ip);
+    IP MCAST_JOIN_GROUP = 42 on All: Field => Groups(GroupCall::Join, GroupForm::Any);
+    IP MCAST_LEAVE_GROUP = 45 on All: Field => Groups(GroupCall::Leave, GroupForm::Any);
+    IP MCAST_JOIN_SOURCE_GROUP = 46 on All: Field => Groups(GroupCall::JoinSource, GroupForm::Any);
+    IP MCAST_LEAVE_SOURCE_GROUP = 47 on All: Field => Groups(GroupCall::LeaveSource, GroupForm::Any);
+    IP MCAST_BLOCK_SOURCE = 43 on All: Field => Groups(GroupCall::Block, GroupForm::Any);
+    IP MCAST_UNBLOCK_SOURCE = 44 on All: Field => Groups(GroupCall::Unblock, GroupForm::Any);
+    IP MCAST_MSFILTER = 48 on All: Field => Groups(GroupCall::Filter, GroupForm::Any);
 
     V6 IPV6_V6ONLY on All: Flag => Honoured(OptionName::V6Only);
     V6 IPV6_UNICAST_HOPS on All: Int(-1, 255) => Honoured(OptionName::Ttl);
@@ -233,11 +245,19 @@ table! {
     V6 IPV6_DONTFRAG on All: Flag => OFF;
     V6 IPV6_FREEBIND on All: Flag => OFF;
     V6 IPV6_AUTOFLOWLABEL = 70 on All: Flag => ON;
-    V6 IPV6_MULTICAST_HOPS on Datagram: Int(-1, 255) => ON;
-    V6 IPV6_MULTICAST_LOOP on All: Int(0, 1) => ON;
-    V6 IPV6_MULTICAST_IF on Datagram: Int(0, i32::MAX) => OFF;
-    V6 IPV6_JOIN_GROUP = 20 on All: Field => NO_MULTICAST;
-    V6 IPV6_LEAVE_GROUP = 21 on All: Field => Refused(Errno::EADDRNOTAVAIL);
+    V6 IPV6_MULTICAST_HOPS on Datagram: Int(-1, 255) => Honoured(OptionName::MulticastHops);
+    V6 IPV6_MULTICAST_LOOP on All: Int(0, 1) => Honoured(OptionName::MulticastLoopV6);
+    V6 IPV6_MULTICAST_ALL = 29 on All: Int(0, 1) => Honoured(OptionName::MulticastAllV6);
+    V6 IPV6_MULTICAST_IF on Datagram: ANY => Honoured(OptionName::MulticastNicV6);
+    V6 IPV6_JOIN_GROUP = 20 on All: Field => Groups(GroupCall::Join, GroupForm::Ipv6);
+    V6 IPV6_LEAVE_GROUP = 21 on All: Field => Groups(GroupCall::Leave, GroupForm::Ipv6);
+    V6 MCAST_JOIN_GROUP = 42 on All: Field => Groups(GroupCall::Join, GroupForm::Any);
+    V6 MCAST_LEAVE_GROUP = 45 on All: Field => Groups(GroupCall::Leave, GroupForm::Any);
+    V6 MCAST_JOIN_SOURCE_GROUP = 46 on All: Field => Groups(GroupCall::JoinSource, GroupForm::Any);
+    V6 MCAST_LEAVE_SOURCE_GROUP = 47 on All: Field => Groups(GroupCall::LeaveSource, GroupForm::Any);
+    V6 MCAST_BLOCK_SOURCE = 43 on All: Field => Groups(GroupCall::Block, GroupForm::Any);
+    V6 MCAST_UNBLOCK_SOURCE = 44 on All: Field => Groups(GroupCall::Unblock, GroupForm::Any);
+    V6 MCAST_MSFILTER = 48 on All: Field => Groups(GroupCall::Filter, GroupForm::Any);
 
     UDP UDP_CORK on Udp: Flag => Refused(Errno::ENOPROTOOPT);
     UDP UDP_SEGMENT on Udp: Int(0, 65535) => Refused(Errno::ENOPROTOOPT);

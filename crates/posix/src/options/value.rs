@@ -2,6 +2,7 @@
 
 use crate::Errno;
 use crate::tcp_info;
+use core::net::Ipv4Addr;
 use core::time::Duration;
 use sockeye_stack::{CongestionControl, SocketOption, TcpInfo};
 
@@ -65,6 +66,11 @@ impl OptionValue {
             bytes.push(0);
         }
         OptionValue::from_bytes(bytes)
+    }
+
+    /// A `struct in_addr`.
+    pub fn address(address: Ipv4Addr) -> OptionValue {
+        OptionValue::from_bytes(address.octets().to_vec())
     }
 
     /// `SO_COOKIE`.

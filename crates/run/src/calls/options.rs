@@ -42,6 +42,7 @@ fn apply(core: &mut Core, key: SocketKey, level: i32, name: i32, value: &[u8]) -
         let option = match set {
             Set::Done => return Ok(()),
             Set::Stack(option) => option,
+            Set::Groups(change) => return change.apply(stack, now, id).map_err(Errno::from),
             Set::Device([]) => SocketOption::BindToNic(None),
             Set::Device(device) => {
                 let nics =

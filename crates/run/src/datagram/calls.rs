@@ -84,9 +84,8 @@ impl Outgoing<'_> {
         core.pool.copy(self.data, |chunk| payload.push(chunk));
         let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
         let (id, now) = (record.id, core.now);
-        // The interface needs no choice: a host has one link.
-        let SendControls { source, nic: _, ttl, tos } = controls;
-        let message = Message { to, source, ttl, tos };
+        let SendControls { source, nic, ttl, tos } = controls;
+        let message = Message { to, source, nic, ttl, tos };
         core.world.with(record.host, |stack| stack.send_msg(now, id, payload, &message))?;
         Ok(self.data.len())
     }

@@ -141,6 +141,9 @@ pub struct Message {
     pub to: Option<SockAddr>,
     /// The address of this host to send from (`IP_PKTINFO`); none for the socket's, or the route's.
     pub source: Option<IpAddr>,
+    /// The interface to send by (`IP_PKTINFO`); none for the socket's, or the route's. That of a scoped address
+    /// goes before it.
+    pub nic: Option<NicId>,
     /// The time to live (hop limit); none for the socket's.
     pub ttl: Option<u8>,
     /// The type of service (traffic class); none for the socket's.

@@ -57,7 +57,7 @@ impl Stack {
         let peer = self.destination(id, peer)?;
         // A new peer is as good as a new socket: the old one's source address must not stay.
         self.forget_peer(id)?;
-        let path = self.udp_path(id, &peer, None)?;
+        let path = self.udp_path(id, &peer, None, None)?;
         let unbound = self.socket_ref(id)?.bound.is_none();
         self.auto_bind(id)?;
         let Stack { sockets, io, .. } = self;
@@ -134,8 +134,14 @@ impl Stack {
         Ok(to)
     }
 
-    /// The way to a destination, from the socket's address or, for one message, from `source`.
-    fn udp_path(&self, id: SocketId, to: &SockAddr, source: Option<IpAddr>) -> Result<Path> {
+    /// The way to a destination, from the socket's address or, for one message, from `source` by `nic`.
+    fn udp_path(
+        &self,
+        id: SocketId,
+        to: &SockAddr,
+        source: Option<IpAddr>,
+        nic: Option<NicId>,
+    ) -> Result<Path> {
         let socket = self.socket_ref(id)?;
         let foreign = matches!(&socket.kind, Kind::Udp(udp) if udp.foreign);
         let is_ours = |ip: &[u8; 16]| self.io.addresses.cast(ip) == Cast::Unicast;
@@ -146,7 +152,7 @@ impl Stack {
             Some(source) => Some(source),
             None => socket.local_ip().filter(|ip| foreign || is_ours(ip)),
         };
-        let nic = to.scope.or(socket.settings.nic);
+        let nic = to.scope.or(nic).or(socket.settings.nic);
         if is_multicast(&to.ip) {
             let (group_nic, group_source) = self.group_way(id, to);
             return self.io.path(&to.ip, src.or(group_source), nic.or(group_nic));
@@ -161,7 +167,10 @@ impl Stack {
         payload: Payload,
         message: &Message,
     ) -> Result<usize> {
-        let Message { to, source, ttl: _, tos: _ } = *message;
+        let Message { to, source, nic, ttl: _, tos: _ } = *message;
+        if nic.is_some_and(|nic| self.nic(nic).is_none()) {
+            return Err(Error::NoDevice);
+        }
         self.report_pending(id)?;
         let udp = self.udp(id)?;
         if udp.queues.write_shut {
@@ -180,7 +189,7 @@ impl Stack {
             return Err(Error::MessageSize);
         }
         self.auto_bind(id)?;
-        let path = self.udp_path(id, &to, source)?;
+        let path = self.udp_path(id, &to, source, nic)?;
         let sent = payload.len();
         if let Some(mtu) = self.too_long_for(id, &path, &to, sent)? {
             self.report_too_long(now, id, to, mtu);
