@@ -30,6 +30,7 @@ impl Player {
         let result = match options::set(socket.kind, &mut socket.stored, level, name, &value) {
             Ok(Set::Done) => Answer::Number(0),
             Ok(Set::Stack(option)) => answer(self.stack.set_option(self.now, socket.id, option)),
+            Ok(Set::Groups(change)) => answer(change.apply(&mut self.stack, self.now, socket.id)),
             Ok(Set::Device(device)) => {
                 let nic = (!device.is_empty()).then_some(self.nic);
                 answer(self.stack.set_option(self.now, socket.id, SocketOption::BindToNic(nic)))
