@@ -15,12 +15,13 @@ v4.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + socket.inet_a
 second = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 second.bind(('239.1.2.3', 5000))
-second.setsockopt(socket.IPPROTO_IP, socket.IP_PKTINFO, 1)
+second.setsockopt(socket.IPPROTO_IP, 8, 1) # IP_PKTINFO
 # struct group_source_req, by number of the interface.
 def storage(ip): return struct.pack('=HH4s120x', socket.AF_INET, 0, socket.inet_aton(ip))
 request = struct.pack('=I4x', 2) + storage('239.1.2.3') + storage('10.77.0.3')
 second.setsockopt(socket.IPPROTO_IP, 46, request)
 v6 = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 v6.bind(('::', 5000))
 v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, 'ff05::7') + struct.pack('=I', 2))
 try: v4.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + socket.inet_aton('10.77.0.2'))

@@ -8,6 +8,7 @@ const TCP4: SocketKind = SocketKind { domain: Domain::Inet, kind: SocketType::St
 const TCP6: SocketKind = SocketKind { domain: Domain::Inet6, kind: SocketType::Stream };
 const PING4: SocketKind = SocketKind { domain: Domain::Inet, kind: SocketType::Ping };
 const PING6: SocketKind = SocketKind { domain: Domain::Inet6, kind: SocketType::Ping };
+const UDP6: SocketKind = SocketKind { domain: Domain::Inet6, kind: SocketType::Datagram };
 const UDP4: SocketKind = SocketKind { domain: Domain::Inet, kind: SocketType::Datagram };
 
 fn set_int(kind: SocketKind, level: i32, name: i32, value: i32) -> Result<SocketOption, Errno> {
@@ -44,7 +45,8 @@ fn each_number_for_the_stack_reads_back_in_range() {
         if row.value == Type::Field || name == OptionName::AcceptsConnections {
             continue;
         }
-        let kind = if row.on == On::Datagram { UDP4 } else { TCP6 };
+        let of_datagrams = row.on == On::Datagram || name == OptionName::MulticastTtl;
+        let kind = if of_datagrams { UDP6 } else { TCP6 };
         let least = if name == OptionName::MaxRto { 1000_i32 } else { 1 };
         let read = round_trip(kind, row.level, row.name, &least.to_ne_bytes(), 4).unwrap();
         let read = i32::from_ne_bytes(read.try_into().unwrap());
@@ -73,7 +75,8 @@ fn ping_sockets_have_the_options_of_datagrams_but_udps() {
         assert_eq!(set_int(kind, SOL_SOCKET, libc::SO_RCVBUF, 5000), Ok(SocketOption::RecvBuffer(10_000)));
         let on = 1_i32.to_ne_bytes();
         assert_eq!(set_int(kind, IPPROTO_IP, libc::IP_RECVERR, 1), Ok(SocketOption::RecvErr(true)));
-        assert_eq!(set(kind, &mut Stored::default(), IPPROTO_IP, libc::IP_MULTICAST_TTL, &on), Ok(Set::Done));
+        let ttl = set_int(kind, IPPROTO_IP, libc::IP_MULTICAST_TTL, 1);
+        assert_eq!(ttl, Ok(SocketOption::MulticastTtl(Some(1))));
         for (level, name) in [
             (IPPROTO_UDP, libc::UDP_CORK),
             (IPPROTO_TCP, libc::TCP_NODELAY),
