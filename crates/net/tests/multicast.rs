@@ -85,7 +85,9 @@ fn options_of_groups_are_what_was_set() {
     let socket = &sockets[0];
     assert_eq!((socket.multicast_ttl_v4().unwrap(), socket.multicast_loop_v4().unwrap()), (1, true));
     assert_eq!(socket.set_multicast_ttl_v4(256).unwrap_err().kind(), ErrorKind::InvalidInput);
-    sockets.iter().for_each(|socket| socket.join_multicast_v4(&GROUP, &ANY).unwrap());
+    for socket in &sockets {
+        socket.join_multicast_v4(&GROUP, &ANY).unwrap();
+    }
     socket.set_multicast_ttl_v4(0).unwrap();
     assert_eq!(socket.multicast_ttl_v4().unwrap(), 0);
     socket.send_to(b"nobody but me", (GROUP, 9)).unwrap();
