@@ -22,6 +22,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a host is made with.
+///
+/// ```
+/// use sockeye::stack::Config;
+/// use sockeye::{HostConfig, Network};
+///
+/// let slow = HostConfig {
+///     ip: Some("10.77.0.80".parse().unwrap()),
+///     link: "delay 40ms loss 1%".parse().unwrap(),
+///     stack: Config { memory: 1 << 20, ..Config::default() },
+///     ..HostConfig::default()
+/// };
+/// let network = Network::builder().host("slow", slow).host("other", HostConfig::default()).build()?;
+/// assert_eq!(network.host("slow")?.ipv4().to_string(), "10.77.0.80");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct HostConfig {
     /// Its address in either subnet; the other family's has the same number. None for the next free one.
@@ -41,6 +56,17 @@ pub struct HostConfig {
 }
 
 /// The conditions of a host's link, each way.
+///
+/// ```
+/// use sockeye::{LinkConfig, NetemConfig};
+///
+/// let both: LinkConfig = "delay 20ms".parse()?;
+/// assert_eq!(both.outgoing, both.incoming);
+/// // A home's: much in, little out.
+/// let home = LinkConfig { outgoing: "rate 10mbit".parse()?, incoming: "rate 100mbit".parse()? };
+/// # assert_ne!(home.outgoing, home.incoming);
+/// # Ok::<(), <NetemConfig as std::str::FromStr>::Err>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LinkConfig {
     /// For what the host sends.
@@ -67,6 +93,15 @@ impl FromStr for LinkConfig {
 
 /// A subnet of a network that has several. What isn't stated is as in a network that names none: the first has
 /// `10.77.0.0/16` and `fd77::/64`, the second `10.78.0.0/16` and `fd77:0:0:1::/64`, and so on.
+///
+/// ```
+/// use sockeye::{HostConfig, Network, SubnetConfig};
+///
+/// let lab = SubnetConfig { v4: Some("192.0.2.0/24".parse()?), mtu: Some(1280), ..SubnetConfig::default() };
+/// let network = Network::builder().named_subnet("lab", lab).host("bench", HostConfig::default()).build()?;
+/// assert_eq!(network.host("bench")?.ipv4().to_string(), "192.0.2.2");
+/// # Ok::<(), sockeye::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SubnetConfig {
     /// Its IPv4 addresses.
@@ -80,6 +115,20 @@ pub struct SubnetConfig {
 }
 
 /// A further interface of a host: it is in several subnets.
+///
+/// ```
+/// use sockeye::{HostConfig, InterfaceConfig, Network, SubnetConfig};
+///
+/// let second = InterfaceConfig { subnet: Some("back".into()), link: "delay 1ms".parse().unwrap(), ip: None };
+/// let server = HostConfig { interfaces: vec![second], ..HostConfig::in_subnet("front") };
+/// let network = Network::builder()
+///     .named_subnet("front", SubnetConfig::default())
+///     .named_subnet("back", SubnetConfig::default())
+///     .host("server", server)
+///     .build()?;
+/// assert_eq!(network.interfaces(&network.host("server")?).len(), 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InterfaceConfig {
     /// The name of the subnet; none for the network's first.
@@ -147,6 +196,18 @@ impl HostConfig {
 /// Fixed are the 1024 packets that a host holds for each link without belonging to a socket (forwarded ones among
 /// them), and the 16,384 that wait at a switch for a host that doesn't fetch them. Links bound what is under way
 /// by their [`NetemConfig`]'s `limit`.
+///
+/// ```
+/// use sockeye::{HostConfig, Network};
+///
+/// let mut wires = Vec::new();
+/// for number in 1..=3 {
+///     let builder = Network::builder().seed(number).subnet("192.168.0.0/24".parse()?).mtu(9000);
+///     wires.push(builder.host("lonely", HostConfig::default()).build()?);
+/// }
+/// assert!(wires.iter().all(|network| network.host("lonely").unwrap().ipv4().to_string() == "192.168.0.2"));
+/// # Ok::<(), sockeye::Error>(())
+/// ```
 #[derive(Default)]
 pub struct NetworkBuilder {
     /// Of a network that names no subnets.

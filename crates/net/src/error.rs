@@ -11,6 +11,19 @@ use crate::Subnet;
 use sockeye_link::fabric::FabricError;
 
 /// Why a network, a host or a simulation could not be made.
+///
+/// ```
+/// use sockeye::{Error, HostConfig, Network};
+///
+/// let twice = Network::builder().host("web", HostConfig::default()).host("WEB", HostConfig::default());
+/// match twice.build() {
+///     Err(Error::DuplicateName { name }) => assert_eq!(name, "WEB"),
+///     other => panic!("{other:?}"),
+/// }
+/// // What it says has the remedy, and `?` makes it an `io::Error` where one is wanted.
+/// let error: std::io::Error = Network::builder().mtu(576).build().unwrap_err().into();
+/// assert_eq!(error.to_string(), "bad MTU 576 of the network's links: state at least 1280 and at most 65535 bytes");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {

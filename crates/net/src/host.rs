@@ -37,6 +37,19 @@ impl HostId {
 /// A host of a [`Network`](crate::Network): a cheap handle to it, for any thread.
 ///
 /// The network lives as long as there is a handle to it, to one of its hosts or to one of their sockets.
+///
+/// ```
+/// use sockeye::{HostConfig, Network};
+///
+/// let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// let (web, me) = (network.host("web")?, network.host("me")?);
+/// let listener = web.tcp_listen((&web, 80))?;
+/// let client = std::thread::spawn(move || me.tcp_connect("web:80"));
+/// let (_stream, peer) = listener.accept()?;
+/// assert_eq!(network.host_by_address(peer.ip()).unwrap().name(), "me");
+/// # client.join().unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Host {
     pub(crate) shared: Arc<Shared>,

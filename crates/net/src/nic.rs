@@ -20,6 +20,15 @@ pub(crate) struct HostNic {
 }
 
 /// An interface of a host, as it was set up.
+///
+/// ```
+/// use sockeye::{HostConfig, Network};
+///
+/// let network = Network::builder().host("web", HostConfig::default()).build()?;
+/// let interface = &network.interfaces(&network.host("web")?)[0];
+/// assert_eq!((interface.name.as_str(), interface.mtu), ("eth0", 1500));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Its name, as programs see it: `eth0` and on, or what [`LinkInterface`](crate::LinkInterface) says.

@@ -209,6 +209,24 @@ sources!(TcpListener, TcpSocket, TcpStream, UdpSocket);
 ///
 /// Of a network that is [turned by hand](crate::Network::turn), events come with the turns: a thread that both
 /// turns and waits does so with a timeout of zero.
+///
+/// ```
+/// use sockeye::poller::{Events, Interest, Mode, Poller};
+/// use sockeye::{HostConfig, Network};
+/// use std::time::Duration;
+///
+/// let network = Network::builder().host("web", HostConfig::default()).build()?;
+/// let web = network.host("web")?;
+/// let (poller, mut events) = (Poller::new(), Events::new());
+/// let listener = web.tcp_listen("web:80")?;
+/// poller.add(&listener, 80, Interest::READABLE, Mode::Edge)?;
+/// assert_eq!(poller.wait(&mut events, Some(Duration::ZERO))?, 0);
+/// let client = web.tcp_connect("web:80")?;
+/// poller.wait(&mut events, None)?;
+/// assert_eq!(events.iter().next().unwrap().key, 80);
+/// # drop(client);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Poller {
     shared: Arc<Shared>,

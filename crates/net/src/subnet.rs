@@ -7,6 +7,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A block of addresses, such as `10.77.0.0/16` or `fd77::/64`.
+///
+/// ```
+/// use sockeye::Subnet;
+///
+/// let subnet: Subnet = "10.77.0.0/16".parse()?;
+/// assert_eq!(subnet.prefix(), 16);
+/// assert!(subnet.contains("10.77.3.4".parse().unwrap()));
+/// # Ok::<(), sockeye::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subnet {
     address: IpAddr,

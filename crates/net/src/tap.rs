@@ -10,6 +10,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, TryLockError};
 
 /// What a tap says of a packet.
+///
+/// ```
+/// use sockeye::{Direction, HostConfig, Network, Verdict};
+///
+/// let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// let me = network.host("me")?;
+/// let mut count = 0;
+/// // Every second packet is lost.
+/// network.tap(&me, Direction::Up, move |_, _| {
+///     count += 1;
+///     if count % 2 == 0 { Verdict::Drop } else { Verdict::Pass }
+/// });
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// It goes on.

@@ -17,6 +17,17 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, LocalSet};
 
 /// Nothing will ever happen again, and the future that was waited for isn't done.
+///
+/// ```
+/// use sockeye::{Instant, Network};
+/// use std::time::Duration;
+///
+/// let mut sim = Network::builder().seed(1).simulate()?;
+/// sim.run_for(Duration::from_secs(3));
+/// let stalled = sim.block_on(std::future::pending::<()>()).unwrap_err();
+/// assert_eq!(stalled.at, Instant::from_secs(3));
+/// # Ok::<(), sockeye::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stalled {
     /// The time at which everything came to rest.

@@ -76,6 +76,18 @@ thread_local! {
 
 /// The host whose program is running, also in what it has [spawned](spawn). Outside of programs, and in tasks that were
 /// spawned in another way, that is [`NotFound`](io::ErrorKind::NotFound).
+///
+/// ```
+/// use sockeye::simulation::current_host;
+/// use sockeye::{HostConfig, Network};
+///
+/// let mut sim = Network::builder().seed(1).host("web", HostConfig::default()).simulate()?;
+/// let web = sim.host("web")?;
+/// let name = sim.spawn(&web, async { current_host().map(|host| host.name().to_owned()) });
+/// assert_eq!(sim.block_on(name)???, "web");
+/// assert!(current_host().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn current_host() -> io::Result<Host> {
     let unknown = || io::Error::new(io::ErrorKind::NotFound, "no program of a simulation's host runs here");
     CURRENT.with_borrow(|current| current.as_ref().map(|c| c.host.clone()).ok_or_else(unknown))
@@ -83,6 +95,27 @@ pub fn current_host() -> io::Result<Host> {
 
 /// Has a future run on the host whose program this is, beside it: it ends when the host crashes, and a panic in it
 /// ends the run.
+///
+/// ```
+/// use sockeye::simulation::spawn;
+/// use sockeye::{HostConfig, Network};
+/// use std::time::Duration;
+///
+/// let mut sim = Network::builder().seed(1).host("web", HostConfig::default()).simulate()?;
+/// let web = sim.host("web")?;
+/// sim.program(&web, || async {
+///     // It beats until the host crashes.
+///     spawn(async {
+///         loop {
+///             tokio::time::sleep(Duration::from_secs(1)).await;
+///         }
+///     });
+/// });
+/// sim.run_for(Duration::from_secs(60));
+/// sim.crash(&web);
+/// assert!(sim.block_on(std::future::pending::<()>()).is_err(), "nothing beats any more");
+/// # Ok::<(), sockeye::Error>(())
+/// ```
 ///
 /// # Panics
 ///

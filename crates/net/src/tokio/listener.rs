@@ -12,6 +12,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Waits for TCP connections at an address of a host, as `tokio::net::TcpListener`.
+///
+/// ```
+/// # use sockeye::{HostConfig, Network};
+/// use sockeye::tokio::{TcpListener, TcpStream};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// # let (web, me) = (network.host("web")?, network.host("me")?);
+/// let listener = TcpListener::bind(&web, "web:80").await?;
+/// let (stream, accepted) = tokio::join!(TcpStream::connect(&me, "web:80"), listener.accept());
+/// assert_eq!(accepted?.1, stream?.local_addr()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TcpListener {
     socket: Arc<Socket>,

@@ -11,6 +11,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// The reading half of a [`TcpStream`], which it borrows; see [`TcpStream::split`].
+///
+/// ```
+/// # use sockeye::{HostConfig, Network};
+/// # use sockeye::tokio::{TcpListener, TcpStream};
+/// use tokio::io::AsyncWriteExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// # let (web, me) = (network.host("web")?, network.host("me")?);
+/// # let listener = TcpListener::bind(&web, "web:80").await?;
+/// # let mut stream = TcpStream::connect(&me, "web:80").await?;
+/// # let (mut peer, _) = listener.accept().await?;
+/// let (mut from, mut to) = stream.split();
+/// peer.write_all(b"to be repeated").await?;
+/// peer.shutdown().await?;
+/// assert_eq!(tokio::io::copy(&mut from, &mut to).await?, 14);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ReadHalf<'a> {
     stream: &'a TcpStream,
@@ -23,6 +43,30 @@ pub struct WriteHalf<'a> {
 }
 
 /// The reading half of a [`TcpStream`]; see [`TcpStream::into_split`].
+///
+/// ```
+/// # use sockeye::{HostConfig, Network};
+/// # use sockeye::tokio::{TcpListener, TcpStream};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// # let (web, me) = (network.host("web")?, network.host("me")?);
+/// # let listener = TcpListener::bind(&web, "web:80").await?;
+/// # let stream = TcpStream::connect(&me, "web:80").await?;
+/// # let (mut peer, _) = listener.accept().await?;
+/// let (mut reader, mut writer) = stream.into_split();
+/// let reading = tokio::spawn(async move { reader.read_u8().await.map(|byte| (byte, reader)) });
+/// writer.write_all(b"question").await?;
+/// peer.write_u8(42).await?;
+/// let (answer, reader) = reading.await.unwrap()?;
+/// assert_eq!(answer, 42);
+/// let stream = reader.reunite(writer).unwrap();
+/// # drop(stream);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct OwnedReadHalf {
     stream: Arc<TcpStream>,

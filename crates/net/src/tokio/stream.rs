@@ -22,6 +22,26 @@ const TAKE: RecvFlags = RecvFlags { peek: false, oob: false };
 ///
 /// Dropping it closes the connection; the stack sees to it that what was written still arrives, as long as the
 /// network lives.
+///
+/// ```
+/// # use sockeye::{HostConfig, Network};
+/// use sockeye::tokio::{TcpListener, TcpStream};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// # let (web, me) = (network.host("web")?, network.host("me")?);
+/// # let listener = TcpListener::bind(&web, "web:80").await?;
+/// let mut stream = TcpStream::connect(&me, "web:80").await?;
+/// stream.write_all(b"hello").await?;
+/// let (mut server, _) = listener.accept().await?;
+/// let mut greeting = [0; 5];
+/// server.read_exact(&mut greeting).await?;
+/// assert_eq!(&greeting, b"hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TcpStream {
     socket: Arc<Socket>,

@@ -22,6 +22,23 @@ const TAKE: RecvFlags = RecvFlags { peek: false, oob: false };
 /// Sends and receives datagrams, as `tokio::net::UdpSocket`.
 ///
 /// What doesn't fit in the buffer that a datagram is received into is lost. All futures are cancellation-safe.
+///
+/// ```
+/// # use sockeye::{HostConfig, Network};
+/// use sockeye::tokio::UdpSocket;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// # let (web, me) = (network.host("web")?, network.host("me")?);
+/// let server = UdpSocket::bind(&web, "web:53").await?;
+/// let client = UdpSocket::bind(&me, "me:0").await?;
+/// client.send_to(b"who is there?", "web:53").await?;
+/// let (len, from) = server.recv_from(&mut [0; 512]).await?;
+/// assert_eq!((len, from), (13, client.local_addr()?));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct UdpSocket {
     socket: Arc<Socket>,
