@@ -72,7 +72,10 @@ impl Reader {
                 let inet = Inet::parse(bytes)?;
                 if family == libc::AF_INET { Ok(Some(inet.addr)) } else { Err(Errno::EAFNOSUPPORT) }
             }
-            Domain::Inet6 if family == libc::AF_INET && self.kind == SocketType::Datagram => {
+            Domain::Inet6
+                if family == libc::AF_INET
+                    && matches!(self.kind, SocketType::Datagram | SocketType::DatagramLite) =>
+            {
                 let inet = Inet::parse(bytes)?;
                 if self.v6_only { Err(Errno::EAFNOSUPPORT) } else { Ok(Some(inet.addr)) }
             }

@@ -34,6 +34,7 @@ impl SocketKind {
         match (self.kind, self.domain) {
             (SocketType::Stream, _) => libc::IPPROTO_TCP,
             (SocketType::Datagram, _) => libc::IPPROTO_UDP,
+            (SocketType::DatagramLite, _) => libc::IPPROTO_UDPLITE,
             (SocketType::Ping, Domain::Inet6) => libc::IPPROTO_ICMPV6,
             (SocketType::Ping, _) => libc::IPPROTO_ICMP,
             (SocketType::Raw(protocol), _) => protocol.0.into(),
@@ -290,6 +291,8 @@ fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
                 SocketOption::MulticastNicV6(Some(nic))
             }
         },
+        OptionName::SendCoverage => SocketOption::SendCoverage(coverage(value)),
+        OptionName::RecvCoverage => SocketOption::RecvCoverage(coverage(value)),
         OptionName::NoDelay => SocketOption::NoDelay(on),
         OptionName::Cork => SocketOption::Cork(on),
         OptionName::QuickAck => SocketOption::QuickAck(on),
@@ -347,7 +350,9 @@ fn to_int(option: SocketOption) -> i32 {
         SocketOption::MtuDiscover(MtuDiscover::Want) => libc::IP_PMTUDISC_WANT,
         SocketOption::MtuDiscover(MtuDiscover::Do) => libc::IP_PMTUDISC_DO,
         SocketOption::MtuDiscover(MtuDiscover::Probe) => libc::IP_PMTUDISC_PROBE,
-        SocketOption::MaxSegment(len) => len.into(),
+        SocketOption::MaxSegment(len) | SocketOption::SendCoverage(len) | SocketOption::RecvCoverage(len) => {
+            len.into()
+        }
         SocketOption::UserTimeout(time) | SocketOption::MaxRto(time) => {
             i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
         }
@@ -363,6 +368,11 @@ fn to_int(option: SocketOption) -> i32 {
         SocketOption::FinTimeout(time) => time.map_or(-1, seconds),
         _ => 0,
     }
+}
+
+/// A checksum's coverage (`UDPLITE_*_CSCOV`): negative is less than the header, which is the least.
+fn coverage(value: i32) -> u16 {
+    if value < 0 { 8 } else { u16::try_from(value).unwrap_or(u16::MAX) }
 }
 
 /// `TCP_DEFER_ACCEPT` counts in retransmissions of the SYN-ACK, after 1, 3, 7, … seconds: the time asked

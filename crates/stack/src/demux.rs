@@ -25,12 +25,18 @@ pub(crate) enum Proto {
     Tcp = 6,
     Udp = 17,
     Icmpv6 = 58,
+    UdpLite = 136,
 }
 
 impl Proto {
     /// That of echo requests in one version of IP.
     pub(crate) fn echo(v4: bool) -> Proto {
         if v4 { Proto::Icmp } else { Proto::Icmpv6 }
+    }
+
+    /// Whether its sockets are UDP's, but for the checksum.
+    pub(crate) fn is_udp(self) -> bool {
+        matches!(self, Proto::Udp | Proto::UdpLite)
     }
 
     /// Whether it is one of the two that have echo identifiers.

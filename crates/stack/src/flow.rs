@@ -139,8 +139,8 @@ impl Stack {
         Some(Flow {
             protocol: match tuple.proto {
                 Proto::Tcp => FlowProtocol::Tcp,
-                // Echo requests are no flows.
-                Proto::Udp | Proto::Icmp | Proto::Icmpv6 => FlowProtocol::Udp,
+                // Neither echo requests nor UDP-Lite are flows.
+                Proto::Udp | Proto::UdpLite | Proto::Icmp | Proto::Icmpv6 => FlowProtocol::Udp,
             },
             src: scoped(tuple.remote, tuple.remote_port, record.nic),
             dst: scoped(tuple.local, tuple.local_port, record.nic),

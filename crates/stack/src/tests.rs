@@ -9,6 +9,7 @@ mod forwarding;
 mod fuzzed;
 mod groups;
 mod hostile;
+mod lite;
 mod passive;
 mod pings;
 mod simulation;

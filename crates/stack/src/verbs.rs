@@ -26,6 +26,7 @@ impl Stack {
             SocketType::Raw(_) | SocketType::Packet { .. } => return Err(Error::NotSupported),
             SocketType::Stream => Kind::Idle(self.io.tcp_defaults.clone()),
             SocketType::Datagram => Kind::Udp(Box::new(Udp::new(&self.io.config, Proto::Udp))),
+            SocketType::DatagramLite => Kind::Udp(Box::new(Udp::new(&self.io.config, Proto::UdpLite))),
             SocketType::Ping => {
                 let proto = Proto::echo(domain == Domain::Inet);
                 Kind::Udp(Box::new(Udp::new(&self.io.config, proto)))

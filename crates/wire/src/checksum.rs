@@ -159,7 +159,7 @@ fn fold(sum: u64) -> u16 {
 pub enum BadChecksum {
     /// The IPv4 header's.
     Ipv4Header,
-    /// The transport's: TCP, UDP or ICMP.
+    /// The transport's: TCP, UDP, UDP-Lite or ICMP.
     Transport(Protocol),
     /// The packet doesn't parse, or ends before its headers or before the length that they state: nothing can
     /// be verified.
@@ -172,6 +172,7 @@ impl fmt::Display for BadChecksum {
             BadChecksum::Ipv4Header => f.write_str("bad IPv4 header checksum"),
             BadChecksum::Transport(Protocol::TCP) => f.write_str("bad TCP checksum"),
             BadChecksum::Transport(Protocol::UDP) => f.write_str("bad UDP checksum"),
+            BadChecksum::Transport(Protocol::UDP_LITE) => f.write_str("bad UDP-Lite checksum"),
             BadChecksum::Transport(Protocol::ICMP | Protocol::ICMPV6) => f.write_str("bad ICMP checksum"),
             BadChecksum::Transport(protocol) => write!(f, "bad checksum of protocol {protocol}"),
             BadChecksum::Truncated => f.write_str("the packet is shorter than its headers say"),
@@ -181,7 +182,7 @@ impl fmt::Display for BadChecksum {
 
 impl core::error::Error for BadChecksum {}
 
-/// Fills the IPv4 header checksum and the TCP, UDP or ICMP checksum of a packet whose headers are in `head`
+/// Fills the IPv4 header checksum and the TCP, UDP, UDP-Lite or ICMP checksum of a packet whose headers are in `head`
 /// and whose data follows in `payload`.
 ///
 /// Fragments and other protocols get the IPv4 header checksum only; what isn't an IP packet is left alone.
@@ -196,7 +197,8 @@ pub fn fill_checksums<'a>(head: &mut [u8], payload: impl Iterator<Item = &'a [u8
     let Ok(Some(field)) = checksum_field(&ip, head) else { return };
     head[field..field + 2].fill(0);
     let Some(sum) = transport_sum(&ip, head, payload) else { return };
-    let checksum = if ip.protocol == Protocol::UDP { sum.finish_udp() } else { sum.finish() };
+    let never_zero = matches!(ip.protocol, Protocol::UDP | Protocol::UDP_LITE);
+    let checksum = if never_zero { sum.finish_udp() } else { sum.finish() };
     head[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 
@@ -213,6 +215,10 @@ pub fn verify_checksums<'a>(head: &[u8], payload: impl Iterator<Item = &'a [u8]>
     if ip.protocol == Protocol::UDP && head[field..field + 2] == [0, 0] {
         return if v4 { Ok(()) } else { Err(BadChecksum::Transport(ip.protocol)) };
     }
+    // RFC 3828 §3.1: UDP-Lite always has one.
+    if ip.protocol == Protocol::UDP_LITE && head[field..field + 2] == [0, 0] {
+        return Err(BadChecksum::Transport(ip.protocol));
+    }
     let sum = transport_sum(&ip, head, payload).ok_or(BadChecksum::Truncated)?;
     if sum.finish() == 0 { Ok(()) } else { Err(BadChecksum::Transport(ip.protocol)) }
 }
@@ -222,7 +228,7 @@ fn checksum_field(ip: &IpLayout, head: &[u8]) -> Result<Option<usize>, BadChecks
     let v4 = ip.src.is_ipv4();
     let (offset, min_len) = match ip.protocol {
         Protocol::TCP => (16, 20),
-        Protocol::UDP => (6, 8),
+        Protocol::UDP | Protocol::UDP_LITE => (6, 8),
         Protocol::ICMP if v4 => (2, 8),
         Protocol::ICMPV6 if !v4 => (2, 8),
         _ => return Ok(None),
@@ -248,9 +254,16 @@ fn transport_sum<'a>(
         let stated = usize::from(u16::from_be_bytes([head[ip.transport + 4], head[ip.transport + 5]]));
         len = (8..=len).contains(&stated).then_some(stated)?;
     }
+    let pseudo_len = len;
+    if ip.protocol == Protocol::UDP_LITE {
+        // RFC 3828 §3.1: the field says how much is covered, 0 all of it; the pseudo header has the length of all.
+        let stated = usize::from(u16::from_be_bytes([head[ip.transport + 4], head[ip.transport + 5]]));
+        let coverage = if stated == 0 { len } else { stated };
+        len = (8..=len).contains(&coverage).then_some(coverage)?;
+    }
     let mut sum = match ip.protocol {
         Protocol::ICMP => Checksum::new(),
-        protocol => Checksum::pseudo_header(ip.src, ip.dst, protocol, len),
+        protocol => Checksum::pseudo_header(ip.src, ip.dst, protocol, pseudo_len),
     };
     let own = len.min(head.len() - ip.transport);
     sum.add(&head[ip.transport..][..own]);

@@ -28,6 +28,8 @@ impl Protocol {
     pub const FRAGMENT: Protocol = Protocol(44);
     /// `ICMPv6`.
     pub const ICMPV6: Protocol = Protocol(58);
+    /// UDP-Lite (RFC 3828).
+    pub const UDP_LITE: Protocol = Protocol(136);
     /// Nothing follows (IPv6).
     pub const NO_NEXT_HEADER: Protocol = Protocol(59);
     /// IPv6 destination options.
@@ -81,7 +83,7 @@ pub fn header_len(packet: &[u8]) -> usize {
 fn transport_len(protocol: Protocol, packet: &[u8], offset: usize) -> usize {
     match protocol {
         Protocol::TCP => packet.get(offset + 12).map_or(20, |byte| usize::from(byte >> 4) * 4).max(20),
-        Protocol::UDP | Protocol::ICMP | Protocol::ICMPV6 => 8,
+        Protocol::UDP | Protocol::UDP_LITE | Protocol::ICMP | Protocol::ICMPV6 => 8,
         _ => 0,
     }
 }

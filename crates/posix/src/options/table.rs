@@ -7,7 +7,8 @@ use Treatment::{
 };
 use Type::{Field, Flag, Int};
 use libc::{
-    IPPROTO_IP as IP, IPPROTO_IPV6 as V6, IPPROTO_TCP as TCP, IPPROTO_UDP as UDP, SOL_SOCKET as SOCKET,
+    IPPROTO_IP as IP, IPPROTO_IPV6 as V6, IPPROTO_TCP as TCP, IPPROTO_UDP as UDP, IPPROTO_UDPLITE as UDPLITE,
+    SOL_SOCKET as SOCKET,
 };
 use sockeye_stack::{OptionName, SocketType};
 
@@ -39,6 +40,8 @@ pub enum On {
     Datagram,
     /// UDP sockets.
     Udp,
+    /// UDP-Lite sockets.
+    UdpLite,
 }
 
 impl On {
@@ -47,8 +50,11 @@ impl On {
         match self {
             On::All => true,
             On::Stream => kind == SocketType::Stream,
-            On::Datagram => matches!(kind, SocketType::Datagram | SocketType::Ping),
+            On::Datagram => {
+                matches!(kind, SocketType::Datagram | SocketType::DatagramLite | SocketType::Ping)
+            }
             On::Udp => kind == SocketType::Datagram,
+            On::UdpLite => kind == SocketType::DatagramLite,
         }
     }
 }
@@ -258,6 +264,9 @@ table! {
     V6 MCAST_BLOCK_SOURCE = 43 on All: Field => Groups(GroupCall::Block, GroupForm::Any);
     V6 MCAST_UNBLOCK_SOURCE = 44 on All: Field => Groups(GroupCall::Unblock, GroupForm::Any);
     V6 MCAST_MSFILTER = 48 on All: Field => Groups(GroupCall::Filter, GroupForm::Any);
+
+    UDPLITE UDPLITE_SEND_CSCOV = 10 on UdpLite: ANY => Honoured(OptionName::SendCoverage);
+    UDPLITE UDPLITE_RECV_CSCOV = 11 on UdpLite: ANY => Honoured(OptionName::RecvCoverage);
 
     UDP UDP_CORK on Udp: Flag => Refused(Errno::ENOPROTOOPT);
     UDP UDP_SEGMENT on Udp: Int(0, 65535) => Refused(Errno::ENOPROTOOPT);

@@ -49,7 +49,11 @@ fn open(
     let opened = match kind {
         SocketType::Stream => stream::new_plug(nonblocking)
             .map(|plug| (Socket::Stream(Stream::new(plug.ours, Phase::Fresh, None)), plug.theirs)),
-        SocketType::Datagram | SocketType::Ping | SocketType::Raw(_) | SocketType::Packet { .. } => {
+        SocketType::Datagram
+        | SocketType::DatagramLite
+        | SocketType::Ping
+        | SocketType::Raw(_)
+        | SocketType::Packet { .. } => {
             datagram::open(kind, nonblocking).map(|(datagram, theirs)| (Socket::Datagram(datagram), theirs))
         }
     };
@@ -146,6 +150,7 @@ fn kind_of(domain: i32, kind: i32, protocol: i32) -> Result<(Domain, SocketType)
     match (kind & 0xf, protocol) {
         (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => Ok((domain, SocketType::Stream)),
         (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => Ok((domain, SocketType::Datagram)),
+        (libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE) => Ok((domain, SocketType::DatagramLite)),
         // Everybody may ping.
         (libc::SOCK_DGRAM, libc::IPPROTO_ICMP) if domain == Domain::Inet => Ok((domain, SocketType::Ping)),
         (libc::SOCK_DGRAM, libc::IPPROTO_ICMPV6) if domain == Domain::Inet6 => Ok((domain, SocketType::Ping)),

@@ -87,8 +87,9 @@ fn begin(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey, peer
     }
     progress(core, key, blocking);
     match stream_of(core, key).map(|stream| stream.phase) {
-        Some(Phase::Connecting) if blocking => wait(end, key).into(),
-        Some(Phase::Connecting) => Err(Errno::EINPROGRESS).into(),
+        // As the kernel, also when the answer is there already, as one's own host's is.
+        _ if !blocking => Err(Errno::EINPROGRESS).into(),
+        Some(Phase::Connecting) => wait(end, key).into(),
         _ => connect(core, caller, end, key, Some(peer)),
     }
 }

@@ -156,6 +156,7 @@ impl Stack {
         let (proto, (local_port, remote_port)) = match (quoted.protocol, quoted.transport) {
             (Protocol::TCP, _) => (Proto::Tcp, ports),
             (Protocol::UDP, _) => (Proto::Udp, ports),
+            (Protocol::UDP_LITE, _) => (Proto::UdpLite, ports),
             (Protocol::ICMP, [8, 0, ..]) => (Proto::Icmp, (quoted.echo_id(), 0)),
             (Protocol::ICMPV6, [128, 0, ..]) => (Proto::Icmpv6, (quoted.echo_id(), 0)),
             _ => return,

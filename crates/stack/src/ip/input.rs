@@ -71,7 +71,7 @@ impl Stack {
         self.io.counters.bump(Counter::IpInDelivers);
         match ingress.protocol {
             Protocol::TCP => self.tcp_input(now, ingress, packet, batch),
-            Protocol::UDP => self.udp_input(now, ingress, core::mem::take(packet)),
+            Protocol::UDP | Protocol::UDP_LITE => self.udp_input(now, ingress, core::mem::take(packet)),
             Protocol::ICMP if ingress.v4 => self.icmp_input(now, ingress, core::mem::take(packet)),
             Protocol::ICMPV6 if !ingress.v4 => self.icmp_input(now, ingress, core::mem::take(packet)),
             Protocol::IGMP if ingress.v4 => self.igmp_input(now, ingress, packet),
@@ -137,7 +137,7 @@ impl Io {
     fn count_bad_checksum(&mut self, protocol: Protocol) {
         let (counter, errors) = match protocol {
             Protocol::TCP => (Counter::TcpInCsumErrors, Some(Counter::TcpInErrs)),
-            Protocol::UDP => (Counter::UdpInCsumErrors, Some(Counter::UdpInErrors)),
+            Protocol::UDP | Protocol::UDP_LITE => (Counter::UdpInCsumErrors, Some(Counter::UdpInErrors)),
             Protocol::ICMP | Protocol::ICMPV6 => (Counter::IcmpInCsumErrors, Some(Counter::IcmpInErrors)),
             _ => (Counter::IpInCsumErrors, None),
         };

@@ -166,6 +166,18 @@ impl Io {
         payload: Payload,
     ) -> Packet {
         let len = (UdpHeader::LEN + payload.len()) as u16;
+        self.udp_lite_packet(nic, ip, ports, len, payload)
+    }
+
+    /// A UDP-Lite datagram whose checksum covers `len` bytes of it (0 for all); of a UDP datagram that is its length.
+    pub(crate) fn udp_lite_packet(
+        &mut self,
+        nic: NicId,
+        ip: &IpParams,
+        ports: (u16, u16),
+        len: u16,
+        payload: Payload,
+    ) -> Packet {
         let mut packet = self.packet(nic, ip, UdpHeader::LEN, payload, |out| {
             UdpHeader { src_port: ports.0, dst_port: ports.1, len }.emit(out);
         });

@@ -10,6 +10,7 @@ pub(crate) mod readiness;
 pub(crate) mod tcb;
 pub(crate) mod tcp;
 pub(crate) mod udp;
+mod udp_lite;
 
 use crate::SockAddr;
 use crate::address::is_link_local_v6;
@@ -68,6 +69,8 @@ pub enum SocketType {
     Stream,
     /// UDP datagrams (`SOCK_DGRAM`).
     Datagram,
+    /// UDP-Lite datagrams (`SOCK_DGRAM` with `IPPROTO_UDPLITE`, RFC 3828): their checksum may cover less than all.
+    DatagramLite,
     /// ICMP echo messages of the socket's family (`SOCK_DGRAM` with `IPPROTO_ICMP` or `IPPROTO_ICMPV6`): sends
     /// requests, whole from the ICMP header on, and receives the replies to them.
     Ping,

@@ -97,7 +97,7 @@ impl Stack {
             || match io.addresses.cast(&addr.ip) {
                 Cast::Unicast => true,
                 Cast::Broadcast => !proto.is_echo(),
-                Cast::Multicast => proto == Proto::Udp,
+                Cast::Multicast => proto.is_udp(),
                 Cast::Other => false,
             };
         if !may_have {

@@ -73,6 +73,10 @@ pub enum SocketOption {
     MulticastAll(bool),
     /// `IPV6_MULTICAST_ALL`.
     MulticastAllV6(bool),
+    /// `UDPLITE_SEND_CSCOV`: how many bytes of a datagram its checksum covers; 0 for all (RFC 3828).
+    SendCoverage(u16),
+    /// `UDPLITE_RECV_CSCOV`: the least that is to be covered of a datagram that is received; 0 for all.
+    RecvCoverage(u16),
     /// `TCP_NODELAY`.
     NoDelay(bool),
     /// `TCP_CORK`.
@@ -137,6 +141,8 @@ pub enum OptionName {
     MulticastNicV6,
     MulticastAll,
     MulticastAllV6,
+    SendCoverage,
+    RecvCoverage,
     NoDelay,
     Cork,
     QuickAck,
@@ -296,6 +302,7 @@ impl Stack {
             SocketOption::MtuDiscover(mode) => self.change(id, |settings| settings.mtu_discover = mode),
             SocketOption::RecvErr(on) => self.set_reporting(id, true, on),
             SocketOption::RecvErrV6(on) => self.set_reporting(id, false, on),
+            SocketOption::SendCoverage(_) | SocketOption::RecvCoverage(_) => self.set_coverage(id, option),
             SocketOption::V6Only(on) => {
                 let socket = self.socket_ref(id)?;
                 if socket.domain != Domain::Inet6 {
@@ -412,6 +419,12 @@ impl Stack {
                 return Ok(match name {
                     OptionName::RecvBuffer => SocketOption::RecvBuffer(udp.queues.recv_limit),
                     OptionName::SendBuffer => SocketOption::SendBuffer(udp.queues.send_limit),
+                    OptionName::SendCoverage if udp.proto == Proto::UdpLite => {
+                        SocketOption::SendCoverage(udp.coverage.send)
+                    }
+                    OptionName::RecvCoverage if udp.proto == Proto::UdpLite => {
+                        SocketOption::RecvCoverage(udp.coverage.recv.unwrap_or(0))
+                    }
                     OptionName::KeepAlive => SocketOption::KeepAlive(false),
                     OptionName::Linger => SocketOption::Linger(None),
                     OptionName::OobInline => SocketOption::OobInline(false),

@@ -15,7 +15,10 @@ use crate::ip::route::Path;
 use crate::socket::errors::ErrorReport;
 use crate::socket::options::MtuDiscover;
 use crate::socket::queue::Queues;
-use crate::socket::{Datagram, Domain, Kind, Message, SocketId, local_host, ping, scoped, tuple_scope};
+use crate::socket::udp_lite::Coverage;
+use crate::socket::{
+    Datagram, Domain, Kind, Message, SocketId, local_host, ping, scoped, tuple_scope, udp_lite,
+};
 use crate::{Config, SockAddr, Stack};
 use core::net::IpAddr;
 use sockeye_packet::{Chunk, Instant, NicId, Packet, Payload};
@@ -31,11 +34,13 @@ pub(crate) struct Udp {
     tuple: Option<Tuple>,
     /// Its local address is not the host's: it was a flow.
     foreign: bool,
+    /// Of UDP-Lite: how much of a datagram is to be right.
+    pub(crate) coverage: Coverage,
 }
 
 impl Udp {
     pub(crate) fn new(config: &Config, proto: Proto) -> Udp {
-        Udp { proto, queues: Queues::new(config), tuple: None, foreign: false }
+        Udp { proto, queues: Queues::new(config), tuple: None, foreign: false, coverage: Coverage::default() }
     }
 
     /// A socket for a flow to an address that is not the host's.
@@ -250,10 +255,14 @@ impl Stack {
             ip.flow_label = io.label(&to.ip) as u32 & 0xf_ffff;
         }
         let proto = socket.proto();
-        Ok(if proto.is_echo() {
-            io.echo_request_packet(path.nic, &ip, socket.local.port, payload)
-        } else {
-            io.udp_packet(path.nic, &ip, (socket.local.port, to.port), payload)
+        let ports = (socket.local.port, to.port);
+        Ok(match &socket.kind {
+            Kind::Udp(udp) if proto == Proto::UdpLite => {
+                let coverage = udp.coverage.stated(UdpHeader::LEN + payload.len());
+                io.udp_lite_packet(path.nic, &ip, ports, coverage, payload)
+            }
+            _ if proto.is_echo() => io.echo_request_packet(path.nic, &ip, ports.0, payload),
+            _ => io.udp_packet(path.nic, &ip, ports, payload),
         })
     }
 
@@ -289,39 +298,39 @@ impl Stack {
 impl Stack {
     /// Takes in a datagram whose checksum is right.
     pub(crate) fn udp_input(&mut self, now: Instant, ingress: &Ingress, mut packet: Packet) {
-        let Ok((header, _)) = UdpHeader::parse(&packet.head[ingress.transport..]) else {
+        let lite = ingress.protocol == Protocol::UDP_LITE;
+        let proto = if lite { Proto::UdpLite } else { Proto::Udp };
+        let Some((src_port, dst_port, covered)) = trim(ingress, &mut packet) else {
             self.io.counters.bump(Counter::UdpInErrors);
             return;
         };
-        let UdpHeader { src_port, dst_port, len } = header;
-        let data = usize::from(len) - UdpHeader::LEN;
-        if data > packet.payload.len() || dst_port == 0 {
-            self.io.counters.bump(Counter::UdpInErrors);
-            return;
-        }
-        packet.payload.trim(0, data);
         let tuple = Tuple {
             local: ingress.dst,
             remote: ingress.src,
             local_port: dst_port,
             remote_port: src_port,
             scope: tuple_scope(&ingress.dst, &ingress.src, ingress.nic),
-            proto: Proto::Udp,
+            proto,
         };
         let scope = scope_number(Some(ingress.nic));
         if matches!(ingress.cast, Cast::Broadcast | Cast::Multicast) {
-            return self.udp_input_to_all(now, ingress, &tuple, &packet.payload);
+            return self.udp_input_to_all(now, ingress, &tuple, &packet.payload, covered);
         }
         let demux = &self.io.demux;
         let target = match demux.find(&tuple) {
             Some(Target::Datagram(id)) => Some(id),
+            _ if ingress.cast == Cast::Other && lite => return,
             _ if ingress.cast == Cast::Other => {
                 let datagram = received(now, ingress, &tuple, packet.payload);
                 return self.foreign_datagram(now, tuple, ingress, datagram);
             }
-            _ => demux.member(Proto::Udp, &ingress.dst, dst_port, scope, || demux.flow_hash(&tuple)),
+            _ => demux.member(proto, &ingress.dst, dst_port, scope, || demux.flow_hash(&tuple)),
         };
         if let Some(id) = target {
+            if !self.covers_enough(id, covered, &packet.payload) {
+                self.io.counters.bump(Counter::UdpInErrors);
+                return;
+            }
             self.udp_deliver(id, received(now, ingress, &tuple, packet.payload));
         } else {
             self.io.counters.bump(Counter::UdpNoPorts);
@@ -330,15 +339,23 @@ impl Stack {
     }
 
     /// A datagram to everybody, or to a group: each socket that hears it gets it.
-    fn udp_input_to_all(&mut self, now: Instant, ingress: &Ingress, tuple: &Tuple, payload: &Payload) {
+    fn udp_input_to_all(
+        &mut self,
+        now: Instant,
+        ingress: &Ingress,
+        tuple: &Tuple,
+        payload: &Payload,
+        covered: usize,
+    ) {
         let mut hearers = core::mem::take(&mut self.io.hearers);
         let demux = &self.io.demux;
         let scope = scope_number(Some(ingress.nic));
-        hearers.extend(demux.members(Proto::Udp, &ingress.dst, tuple.local_port, scope));
+        hearers.extend(demux.members(tuple.proto, &ingress.dst, tuple.local_port, scope));
         if let Some(Target::Datagram(connected)) = demux.find(tuple) {
             hearers.push(connected);
         }
         hearers.retain(|id| self.io.socket_hears(*id, ingress));
+        hearers.retain(|id| self.covers_enough(*id, covered, payload));
         for id in hearers.drain(..) {
             self.udp_deliver(id, received(now, ingress, tuple, payload.clone()));
         }
@@ -399,6 +416,24 @@ impl Stack {
 /// Length of the header that a user's datagram gets: an echo request has one already.
 fn header_added(proto: Proto) -> usize {
     if proto.is_echo() { 0 } else { UdpHeader::LEN }
+}
+
+/// Cuts a datagram to the length that it states; answers its ports and how much of it the checksum covers, or
+/// `None` to drop it.
+fn trim(ingress: &Ingress, packet: &mut Packet) -> Option<(u16, u16, usize)> {
+    let transport = packet.head.get(ingress.transport..)?;
+    let (src_port, dst_port, covered) = if ingress.protocol == Protocol::UDP_LITE {
+        udp_lite::parse(transport, packet.payload.len())?
+    } else {
+        let (UdpHeader { src_port, dst_port, len }, _) = UdpHeader::parse(transport).ok()?;
+        let len = usize::from(len);
+        if len > UdpHeader::LEN + packet.payload.len() {
+            return None;
+        }
+        packet.payload.trim(0, len - UdpHeader::LEN);
+        (src_port, dst_port, len)
+    };
+    (dst_port != 0).then_some((src_port, dst_port, covered))
 }
 
 /// A datagram as its reader gets it.
