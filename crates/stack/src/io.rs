@@ -103,6 +103,8 @@ pub(crate) struct Io {
     pub(crate) half_open: Slab<HalfOpen>,
     pub(crate) time_wait: Slab<TimeWait>,
     pub(crate) flows: Flows,
+    /// All raw sockets: each gets its copy.
+    pub(crate) raws: Vec<SocketId>,
     pub(crate) error_limit: ErrorLimit,
     pub(crate) orphans: usize,
     /// Connections that have refused data for want of memory, the longest waiting first.
@@ -140,6 +142,7 @@ impl Io {
             half_open: Slab::default(),
             time_wait: Slab::default(),
             flows: Flows::default(),
+            raws: Vec::new(),
             error_limit,
             orphans: 0,
             starved: VecDeque::new(),

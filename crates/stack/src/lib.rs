@@ -17,6 +17,7 @@ extern crate alloc;
 extern crate std;
 
 mod address;
+pub mod bpf;
 #[cfg(any(test, feature = "fuzzing"))]
 mod check;
 mod config;
@@ -59,6 +60,7 @@ pub use socket::{
     Datagram, Direction, Domain, Hardware, LinkInfo, Message, Owner, RecvFlags, SendFlags, Shutdown,
     SocketId, SocketType,
 };
+pub use sockeye_wire::Protocol;
 pub use tcp::{CaState, State as TcpState, TcpInfo, congestion};
 pub use usage::Usage;
 

@@ -12,6 +12,7 @@ mod hostile;
 mod lite;
 mod passive;
 mod pings;
+mod raw;
 mod simulation;
 mod solo;
 mod standard;

@@ -19,11 +19,10 @@ impl Stack {
         if self.sockets.len() >= self.io.config.max_sockets {
             return Err(Error::NoBufs);
         }
-        if domain == Domain::Packet {
-            return Err(Error::AddressFamily);
-        }
         let kind = match kind {
-            SocketType::Raw(_) | SocketType::Packet { .. } => return Err(Error::NotSupported),
+            SocketType::Packet { .. } => return Err(Error::NotSupported),
+            SocketType::Raw(protocol) => self.open_raw(domain, protocol)?,
+            _ if domain == Domain::Packet => return Err(Error::NotSupported),
             SocketType::Stream => Kind::Idle(self.io.tcp_defaults.clone()),
             SocketType::Datagram => Kind::Udp(Box::new(Udp::new(&self.io.config, Proto::Udp))),
             SocketType::DatagramLite => Kind::Udp(Box::new(Udp::new(&self.io.config, Proto::UdpLite))),
@@ -33,6 +32,7 @@ impl Stack {
             }
         };
         let id = SocketId(self.sockets.insert(Socket::new(domain, owner, kind)));
+        self.enlist_raw(id);
         let ready = self.readiness_of(id);
         self.socket_mut(id)?.announced = ready;
         Ok(id)
@@ -40,7 +40,10 @@ impl Stack {
 
     /// Gives a socket its local address; port 0 picks one. A ping socket's port is its echo identifier.
     pub fn bind(&mut self, id: SocketId, addr: SockAddr) -> Result<()> {
-        self.bind_socket(id, addr, false)
+        match self.socket_ref(id)?.kind {
+            Kind::Raw(_) => self.raw_bind(id, addr),
+            _ => self.bind_socket(id, addr, false),
+        }
     }
 
     /// [`Stack::bind`], in the way of others at the same address only: they may be bound to all addresses of
@@ -58,8 +61,10 @@ impl Stack {
     /// Begins a connection: a stream socket answers [`Error::InProgress`] and becomes writable when it
     /// is open (or has failed). A datagram socket is connected at once.
     pub fn connect(&mut self, now: Instant, id: SocketId, peer: SockAddr) -> Result<()> {
-        if self.is_datagram(id)? {
-            return self.udp_connect(id, peer);
+        match self.socket_ref(id)?.kind {
+            Kind::Udp(_) => return self.udp_connect(id, peer),
+            Kind::Raw(_) => return self.raw_connect(id, peer),
+            _ => {}
         }
         let result = self.tcp_connect(now, id, peer);
         self.run_loopback(now);
@@ -68,8 +73,10 @@ impl Stack {
 
     /// Dissolves a datagram socket's connection (connect(2) with `AF_UNSPEC`); resets a stream's.
     pub fn disconnect(&mut self, now: Instant, id: SocketId) -> Result<()> {
-        if self.is_datagram(id)? {
-            return self.udp_disconnect(id);
+        match self.socket_ref(id)?.kind {
+            Kind::Udp(_) => return self.udp_disconnect(id),
+            Kind::Raw(_) => return self.raw_disconnect(id),
+            _ => {}
         }
         let result = self.tcp_disconnect(now, id);
         self.run_loopback(now);
@@ -94,7 +101,7 @@ impl Stack {
         let key = match self.socket_ref(id)?.kind {
             Kind::Connection(key) => key,
             Kind::Idle(_) | Kind::Listener(_) => return Err(Error::BrokenPipe),
-            Kind::Udp(_) => {
+            Kind::Udp(_) | Kind::Raw(_) => {
                 let sent = self.send_to(now, id, chunks.iter().cloned().collect(), None, flags);
                 if sent.is_ok() {
                     chunks.clear();
@@ -112,7 +119,7 @@ impl Stack {
         let key = match self.socket_ref(id)?.kind {
             Kind::Connection(key) => key,
             Kind::Idle(_) | Kind::Listener(_) => return Err(Error::NotConnected),
-            Kind::Udp(_) => {
+            Kind::Udp(_) | Kind::Raw(_) => {
                 let mut payload = self.recv_datagram(now, id, flags)?.payload;
                 payload.trim(0, payload.len().min(max));
                 return Ok(payload);
@@ -157,7 +164,10 @@ impl Stack {
         payload: Payload,
         message: &Message,
     ) -> Result<usize> {
-        let result = self.udp_send(now, id, payload, message);
+        let result = match self.socket_ref(id)?.kind {
+            Kind::Raw(_) => self.raw_send(now, id, payload, message),
+            _ => self.udp_send(now, id, payload, message),
+        };
         self.run_loopback(now);
         result
     }
@@ -202,7 +212,7 @@ impl Stack {
         let is_datagram = self.is_datagram(id)?;
         self.io.leave_all_groups(now, id);
         if is_datagram {
-            self.udp_close(id);
+            self.close_queues(id);
             self.feed_starved();
         } else {
             self.tcp_close(now, id, abort);
@@ -238,7 +248,9 @@ impl Stack {
                 return Err(Error::NotConnected);
             }
         }
-        socket.peer.ok_or(Error::NotConnected)
+        // As the kernel: a raw socket's peer shows only if a port was named with it.
+        let shows = |peer: &SockAddr| peer.port != 0 || !matches!(socket.kind, Kind::Raw(_));
+        socket.peer.filter(shows).ok_or(Error::NotConnected)
     }
 
     /// What the socket is ready for now; empty when there is no such socket.
@@ -251,6 +263,7 @@ impl Stack {
         let socket = self.sockets.get_mut(id.0)?;
         let error = match &mut socket.kind {
             Kind::Udp(udp) => udp.queues.error.take(),
+            Kind::Raw(raw) => raw.queues.error.take(),
             Kind::Connection(key) => self.connections.get_mut(*key)?.connection.take_error(),
             Kind::Idle(_) | Kind::Listener(_) => None,
         };
@@ -262,6 +275,7 @@ impl Stack {
     pub fn send_space(&self, id: SocketId) -> usize {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {
             Some(Kind::Udp(udp)) => udp.queues.send_space(),
+            Some(Kind::Raw(raw)) => raw.queues.send_space(),
             Some(Kind::Connection(key)) => {
                 let config = &self.io.config.tcp;
                 self.connections.get(*key).map_or(0, |tcb| tcb.connection.send_space(&tcb.settings, config))
@@ -274,6 +288,7 @@ impl Stack {
     pub fn recv_queued(&self, id: SocketId) -> usize {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {
             Some(Kind::Udp(udp)) => udp.queues.recv_queued(),
+            Some(Kind::Raw(raw)) => raw.queues.recv_queued(),
             Some(Kind::Connection(key)) => {
                 self.connections.get(*key).map_or(0, |tcb| tcb.connection.recv_queued())
             }
@@ -292,6 +307,7 @@ impl Stack {
     pub fn send_queued(&self, id: SocketId) -> usize {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {
             Some(Kind::Udp(udp)) => udp.queues.send_queued(),
+            Some(Kind::Raw(raw)) => raw.queues.send_queued(),
             Some(Kind::Connection(key)) => {
                 self.connections.get(*key).map_or(0, |tcb| tcb.connection.send_queued())
             }
@@ -335,6 +351,6 @@ impl Stack {
     }
 
     fn is_datagram(&self, id: SocketId) -> Result<bool> {
-        Ok(matches!(self.socket_ref(id)?.kind, Kind::Udp(_)))
+        Ok(self.socket_ref(id)?.kind.queues().is_some())
     }
 }

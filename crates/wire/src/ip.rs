@@ -34,6 +34,8 @@ impl Protocol {
     pub const NO_NEXT_HEADER: Protocol = Protocol(59);
     /// IPv6 destination options.
     pub const DESTINATION_OPTIONS: Protocol = Protocol(60);
+    /// No protocol: raw sockets of it bring IP headers of their own.
+    pub const RAW: Protocol = Protocol(255);
 }
 
 impl fmt::Display for Protocol {

@@ -86,6 +86,9 @@ impl Stack {
         let quoted = packet.payload.slice(0, packet.payload.len().min(256)).into_chunk();
         if let (Ok(quoted), Ok(layout)) = (Quoted::parse(&quoted), IpLayout::parse(&quoted)) {
             let transport = packet.payload.slice(layout.transport, packet.payload.len());
+            if !self.io.raws.is_empty() {
+                self.raw_unreachable(now, ingress, &quoted, &told, &transport);
+            }
             self.deliver_error(now, ingress, &quoted, told, &transport);
         }
     }

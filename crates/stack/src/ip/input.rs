@@ -69,13 +69,19 @@ impl Stack {
 
     fn dispatch(&mut self, now: Instant, ingress: &Ingress, packet: &mut Packet, batch: &mut Batch) {
         self.io.counters.bump(Counter::IpInDelivers);
+        let heard = !self.io.raws.is_empty() && self.raw_input(now, ingress, packet);
         match ingress.protocol {
+            // Each segment is to be heard: none may be coupled with this one.
+            Protocol::TCP if !self.io.raws.is_empty() => {
+                self.tcp_input(now, ingress, packet, &mut Batch::default());
+            }
             Protocol::TCP => self.tcp_input(now, ingress, packet, batch),
             Protocol::UDP | Protocol::UDP_LITE => self.udp_input(now, ingress, core::mem::take(packet)),
             Protocol::ICMP if ingress.v4 => self.icmp_input(now, ingress, core::mem::take(packet)),
             Protocol::ICMPV6 if !ingress.v4 => self.icmp_input(now, ingress, core::mem::take(packet)),
             Protocol::IGMP if ingress.v4 => self.igmp_input(now, ingress, packet),
             Protocol::NO_NEXT_HEADER if !ingress.v4 => {}
+            _ if heard => {}
             _ => {
                 self.io.counters.bump(Counter::IpInUnknownProtos);
                 self.io.complain(now, ingress, packet, Complaint::Protocol);

@@ -45,7 +45,7 @@ impl IpParams {
     }
 
     /// Writes the IP header in front of `behind` bytes.
-    fn emit(&self, head: &mut [u8], behind: usize, id: u16) -> usize {
+    pub(crate) fn emit(&self, head: &mut [u8], behind: usize, id: u16) -> usize {
         let IpParams { src, dst, protocol, ttl, tos, dont_fragment, flow_label } = *self;
         match (v4_bytes(&src), v4_bytes(&dst)) {
             (Some(src), Some(dst)) => Ipv4Header {

@@ -6,6 +6,7 @@ pub(crate) mod naming;
 pub(crate) mod options;
 pub(crate) mod ping;
 pub(crate) mod queue;
+pub(crate) mod raw;
 pub(crate) mod readiness;
 pub(crate) mod tcb;
 pub(crate) mod tcp;
@@ -24,6 +25,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use errors::ErrorQueue;
 use options::{IpSettings, TcpSettings};
+use raw::Raw;
 use sockeye_packet::{Instant, NicId, Payload};
 use sockeye_wire::Protocol;
 use udp::Udp;
@@ -263,6 +265,8 @@ pub(crate) struct Socket {
 pub(crate) enum Kind {
     /// A datagram socket: of UDP, or a ping socket.
     Udp(Box<Udp>),
+    /// A raw socket.
+    Raw(Box<Raw>),
     /// A stream socket that neither listens nor connects.
     Idle(Arc<TcpSettings>),
     /// A stream socket that accepts connections.
@@ -272,15 +276,19 @@ pub(crate) enum Kind {
 }
 
 impl Socket {
-    pub(crate) fn new(domain: Domain, owner: Owner, kind: Kind) -> Socket {
-        let local = match domain {
+    /// The local address of a socket that has none.
+    pub(crate) fn unspecified(domain: Domain) -> SockAddr {
+        match domain {
             Domain::Inet | Domain::Packet => SockAddr::UNSPECIFIED_V4,
             Domain::Inet6 => SockAddr::UNSPECIFIED_V6,
-        };
+        }
+    }
+
+    pub(crate) fn new(domain: Domain, owner: Owner, kind: Kind) -> Socket {
         Socket {
             owner,
             domain,
-            local,
+            local: Socket::unspecified(domain),
             peer: None,
             bound: None,
             settings: IpSettings::default(),

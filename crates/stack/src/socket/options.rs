@@ -45,6 +45,15 @@ pub enum SocketOption {
     Tos(u8),
     /// `IPV6_V6ONLY`.
     V6Only(bool),
+    /// `IP_HDRINCL`, `IPV6_HDRINCL`: a raw socket's program writes IP headers of its own.
+    HeaderIncluded(bool),
+    /// `ICMP_FILTER`: the ICMP types up to 31 that a raw socket doesn't want, a bit each.
+    IcmpFilter(u32),
+    /// `ICMP6_FILTER`: the `ICMPv6` types that a raw socket doesn't want, a bit each, the lowest first.
+    Icmp6Filter([u32; 8]),
+    /// `IPV6_CHECKSUM`: where the checksum of a raw socket's packets is, in bytes from what follows the IP header;
+    /// none when they have none.
+    ChecksumOffset(Option<u16>),
     /// `IP_MTU_DISCOVER` or `IPV6_MTU_DISCOVER`.
     MtuDiscover(MtuDiscover),
     /// `IP_RECVERR`: errors of IPv4 packets are queued for [`recv_error`](crate::Stack::recv_error). Switching it
@@ -130,6 +139,10 @@ pub enum OptionName {
     Ttl,
     Tos,
     V6Only,
+    HeaderIncluded,
+    IcmpFilter,
+    Icmp6Filter,
+    ChecksumOffset,
     MtuDiscover,
     RecvErr,
     RecvErrV6,
@@ -355,24 +368,23 @@ impl Stack {
         let (recv, send) = (self.io.config.tcp.recv_buffer, self.io.config.tcp.send_buffer);
         let defaults = self.io.tcp_defaults.clone();
         let socket = self.sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
-        let settings = match &mut socket.kind {
-            Kind::Udp(udp) => {
-                match option {
-                    SocketOption::RecvBuffer(bytes) => {
-                        udp.queues.recv_limit = bytes.min(recv.max).max(LEAST_BUFFER)
-                    }
-                    SocketOption::SendBuffer(bytes) => {
-                        udp.queues.send_limit = bytes.min(send.max).max(2 * LEAST_BUFFER);
-                    }
-                    // Kept by the kernel, of no effect on datagrams.
-                    SocketOption::KeepAlive(_)
-                    | SocketOption::Linger(_)
-                    | SocketOption::OobInline(_)
-                    | SocketOption::RecvLowWater(_) => {}
-                    _ => return Err(Error::ProtocolOption),
+        if let Some(queues) = socket.kind.queues_mut() {
+            match option {
+                SocketOption::RecvBuffer(bytes) => queues.recv_limit = bytes.min(recv.max).max(LEAST_BUFFER),
+                SocketOption::SendBuffer(bytes) => {
+                    queues.send_limit = bytes.min(send.max).max(2 * LEAST_BUFFER);
                 }
-                return Ok(());
+                // Kept by the kernel, of no effect on datagrams.
+                SocketOption::KeepAlive(_)
+                | SocketOption::Linger(_)
+                | SocketOption::OobInline(_)
+                | SocketOption::RecvLowWater(_) => {}
+                _ => return self.set_raw_option(id, option),
             }
+            return Ok(());
+        }
+        let settings = match &mut socket.kind {
+            Kind::Udp(_) | Kind::Raw(_) => return Err(Error::ProtocolOption),
             Kind::Idle(settings) => settings,
             Kind::Listener(listener) => &mut listener.settings,
             Kind::Connection(key) => &mut self.connections.get_mut(*key).ok_or(Error::BadSocket)?.settings,
@@ -414,24 +426,20 @@ impl Stack {
 
     fn stream_option(&self, socket: &Socket, name: OptionName) -> Result<SocketOption> {
         let config = &self.io.config.tcp;
+        if let Some(queues) = socket.kind.queues() {
+            return Ok(match name {
+                OptionName::RecvBuffer => SocketOption::RecvBuffer(queues.recv_limit),
+                OptionName::SendBuffer => SocketOption::SendBuffer(queues.send_limit),
+                OptionName::KeepAlive => SocketOption::KeepAlive(false),
+                OptionName::Linger => SocketOption::Linger(None),
+                OptionName::OobInline => SocketOption::OobInline(false),
+                OptionName::RecvLowWater => SocketOption::RecvLowWater(1),
+                OptionName::SendCoverage | OptionName::RecvCoverage => return socket.coverage_option(name),
+                _ => return socket.raw_option(name),
+            });
+        }
         let (settings, connection) = match &socket.kind {
-            Kind::Udp(udp) => {
-                return Ok(match name {
-                    OptionName::RecvBuffer => SocketOption::RecvBuffer(udp.queues.recv_limit),
-                    OptionName::SendBuffer => SocketOption::SendBuffer(udp.queues.send_limit),
-                    OptionName::SendCoverage if udp.proto == Proto::UdpLite => {
-                        SocketOption::SendCoverage(udp.coverage.send)
-                    }
-                    OptionName::RecvCoverage if udp.proto == Proto::UdpLite => {
-                        SocketOption::RecvCoverage(udp.coverage.recv.unwrap_or(0))
-                    }
-                    OptionName::KeepAlive => SocketOption::KeepAlive(false),
-                    OptionName::Linger => SocketOption::Linger(None),
-                    OptionName::OobInline => SocketOption::OobInline(false),
-                    OptionName::RecvLowWater => SocketOption::RecvLowWater(1),
-                    _ => return Err(Error::ProtocolOption),
-                });
-            }
+            Kind::Udp(_) | Kind::Raw(_) => return Err(Error::ProtocolOption),
             Kind::Idle(settings) => (settings, None),
             Kind::Listener(listener) => (&listener.settings, None),
             Kind::Connection(key) => {

@@ -122,6 +122,7 @@ impl Kind {
     pub(crate) fn queues(&self) -> Option<&Queues> {
         match self {
             Kind::Udp(udp) => Some(&udp.queues),
+            Kind::Raw(raw) => Some(&raw.queues),
             Kind::Idle(_) | Kind::Listener(_) | Kind::Connection(_) => None,
         }
     }
@@ -129,6 +130,7 @@ impl Kind {
     pub(crate) fn queues_mut(&mut self) -> Option<&mut Queues> {
         match self {
             Kind::Udp(udp) => Some(&mut udp.queues),
+            Kind::Raw(raw) => Some(&mut raw.queues),
             Kind::Idle(_) | Kind::Listener(_) | Kind::Connection(_) => None,
         }
     }
@@ -251,8 +253,19 @@ impl Stack {
         if connected { Ok(()) } else { Err(Error::NotConnected) }
     }
 
-    /// Gives back what the queues of a socket hold that is gone.
-    pub(crate) fn drop_queues(&mut self, queues: Queues) {
+    /// Ends a socket, and gives back what it holds.
+    pub(crate) fn close_queues(&mut self, id: SocketId) {
+        let _ = self.udp_disconnect(id);
+        self.unbind(id);
+        self.io.raws.retain(|raw| *raw != id);
+        match self.remove_socket(id).map(|socket| socket.kind) {
+            Some(Kind::Udp(udp)) => self.drop_queues(udp.queues),
+            Some(Kind::Raw(raw)) => self.drop_queues(raw.queues),
+            _ => {}
+        }
+    }
+
+    fn drop_queues(&mut self, queues: Queues) {
         self.io.budget.release(queues.recv_charged);
         // Datagrams sent are sent, also when their socket is gone: the queue moves to the interface.
         self.io.budget.release(queues.send_charged);

@@ -25,6 +25,7 @@ impl Stack {
         let Some(socket) = self.sockets.get(id.0) else { return Readiness::EMPTY };
         let ready = match &socket.kind {
             Kind::Udp(udp) => udp.queues.readiness(),
+            Kind::Raw(raw) => raw.queues.readiness(),
             // As the kernel: a stream socket that was never connected hangs up.
             Kind::Idle(_) => Readiness::WRITABLE | Readiness::WRITE_CLOSED | Readiness::READ_CLOSED,
             Kind::Listener(listener) => listener.readiness(),

@@ -122,7 +122,7 @@ impl Stack {
     }
 
     /// Checks a destination and completes it.
-    fn destination(&self, id: SocketId, to: SockAddr) -> Result<SockAddr> {
+    pub(super) fn destination(&self, id: SocketId, to: SockAddr) -> Result<SockAddr> {
         let socket = self.socket_ref(id)?;
         let mut to = to;
         if is_unspecified(&to.ip) {
@@ -140,7 +140,7 @@ impl Stack {
     }
 
     /// The way to a destination, from the socket's address or, for one message, from `source` by `nic`.
-    fn udp_path(
+    pub(super) fn udp_path(
         &self,
         id: SocketId,
         to: &SockAddr,
@@ -227,21 +227,22 @@ impl Stack {
         Ok(too_long.then_some(mtu))
     }
 
-    fn datagram_packet(
-        &mut self,
+    /// The IP header of a message: as the socket's options say, or the message itself.
+    pub(super) fn ip_params(
+        &self,
         id: SocketId,
         path: &Path,
         to: &SockAddr,
+        protocol: Protocol,
         message: &Message,
-        payload: Payload,
-    ) -> Result<Packet> {
+    ) -> Result<IpParams> {
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get(id.0).ok_or(Error::BadSocket)?;
         let discover = socket.settings.mtu_discover;
         let mut ip = IpParams {
             src: path.src,
             dst: to.ip,
-            protocol: Protocol(socket.proto() as u8),
+            protocol,
             ttl: socket.settings.ttl.unwrap_or(io.config.default_ttl),
             tos: message.tos.unwrap_or(socket.settings.tos),
             dont_fragment: discover != MtuDiscover::Dont,
@@ -254,7 +255,21 @@ impl Stack {
         if !to.is_v4() {
             ip.flow_label = io.label(&to.ip) as u32 & 0xf_ffff;
         }
-        let proto = socket.proto();
+        Ok(ip)
+    }
+
+    fn datagram_packet(
+        &mut self,
+        id: SocketId,
+        path: &Path,
+        to: &SockAddr,
+        message: &Message,
+        payload: Payload,
+    ) -> Result<Packet> {
+        let proto = self.socket_ref(id)?.proto();
+        let ip = self.ip_params(id, path, to, Protocol(proto as u8), message)?;
+        let Stack { sockets, io, .. } = self;
+        let socket = sockets.get(id.0).ok_or(Error::BadSocket)?;
         let ports = (socket.local.port, to.port);
         Ok(match &socket.kind {
             Kind::Udp(udp) if proto == Proto::UdpLite => {
@@ -268,7 +283,13 @@ impl Stack {
 
     /// Lets this host hear what it sends to everybody, or to a group that it is in; says whether others are to hear
     /// it, too (RFC 1112 §6.1, ip(7) `IP_MULTICAST_LOOP`).
-    fn hear_ourselves(&mut self, id: SocketId, path: &Path, to: &[u8; 16], packet: &Packet) -> bool {
+    pub(super) fn hear_ourselves(
+        &mut self,
+        id: SocketId,
+        path: &Path,
+        to: &[u8; 16],
+        packet: &Packet,
+    ) -> bool {
         let is_group = is_multicast(to);
         if path.nic == NicId::LOOPBACK || !is_group && !self.io.addresses.is_broadcast(to) {
             return true;
@@ -280,17 +301,6 @@ impl Stack {
         }
         // A time to live of 0 and a scope of this host keep it here (RFC 1112 §6.1, RFC 4291 §2.7).
         packet.meta.ttl > 0 && !(is_group && to[0] == 0xff && to[1] & 0xf <= 1)
-    }
-
-    /// Gives back what the socket holds; what it still had to send is lost, as the link's queue would be.
-    pub(crate) fn udp_close(&mut self, id: SocketId) {
-        let _ = self.udp_disconnect(id);
-        self.unbind(id);
-        if let Some(socket) = self.remove_socket(id)
-            && let Kind::Udp(udp) = socket.kind
-        {
-            self.drop_queues(udp.queues);
-        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::demux::Proto;
 use crate::error::{Error, Result};
-use crate::socket::{Kind, SocketId};
-use crate::{SocketOption, Stack};
+use crate::socket::{Kind, Socket, SocketId};
+use crate::{OptionName, SocketOption, Stack};
 use sockeye_packet::Payload;
 use sockeye_wire::UdpHeader;
 
@@ -43,6 +43,17 @@ pub(super) fn parse(transport: &[u8], data: usize) -> Option<(u16, u16, usize)> 
         stated => (UdpHeader::LEN..=len).contains(&stated).then_some(stated)?,
     };
     Some((field(0)?, field(2)?, covered))
+}
+
+impl Socket {
+    pub(crate) fn coverage_option(&self, name: OptionName) -> Result<SocketOption> {
+        let Kind::Udp(udp) = &self.kind else { return Err(Error::ProtocolOption) };
+        match name {
+            _ if udp.proto != Proto::UdpLite => Err(Error::ProtocolOption),
+            OptionName::SendCoverage => Ok(SocketOption::SendCoverage(udp.coverage.send)),
+            _ => Ok(SocketOption::RecvCoverage(udp.coverage.recv.unwrap_or(0))),
+        }
+    }
 }
 
 impl Stack {
