@@ -19,8 +19,7 @@ const EXTENDED_ERROR: usize = 16;
 const SO_EE_ORIGIN_LOCAL: u8 = 1;
 const SO_EE_ORIGIN_ICMP: u8 = 2;
 const SO_EE_ORIGIN_ICMP6: u8 = 3;
-/// Options of the same meaning and, on 64-bit machines, the same layout as those without `NEW`.
-const SO_TIMESTAMP_NEW: i32 = 63;
+/// The option of the same meaning and, on 64-bit machines, the same layout as the one without `NEW`.
 const SO_TIMESTAMPNS_NEW: i32 = 64;
 
 /// One control message.
@@ -249,16 +248,13 @@ pub fn write_timestamp(out: &mut ControlWriter, stored: &Stored, at: Duration) {
         data[8..].copy_from_slice(&i64::from(fraction).to_ne_bytes());
         data
     };
-    // Nanoseconds win over microseconds, and each answers with a message of its own number.
-    for (name, fraction) in [
-        (libc::SO_TIMESTAMPNS, at.subsec_nanos()),
-        (SO_TIMESTAMPNS_NEW, at.subsec_nanos()),
-        (libc::SO_TIMESTAMP, at.subsec_micros()),
-        (SO_TIMESTAMP_NEW, at.subsec_micros()),
-    ] {
-        if stored.is_on(libc::SOL_SOCKET, name) {
-            return out.put(libc::SOL_SOCKET, name, &pair(fraction));
+    // Each answers with a message of its own number.
+    match stored.timestamp() {
+        Some(name @ (libc::SO_TIMESTAMPNS | SO_TIMESTAMPNS_NEW)) => {
+            out.put(libc::SOL_SOCKET, name, &pair(at.subsec_nanos()));
         }
+        Some(name) => out.put(libc::SOL_SOCKET, name, &pair(at.subsec_micros())),
+        None => {}
     }
 }
 

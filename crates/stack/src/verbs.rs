@@ -338,6 +338,17 @@ impl Stack {
         Ok(TcpInfo { pmtu: tcb.path_mtu(), pacing_rate, max_pacing_rate, ..info })
     }
 
+    /// The longest packet, in bytes with its IP header, that reaches the peer whole, as far as is known; ENOTCONN
+    /// without a peer.
+    pub fn path_mtu(&self, id: SocketId) -> Result<u32> {
+        let peer = self.peer_addr(id)?;
+        if let Some(tcb) = self.connection_of(id) {
+            return Ok(tcb.path_mtu());
+        }
+        let nic = peer.scope.or(self.socket_ref(id)?.settings.nic);
+        Ok(self.io.path(&peer.ip, self.socket_ref(id)?.local_ip(), nic)?.mtu)
+    }
+
     /// Who owns the socket.
     pub fn owner(&self, id: SocketId) -> Result<Owner> {
         Ok(self.socket_ref(id)?.owner)

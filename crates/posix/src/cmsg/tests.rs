@@ -88,7 +88,14 @@ fn a_received_datagram_tells_what_was_asked_for() {
     write_received(&mut nothing, &stored, kind, &received);
     assert!(nothing.finish(&mut MessageFlags::default()).is_empty());
 
-    stored.set(libc::SOL_SOCKET, libc::SO_TIMESTAMP, 1);
+    crate::options::set(
+        SocketKind { domain: Domain::Inet, kind: SocketType::Datagram },
+        &mut stored,
+        libc::SOL_SOCKET,
+        libc::SO_TIMESTAMP,
+        &[1, 0, 0, 0],
+    )
+    .unwrap();
     stored.set(libc::IPPROTO_IP, libc::IP_PKTINFO, 1);
     stored.set(libc::IPPROTO_IP, libc::IP_RECVTTL, 1);
     let mut writer = ControlWriter::new(512);
@@ -126,10 +133,11 @@ fn a_report_is_an_extended_error_with_its_offender() {
     let (to, router) = (IpAddr::from([10, 77, 0, 3]), IpAddr::from([10, 77, 0, 1]));
     let written = |domain, report: &ErrorReport| {
         let mut stored = Stored::default();
-        stored.set(libc::IPPROTO_IP, libc::IP_RECVTTL, 1);
-        stored.set(libc::SOL_SOCKET, libc::SO_TIMESTAMP, 1);
-        let mut writer = ControlWriter::new(512);
         let kind = SocketKind { domain, kind: SocketType::Datagram };
+        stored.set(libc::IPPROTO_IP, libc::IP_RECVTTL, 1);
+        let mut set = |level, name| crate::options::set(kind, &mut stored, level, name, &[1, 0, 0, 0]);
+        set(libc::SOL_SOCKET, libc::SO_TIMESTAMP).unwrap();
+        let mut writer = ControlWriter::new(512);
         write_error(&mut writer, &stored, kind, report, Duration::from_secs(7));
         writer.finish(&mut MessageFlags::default())
     };

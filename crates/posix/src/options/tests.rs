@@ -1,4 +1,5 @@
 use super::*;
+use core::time::Duration;
 use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET};
 use proptest::prelude::*;
 use sockeye_packet::NicId;
@@ -27,14 +28,20 @@ fn round_trip(kind: SocketKind, level: i32, name: i32, value: &[u8], room: usize
         (Get::Stack(_), Set::Stack(option)) => answer(level, option),
         other => panic!("no value: {other:?}"),
     };
-    Ok(value.cut_to(room).to_vec())
+    Ok(value.cut_to(room)?.to_vec())
 }
 
 #[test]
-fn each_option_has_one_row() {
+fn each_socket_has_one_row_for_an_option() {
     for (i, row) in TABLE.iter().enumerate() {
-        let same = TABLE[..i].iter().find(|other| (other.level, other.name) == (row.level, row.name));
-        assert_eq!(same, None, "{} is there twice", row.label);
+        for kind in [SocketType::Stream, SocketType::Datagram, SocketType::Ping] {
+            let same = |other: &&Row| {
+                (other.level, other.name) == (row.level, row.name)
+                    && other.on.includes(kind)
+                    && row.on.includes(kind)
+            };
+            assert_eq!(TABLE[..i].iter().find(same), None, "{} is there twice", row.label);
+        }
     }
 }
 
@@ -46,7 +53,11 @@ fn each_number_for_the_stack_reads_back_in_range() {
             continue;
         }
         let of_datagrams = row.on == On::Datagram || name == OptionName::MulticastTtl;
-        let kind = if of_datagrams { UDP6 } else { TCP6 };
+        let kind = match row.on {
+            On::UdpLite => SocketKind { domain: Domain::Inet6, kind: SocketType::DatagramLite },
+            _ if of_datagrams => UDP6,
+            _ => TCP6,
+        };
         let least = if name == OptionName::MaxRto { 1000_i32 } else { 1 };
         let read = round_trip(kind, row.level, row.name, &least.to_ne_bytes(), 4).unwrap();
         let read = i32::from_ne_bytes(read.try_into().unwrap());
@@ -65,7 +76,7 @@ fn each_number_for_the_stack_reads_back_in_range() {
 fn ping_sockets_have_the_options_of_datagrams_but_udps() {
     let stored = Stored::default();
     let read = |kind, name| match get(kind, &stored, SOL_SOCKET, name) {
-        Ok(Get::Ready(value)) => value.cut_to(4).to_vec(),
+        Ok(Get::Ready(value)) => value.cut_to(4).unwrap().to_vec(),
         other => panic!("{other:?}"),
     };
     for (kind, protocol) in [(PING4, libc::IPPROTO_ICMP), (PING6, libc::IPPROTO_ICMPV6)] {
@@ -73,7 +84,6 @@ fn ping_sockets_have_the_options_of_datagrams_but_udps() {
         assert_eq!(read(kind, libc::SO_TYPE), libc::SOCK_DGRAM.to_ne_bytes());
         assert_eq!(set_int(kind, IPPROTO_IP, libc::IP_TTL, 9), Ok(SocketOption::Ttl(Some(9))));
         assert_eq!(set_int(kind, SOL_SOCKET, libc::SO_RCVBUF, 5000), Ok(SocketOption::RecvBuffer(10_000)));
-        let on = 1_i32.to_ne_bytes();
         assert_eq!(set_int(kind, IPPROTO_IP, libc::IP_RECVERR, 1), Ok(SocketOption::RecvErr(true)));
         let ttl = set_int(kind, IPPROTO_IP, libc::IP_MULTICAST_TTL, 1);
         assert_eq!(ttl, Ok(SocketOption::MulticastTtl(Some(1))));
@@ -85,7 +95,7 @@ fn ping_sockets_have_the_options_of_datagrams_but_udps() {
             (libc::IPPROTO_ICMPV6, 1), // ICMP6_FILTER
         ] {
             assert_eq!(set_int(kind, level, name, 1), Err(Errno::ENOPROTOOPT), "{level} {name}");
-            assert_eq!(get(kind, &stored, level, name), Err(Errno::ENOPROTOOPT), "{level} {name}");
+            assert!(get(kind, &stored, level, name).is_err(), "{level} {name}");
         }
     }
     let hops = |kind| set_int(kind, IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 9);
@@ -152,7 +162,9 @@ fn options_belong_to_families_and_types() {
     ];
     for (kind, level, name) in unknown {
         assert_eq!(set_int(kind, level, name, 1), Err(Errno::ENOPROTOOPT), "{level} {name}");
-        assert_eq!(get(kind, &Stored::default(), level, name), Err(Errno::ENOPROTOOPT), "{level} {name}");
+        // As Linux: IPv4 names the level that it doesn't know.
+        let unread = if level == SOL_SOCKET { Errno::ENOPROTOOPT } else { Errno::EOPNOTSUPP };
+        assert_eq!(get(kind, &Stored::default(), level, name), Err(unread), "{level} {name}");
     }
     // Options of IPv4 exist on IPv6 sockets.
     assert_eq!(set_int(TCP6, IPPROTO_IP, libc::IP_TOS, 8), Ok(SocketOption::Tos(8)));
@@ -171,9 +183,9 @@ fn read_only_options_tell_and_are_not_set() {
         assert_eq!(get(TCP6, &stored, SOL_SOCKET, name), Ok(Get::Ready(OptionValue::int(value))));
         assert_eq!(set_int(TCP6, SOL_SOCKET, name, 1), Err(Errno::ENOPROTOOPT));
     }
-    assert_eq!(get(TCP4, &stored, SOL_SOCKET, libc::SO_ERROR), Ok(Get::Error));
-    assert_eq!(get(TCP4, &stored, IPPROTO_TCP, libc::TCP_INFO), Ok(Get::TcpInfo));
-    assert_eq!(get(TCP4, &stored, IPPROTO_IP, libc::IP_MTU), Ok(Get::PathMtu));
+    assert_eq!(get(TCP4, &stored, SOL_SOCKET, libc::SO_ERROR), Ok(Get::Fact(Fact::Error)));
+    assert_eq!(get(TCP4, &stored, IPPROTO_TCP, libc::TCP_INFO), Ok(Get::Fact(Fact::TcpInfo)));
+    assert_eq!(get(TCP4, &stored, IPPROTO_IP, libc::IP_MTU), Ok(Get::Fact(Fact::PathMtu)));
     assert_eq!(get(TCP4, &stored, IPPROTO_IP, libc::IP_OPTIONS), Ok(Get::Ready(OptionValue::default())));
 }
 
@@ -198,7 +210,7 @@ fn linger_congestion_and_device_have_their_forms() {
     assert_eq!(honoured(&linger(0, 3)).unwrap(), "Stack(Linger(None))");
     assert_eq!(honoured(&[1, 0, 0, 0, 1, 0, 0]), Err(Errno::EINVAL));
     assert_eq!(
-        answer(SOL_SOCKET, SocketOption::Linger(Some(Duration::from_secs(3)))).cut_to(8),
+        answer(SOL_SOCKET, SocketOption::Linger(Some(Duration::from_secs(3)))).cut_to(8).unwrap(),
         linger(1, 3)
     );
 
@@ -209,12 +221,12 @@ fn linger_congestion_and_device_have_their_forms() {
     assert_eq!(congestion(b"vegas"), Some(Errno::ENOENT));
     assert_eq!(congestion(b""), Some(Errno::EINVAL));
     let cubic = answer(IPPROTO_TCP, SocketOption::Congestion(CongestionControl::Cubic));
-    assert_eq!(cubic.cut_to(100), b"cubic\0\0\0\0\0\0\0\0\0\0\0");
+    assert_eq!(cubic.cut_to(100).unwrap(), b"cubic\0\0\0\0\0\0\0\0\0\0\0");
 
     let device = set(UDP4, &mut stored, SOL_SOCKET, libc::SO_BINDTODEVICE, b"eth0\0\0\0");
     assert_eq!(device, Ok(Set::Device(b"eth0")));
-    assert_eq!(OptionValue::device("eth0").cut_to(16), b"eth0\0");
-    assert_eq!(OptionValue::device("").cut_to(16), b"");
+    assert_eq!(OptionValue::device("eth0").cut_to(16).unwrap(), b"eth0\0");
+    assert_eq!(OptionValue::device("").cut_to(16).unwrap(), b"");
 }
 
 #[test]
@@ -257,20 +269,20 @@ fn pacing_rates_are_wide_or_narrow() {
     assert_eq!(rate(&u32::MAX.to_ne_bytes()), stack(u64::MAX));
     assert_eq!(rate(&[1, 2, 3]), Err(Errno::EINVAL));
     let told = answer(level, SocketOption::MaxPacingRate(wide));
-    assert_eq!(told.cut_to(8), wide.to_ne_bytes());
-    assert_eq!(told.cut_to(100), wide.to_ne_bytes());
-    assert_eq!(told.cut_to(7), u32::MAX.to_ne_bytes());
-    assert_eq!(told.cut_to(4), u32::MAX.to_ne_bytes());
-    assert_eq!(answer(level, SocketOption::MaxPacingRate(7)).cut_to(2), &7_u32.to_ne_bytes()[..2]);
+    assert_eq!(told.cut_to(8).unwrap(), wide.to_ne_bytes());
+    assert_eq!(told.cut_to(100).unwrap(), wide.to_ne_bytes());
+    assert_eq!(told.cut_to(7).unwrap(), u32::MAX.to_ne_bytes());
+    assert_eq!(told.cut_to(4).unwrap(), u32::MAX.to_ne_bytes());
+    assert_eq!(answer(level, SocketOption::MaxPacingRate(7)).cut_to(2).unwrap(), &7_u32.to_ne_bytes()[..2]);
 }
 
 #[test]
 fn deferred_accepts_round_up_to_retransmissions() {
     let seconds = [(0, 0), (1, 1), (2, 3), (3, 3), (4, 7), (10, 15), (-5, 0)];
     for (asked, given) in seconds {
-        assert_eq!(defer_accept(asked), Duration::from_secs(given), "{asked}");
+        assert_eq!(numbers::defer_accept(asked), Duration::from_secs(given), "{asked}");
     }
-    assert!(defer_accept(i32::MAX) < Duration::from_mins(510));
+    assert!(numbers::defer_accept(i32::MAX) < Duration::from_mins(510));
 }
 
 #[test]
@@ -292,10 +304,10 @@ proptest! {
         for kind in [TCP4, TCP6, UDP4] {
             let mut stored = Stored::default();
             if let Ok(Set::Stack(option)) = set(kind, &mut stored, row.level, row.name, &value) {
-                prop_assert!(answer(row.level, option).cut_to(room).len() <= room);
+                prop_assert!(answer(row.level, option).cut_to(room).unwrap_or_default().len() <= room);
             }
             if let Ok(Get::Ready(value)) = get(kind, &stored, row.level, row.name) {
-                prop_assert!(value.cut_to(room).len() <= room);
+                prop_assert!(value.cut_to(room).unwrap_or_default().len() <= room);
             }
         }
     }

@@ -19,6 +19,22 @@ pub struct OptionValue {
     byte: Option<u8>,
     /// What a reader without room for all of `bytes` gets.
     narrow: Option<[u8; 4]>,
+    /// How much room there may be; EINVAL for others.
+    room: Room,
+}
+
+/// What a reader's room must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Room {
+    /// Anything.
+    #[default]
+    Any,
+    /// At least this.
+    AtLeast(usize),
+    /// At most the value's length.
+    AtMost,
+    /// The value's length.
+    Exactly,
 }
 
 impl OptionValue {
@@ -59,13 +75,15 @@ impl OptionValue {
         OptionValue::from_bytes(bytes)
     }
 
-    /// The name of an interface with its NUL, or nothing (`SO_BINDTODEVICE`).
+    /// The name of an interface with its NUL, or nothing (`SO_BINDTODEVICE`); EINVAL for room that the longest
+    /// name wouldn't fit in.
     pub fn device(name: &str) -> OptionValue {
         let mut bytes = name.as_bytes().to_vec();
-        if !bytes.is_empty() {
-            bytes.push(0);
+        if bytes.is_empty() {
+            return OptionValue::default();
         }
-        OptionValue::from_bytes(bytes)
+        bytes.push(0);
+        OptionValue { room: Room::AtLeast(libc::IFNAMSIZ), ..OptionValue::from_bytes(bytes) }
     }
 
     /// A `struct in_addr`.
@@ -75,7 +93,50 @@ impl OptionValue {
 
     /// `SO_COOKIE`.
     pub fn cookie(cookie: u64) -> OptionValue {
-        OptionValue::from_bytes(cookie.to_ne_bytes().to_vec())
+        OptionValue { room: Room::AtLeast(8), ..OptionValue::wide(cookie) }
+    }
+
+    /// `SO_NETNS_COOKIE`.
+    pub fn netns_cookie(cookie: u64) -> OptionValue {
+        OptionValue { room: Room::Exactly, ..OptionValue::wide(cookie) }
+    }
+
+    /// 64 bits.
+    pub fn wide(value: u64) -> OptionValue {
+        OptionValue::from_bytes(value.to_ne_bytes().to_vec())
+    }
+
+    /// The peer's address (`SO_PEERNAME`).
+    pub fn peer_name(address: &[u8]) -> OptionValue {
+        OptionValue { room: Room::AtMost, ..OptionValue::from_bytes(address.to_vec()) }
+    }
+
+    /// A `struct so_timestamping`: these flags, and no clock of a device.
+    pub fn timestamping(flags: u32) -> OptionValue {
+        OptionValue::wide(u64::from_ne_bytes(
+            [flags.to_ne_bytes(), [0; 4]].concat().try_into().unwrap_or_default(),
+        ))
+    }
+
+    /// `SO_MEMINFO`: bytes received and unread, `SO_RCVBUF`, bytes sent and not yet gone, `SO_SNDBUF`, and drops.
+    pub fn memory_info([received, recv_buffer, sent, send_buffer, drops]: [u32; 5]) -> OptionValue {
+        // SK_MEMINFO_RMEM_ALLOC, RCVBUF, WMEM_ALLOC, SNDBUF, FWD_ALLOC, WMEM_QUEUED, OPTMEM, BACKLOG, DROPS.
+        let fields = [received, recv_buffer, sent, send_buffer, 0, sent, 0, 0, drops];
+        OptionValue::from_bytes(fields.map(u32::to_ne_bytes).concat())
+    }
+
+    /// `IPV6_PATHMTU`: a `struct ip6_mtuinfo`, whose address Linux leaves empty.
+    pub fn path_mtu_info(mtu: u32) -> OptionValue {
+        let bytes = [&[0; 28][..], &mtu.to_ne_bytes()].concat();
+        OptionValue { room: Room::AtLeast(bytes.len()), ..OptionValue::from_bytes(bytes) }
+    }
+
+    /// A `struct linger` as it was set, its two numbers as one.
+    pub(super) fn linger_of(both: i64) -> OptionValue {
+        let mut bytes = both.to_ne_bytes();
+        let on = i32::from(bytes[..4] != [0; 4]);
+        bytes[..4].copy_from_slice(&on.to_ne_bytes());
+        OptionValue::from_bytes(bytes.to_vec())
     }
 
     /// `TCP_INFO` in Linux's layout.
@@ -94,11 +155,23 @@ impl OptionValue {
     }
 
     fn from_bytes(bytes: Vec<u8>) -> OptionValue {
-        OptionValue { bytes, byte: None, narrow: None }
+        OptionValue { bytes, ..OptionValue::default() }
     }
 
-    /// What is written into `room` bytes; its length is what the program's `optlen` becomes.
-    pub fn cut_to(&self, room: usize) -> &[u8] {
+    /// What is written into `room` bytes; its length is what the program's `optlen` becomes. EINVAL for values
+    /// that want all of their room.
+    pub fn cut_to(&self, room: usize) -> Result<&[u8], Errno> {
+        let len = self.bytes.len();
+        let fits = match self.room {
+            Room::Any => true,
+            Room::AtLeast(least) => room >= least,
+            Room::AtMost => room <= len,
+            Room::Exactly => room == len,
+        };
+        if fits { Ok(self.cut(room)) } else { Err(Errno::EINVAL) }
+    }
+
+    fn cut(&self, room: usize) -> &[u8] {
         if let Some(narrow) = self.narrow.as_ref().filter(|_| room < self.bytes.len()) {
             return &narrow[..narrow.len().min(room)];
         }
@@ -130,18 +203,82 @@ pub(super) fn read_linger(value: &[u8]) -> Result<SocketOption, Errno> {
     Ok(SocketOption::Linger(on.then(|| Duration::from_secs(seconds.into()))))
 }
 
+/// `SO_MAX_PACING_RATE`.
+pub(super) fn read_rate(value: &[u8]) -> Result<SocketOption, Errno> {
+    rate_of(value).map(SocketOption::MaxPacingRate)
+}
+
 /// A limit of bytes per second: an `unsigned long`, or an `unsigned int` where there is no more. All ones mean
 /// no limit.
-pub(super) fn read_rate(value: &[u8]) -> Result<SocketOption, Errno> {
-    let rate = match (value.first_chunk(), value.first_chunk()) {
-        (Some(wide), _) => u64::from_ne_bytes(*wide),
-        (None, Some(narrow)) => match u32::from_ne_bytes(*narrow) {
+pub(super) fn rate_of(value: &[u8]) -> Result<u64, Errno> {
+    match (value.first_chunk(), value.first_chunk()) {
+        (Some(wide), _) => Ok(u64::from_ne_bytes(*wide)),
+        (None, Some(narrow)) => Ok(match u32::from_ne_bytes(*narrow) {
             u32::MAX => u64::MAX,
             rate => rate.into(),
-        },
-        (None, None) => return Err(Errno::EINVAL),
-    };
-    Ok(SocketOption::MaxPacingRate(rate))
+        }),
+        (None, None) => Err(Errno::EINVAL),
+    }
+}
+
+/// The flags of `SO_TIMESTAMPING`: an `int`, or a `struct so_timestamping` whose clock is not looked at, as no
+/// interface has one. EINVAL for flags that there aren't.
+pub(super) fn read_timestamping(value: &[u8]) -> Result<u32, Errno> {
+    /// `SOF_TIMESTAMPING_TX_HARDWARE` to `SOF_TIMESTAMPING_TX_COMPLETION`.
+    const KNOWN: u32 = (1 << 19) - 1;
+    const ID: u32 = 1 << 7;
+    const ONLY_TIMES: u32 = 1 << 11;
+    const STATS: u32 = 1 << 12;
+    const BIND_CLOCK: u32 = 1 << 15;
+    const ID_TCP: u32 = 1 << 16;
+    let flags = u32::from_ne_bytes(*value.first_chunk().ok_or(Errno::EINVAL)?);
+    let wrong = flags & !KNOWN != 0
+        || flags & BIND_CLOCK != 0
+        || flags & (STATS | ONLY_TIMES) == STATS
+        || flags & (ID | ID_TCP) == ID_TCP;
+    if wrong { Err(Errno::EINVAL) } else { Ok(flags) }
+}
+
+/// `SO_TXTIME`: a `struct sock_txtime` of a clock and flags, as one number.
+pub(super) fn read_transmit_time(value: &[u8]) -> Result<i64, Errno> {
+    /// `SOF_TXTIME_DEADLINE_MODE`, `SOF_TXTIME_REPORT_ERRORS`.
+    const FLAGS: u32 = 3;
+    let both = *value.first_chunk::<8>().filter(|_| value.len() == 8).ok_or(Errno::EINVAL)?;
+    let (clock, flags) = both.split_at(4);
+    let [clock, flags] =
+        [clock, flags].map(|half| half.first_chunk().map_or(0, |half| u32::from_ne_bytes(*half)));
+    if flags & !FLAGS != 0 {
+        return Err(Errno::EINVAL);
+    }
+    // Any clock but the one that never jumps needs a capability.
+    if clock as i32 != libc::CLOCK_MONOTONIC { Err(Errno::EPERM) } else { Ok(i64::from_ne_bytes(both)) }
+}
+
+/// `IP_LOCAL_PORT_RANGE`: the bounds, of which 0 stands for the host's own; EINVAL for an empty range.
+pub(super) fn read_port_range(value: &[u8]) -> Result<i32, Errno> {
+    let range = value.first_chunk().filter(|_| value.len() == 4).ok_or(Errno::EINVAL)?;
+    let range = u32::from_ne_bytes(*range);
+    let (low, high) = (range & 0xffff, range >> 16);
+    if low != 0 && high != 0 && low > high { Err(Errno::EINVAL) } else { Ok(range as i32) }
+}
+
+/// `IPV6_ADDR_PREFERENCES` before it is set: no preference between temporary and public, home rather than care-of.
+pub(super) const NO_PREFERENCE: i32 = 0x500;
+
+/// The preferences that are set: of each pair at most one may be named, and none gives the default back.
+pub(super) fn prefer(wanted: i32) -> Result<i32, Errno> {
+    /// `IPV6_PREFER_SRC_TMP`, `PUBLIC`, `PUBTMP_DEFAULT`; `COA`, `HOME`; `CGA`, `NONCGA`, which isn't kept.
+    const GROUPS: [(i32, bool); 3] = [(0x103, true), (0x404, true), (0x808, false)];
+    let mut after = 0;
+    for (group, kept) in GROUPS {
+        let of = match wanted & group {
+            0 => NO_PREFERENCE & group,
+            one if one & (one - 1) == 0 => one,
+            _ => return Err(Errno::EINVAL),
+        };
+        after |= if kept { of } else { 0 };
+    }
+    Ok(after)
 }
 
 /// The name of a congestion control; ENOENT for one that isn't there.

@@ -5,10 +5,9 @@ use crate::core::Core;
 use crate::end::ProgramEnd;
 use crate::proto::Outcome;
 use crate::sockets::{Record, Socket, SocketKey};
-use sockeye_packet::NicId;
-use sockeye_posix::options::{self, Get, OptionValue, Set};
+use sockeye_posix::options::{self, Fact, Get, OptionValue, Target};
 use sockeye_posix::{Errno, SocketKind};
-use sockeye_stack::{Error, Owner, SocketOption, SocketType};
+use sockeye_stack::{Error, Owner, SocketType};
 
 fn kind(record: &Record) -> SocketKind {
     SocketKind { domain: record.domain, kind: record.kind() }
@@ -33,26 +32,12 @@ fn apply(core: &mut Core, key: SocketKey, level: i32, name: i32, value: &[u8]) -
     let now = core.now;
     let record = core.sockets.get_mut(key).ok_or(Errno::EBADF)?;
     let (host, id, kind) = (record.host, record.id, kind(record));
-    let set = options::set(kind, &mut record.stored, level, name, value)?;
     if let Socket::Dead(_) = record.socket {
         // As on a connection that was reset: it succeeds, and changes nothing any more.
-        return Ok(());
+        return options::set(kind, &mut record.stored, level, name, value).map(drop);
     }
-    core.world.with(host, |stack| {
-        let option = match set {
-            Set::Done => return Ok(()),
-            Set::Stack(option) => option,
-            Set::Groups(change) => return change.apply(stack, now, id).map_err(Errno::from),
-            Set::Device([]) => SocketOption::BindToNic(None),
-            Set::Device(device) => {
-                let nics =
-                    (0..=u16::MAX).map(NicId).map_while(|nic| stack.nic(nic).map(|config| (nic, config)));
-                let found = nics.into_iter().find(|(_, config)| config.name.as_bytes() == device);
-                SocketOption::BindToNic(Some(found.map(|(nic, _)| nic).ok_or(Errno::ENODEV)?))
-            }
-        };
-        stack.set_option(now, id, option).map_err(Errno::from)
-    })
+    let stored = &mut record.stored;
+    core.world.with(host, |stack| Target { stack, now, id, kind, stored }.set(level, name, value))
 }
 
 /// `getsockopt` of an option, by level and name, into `room` bytes.
@@ -64,7 +49,7 @@ pub(crate) fn get(
     room: usize,
 ) -> Answer {
     let value = value(core, end, key, option)?;
-    Ok(Outcome::Bytes(value.cut_to(room).to_vec()))
+    Ok(Outcome::Bytes(value.cut_to(room)?.to_vec()))
 }
 
 fn value(
@@ -73,44 +58,28 @@ fn value(
     key: SocketKey,
     (level, name): (i32, i32),
 ) -> Result<OptionValue, Errno> {
-    let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
-    let (host, id, cookie) = (record.host, record.id, record.names.cookie);
-    match options::get(kind(record), &record.stored, level, name)? {
-        Get::Ready(value) => Ok(value),
-        Get::Error => Ok(OptionValue::int(take_error(core, end, key).map_or(0, |errno| errno.0))),
-        Get::Cookie => Ok(OptionValue::cookie(cookie)),
+    let now = core.now;
+    let record = core.sockets.get_mut(key).ok_or(Errno::EBADF)?;
+    let (host, id, kind, cookie) = (record.host, record.id, kind(record), record.names.cookie);
+    match options::get(kind, &record.stored, level, name)? {
+        Get::Fact(Fact::Error) => Ok(OptionValue::int(take_error(core, end, key).map_or(0, |errno| errno.0))),
+        Get::Fact(Fact::Cookie) => Ok(OptionValue::cookie(cookie)),
         Get::Stack(option) if matches!(record.socket, Socket::Dead(_)) => {
-            let (domain, now) = (record.domain, core.now);
             let option = core.world.with(host, |stack| {
-                let fresh = stack.socket(domain, SocketType::Stream, Owner::default())?;
+                let fresh = stack.socket(kind.domain, SocketType::Stream, Owner::default())?;
                 let option = stack.get_option(fresh, option);
                 stack.close(now, fresh).ok();
                 option
             })?;
             Ok(options::answer(level, option))
         }
-        Get::Stack(option) => {
-            let option = core.world.with(host, |stack| stack.get_option(id, option))?;
-            Ok(options::answer(level, option))
-        }
-        Get::TcpInfo => {
-            let now = core.now;
-            let info = core.world.with(host, |stack| stack.tcp_info(now, id));
-            Ok(info.map_or_else(|_| OptionValue::tcp_info_idle(), |info| OptionValue::tcp_info(&info)))
-        }
-        Get::PathMtu => {
-            let connected = core.world.with(host, |stack| stack.peer_addr(id)).is_ok();
-            let mtu = core.world.with(host, |stack| {
-                stack.nic(NicId(1)).map(|nic| i32::try_from(nic.mtu).unwrap_or(i32::MAX))
-            });
-            if connected { Ok(OptionValue::int(mtu.unwrap_or(65536))) } else { Err(Errno::ENOTCONN) }
-        }
-        Get::Device => {
-            let bound =
-                core.world.with(host, |stack| stack.get_option(id, sockeye_stack::OptionName::BindToNic))?;
-            let SocketOption::BindToNic(Some(nic)) = bound else { return Ok(OptionValue::device("")) };
-            let name = core.world.with(host, |stack| stack.nic(nic).map(|config| config.name.clone()));
-            Ok(OptionValue::device(&name.unwrap_or_default()))
+        _ => {
+            let dead = matches!(record.socket, Socket::Dead(_));
+            let stored = &mut record.stored;
+            let value =
+                core.world.with(host, |stack| Target { stack, now, id, kind, stored }.get(level, name));
+            // The stack's socket is gone already.
+            value.map_err(|errno| if dead && errno == Errno::EBADF { Errno::ENOTCONN } else { errno })
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::end::ProgramEnd;
 use crate::proto::Outcome;
 use crate::sockets::SocketKey;
-use sockeye_posix::options::{self, Get, OptionValue, Set};
+use sockeye_posix::options::{self, Fact, Get, OptionValue, Set};
 use sockeye_posix::{Errno, SocketKind};
 use sockeye_stack::{Domain, OptionName, SocketOption, SocketType};
 
@@ -111,12 +111,13 @@ fn generic(core: &mut Core, end: &ProgramEnd, key: SocketKey, name: i32, room: u
         (libc::SO_PROTOCOL, _) => OptionValue::int(libc::NETLINK_ROUTE),
         (_, Get::Ready(value)) => value,
         (_, Get::Stack(option)) => netlink.generic(name, option),
-        (_, Get::Error) => OptionValue::int(take_error(netlink, end)),
-        (_, Get::Cookie) => OptionValue::cookie(cookie),
+        (_, Get::Fact(Fact::Error)) => OptionValue::int(take_error(netlink, end)),
+        (_, Get::Fact(Fact::Cookie)) => OptionValue::cookie(cookie),
+        (_, Get::Fact(Fact::PeerCredentials)) => OptionValue::no_credentials(),
         (_, Get::Device) => OptionValue::device(""),
-        (_, Get::TcpInfo | Get::PathMtu) => return Err(Errno::ENOPROTOOPT),
+        (_, Get::Fact(_)) => return Err(Errno::ENOPROTOOPT),
     };
-    Ok(Outcome::Bytes(value.cut_to(room).to_vec()))
+    Ok(Outcome::Bytes(value.cut_to(room)?.to_vec()))
 }
 
 impl Netlink {

@@ -1,6 +1,7 @@
 //! Socket options: the ones every socket has, and those of TCP.
 
 use crate::Stack;
+use crate::address::{is_unspecified, is_v4};
 use crate::config::{CongestionControl, TcpConfig};
 use crate::demux::{Hold, Proto};
 use crate::error::{Error, Result};
@@ -9,6 +10,7 @@ use crate::socket::{Domain, Kind, Socket, SocketId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::Ipv4Addr;
+use core::num::NonZeroU16;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 use sockeye_packet::{Instant, NicId};
@@ -86,6 +88,10 @@ pub enum SocketOption {
     SendCoverage(u16),
     /// `UDPLITE_RECV_CSCOV`: the least that is to be covered of a datagram that is received; 0 for all.
     RecvCoverage(u16),
+    /// `IPV6_DONTFRAG`: no fragments of IPv6; longer datagrams are refused with EMSGSIZE.
+    DontFragment(bool),
+    /// `IPV6_MTU`: datagrams over IPv6 are cut to this many bytes, at least 1,280; none for the path's MTU.
+    Mtu(Option<NonZeroU16>),
     /// `TCP_NODELAY`.
     NoDelay(bool),
     /// `TCP_CORK`.
@@ -144,6 +150,8 @@ pub enum OptionName {
     Icmp6Filter,
     ChecksumOffset,
     MtuDiscover,
+    DontFragment,
+    Mtu,
     RecvErr,
     RecvErrV6,
     MulticastTtl,
@@ -186,6 +194,27 @@ pub enum MtuDiscover {
     Do,
     /// No fragments, and the path's MTU is not believed.
     Probe,
+    /// No fragments here, but on the way; the path's MTU is not believed.
+    Interface,
+    /// Fragments here by the interface's MTU, and on the way; the path's is not believed.
+    Omit,
+}
+
+impl MtuDiscover {
+    /// Whether packets forbid routers to fragment them.
+    pub(crate) fn forbids_fragments(self) -> bool {
+        matches!(self, MtuDiscover::Want | MtuDiscover::Do | MtuDiscover::Probe)
+    }
+
+    /// Whether what the path is said to carry counts, beside the interface's MTU.
+    pub(crate) fn believes_path(self) -> bool {
+        matches!(self, MtuDiscover::Dont | MtuDiscover::Want | MtuDiscover::Do)
+    }
+
+    /// Whether the host itself cuts what is too long.
+    pub(crate) fn fragments(self) -> bool {
+        matches!(self, MtuDiscover::Dont | MtuDiscover::Want | MtuDiscover::Omit)
+    }
 }
 
 /// The options of every socket.
@@ -201,6 +230,8 @@ pub(crate) struct IpSettings {
     pub(crate) tos: u8,
     pub(crate) nic: Option<NicId>,
     pub(crate) mtu_discover: MtuDiscover,
+    pub(crate) dont_fragment: bool,
+    pub(crate) mtu: Option<NonZeroU16>,
 }
 
 /// The options of a stream socket that its connection acts on.
@@ -285,6 +316,8 @@ impl TcpSettings {
 /// `TCP_KEEPIDLE` and `TCP_KEEPINTVL` go up to this, `TCP_KEEPCNT` and `TCP_SYNCNT` to 127 (tcp(7)).
 const MAX_KEEP: Duration = Duration::from_secs(32_767);
 const MAX_COUNT: u32 = 127;
+/// RFC 8200 §5.
+const LEAST_V6_MTU: u16 = 1280;
 /// `TCP_RTO_MAX_MS` goes from one to the other.
 const LEAST_MAX_RTO: Duration = Duration::from_secs(1);
 const MOST_MAX_RTO: Duration = Duration::from_mins(2);
@@ -312,6 +345,9 @@ impl Stack {
                 let is_stream = self.socket_ref(id)?.proto() == Proto::Tcp;
                 self.change(id, |settings| settings.tos = if is_stream { tos & 0xfc } else { tos })
             }
+            SocketOption::DontFragment(on) => self.change(id, |settings| settings.dont_fragment = on),
+            SocketOption::Mtu(Some(mtu)) if mtu.get() < LEAST_V6_MTU => Err(Error::InvalidArgument),
+            SocketOption::Mtu(mtu) => self.change(id, |settings| settings.mtu = mtu),
             SocketOption::MtuDiscover(mode) => self.change(id, |settings| settings.mtu_discover = mode),
             SocketOption::RecvErr(on) => self.set_reporting(id, true, on),
             SocketOption::RecvErrV6(on) => self.set_reporting(id, false, on),
@@ -410,12 +446,18 @@ impl Stack {
             OptionName::BindToNic => SocketOption::BindToNic(settings.nic),
             OptionName::Ttl => SocketOption::Ttl(Some(settings.ttl.unwrap_or(self.io.config.default_ttl))),
             OptionName::Tos => SocketOption::Tos(settings.tos),
+            OptionName::DontFragment => SocketOption::DontFragment(settings.dont_fragment),
+            OptionName::Mtu => SocketOption::Mtu(settings.mtu),
             OptionName::MtuDiscover => SocketOption::MtuDiscover(settings.mtu_discover),
             OptionName::RecvErr => SocketOption::RecvErr(settings.recv_err),
             OptionName::RecvErrV6 if socket.domain == Domain::Inet6 => {
                 SocketOption::RecvErrV6(settings.recv_err_v6)
             }
-            OptionName::V6Only if socket.domain == Domain::Inet6 => SocketOption::V6Only(settings.v6_only),
+            OptionName::V6Only if socket.domain == Domain::Inet6 => {
+                // As the kernel: an address of IPv6 that was bound to leaves nothing for IPv4.
+                let bound = socket.bound.as_deref().is_some_and(|(binding, _)| is_v6_address(&binding.ip));
+                SocketOption::V6Only(settings.v6_only || bound)
+            }
             OptionName::V6Only | OptionName::RecvErrV6 => return Err(Error::ProtocolOption),
             OptionName::AcceptsConnections => {
                 SocketOption::AcceptsConnections(matches!(socket.kind, Kind::Listener(_)))
@@ -465,6 +507,11 @@ impl Stack {
 const LEAST_BUFFER: usize = 2304;
 /// The least window that `TCP_WINDOW_CLAMP` can set (tcp(7)): half of that.
 const LEAST_WINDOW_CLAMP: u32 = LEAST_BUFFER as u32 / 2;
+
+/// Whether it is an address, and of IPv6.
+fn is_v6_address(ip: &[u8; 16]) -> bool {
+    !is_v4(ip) && !is_unspecified(ip)
+}
 
 impl TcpSettings {
     fn set(

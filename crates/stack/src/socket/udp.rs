@@ -13,7 +13,7 @@ use crate::ip::input::Ingress;
 use crate::ip::output::IpParams;
 use crate::ip::route::Path;
 use crate::socket::errors::ErrorReport;
-use crate::socket::options::MtuDiscover;
+use crate::socket::options::{IpSettings, MtuDiscover};
 use crate::socket::queue::Queues;
 use crate::socket::udp_lite::Coverage;
 use crate::socket::{
@@ -194,7 +194,8 @@ impl Stack {
             return Err(Error::MessageSize);
         }
         self.auto_bind(id)?;
-        let path = self.udp_path(id, &to, source, nic)?;
+        let mut path = self.udp_path(id, &to, source, nic)?;
+        path.mtu = self.datagram_mtu(id, &path, &to)?;
         let sent = payload.len();
         if let Some(mtu) = self.too_long_for(id, &path, &to, sent)? {
             self.report_too_long(now, id, to, mtu);
@@ -216,15 +217,23 @@ impl Stack {
     /// The MTU of the path when it forbids a datagram with `len` bytes of data, or when no packet is so long.
     fn too_long_for(&self, id: SocketId, path: &Path, to: &SockAddr, len: usize) -> Result<Option<u32>> {
         let socket = self.socket_ref(id)?;
-        let discover = socket.settings.mtu_discover;
-        let mtu = if discover == MtuDiscover::Probe { self.io.nic(path.nic).config.mtu } else { path.mtu };
+        let IpSettings { mtu_discover, dont_fragment, .. } = socket.settings;
         // IPv6's length field doesn't count its header.
         let (header_len, counted) =
             if to.is_v4() { (Ipv4Header::MIN_LEN, Ipv4Header::MIN_LEN) } else { (Ipv6Header::LEN, 0) };
         let len = header_added(socket.proto()) + len;
-        let whole = matches!(discover, MtuDiscover::Do | MtuDiscover::Probe);
-        let too_long = len + counted > usize::from(u16::MAX) || whole && len + header_len > mtu as usize;
-        Ok(too_long.then_some(mtu))
+        let whole = !mtu_discover.fragments() || dont_fragment && !to.is_v4();
+        let too_long = len + counted > usize::from(u16::MAX) || whole && len + header_len > path.mtu as usize;
+        Ok(too_long.then_some(path.mtu))
+    }
+
+    /// The longest packet that the socket sends by a path.
+    fn datagram_mtu(&self, id: SocketId, path: &Path, to: &SockAddr) -> Result<u32> {
+        let settings = &self.socket_ref(id)?.settings;
+        let believed = settings.mtu_discover.believes_path();
+        let mtu = if believed { path.mtu } else { self.io.nic(path.nic).config.mtu };
+        let limit = if to.is_v4() { None } else { settings.mtu };
+        Ok(limit.map_or(mtu, |limit| mtu.min(limit.get().into())))
     }
 
     /// The IP header of a message: as the socket's options say, or the message itself.
@@ -238,14 +247,13 @@ impl Stack {
     ) -> Result<IpParams> {
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get(id.0).ok_or(Error::BadSocket)?;
-        let discover = socket.settings.mtu_discover;
         let mut ip = IpParams {
             src: path.src,
             dst: to.ip,
             protocol,
             ttl: socket.settings.ttl.unwrap_or(io.config.default_ttl),
             tos: message.tos.unwrap_or(socket.settings.tos),
-            dont_fragment: discover != MtuDiscover::Dont,
+            dont_fragment: socket.settings.mtu_discover.forbids_fragments(),
             flow_label: 0,
         };
         if is_multicast(&to.ip) {

@@ -1,6 +1,7 @@
 use super::*;
-use crate::{Datagram, OptionName, Shutdown, SocketOption};
+use crate::{Datagram, MtuDiscover, OptionName, Shutdown, SocketOption};
 use alloc::vec;
+use core::num::NonZeroU16;
 use sockeye_packet::{Checksum, Head, Payload};
 
 fn send_to(stack: &mut Stack, id: SocketId, data: &[u8], to: Option<&str>) -> Result<usize, Error> {
@@ -145,7 +146,7 @@ fn long_datagrams_are_fragmented_and_put_together() {
             pair.pass(Duration::from_secs(31));
             assert_eq!(pair.b.memory_used(), 0);
             assert_eq!(recv_from(&mut pair.b, b), Err(Error::WouldBlock));
-            let probe = SocketOption::MtuDiscover(crate::MtuDiscover::Do);
+            let probe = SocketOption::MtuDiscover(MtuDiscover::Do);
             pair.a.set_option(pair.now, a, probe).unwrap();
             assert_eq!(send_to(&mut pair.a, a, &[0; 1473], Some(remote)), Err(Error::MessageSize));
         }
@@ -433,4 +434,38 @@ fn a_datagram_whose_fragments_find_no_memory_leaves_nothing_behind() {
     let to = Some(addr("10.0.0.2:53"));
     assert_eq!(pair.a.send_to(pair.now, id, payload(), to, SendFlags::default()), Err(Error::NoBufs));
     assert_eq!((pair.a.memory_used(), pair.a.send_queued(id)), (0, 0));
+}
+
+/// `IPV6_DONTFRAG`, `IPV6_MTU`, and the modes of `IP_MTU_DISCOVER` that know the interface only.
+#[test]
+fn options_say_who_cuts_datagrams_and_how() {
+    let mut pair = Pair::new();
+    let (v4, v6) = ("10.0.0.2:9", "[fd77::2]:9");
+    // The lengths of the packets that a datagram becomes, and whether routers may cut the first.
+    let mut packets = |to: &str, options: &[SocketOption], len: usize| {
+        let id = datagram(&mut pair.a, if to == v4 { "10.0.0.1:0" } else { "[fd77::1]:0" });
+        options.iter().for_each(|option| pair.a.set_option(pair.now, id, *option).unwrap());
+        send_to(&mut pair.a, id, &vec![0; len], Some(to))?;
+        let mut batch = Batch::new();
+        pair.a.poll_transmit(pair.now, LINK, &mut batch);
+        let sent: Vec<Vec<u8>> = batch.drain().map(|packet| packet.to_vec()).collect();
+        let dont_fragment = to == v4 && sent[0][6] & 0x40 != 0;
+        Ok((sent.iter().map(Vec::len).collect::<Vec<_>>(), dont_fragment))
+    };
+    let mtu = |mtu| SocketOption::Mtu(NonZeroU16::new(mtu));
+    assert_eq!(packets(v6, &[], 1500), Ok((vec![1496, 108], false)));
+    assert_eq!(packets(v6, &[SocketOption::DontFragment(true)], 1453), Err(Error::MessageSize));
+    assert_eq!(packets(v6, &[SocketOption::DontFragment(true)], 1452), Ok((vec![1500], false)));
+    assert_eq!(packets(v6, &[mtu(1280)], 1452).map(|sent| sent.0[0]), Ok(1280));
+    assert_eq!(packets(v4, &[mtu(1280)], 1452).map(|sent| sent.0), Ok(vec![1480]), "IPv4 doesn't know it");
+    let mode = |mode| [SocketOption::MtuDiscover(mode)];
+    assert_eq!(packets(v4, &mode(MtuDiscover::Interface), 1473), Err(Error::MessageSize));
+    assert_eq!(packets(v4, &mode(MtuDiscover::Interface), 1472), Ok((vec![1500], false)));
+    assert_eq!(
+        packets(v4, &mode(MtuDiscover::Omit), 1473).map(|sent| (sent.0.len(), sent.1)),
+        Ok((2, false))
+    );
+    assert_eq!(packets(v4, &mode(MtuDiscover::Probe), 1472), Ok((vec![1500], true)));
+    let id = datagram(&mut pair.a, "[fd77::1]:0");
+    assert_eq!(pair.a.set_option(pair.now, id, mtu(1279)), Err(Error::InvalidArgument));
 }

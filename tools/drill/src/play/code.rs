@@ -99,7 +99,7 @@ impl Player {
     pub(super) fn code(&mut self, code: &Command) -> Result<(), Wrong> {
         self.settle()?;
         let info = match self.program.latest_stream() {
-            Some(id) => self.tcp_info(id).cut_to(usize::MAX).to_vec(),
+            Some(id) => self.tcp_info(id).cut_to(usize::MAX).unwrap_or_default().to_vec(),
             None => Vec::new(),
         };
         let lookup = |name: &str| {

@@ -6,8 +6,8 @@ use super::{Answer, Begun, answer};
 use crate::play::Player;
 use crate::play::trace::Wrong;
 use crate::script::Expr;
-use sockeye_posix::options::{Get, OptionValue, Set};
-use sockeye_posix::{Errno, options};
+use sockeye_posix::Errno;
+use sockeye_posix::options::{OptionValue, Target};
 use sockeye_stack::{OptionName, SocketId, SocketOption};
 
 impl Player {
@@ -24,36 +24,21 @@ impl Player {
         if let Some(option) = privileged(level, name, &value) {
             return Ok(answer(self.stack.set_option(self.now, socket.id, option)).into());
         }
-        if (level, name) == (libc::IPPROTO_TCP, libc::TCP_INQ) {
-            return Ok(self.set_inq(number, &value).into());
-        }
-        let result = match options::set(socket.kind, &mut socket.stored, level, name, &value) {
-            Ok(Set::Done) => Answer::Number(0),
-            Ok(Set::Stack(option)) => answer(self.stack.set_option(self.now, socket.id, option)),
-            Ok(Set::Groups(change)) => answer(change.apply(&mut self.stack, self.now, socket.id)),
-            Ok(Set::Device(device)) => {
-                let nic = (!device.is_empty()).then_some(self.nic);
-                answer(self.stack.set_option(self.now, socket.id, SocketOption::BindToNic(nic)))
-            }
+        let mut target = Target {
+            stack: &mut self.stack,
+            now: self.now,
+            id: socket.id,
+            kind: socket.kind,
+            stored: &mut socket.stored,
+        };
+        let result = match target.set(level, name, &value) {
+            Ok(()) => Answer::Number(0),
             Err(errno) => Answer::Error(errno),
         };
         if let Some(Object::Socket(kept)) = self.program.get_mut(number).map(|kept| &mut kept.object) {
             kept.stored = socket.stored;
         }
         Ok(result.into())
-    }
-
-    /// `TCP_INQ`: reads come with the number of bytes behind them. Crate `posix` doesn't know it: who reads from
-    /// a stand-in of the socket can't be told.
-    fn set_inq(&mut self, number: i32, value: &[u8]) -> Answer {
-        let on = value.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes));
-        match (on, self.program.get_mut(number).map(|kept| &mut kept.object)) {
-            (Some(on @ 0..=1), Some(Object::Socket(kept))) => {
-                kept.stored.set(libc::IPPROTO_TCP, libc::TCP_INQ, on);
-                Answer::Number(0)
-            }
-            _ => Answer::Error(Errno::EINVAL),
-        }
     }
 
     /// The bytes of an option's value; none for a null pointer.
@@ -93,7 +78,10 @@ impl Player {
             Expr::Ellipsis => usize::MAX,
             len => args.eval(len)? as usize,
         };
-        let came = value.cut_to(room);
+        let came = match value.cut_to(room) {
+            Ok(came) => came,
+            Err(errno) => return Ok(Answer::Error(errno).into()),
+        };
         let wanted = match args.get(3)? {
             Expr::Ellipsis => return Ok(Answer::Number(0).into()),
             Expr::Text(text) => text.clone(),
@@ -116,19 +104,9 @@ impl Player {
     }
 
     fn option_value(&mut self, socket: &SocketOf, level: i32, name: i32) -> Result<OptionValue, Errno> {
-        let id = socket.id;
-        Ok(match options::get(socket.kind, &socket.stored, level, name)? {
-            Get::Ready(value) => value,
-            Get::Stack(option) => options::answer(level, self.stack.get_option(id, option)?),
-            Get::Error => {
-                let error = self.stack.take_error(id);
-                OptionValue::int(error.map_or(0, |error| Errno::from(error).0))
-            }
-            Get::TcpInfo => self.tcp_info(id),
-            Get::PathMtu => OptionValue::int(self.settings.mtu as i32),
-            Get::Device => OptionValue::device(""),
-            Get::Cookie => OptionValue::cookie(1),
-        })
+        let stored = &mut socket.stored.clone();
+        let (stack, now) = (&mut self.stack, self.now);
+        Target { stack, now, id: socket.id, kind: socket.kind, stored }.get(level, name)
     }
 
     /// `TCP_INFO` of a socket, as bytes.
