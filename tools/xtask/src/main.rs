@@ -12,6 +12,7 @@ mod kernel;
 mod labs;
 mod loc;
 mod rfc;
+mod suites;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Chores of the project")]
@@ -30,6 +31,8 @@ enum Chore {
     Labs(labs::Args),
     /// Measure transfers between Sockeye and the Linux kernel beside kernel to kernel (needs root)
     Kernel(kernel::Args),
+    /// Run applications and other projects' suites natively and under `sockeye run`, and compare
+    Suites(suites::Args),
     /// List RFC 9293's labelled requirements, and the code and the tests that cite them
     Rfc(rfc::Args),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Chore::Conform(args) => conform::run(&root, &args),
         Chore::Labs(args) => labs::run(&root, &args),
         Chore::Kernel(args) => kernel::run(&root, &args),
+        Chore::Suites(args) => suites::run(&root, &args),
         Chore::Rfc(args) => rfc::run(&root, &args),
     };
     match outcome {
