@@ -231,7 +231,7 @@ impl Stack {
                 Token::Connection(key) => self.connection_timeout(now, key),
                 Token::HalfOpen(key) => self.half_open_timeout(now, key),
                 Token::TimeWait(key) => self.time_wait_timeout(key),
-                Token::Reassembly(key) => self.io.reassembly_timeout(key),
+                Token::Reassembly(key) => self.io.reassembly_timeout(now, key),
                 Token::Flow(key) => self.flow_timeout(key),
                 Token::Groups => self.io.groups_timeout(now),
             }

@@ -31,6 +31,8 @@ pub(crate) enum Complaint {
     Port,
     /// A header field or option that can't be processed, and where it stands in the packet.
     Parameter { code: u8, pointer: u32 },
+    /// Not all of its fragments came in time (RFC 792, RFC 4443 §3.3).
+    Incomplete,
     /// A router: its time to live is over (RFC 792, RFC 4443 §3.3).
     Expired,
     /// A router: no route leads there.
@@ -54,7 +56,7 @@ impl Complaint {
     /// What counts the messages.
     fn counter(self, v4: bool) -> Counter {
         match self {
-            Complaint::Expired => Counter::IcmpOutTimeExcds,
+            Complaint::Expired | Complaint::Incomplete => Counter::IcmpOutTimeExcds,
             Complaint::Parameter { .. } => Counter::IcmpOutParmProbs,
             Complaint::Protocol if !v4 => Counter::IcmpOutParmProbs,
             _ => Counter::IcmpOutDestUnreachs,
@@ -71,6 +73,7 @@ impl Complaint {
             // RFC 1191 §4. No MTU is longer than 16 bits can say.
             Complaint::TooBig { mtu } => unreachable(Icmpv4::FRAGMENTATION_NEEDED, mtu as u16),
             Complaint::Expired => Icmpv4::TimeExceeded { code: 0 },
+            Complaint::Incomplete => Icmpv4::TimeExceeded { code: 1 },
             Complaint::Parameter { code, pointer } => {
                 Icmpv4::ParameterProblem { code, pointer: pointer as u8 }
             }
@@ -85,6 +88,7 @@ impl Complaint {
             Complaint::NoRoute => Icmpv6::Unreachable { code: Icmpv6::NO_ROUTE },
             Complaint::TooBig { mtu } => Icmpv6::PacketTooBig { mtu },
             Complaint::Expired => Icmpv6::TimeExceeded { code: 0 },
+            Complaint::Incomplete => Icmpv6::TimeExceeded { code: 1 },
             Complaint::Parameter { code, pointer } => Icmpv6::ParameterProblem { code, pointer },
         }
     }

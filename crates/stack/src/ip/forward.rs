@@ -26,6 +26,12 @@ impl Io {
             self.counters.bump(Counter::Martians);
             return;
         }
+        if ingress.v4
+            && ingress.transport > Ipv4Header::MIN_LEN
+            && !self.options_are_fine(now, ingress, &packet)
+        {
+            return;
+        }
         if ingress.nic == NicId::LOOPBACK || is_link_scoped(&ingress.src) || is_link_scoped(&ingress.dst) {
             self.counters.bump(Counter::IpInAddrErrors);
             return;

@@ -7,7 +7,9 @@ use crate::io::Io;
 use crate::ip::address::{Cast, Ends, is_loopback, is_multicast};
 use crate::ip::complaint::Complaint;
 use sockeye_packet::{Batch, Checksum, Instant, NicId, Packet};
-use sockeye_wire::{Extensions, Fragment, IpLayout, Ipv6Header, Protocol, verify_checksums};
+use sockeye_wire::{
+    Extensions, Fragment, IpLayout, Ipv4Header, Ipv6Header, Protocol, TcpHeader, verify_checksums,
+};
 
 /// What the internet layer found out about a packet for this host.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +117,12 @@ impl Io {
         if !known && !self.is_for_us(&ingress) {
             return None;
         }
+        if ingress.v4
+            && ingress.transport > Ipv4Header::MIN_LEN
+            && !self.options_are_fine(now, &ingress, packet)
+        {
+            return None;
+        }
         if !ingress.v4 && ingress.transport > Ipv6Header::LEN {
             self.check_extensions(now, &ingress, packet)?;
         }
@@ -195,6 +203,22 @@ impl Io {
                 let pointer = (Ipv6Header::LEN + option.offset) as u32;
                 self.complain(now, ingress, packet, Complaint::Parameter { code: 2, pointer });
             }
+            return None;
+        }
+        self.check_first_fragment(now, ingress, packet)
+    }
+
+    /// RFC 7112 §5: the first fragment has all headers, up to that of the transport.
+    fn check_first_fragment(&mut self, now: Instant, ingress: &Ingress, packet: &Packet) -> Option<()> {
+        let is_first = ingress.fragment.is_some_and(|fragment| fragment.offset == 0 && fragment.more);
+        let needed = match ingress.protocol {
+            Protocol::TCP => TcpHeader::MIN_LEN,
+            Protocol::UDP | Protocol::ICMPV6 => 8,
+            _ => 0,
+        };
+        if is_first && packet.len() < ingress.transport + needed {
+            self.counters.bump(Counter::IpInHdrErrors);
+            self.complain(now, ingress, packet, Complaint::Parameter { code: 3, pointer: 0 });
             return None;
         }
         Some(())

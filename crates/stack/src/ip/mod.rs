@@ -10,6 +10,7 @@ pub(crate) mod igmp;
 pub(crate) mod input;
 pub(crate) mod mld;
 pub(crate) mod multicast;
+pub(crate) mod options;
 pub(crate) mod output;
 pub(crate) mod pmtu;
 pub(crate) mod reassembly;

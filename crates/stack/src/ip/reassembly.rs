@@ -1,11 +1,13 @@
 //! Packets put together again from their fragments (RFC 791 §3.2, RFC 8200 §4.5, RFC 5722).
 //!
-//! Nobody can make this hold much: sets are few, their parts are few, all is charged to the budget and
-//! dropped after 30 seconds. A fragment that overlaps another drops the whole set.
+//! Nobody can make this hold much: sets and bytes are few, of one source fewer, parts of a set are few, all is
+//! charged to the budget and dropped after 30 seconds. Where there is no room, the oldest makes it. A fragment that
+//! overlaps another drops the whole set.
 
 use crate::counters::Counter;
 use crate::demux::sip;
 use crate::io::{Io, Token};
+use crate::ip::complaint::Complaint;
 use crate::ip::input::Ingress;
 use crate::slab::{Key, Slab};
 use crate::wheel::TimerId;
@@ -20,6 +22,11 @@ use sockeye_wire::{Extensions, Fragment, Ipv4Fixed, Ipv6Header, Protocol};
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Most incomplete sets at once.
 const MAX_SETS: usize = 256;
+/// Most incomplete sets of one source.
+const MAX_SETS_OF_SOURCE: usize = 64;
+/// Most bytes in incomplete sets (`ipfrag_high_thresh`), and of one source.
+const MAX_BYTES: usize = 4 << 20;
+const MAX_BYTES_OF_SOURCE: usize = 1 << 20;
 /// Most fragments of a set: 64 KiB in packets of 576 bytes take 119.
 const MAX_PARTS: usize = 128;
 /// What an entry costs beside its data.
@@ -58,8 +65,8 @@ struct Set {
     received: usize,
     /// Length of the whole, once the last fragment is there.
     total: Option<usize>,
-    /// The first fragment's headers, once it is there.
-    first: Option<Packet>,
+    /// The first fragment's headers, once it is there, and what was found out about it.
+    first: Option<(Packet, Ingress)>,
     unverified: bool,
     charged: usize,
     timer: Option<TimerId>,
@@ -112,6 +119,11 @@ impl Io {
         if !ingress.v4 && fragment.offset == 0 && !fragment.more {
             return self.atomic_fragment(ingress, packet);
         }
+        if let Some(pointer) = wrong_length(ingress, fragment, &packet) {
+            self.counters.bump(Counter::IpInHdrErrors);
+            self.complain(now, ingress, &packet, Complaint::Parameter { code: 0, pointer });
+            return None;
+        }
         let key = self.fragment_set(now, id);
         match self.add_part(key, ingress, fragment, packet) {
             Ok(false) => None,
@@ -137,14 +149,51 @@ impl Io {
         Some(packet)
     }
 
-    /// A set took too long.
-    pub(crate) fn reassembly_timeout(&mut self, key: Key) {
+    /// A set took too long. Its sender is told, if the first fragment says who that is (RFC 1122 §3.3.2, RFC 8200
+    /// §4.5).
+    pub(crate) fn reassembly_timeout(&mut self, now: Instant, key: Key) {
         if let Some(set) = self.reassembly.sets.get_mut(key) {
             set.timer = None;
             self.counters.bump(Counter::IpReasmTimeout);
             self.counters.bump(Counter::IpReasmFails);
-            self.take_set(key);
+            if let Some(Set { first: Some((first, ingress)), parts, .. }) = self.take_set(key) {
+                let head = Head::from_slice(&first.payload.into_chunk());
+                let payload = parts.into_iter().next().map_or(Payload::EMPTY, |part| part.data);
+                let packet = Packet { head, payload, meta: first.meta };
+                self.complain(now, &ingress, &packet, Complaint::Incomplete);
+            }
         }
+    }
+
+    /// Drops the oldest sets of `src`, or of everybody, until one more fragment of this cost has room beside the set
+    /// that it is for; says whether it has.
+    fn make_room(&mut self, keep: Key, src: &[u8; 16], cost: usize) -> bool {
+        loop {
+            let (mut all, mut of_source) = (cost, cost);
+            for (_, set) in self.reassembly.sets.iter() {
+                all += set.charged;
+                of_source += if set.id.src == *src { set.charged } else { 0 };
+            }
+            let too_much_of_source = of_source > MAX_BYTES_OF_SOURCE;
+            if !too_much_of_source && all <= MAX_BYTES {
+                return true;
+            }
+            if !self.drop_oldest(Some(keep), too_much_of_source.then_some(src)) {
+                return false;
+            }
+        }
+    }
+
+    /// Drops the oldest set, of a source or of all, but not `keep`; says whether there was one.
+    fn drop_oldest(&mut self, keep: Option<Key>, src: Option<&[u8; 16]>) -> bool {
+        let Reassembly { sets, order, .. } = &self.reassembly;
+        let fits = |key: &&Key| {
+            Some(**key) != keep && sets.get(**key).is_some_and(|set| src.is_none_or(|src| set.id.src == *src))
+        };
+        let Some(oldest) = order.iter().find(fits).copied() else { return false };
+        self.take_set(oldest);
+        self.counters.bump(Counter::IpReasmFails);
+        true
     }
 
     fn fragment_set(&mut self, now: Instant, id: SetId) -> Key {
@@ -152,6 +201,10 @@ impl Io {
         let hash = Reassembly::hash(sip_key, &id);
         if let Some((_, key)) = self.reassembly.index.find(hash, |(other, _)| *other == id) {
             return *key;
+        }
+        let sets = &self.reassembly.sets;
+        if sets.iter().filter(|(_, set)| set.id.src == id.src).count() >= MAX_SETS_OF_SOURCE {
+            self.drop_oldest(None, Some(&id.src));
         }
         while self.reassembly.sets.len() >= MAX_SETS || self.reassembly.order.len() >= 4 * MAX_SETS {
             let Some(oldest) = self.reassembly.order.pop_front() else { break };
@@ -187,6 +240,9 @@ impl Io {
         fragment: Fragment,
         packet: Packet,
     ) -> core::result::Result<bool, ()> {
+        if !self.make_room(key, &ingress.src, packet.len() + PART_COST) {
+            return Err(());
+        }
         let set = self.reassembly.sets.get_mut(key).ok_or(())?;
         // What follows the IP header: of the first fragment, the transport header lies in the head.
         let transport = packet.head.get(ingress.transport..).ok_or(())?.len();
@@ -229,7 +285,7 @@ impl Io {
             // Kept beside the data: the IP header as a whole, and the transport header alone as the head.
             first.payload = Payload::from(sockeye_packet::Chunk::copy_from(&first.head));
             first.head = Head::from_slice(&first.head[ingress.transport..]);
-            set.first = Some(first);
+            set.first = Some((first, *ingress));
         } else if transport > 0 {
             return Err(());
         }
@@ -254,7 +310,7 @@ impl Io {
     fn whole(&self, set: Set, v4: bool) -> Option<Packet> {
         let _ = self;
         let Set { parts, total, first, unverified, .. } = set;
-        let Packet { head: transport, payload: headers, meta } = first?;
+        let (Packet { head: transport, payload: headers, meta }, _) = first?;
         let headers = headers.into_chunk();
         let ip_len = headers.len() - transport.len();
         let total = total?;
@@ -277,6 +333,22 @@ impl Io {
         packet.meta.checksum = if unverified { Checksum::Unverified } else { verified_later(meta.checksum) };
         Some(packet)
     }
+}
+
+/// RFC 8200 §4.5: where in an IPv6 fragment the length stands that makes it part of no packet, if one does.
+fn wrong_length(ingress: &Ingress, fragment: Fragment, packet: &Packet) -> Option<u32> {
+    let len = packet.len().checked_sub(ingress.transport)?;
+    if ingress.v4 {
+        return None;
+    }
+    if fragment.more && len % 8 != 0 {
+        return Some(4);
+    }
+    let extensions = Extensions::parse(Protocol(packet.head[6]), packet.head.get(Ipv6Header::LEN..)?).ok()?;
+    // As much as the unfragmentable part is long, the whole is longer.
+    let whole = extensions.unfragmentable + usize::from(fragment.offset) + len;
+    let offset_at = Ipv6Header::LEN + extensions.unfragmentable + 2;
+    (whole > usize::from(u16::MAX)).then_some(offset_at as u32)
 }
 
 /// The state of the transport's checksum, which covers the whole: only of that can it be verified.

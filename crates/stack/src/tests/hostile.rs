@@ -1,5 +1,6 @@
 //! Nothing that comes from a link may panic, hang or stay in memory.
 
+mod classes;
 mod peers;
 
 use super::*;
