@@ -109,6 +109,7 @@ impl Stack {
                     assert_eq!(sockets.get(child.0).and_then(|child| child.parent), Some(id), "a queued one");
                 }
             }
+            Kind::Packet(_) => assert!(io.packet_sockets.contains(&id), "a packet socket that sees nothing"),
             Kind::Raw(_) => assert!(io.raws.contains(&id), "a raw socket that hears nothing"),
             Kind::Udp(_) | Kind::Idle(_) => {}
         }

@@ -105,6 +105,8 @@ pub(crate) struct Io {
     pub(crate) flows: Flows,
     /// All raw sockets: each gets its copy.
     pub(crate) raws: Vec<SocketId>,
+    /// All packet sockets.
+    pub(crate) packet_sockets: Vec<SocketId>,
     pub(crate) error_limit: ErrorLimit,
     pub(crate) orphans: usize,
     /// Connections that have refused data for want of memory, the longest waiting first.
@@ -143,6 +145,7 @@ impl Io {
             time_wait: Slab::default(),
             flows: Flows::default(),
             raws: Vec::new(),
+            packet_sockets: Vec::new(),
             error_limit,
             orphans: 0,
             starved: VecDeque::new(),

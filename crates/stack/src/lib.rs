@@ -217,6 +217,9 @@ impl Stack {
     /// The whole batch is processed before anything is answered (RFC 9293 §3.10.7.4, MUST-58, MUST-59):
     /// acknowledgments wait for [`poll_transmit`](Stack::poll_transmit).
     pub fn handle_packets(&mut self, now: Instant, nic: NicId, batch: &mut Batch) {
+        if !self.io.packet_sockets.is_empty() {
+            self.show_arrivals(now, nic, batch);
+        }
         while !batch.is_empty() {
             self.input(now, nic, batch);
         }
@@ -267,6 +270,9 @@ impl Stack {
             }
         }
         self.io.state_next_hops(nic, batch, before);
+        if !self.io.packet_sockets.is_empty() {
+            self.show_departures(now, nic, batch, before);
+        }
         self.io.counters.add(Counter::IpOutRequests, (batch.len() - before) as u64);
     }
 
@@ -332,6 +338,9 @@ impl Stack {
             }
             if let Some(tap) = &mut self.io.tap {
                 self.io.counters.add(Counter::CaptureMissed, tap.record(now, &batch));
+            }
+            if !self.io.packet_sockets.is_empty() {
+                self.show_arrivals(now, NicId::LOOPBACK, &batch);
             }
             while !batch.is_empty() {
                 self.input(now, NicId::LOOPBACK, &mut batch);

@@ -16,7 +16,7 @@ impl Stack {
     pub fn close_to_orphan(&mut self, now: Instant, id: SocketId) -> Result<Option<Orphan>> {
         let key = match self.socket_ref(id)?.kind {
             Kind::Connection(key) => Some(key),
-            Kind::Udp(_) | Kind::Raw(_) | Kind::Idle(_) | Kind::Listener(_) => None,
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) | Kind::Idle(_) | Kind::Listener(_) => None,
         };
         self.close(now, id)?;
         Ok(key.map(Orphan).filter(|&orphan| self.is_draining(orphan)))

@@ -3,6 +3,7 @@
 use crate::demux::Proto;
 use crate::error::{Error, Result};
 use crate::event::Readiness;
+use crate::socket::packet::PacketSocket;
 use crate::socket::udp::Udp;
 use crate::socket::{Kind, Message, Socket};
 use crate::{
@@ -20,7 +21,10 @@ impl Stack {
             return Err(Error::NoBufs);
         }
         let kind = match kind {
-            SocketType::Packet { .. } => return Err(Error::NotSupported),
+            SocketType::Packet { cooked, ethertype } if domain == Domain::Packet => {
+                Kind::Packet(Box::new(PacketSocket::new(&self.io.config, cooked, ethertype)))
+            }
+            SocketType::Packet { .. } => return Err(Error::AddressFamily),
             SocketType::Raw(protocol) => self.open_raw(domain, protocol)?,
             _ if domain == Domain::Packet => return Err(Error::NotSupported),
             SocketType::Stream => Kind::Idle(self.io.tcp_defaults.clone()),
@@ -32,7 +36,7 @@ impl Stack {
             }
         };
         let id = SocketId(self.sockets.insert(Socket::new(domain, owner, kind)));
-        self.enlist_raw(id);
+        self.enlist(id);
         let ready = self.readiness_of(id);
         self.socket_mut(id)?.announced = ready;
         Ok(id)
@@ -42,6 +46,7 @@ impl Stack {
     pub fn bind(&mut self, id: SocketId, addr: SockAddr) -> Result<()> {
         match self.socket_ref(id)?.kind {
             Kind::Raw(_) => self.raw_bind(id, addr),
+            Kind::Packet(_) => Err(Error::InvalidArgument),
             _ => self.bind_socket(id, addr, false),
         }
     }
@@ -64,6 +69,7 @@ impl Stack {
         match self.socket_ref(id)?.kind {
             Kind::Udp(_) => return self.udp_connect(id, peer),
             Kind::Raw(_) => return self.raw_connect(id, peer),
+            Kind::Packet(_) => return Err(Error::NotSupported),
             _ => {}
         }
         let result = self.tcp_connect(now, id, peer);
@@ -76,6 +82,7 @@ impl Stack {
         match self.socket_ref(id)?.kind {
             Kind::Udp(_) => return self.udp_disconnect(id),
             Kind::Raw(_) => return self.raw_disconnect(id),
+            Kind::Packet(_) => return Err(Error::NotSupported),
             _ => {}
         }
         let result = self.tcp_disconnect(now, id);
@@ -101,7 +108,7 @@ impl Stack {
         let key = match self.socket_ref(id)?.kind {
             Kind::Connection(key) => key,
             Kind::Idle(_) | Kind::Listener(_) => return Err(Error::BrokenPipe),
-            Kind::Udp(_) | Kind::Raw(_) => {
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => {
                 let sent = self.send_to(now, id, chunks.iter().cloned().collect(), None, flags);
                 if sent.is_ok() {
                     chunks.clear();
@@ -119,7 +126,7 @@ impl Stack {
         let key = match self.socket_ref(id)?.kind {
             Kind::Connection(key) => key,
             Kind::Idle(_) | Kind::Listener(_) => return Err(Error::NotConnected),
-            Kind::Udp(_) | Kind::Raw(_) => {
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => {
                 let mut payload = self.recv_datagram(now, id, flags)?.payload;
                 payload.trim(0, payload.len().min(max));
                 return Ok(payload);
@@ -166,6 +173,7 @@ impl Stack {
     ) -> Result<usize> {
         let result = match self.socket_ref(id)?.kind {
             Kind::Raw(_) => self.raw_send(now, id, payload, message),
+            Kind::Packet(_) => self.send_packet(now, id, message.nic, payload),
             _ => self.udp_send(now, id, payload, message),
         };
         self.run_loopback(now);
@@ -264,6 +272,7 @@ impl Stack {
         let error = match &mut socket.kind {
             Kind::Udp(udp) => udp.queues.error.take(),
             Kind::Raw(raw) => raw.queues.error.take(),
+            Kind::Packet(packet) => packet.queues.error.take(),
             Kind::Connection(key) => self.connections.get_mut(*key)?.connection.take_error(),
             Kind::Idle(_) | Kind::Listener(_) => None,
         };
@@ -276,6 +285,7 @@ impl Stack {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {
             Some(Kind::Udp(udp)) => udp.queues.send_space(),
             Some(Kind::Raw(raw)) => raw.queues.send_space(),
+            Some(Kind::Packet(packet)) => packet.queues.send_space(),
             Some(Kind::Connection(key)) => {
                 let config = &self.io.config.tcp;
                 self.connections.get(*key).map_or(0, |tcb| tcb.connection.send_space(&tcb.settings, config))
@@ -289,6 +299,7 @@ impl Stack {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {
             Some(Kind::Udp(udp)) => udp.queues.recv_queued(),
             Some(Kind::Raw(raw)) => raw.queues.recv_queued(),
+            Some(Kind::Packet(packet)) => packet.queues.recv_queued(),
             Some(Kind::Connection(key)) => {
                 self.connections.get(*key).map_or(0, |tcb| tcb.connection.recv_queued())
             }
@@ -308,6 +319,7 @@ impl Stack {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {
             Some(Kind::Udp(udp)) => udp.queues.send_queued(),
             Some(Kind::Raw(raw)) => raw.queues.send_queued(),
+            Some(Kind::Packet(packet)) => packet.queues.send_queued(),
             Some(Kind::Connection(key)) => {
                 self.connections.get(*key).map_or(0, |tcb| tcb.connection.send_queued())
             }

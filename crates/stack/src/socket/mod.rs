@@ -4,6 +4,7 @@ pub(crate) mod errors;
 pub(crate) mod groups;
 pub(crate) mod naming;
 pub(crate) mod options;
+pub(crate) mod packet;
 pub(crate) mod ping;
 pub(crate) mod queue;
 pub(crate) mod raw;
@@ -25,6 +26,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use errors::ErrorQueue;
 use options::{IpSettings, TcpSettings};
+use packet::PacketSocket;
 use raw::Raw;
 use sockeye_packet::{Instant, NicId, Payload};
 use sockeye_wire::Protocol;
@@ -194,6 +196,8 @@ pub struct LinkInfo {
     pub hardware: Hardware,
     /// Whom the packet is for (`sll_pkttype`).
     pub direction: Direction,
+    /// The hardware address that it comes from (`sll_addr`).
+    pub source: [u8; 6],
     /// Length of the packet before it was cut by a filter, in bytes.
     pub len: u32,
     /// Where the network header starts in the datagram.
@@ -207,8 +211,8 @@ pub struct LinkInfo {
 pub enum Hardware {
     /// The loopback: 14 bytes of Ethernet header before each packet, with addresses of zeros.
     Loopback,
-    /// Packets without any header before IP's.
-    None,
+    /// All others: Ethernet, as far as programs can see.
+    Ethernet,
 }
 
 impl Hardware {
@@ -216,7 +220,7 @@ impl Hardware {
     pub const fn number(self) -> u16 {
         match self {
             Hardware::Loopback => 772,
-            Hardware::None => 0xfffe,
+            Hardware::Ethernet => 1,
         }
     }
 }
@@ -234,6 +238,13 @@ pub enum Direction {
     OtherHost,
     /// Another host, and sent by this one.
     Outgoing,
+}
+
+impl Direction {
+    /// The number that Linux has for it.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
 }
 
 /// What every socket has, and what its kind adds.
@@ -267,6 +278,8 @@ pub(crate) enum Kind {
     Udp(Box<Udp>),
     /// A raw socket.
     Raw(Box<Raw>),
+    /// A packet socket.
+    Packet(Box<PacketSocket>),
     /// A stream socket that neither listens nor connects.
     Idle(Arc<TcpSettings>),
     /// A stream socket that accepts connections.

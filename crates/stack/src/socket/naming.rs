@@ -20,7 +20,7 @@ impl Socket {
         match &self.kind {
             Kind::Udp(udp) => udp.proto,
             // Of one version of IP, as echo is, and without ports.
-            Kind::Raw(_) => Proto::echo(self.domain == Domain::Inet),
+            Kind::Raw(_) | Kind::Packet(_) => Proto::echo(self.domain == Domain::Inet),
             Kind::Idle(_) | Kind::Listener(_) | Kind::Connection(_) => Proto::Tcp,
         }
     }

@@ -420,7 +420,7 @@ impl Stack {
             return Ok(());
         }
         let settings = match &mut socket.kind {
-            Kind::Udp(_) | Kind::Raw(_) => return Err(Error::ProtocolOption),
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => return Err(Error::ProtocolOption),
             Kind::Idle(settings) => settings,
             Kind::Listener(listener) => &mut listener.settings,
             Kind::Connection(key) => &mut self.connections.get_mut(*key).ok_or(Error::BadSocket)?.settings,
@@ -481,7 +481,7 @@ impl Stack {
             });
         }
         let (settings, connection) = match &socket.kind {
-            Kind::Udp(_) | Kind::Raw(_) => return Err(Error::ProtocolOption),
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => return Err(Error::ProtocolOption),
             Kind::Idle(settings) => (settings, None),
             Kind::Listener(listener) => (&listener.settings, None),
             Kind::Connection(key) => {

@@ -3,11 +3,13 @@
 //!
 //! Both queues charge what they hold to the stack's budget.
 
+use crate::bpf::{Filter, View};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::io::Dirty;
 use crate::socket::{Datagram, Kind, RecvFlags, Shutdown, SocketId};
 use crate::{Config, Stack};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use sockeye_packet::{Budget, Instant, NicId, Packet, Payload};
 
@@ -29,6 +31,9 @@ pub(crate) struct Queues {
     pub(crate) send_charged: usize,
     pub(crate) send_limit: usize,
     pub(crate) error: Option<Error>,
+    /// What says how much is kept of what comes in.
+    pub(crate) filter: Option<Box<Filter>>,
+    pub(crate) filter_locked: bool,
     pub(crate) read_shut: bool,
     pub(crate) write_shut: bool,
     /// Whether the socket is in the dirty list of the interface of its first packet.
@@ -46,6 +51,8 @@ impl Queues {
             send_charged: 0,
             send_limit: config.udp_send_buffer,
             error: None,
+            filter: None,
+            filter_locked: false,
             read_shut: false,
             write_shut: false,
             dirty: false,
@@ -95,6 +102,18 @@ impl Queues {
         fits
     }
 
+    /// Cuts a datagram, in front of which its receiver's filter sees `header`, to what the filter keeps; says whether
+    /// it keeps any. A header is kept with its datagram.
+    pub(crate) fn keeps(&self, header: &[u8], datagram: &mut Datagram, random: u32) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        let interface = u32::from(datagram.nic.0) + 1;
+        let view = View { payload: Some(&datagram.payload), interface, random, ..View::of(header) };
+        let keep = filter.run(&view) as usize;
+        let data = datagram.payload.len().min(keep.saturating_sub(header.len()));
+        datagram.payload.trim(0, data);
+        keep > 0
+    }
+
     /// Takes the oldest datagram, or looks at it.
     pub(crate) fn pop(&mut self, peek: bool, budget: &mut Budget) -> Option<Datagram> {
         if peek {
@@ -123,6 +142,7 @@ impl Kind {
         match self {
             Kind::Udp(udp) => Some(&udp.queues),
             Kind::Raw(raw) => Some(&raw.queues),
+            Kind::Packet(packet) => Some(&packet.queues),
             Kind::Idle(_) | Kind::Listener(_) | Kind::Connection(_) => None,
         }
     }
@@ -131,6 +151,7 @@ impl Kind {
         match self {
             Kind::Udp(udp) => Some(&mut udp.queues),
             Kind::Raw(raw) => Some(&mut raw.queues),
+            Kind::Packet(packet) => Some(&mut packet.queues),
             Kind::Idle(_) | Kind::Listener(_) | Kind::Connection(_) => None,
         }
     }
@@ -244,7 +265,11 @@ impl Stack {
     }
 
     pub(crate) fn shutdown_queues(&mut self, id: SocketId, how: Shutdown) -> Result<()> {
-        let connected = self.socket_ref(id)?.peer.is_some();
+        let socket = self.socket_ref(id)?;
+        if matches!(socket.kind, Kind::Packet(_)) {
+            return Err(Error::NotSupported);
+        }
+        let connected = socket.peer.is_some();
         let queues = self.queues(id)?;
         queues.read_shut |= how.read();
         queues.write_shut |= how.write();
@@ -258,9 +283,11 @@ impl Stack {
         let _ = self.udp_disconnect(id);
         self.unbind(id);
         self.io.raws.retain(|raw| *raw != id);
+        self.io.packet_sockets.retain(|packet| *packet != id);
         match self.remove_socket(id).map(|socket| socket.kind) {
             Some(Kind::Udp(udp)) => self.drop_queues(udp.queues),
             Some(Kind::Raw(raw)) => self.drop_queues(raw.queues),
+            Some(Kind::Packet(packet)) => self.drop_queues(packet.queues),
             _ => {}
         }
     }

@@ -76,13 +76,15 @@ impl Stack {
         Ok(Kind::Raw(alloc::boxed::Box::new(Raw::new(&self.io.config, domain, protocol))))
     }
 
-    /// A new raw socket's port is its protocol, and it hears from now on.
-    pub(crate) fn enlist_raw(&mut self, id: SocketId) {
+    /// A new raw socket's port is its protocol. It hears, or a packet socket sees, from now on.
+    pub(crate) fn enlist(&mut self, id: SocketId) {
         let Stack { sockets, io, .. } = self;
         let Some(socket) = sockets.get_mut(id.0) else { return };
         if let Kind::Raw(raw) = &socket.kind {
             socket.local.port = raw.protocol.0.into();
             io.raws.push(id);
+        } else if let Kind::Packet(_) = &socket.kind {
+            io.packet_sockets.push(id);
         }
     }
 
@@ -328,7 +330,7 @@ impl Stack {
             return;
         }
         let payload = [Chunk::copy_from(head)].into_iter();
-        let datagram = Datagram {
+        let mut datagram = Datagram {
             payload: payload.chain(packet.payload.clone().into_iter().map(Chunk::compact)).collect(),
             from: scoped(ingress.src, 0, ingress.nic),
             to: scoped(ingress.dst, 0, ingress.nic),
@@ -338,7 +340,8 @@ impl Stack {
             received_at: now,
             link: None,
         };
-        if raw.queues.push(datagram, &mut io.budget) {
+        let random = if raw.queues.filter.is_some() { io.rng.next_u32() } else { 0 };
+        if raw.queues.keeps(&[], &mut datagram, random) && raw.queues.push(datagram, &mut io.budget) {
             self.touch(id, Readiness::READABLE);
         }
     }

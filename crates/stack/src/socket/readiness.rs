@@ -26,6 +26,7 @@ impl Stack {
         let ready = match &socket.kind {
             Kind::Udp(udp) => udp.queues.readiness(),
             Kind::Raw(raw) => raw.queues.readiness(),
+            Kind::Packet(packet) => packet.queues.readiness(),
             // As the kernel: a stream socket that was never connected hangs up.
             Kind::Idle(_) => Readiness::WRITABLE | Readiness::WRITE_CLOSED | Readiness::READ_CLOSED,
             Kind::Listener(listener) => listener.readiness(),

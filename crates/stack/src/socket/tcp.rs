@@ -30,7 +30,7 @@ use sockeye_packet::{Chunk, Instant, Payload};
 impl Stack {
     pub(crate) fn tcp_connect(&mut self, now: Instant, id: SocketId, peer: SockAddr) -> Result<()> {
         match self.socket_ref(id)?.kind {
-            Kind::Udp(_) | Kind::Raw(_) => return Err(Error::NotSupported),
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => return Err(Error::NotSupported),
             Kind::Listener(_) => return Err(Error::IsConnected),
             Kind::Connection(key) => return self.connect_progress(id, key),
             Kind::Idle(_) => {}
@@ -180,7 +180,7 @@ impl Stack {
     pub(crate) fn tcp_listen(&mut self, id: SocketId, backlog: usize) -> Result<()> {
         let backlog = backlog.min(self.io.config.somaxconn);
         match &mut self.socket_mut(id)?.kind {
-            Kind::Udp(_) | Kind::Raw(_) => return Err(Error::NotSupported),
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => return Err(Error::NotSupported),
             Kind::Connection(_) => return Err(Error::InvalidArgument),
             Kind::Listener(listener) => {
                 listener.backlog = backlog;
@@ -211,7 +211,7 @@ impl Stack {
 
     pub(crate) fn tcp_accept(&mut self, id: SocketId) -> Result<(SocketId, SockAddr)> {
         let listener = match &mut self.socket_mut(id)?.kind {
-            Kind::Udp(_) | Kind::Raw(_) => return Err(Error::NotSupported),
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => return Err(Error::NotSupported),
             Kind::Listener(listener) => listener,
             _ => return Err(Error::InvalidArgument),
         };
@@ -231,7 +231,7 @@ impl Stack {
     fn connection_key(&self, id: SocketId, idle: Error) -> Result<Key> {
         match self.socket_ref(id)?.kind {
             Kind::Connection(key) => Ok(key),
-            Kind::Udp(_) | Kind::Raw(_) => Err(Error::NotSupported),
+            Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => Err(Error::NotSupported),
             Kind::Idle(_) | Kind::Listener(_) => Err(idle),
         }
     }
@@ -309,7 +309,7 @@ impl Stack {
                 self.back_to_idle(id, key);
                 self.touch(id, Readiness::EMPTY);
             }
-            Kind::Idle(_) | Kind::Udp(_) | Kind::Raw(_) => {}
+            Kind::Idle(_) | Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => {}
         }
         Ok(())
     }

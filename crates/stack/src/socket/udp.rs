@@ -49,6 +49,20 @@ impl Udp {
     }
 }
 
+impl Udp {
+    /// Cuts a datagram to what the socket's filter keeps; says whether it keeps any. As in the kernel the filter
+    /// sees the transport's header, and an echo message has its own.
+    fn filter_keeps(&self, datagram: &mut Datagram, random: u32) -> bool {
+        if self.proto.is_echo() {
+            return self.queues.keeps(&[], datagram, random);
+        }
+        let mut header = [0; UdpHeader::LEN];
+        let len = (UdpHeader::LEN + datagram.payload.len()) as u16;
+        UdpHeader { src_port: datagram.from.port, dst_port: datagram.to.port, len }.emit(&mut header);
+        self.queues.keeps(&header, datagram, random)
+    }
+}
+
 /// The socket's user.
 impl Stack {
     pub(crate) fn udp(&mut self, id: SocketId) -> Result<&mut Udp> {
@@ -388,9 +402,12 @@ impl Stack {
     }
 
     /// Queues a datagram for a socket's reader, who is told by the caller; says whether there was room.
-    pub(crate) fn udp_queue_in(&mut self, id: SocketId, datagram: Datagram) -> bool {
+    pub(crate) fn udp_queue_in(&mut self, id: SocketId, mut datagram: Datagram) -> bool {
         let Stack { sockets, io, .. } = self;
         let Some(Kind::Udp(udp)) = sockets.get_mut(id.0).map(|socket| &mut socket.kind) else { return false };
+        if udp.queues.filter.is_some() && !udp.filter_keeps(&mut datagram, io.rng.next_u32()) {
+            return false;
+        }
         let fits = udp.queues.push(datagram, &mut io.budget);
         if fits {
             io.counters.bump(Counter::UdpInDatagrams);
