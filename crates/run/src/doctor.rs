@@ -219,8 +219,8 @@ fn landlock(abi: Option<u32>) -> Finding {
         older => Finding::limited(
             WHAT,
             older.map_or("none".to_owned(), |abi| format!("version {abi}, without scopes")),
-            "programs are less confined: they can signal this user's processes outside the network and connect to \
-             their abstract sockets; Linux 6.12 with Landlock enabled has the scopes",
+            "programs are less confined: they can signal this user's processes outside the network; \
+             Linux 6.12 with Landlock enabled has the scopes",
         ),
     }
 }

@@ -11,8 +11,9 @@ const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
 const SO_PEERPIDFD: libc::c_int = 77;
 /// `SIOCATMARK` of `asm-generic/sockios.h`.
 const SIOCATMARK: libc::Ioctl = 0x8905;
-/// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL` (Linux 6.12).
-const LANDLOCK_SCOPES: u64 = 1 | 2;
+/// `LANDLOCK_SCOPE_SIGNAL` (Linux 6.12). Abstract local sockets stay in reach, as those with a path do: programs of
+/// one network meet there, each under a `sockeye run` of its own.
+const LANDLOCK_SCOPES: u64 = 2;
 
 /// `LANDLOCK_CREATE_RULESET_VERSION`: asks for the version instead.
 const LANDLOCK_VERSION: u32 = 1;
@@ -85,7 +86,7 @@ pub(crate) fn landlock_abi() -> io::Result<u32> {
         .map(|abi| abi as u32)
 }
 
-/// A Landlock ruleset that keeps a program from abstract local sockets and signals outside its domain, or
+/// A Landlock ruleset that keeps a program from signalling processes outside its domain, or
 /// none where the kernel has no such scopes.
 pub(crate) fn landlock_scope() -> Option<OwnedFd> {
     let attributes: [u64; 3] = [0, 0, LANDLOCK_SCOPES];
