@@ -103,7 +103,8 @@ impl Io {
             Cast::Broadcast => false,
             Cast::Multicast => what.is_about_groups(packet),
         };
-        let later_fragment = ingress.fragment.is_some_and(|fragment| fragment.offset != 0);
+        // IPv6 has no such rule, and RFC 8200 §4.5 tells of a later fragment that can be part of no packet.
+        let later_fragment = ingress.v4 && ingress.fragment.is_some_and(|fragment| fragment.offset != 0);
         let from_one = is_one_host(&ingress.src) && !self.addresses.is_broadcast(&ingress.src);
         // RFC 1122 §3.2.2, RFC 4443 §2.4 (e).
         if !may_be_told || later_fragment || !from_one || may_be_error(ingress, packet) {

@@ -78,7 +78,7 @@ pub(crate) struct Reassembly {
     key: [u64; 2],
     index: HashTable<(SetId, Key)>,
     sets: Slab<Set>,
-    /// Oldest first; keys of sets that are gone are skipped.
+    /// Oldest first; keys of sets that are gone are skipped, and taken out now and then.
     order: VecDeque<Key>,
 }
 
@@ -206,11 +206,10 @@ impl Io {
         if sets.iter().filter(|(_, set)| set.id.src == id.src).count() >= MAX_SETS_OF_SOURCE {
             self.drop_oldest(None, Some(&id.src));
         }
-        while self.reassembly.sets.len() >= MAX_SETS || self.reassembly.order.len() >= 4 * MAX_SETS {
-            let Some(oldest) = self.reassembly.order.pop_front() else { break };
-            if self.take_set(oldest).is_some() {
-                self.counters.bump(Counter::IpReasmFails);
-            }
+        while self.reassembly.sets.len() >= MAX_SETS && self.drop_oldest(None, None) {}
+        let Reassembly { sets, order, .. } = &mut self.reassembly;
+        if order.len() >= 4 * MAX_SETS {
+            order.retain(|key| sets.get(*key).is_some());
         }
         let set = Set {
             id,
