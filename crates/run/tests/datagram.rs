@@ -45,6 +45,50 @@ for host, family in [('10.77.0.2', socket.AF_INET), ('fd77::2', socket.AF_INET6)
 }
 
 #[test]
+fn a_negative_number_is_no_descriptor() {
+    let mut lab = Lab::new();
+    let script = "
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+room = ctypes.create_string_buffer(64)
+for fd in [-1, -2, -100, -2**31]:
+    for call in [lambda: libc.bind(fd, room, 16), lambda: libc.connect(fd, room, 16), lambda: libc.listen(fd, 1),
+                 lambda: libc.setsockopt(fd, 1, 2, room, 4), lambda: libc.sendto(fd, room, 1, 0, room, 16),
+                 lambda: libc.recvfrom(fd, room, 1, 0, room, room), lambda: libc.shutdown(fd, 2)]:
+        assert call() == -1 and ctypes.get_errno() == errno.EBADF, fd
+print('none')
+";
+    let program = lab.python("a", script);
+    assert_eq!(lab.output(program), "none\n");
+}
+
+#[test]
+fn udp_lite_goes_there_and_back_apart_from_udp() {
+    let mut lab = Lab::new();
+    let script = "
+import errno, socket
+LITE, SEND, RECV = 136, 10, 11
+for family, host in [(socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')]:
+    a, b = [socket.socket(family, socket.SOCK_DGRAM, LITE) for _ in range(2)]
+    udp = socket.socket(family, socket.SOCK_DGRAM); udp.setblocking(False)
+    b.bind((host, 0)); udp.bind((host, b.getsockname()[1]))
+    assert a.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL) == LITE
+    assert a.getsockopt(LITE, SEND) == 0
+    for name, value, kept in [(SEND, 3, 8), (SEND, 12, 12), (RECV, -1, 8), (RECV, 70000, 65535)]:
+        a.setsockopt(LITE, name, value); assert a.getsockopt(LITE, name) == kept, (name, value)
+    b.settimeout(5)
+    a.sendto(b'hello', b.getsockname()); d, peer = b.recvfrom(9)
+    b.sendto(d.upper(), peer); a.settimeout(5); print(a.recv(9))
+    try: udp.recv(9)
+    except BlockingIOError: pass
+    try: udp.setsockopt(LITE, SEND, 8)
+    except OSError as e: assert e.errno == errno.ENOPROTOOPT, e
+";
+    let program = lab.python("a", script);
+    assert_eq!(lab.output(program), "b'HELLO'\nb'HELLO'\n");
+}
+
+#[test]
 fn sources_stay_right_when_plain_reads_come_between() {
     let output = against_echo(
         "

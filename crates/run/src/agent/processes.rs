@@ -54,6 +54,9 @@ impl Processes {
     /// What a task's descriptor is. Fails when this process has no room for a duplicate, or may not look:
     /// the kernel must not do to a plug what was meant for a socket.
     pub(crate) fn named(&mut self, tid: u32, fd: i32) -> Result<Named, Errno> {
+        if fd < 0 {
+            return Err(Errno::EBADF);
+        }
         if !self.can_duplicate {
             return self.by_inode(tid, fd);
         }
