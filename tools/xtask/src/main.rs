@@ -11,6 +11,7 @@ mod conform;
 mod kernel;
 mod labs;
 mod loc;
+mod options;
 mod rfc;
 mod suites;
 
@@ -25,6 +26,8 @@ struct Args {
 enum Chore {
     /// Check that no file and no function is too long to be read
     Loc,
+    /// Write docs/options.md, the options of sockets and what is done about them
+    Options(options::Args),
     /// Play packet scripts against the stack, and count those that pass
     Conform(conform::Args),
     /// Run real programs under `sockeye lab`, on the lab files of labs/
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let outcome = match Args::parse().chore {
         Chore::Loc => loc::run(&root),
+        Chore::Options(args) => options::run(&root, &args),
         Chore::Conform(args) => conform::run(&root, &args),
         Chore::Labs(args) => labs::run(&root, &args),
         Chore::Kernel(args) => kernel::run(&root, &args),

@@ -32,6 +32,8 @@ pub enum On {
     All,
     /// Stream sockets.
     Stream,
+    /// All but stream sockets.
+    NotStream,
     /// Datagram sockets, also ping sockets.
     Datagram,
     /// UDP sockets.
@@ -46,6 +48,7 @@ impl On {
         match self {
             On::All => true,
             On::Stream => kind == SocketType::Stream,
+            On::NotStream => kind != SocketType::Stream,
             On::Datagram => {
                 matches!(kind, SocketType::Datagram | SocketType::DatagramLite | SocketType::Ping)
             }
