@@ -5,9 +5,9 @@
 //! and each message takes at least its header, so reading ends.
 
 use crate::address::{AddressBytes, INET_LEN, INET6_LEN, interface_index, nic_of_index};
-use crate::options::{SocketKind, Stored};
+use crate::options::{PacketInfo, SocketKind, Stored};
 use crate::{Errno, flags::MessageFlags};
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use sockeye_packet::NicId;
 use sockeye_stack::{Domain, ErrorOrigin, ErrorReport, SockAddr};
@@ -21,6 +21,17 @@ const SO_EE_ORIGIN_ICMP: u8 = 2;
 const SO_EE_ORIGIN_ICMP6: u8 = 3;
 /// The option of the same meaning and, on 64-bit machines, the same layout as the one without `NEW`.
 const SO_TIMESTAMPNS_NEW: i32 = 64;
+const SO_TIMESTAMPING_NEW: i32 = 65;
+const SO_TXTIME: i32 = 61;
+const SO_RCVMARK: i32 = 75;
+const SO_RCVPRIORITY: i32 = 82;
+const IP_ORIGDSTADDR: i32 = 20;
+const IPV6_ORIGDSTADDR: i32 = 74;
+const IPV6_2292HOPOPTS: i32 = 3;
+const IPV6_2292DSTOPTS: i32 = 4;
+const IPV6_HOPOPTS: i32 = 54;
+const IPV6_RTHDRDSTOPTS: i32 = 55;
+const IPV6_DSTOPTS: i32 = 59;
 
 /// One control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,17 +85,16 @@ pub struct SendControls {
 
 /// Reads the control messages of a `sendmsg` on an INET or INET6 datagram socket.
 ///
-/// EINVAL for what the kernel does not know at these levels, for wrong lengths and values out of range;
-/// messages of other levels are ignored. Descriptors and credentials mean nothing here and are ignored too.
-pub fn parse_send(buffer: &[u8], domain: Domain) -> Result<SendControls, Errno> {
-    let mut controls = SendControls::default();
+/// EINVAL for what the kernel does not know at these levels, for wrong lengths and values out of range, EPERM for
+/// what needs a capability; messages of other levels are ignored. Descriptors and credentials mean nothing here and
+/// are ignored too. What the messages leave open, the socket's `IPV6_PKTINFO` says (RFC 3542 §6.6).
+pub fn parse_send(buffer: &[u8], domain: Domain, stored: &Stored) -> Result<SendControls, Errno> {
+    let PacketInfo { source, nic } = stored.packet_info();
+    let mut controls = SendControls { source, nic, ..SendControls::default() };
     for control in parse(buffer) {
         let control = control?;
         match control.level {
-            libc::SOL_SOCKET => match control.kind {
-                libc::SCM_RIGHTS | libc::SCM_CREDENTIALS => {}
-                _ => return Err(Errno::EINVAL),
-            },
+            libc::SOL_SOCKET => check_socket(control, stored)?,
             libc::IPPROTO_IP => read_ip(control, &mut controls)?,
             libc::IPPROTO_IPV6 if domain == Domain::Inet6 => read_ipv6(control, &mut controls)?,
             libc::IPPROTO_UDP => return Err(Errno::EINVAL),
@@ -92,6 +102,22 @@ pub fn parse_send(buffer: &[u8], domain: Domain) -> Result<SendControls, Errno> 
         }
     }
     Ok(controls)
+}
+
+/// Messages that every socket takes: none of them changes what is sent.
+fn check_socket(control: Control<'_>, stored: &Stored) -> Result<(), Errno> {
+    /// `SOF_TIMESTAMPING_TX_RECORD_MASK`: hardware, software, scheduled, acknowledged, completed.
+    const RECORDS: i32 = 1 | 2 | 1 << 8 | 1 << 9 | 1 << 18;
+    let (kind, data) = (control.kind, control.data);
+    match (kind, data.len()) {
+        (libc::SCM_RIGHTS | libc::SCM_CREDENTIALS, _) => Ok(()),
+        (libc::SO_MARK, _) => Err(Errno::EPERM),
+        (libc::SO_TIMESTAMPING | SO_TIMESTAMPING_NEW, 4) if int(data) & !RECORDS == 0 => Ok(()),
+        (SO_TXTIME, 8) if stored.has_transmit_time() => Ok(()),
+        (libc::SO_PRIORITY, 4) if (0..=6).contains(&int(data)) => Ok(()),
+        (libc::SO_PRIORITY, 4) => Err(Errno::EPERM),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 fn read_ip(control: Control<'_>, controls: &mut SendControls) -> Result<(), Errno> {
@@ -125,6 +151,13 @@ fn read_ipv6(control: Control<'_>, controls: &mut SendControls) -> Result<(), Er
         }
         (libc::IPV6_HOPLIMIT | libc::IPV6_2292HOPLIMIT, data) => controls.ttl = byte_or_default(data)?,
         (libc::IPV6_TCLASS, data) => controls.tos = byte_or_default(data)?,
+        (libc::IPV6_DONTFRAG, data) if data.len() == 4 && matches!(int(data), 0 | 1) => {}
+        // Extension headers need CAP_NET_RAW.
+        (IPV6_HOPOPTS | IPV6_RTHDRDSTOPTS | IPV6_DSTOPTS | IPV6_2292HOPOPTS | IPV6_2292DSTOPTS, data)
+            if data.len() >= 2 =>
+        {
+            return Err(Errno::EPERM);
+        }
         _ => return Err(Errno::EINVAL),
     }
     Ok(())
@@ -163,38 +196,70 @@ pub struct Received {
 
 /// Appends the control messages that the socket's options ask for, in the kernel's order.
 pub fn write_received(out: &mut ControlWriter, stored: &Stored, kind: SocketKind, received: &Received) {
-    let wants = |level, name| stored.is_on(level, name);
     write_timestamp(out, stored, received.at);
-    let from_v4 = received.to.ip_addr().is_ipv4();
-    if kind.domain == Domain::Inet6 {
-        if wants(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) {
-            let mut info = [0; 20];
-            info[..16].copy_from_slice(&received.to.ip);
-            info[16..].copy_from_slice(&interface_index(received.nic).to_ne_bytes());
-            out.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
-        }
-        if !from_v4 {
-            if wants(libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT) {
-                out.put_int(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, received.ttl.into());
-            }
-            if wants(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS) {
-                out.put_int(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, received.tos.into());
-            }
+    // Nothing marks packets, and none is more urgent than others.
+    for (option, message) in [(SO_RCVMARK, libc::SO_MARK), (SO_RCVPRIORITY, libc::SO_PRIORITY)] {
+        if stored.is_on(libc::SOL_SOCKET, option) {
+            out.put_int(libc::SOL_SOCKET, message, 0);
         }
     }
-    let IpAddr::V4(to) = received.to.ip_addr() else { return };
-    if wants(libc::IPPROTO_IP, libc::IP_PKTINFO) {
+    if kind.domain == Domain::Inet6 {
+        write_received_v6(out, stored, received);
+    }
+    if let IpAddr::V4(to) = received.to.ip_addr() {
+        write_received_v4(out, stored, received, to);
+    }
+}
+
+/// What an IPv6 socket is told; of IPv4 packets only where they went.
+fn write_received_v6(out: &mut ControlWriter, stored: &Stored, received: &Received) {
+    let wants = |name| stored.is_on(libc::IPPROTO_IPV6, name);
+    let mut info = [0; 20];
+    info[..16].copy_from_slice(&received.to.ip);
+    info[16..].copy_from_slice(&interface_index(received.nic).to_ne_bytes());
+    let v6 = !received.to.is_v4();
+    if wants(libc::IPV6_RECVPKTINFO) {
+        out.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+    }
+    if v6 && wants(libc::IPV6_RECVHOPLIMIT) {
+        out.put_int(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, received.ttl.into());
+    }
+    if v6 && wants(libc::IPV6_RECVTCLASS) {
+        out.put_int(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, received.tos.into());
+    }
+    // The same by the numbers of RFC 2292.
+    if v6 && wants(libc::IPV6_2292PKTINFO) {
+        out.put(libc::IPPROTO_IPV6, libc::IPV6_2292PKTINFO, &info);
+    }
+    if v6 && wants(libc::IPV6_2292HOPLIMIT) {
+        out.put_int(libc::IPPROTO_IPV6, libc::IPV6_2292HOPLIMIT, received.ttl.into());
+    }
+    if v6 && wants(IPV6_ORIGDSTADDR) {
+        out.put(
+            libc::IPPROTO_IPV6,
+            IPV6_ORIGDSTADDR,
+            AddressBytes::new(received.to, Domain::Inet6).as_slice(),
+        );
+    }
+}
+
+fn write_received_v4(out: &mut ControlWriter, stored: &Stored, received: &Received, to: Ipv4Addr) {
+    let wants = |name| stored.is_on(libc::IPPROTO_IP, name);
+    if wants(libc::IP_PKTINFO) {
         let mut info = [0; 12];
         info[..4].copy_from_slice(&interface_index(received.nic).to_ne_bytes());
         info[4..8].copy_from_slice(&to.octets());
         info[8..].copy_from_slice(&to.octets());
         out.put(libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
     }
-    if wants(libc::IPPROTO_IP, libc::IP_RECVTTL) {
+    if wants(libc::IP_RECVTTL) {
         out.put_int(libc::IPPROTO_IP, libc::IP_TTL, received.ttl.into());
     }
-    if wants(libc::IPPROTO_IP, libc::IP_RECVTOS) {
+    if wants(libc::IP_RECVTOS) {
         out.put(libc::IPPROTO_IP, libc::IP_TOS, &[received.tos]);
+    }
+    if wants(IP_ORIGDSTADDR) {
+        out.put(libc::IPPROTO_IP, IP_ORIGDSTADDR, AddressBytes::new(received.to, Domain::Inet).as_slice());
     }
 }
 
@@ -240,8 +305,10 @@ pub fn write_error(
     }
 }
 
-/// Appends the time of arrival when `SO_TIMESTAMP` or `SO_TIMESTAMPNS` asks for it.
+/// Appends the time of arrival when `SO_TIMESTAMP`, `SO_TIMESTAMPNS` or `SO_TIMESTAMPING` asks for it.
 pub fn write_timestamp(out: &mut ControlWriter, stored: &Stored, at: Duration) {
+    /// `SOF_TIMESTAMPING_RX_SOFTWARE` and `SOF_TIMESTAMPING_SOFTWARE`: take the time, and tell it.
+    const SOFTWARE: u32 = 1 << 3 | 1 << 4;
     let pair = |fraction: u32| {
         let mut data = [0; 16];
         data[..8].copy_from_slice(&(at.as_secs() as i64).to_ne_bytes());
@@ -255,6 +322,13 @@ pub fn write_timestamp(out: &mut ControlWriter, stored: &Stored, at: Duration) {
         }
         Some(name) => out.put(libc::SOL_SOCKET, name, &pair(at.subsec_micros())),
         None => {}
+    }
+    let (flags, name) = stored.timestamping();
+    if flags & SOFTWARE == SOFTWARE {
+        // struct scm_timestamping: by software, none any more, by the device.
+        let mut times = [0; 48];
+        times[..16].copy_from_slice(&pair(at.subsec_nanos()));
+        out.put(libc::SOL_SOCKET, name, &times);
     }
 }
 

@@ -14,7 +14,7 @@ mod value;
 
 pub use groups::{GroupCall, GroupChange, GroupForm};
 pub use rows::TABLE;
-pub use stored::{Direction, Stored};
+pub use stored::{Direction, PacketInfo, Stored};
 pub use table::{On, Reads, Row, Treatment, Type};
 pub use target::Target;
 pub use value::OptionValue;

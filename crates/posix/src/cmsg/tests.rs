@@ -49,7 +49,7 @@ fn pktinfo_ttl_and_tos_of_a_sent_datagram() {
         ttl: Some(9),
         tos: Some(0x10),
     };
-    assert_eq!(parse_send(&bytes, Domain::Inet), Ok(expected));
+    assert_eq!(parse_send(&bytes, Domain::Inet, &Stored::default()), Ok(expected));
     assert!(is_local(&bytes));
 }
 
@@ -67,10 +67,14 @@ fn values_out_of_range_and_unknown_messages_are_refused() {
     ];
     for (level, kind, value) in refused {
         let bytes = build(&[(level, kind, &i32::to_ne_bytes(value))]);
-        assert_eq!(parse_send(&bytes, Domain::Inet6), Err(Errno::EINVAL), "{level} {kind} {value}");
+        assert_eq!(
+            parse_send(&bytes, Domain::Inet6, &Stored::default()),
+            Err(Errno::EINVAL),
+            "{level} {kind} {value}"
+        );
     }
     let default = build(&[(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, &(-1_i32).to_ne_bytes())]);
-    assert_eq!(parse_send(&default, Domain::Inet6), Ok(SendControls::default()));
+    assert_eq!(parse_send(&default, Domain::Inet6, &Stored::default()), Ok(SendControls::default()));
 }
 
 #[test]
@@ -184,7 +188,7 @@ proptest! {
     #[test]
     fn any_buffer_is_read_without_panic_and_within_bounds(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(parse(&bytes).count() <= bytes.len() / HEADER + 1);
-        let _ = parse_send(&bytes, Domain::Inet6);
+        let _ = parse_send(&bytes, Domain::Inet6, &Stored::default());
         let _ = is_local(&bytes);
     }
 
@@ -200,7 +204,7 @@ proptest! {
             bytes.extend_from_slice(&kind.to_ne_bytes());
             bytes.extend_from_slice(&data);
         }
-        let _ = parse_send(&bytes, Domain::Inet6);
+        let _ = parse_send(&bytes, Domain::Inet6, &Stored::default());
     }
 
     #[test]
@@ -211,4 +215,64 @@ proptest! {
         }
         prop_assert!(writer.finish(&mut MessageFlags::default()).len() <= room);
     }
+}
+
+#[test]
+fn arrival_is_told_by_all_options_that_ask_for_it() {
+    let (v4, v6) = (SockAddr::new([10, 77, 0, 2].into(), 53), SockAddr::new("fd77::2".parse().unwrap(), 53));
+    let told = |domain, to, options: &[(i32, i32, i32)]| {
+        let kind = SocketKind { domain, kind: SocketType::Datagram };
+        let mut stored = Stored::default();
+        for (level, name, value) in options {
+            crate::options::set(kind, &mut stored, *level, *name, &value.to_ne_bytes()).unwrap();
+        }
+        let received = Received { to, nic: NicId(1), ttl: 63, tos: 0, at: Duration::new(9, 1_002_003) };
+        let mut writer = ControlWriter::new(512);
+        write_received(&mut writer, &stored, kind, &received);
+        let bytes = writer.finish(&mut MessageFlags::default());
+        parse(&bytes).map(|c| c.map(|c| (c.level, c.kind, c.data.to_vec())).unwrap()).collect::<Vec<_>>()
+    };
+    let (ip, ip6, socket) = (libc::IPPROTO_IP, libc::IPPROTO_IPV6, libc::SOL_SOCKET);
+    let inet = [2, 0, 0, 53, 10, 77, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0].to_vec();
+    assert_eq!(told(Domain::Inet, v4, &[(ip, 20, 1)]), [(ip, 20, inet)]);
+    let original = told(Domain::Inet6, v6, &[(ip6, 74, 1), (ip6, 8, 1)]);
+    assert_eq!(original[0], (ip6, 8, 63_i32.to_ne_bytes().to_vec()));
+    assert_eq!((original[1].1, original[1].2.len(), &original[1].2[..4]), (74, 28, &[10, 0, 0, 53][..]));
+    // Times are told to who has them taken, and wants them.
+    let times = told(Domain::Inet, v4, &[(socket, libc::SO_TIMESTAMPING, 0x18)]);
+    let mut expected = [9_i64.to_ne_bytes(), 1_002_003_i64.to_ne_bytes()].concat();
+    expected.resize(48, 0);
+    assert_eq!(times, [(socket, libc::SO_TIMESTAMPING, expected)]);
+    assert_eq!(told(Domain::Inet, v4, &[(socket, libc::SO_TIMESTAMPING, 0x10)]), []);
+    assert_eq!(told(Domain::Inet, v4, &[(socket, 75, 1)]), [(socket, libc::SO_MARK, vec![0; 4])]);
+}
+
+#[test]
+fn what_a_message_leaves_open_the_socket_says() {
+    let kind = SocketKind { domain: Domain::Inet6, kind: SocketType::Datagram };
+    let mut stored = Stored::default();
+    let source: core::net::Ipv6Addr = "fd77::2".parse().unwrap();
+    let info = [&source.octets()[..], &2_u32.to_ne_bytes()].concat();
+    crate::options::set(kind, &mut stored, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info).unwrap();
+    let sticky = parse_send(&[], Domain::Inet6, &stored).unwrap();
+    assert_eq!((sticky.source, sticky.nic), (Some(source.into()), Some(NicId(1))));
+    let bytes = build(&[(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &[0; 20])]);
+    let own = parse_send(&bytes, Domain::Inet6, &stored).unwrap();
+    assert_eq!((own.source, own.nic), (None, None));
+}
+
+#[test]
+fn messages_of_every_socket_are_checked() {
+    let read = |kind, data: &[u8]| {
+        let bytes = build(&[(libc::SOL_SOCKET, kind, data)]);
+        parse_send(&bytes, Domain::Inet, &Stored::default()).map(drop)
+    };
+    assert_eq!(read(libc::SO_MARK, &[1, 0, 0, 0]), Err(Errno::EPERM));
+    assert_eq!(read(libc::SO_TIMESTAMPING, &[2, 0, 0, 0]), Ok(()));
+    assert_eq!(read(libc::SO_TIMESTAMPING, &[16, 0, 0, 0]), Err(Errno::EINVAL));
+    assert_eq!(read(SO_TXTIME, &[0; 8]), Err(Errno::EINVAL), "SO_TXTIME is not set");
+    assert_eq!(read(libc::SO_PRIORITY, &[6, 0, 0, 0]), Ok(()));
+    assert_eq!(read(libc::SO_PRIORITY, &[7, 0, 0, 0]), Err(Errno::EPERM));
+    let hops = build(&[(libc::IPPROTO_IPV6, IPV6_HOPOPTS, &[0; 8])]);
+    assert_eq!(parse_send(&hops, Domain::Inet6, &Stored::default()).err(), Some(Errno::EPERM));
 }

@@ -126,6 +126,11 @@ impl Stored {
         self.set(TIMESTAMPING_NEW.0, TIMESTAMPING_NEW.1, is_new.into());
     }
 
+    /// Whether `SO_TXTIME` was set: then messages may say when they are to leave.
+    pub fn has_transmit_time(&self) -> bool {
+        self.wide(libc::SOL_SOCKET, 61).is_some()
+    }
+
     /// Source address and interface of messages that don't say theirs.
     pub fn packet_info(&self) -> PacketInfo {
         self.packet_info.as_deref().copied().unwrap_or_default()

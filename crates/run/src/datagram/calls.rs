@@ -65,8 +65,8 @@ impl Outgoing<'_> {
         }
         // `MSG_DONTROUTE` and `MSG_MORE` change nothing that a program could see.
         SendFlags::parse(flags, SocketType::Datagram)?;
-        let domain = core.sockets.get(key).ok_or(Errno::EBADF)?.domain;
-        let controls = cmsg::parse_send(self.control, domain)?;
+        let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
+        let controls = cmsg::parse_send(self.control, record.domain, &record.stored)?;
         let to = match self.name {
             [] => None,
             name => address_reader(core, key)?.destination(name)?,

@@ -210,13 +210,15 @@ pub(crate) fn accept_seen(core: &mut Core, offer: Offer, seen: Seen) {
     let Some(fd) = seen.value else { return take_back(core, listener, host, connection, peer) };
     let owner = Caller { member, host, tid: seen.tid, fd };
     let stream = Stream::new(plug, Phase::Connected { told: true }, Some(owner));
+    // As the kernel: it begins as a copy of its listener.
+    let stored = core.sockets.get(listener).map(|record| record.stored.clone()).unwrap_or_default();
     let key = core.sockets.insert(Record {
         member,
         names,
         host,
         id: connection,
         domain,
-        stored: sockeye_posix::Stored::default(),
+        stored,
         socket: Socket::Stream(stream),
         waiters: VecDeque::new(),
         kept: None,
