@@ -46,6 +46,57 @@ pub fn control(rng: &mut Rng) -> Vec<u8> {
     sockeye_run::fuzz_example(&mut || u64::from(rng.next_u32()) << 32 | u64::from(rng.next_u32()), to_network)
 }
 
+/// Control messages of a datagram, the socket's kind in front.
+pub fn cmsgs(rng: &mut Rng) -> Vec<u8> {
+    /// Levels, numbers and lengths that mean something.
+    const KNOWN: [(i32, i32, usize); 10] = [
+        (0, 8, 12),
+        (0, 2, 4),
+        (0, 1, 1),
+        (0, 1, 4),
+        (41, 50, 20),
+        (41, 52, 4),
+        (41, 67, 4),
+        (41, 62, 4),
+        (1, 37, 4),
+        (1, 12, 4),
+    ];
+    let mut all = vec![rng.next_u32() as u8];
+    for _ in 0..rng.below(4) {
+        let (level, kind, len) = KNOWN[rng.below(KNOWN.len() as u64) as usize];
+        all.extend((16 + len as u64).to_ne_bytes());
+        all.extend([level, kind].map(i32::to_ne_bytes).concat());
+        // Most numbers are small ones.
+        all.extend((0..len).map(|at| if at == 0 { rng.below(4) as u8 } else { 0 }));
+        all.resize(1 + (all.len() - 1).next_multiple_of(8), 0);
+    }
+    all
+}
+
+/// A socket address of either family, how it is read in front.
+pub fn sockaddrs(rng: &mut Rng) -> Vec<u8> {
+    let mut all = vec![rng.next_u32() as u8];
+    let (family, len) = [(2_u16, 16), (10, 28), (0, 16), (10, 24)][rng.below(4) as usize];
+    all.extend(family.to_ne_bytes());
+    all.extend((2..len).map(|_| rng.next_u32() as u8));
+    if family == 10 && rng.chance(0.5) {
+        // Mapped, or of the link.
+        let start = [&[0; 10][..], &[255, 255]].concat();
+        let start = if rng.chance(0.5) { start } else { vec![0xfe, 0x80] };
+        all[9..9 + start.len()].copy_from_slice(&start);
+    }
+    all
+}
+
+/// An option's value; the socket, the option and the reader's room in front.
+pub fn sockopts(rng: &mut Rng) -> Vec<u8> {
+    let mut all: Vec<u8> = (0..3).map(|_| rng.next_u32() as u8).collect();
+    let value = [0, 1, -1, 255, 1500, rng.next_u32() as i32][rng.below(6) as usize];
+    all.extend(value.to_ne_bytes());
+    all.extend((0..rng.below(20)).map(|_| rng.next_u32() as u8));
+    all
+}
+
 /// A story: any bytes are one.
 pub fn story(rng: &mut Rng) -> Vec<u8> {
     let len = rng.below(4) * rng.below(400) + 40;

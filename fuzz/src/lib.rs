@@ -8,12 +8,14 @@
 //! toolchain (`src/bin/seeded.rs`), which starts from valid inputs that [`examples`] makes and damages them
 //! with [`mutate`]. Targets check more than survival: what parses must survive emitting and printing.
 
+mod api;
 pub mod clock;
 pub mod corpus;
 pub mod examples;
 pub mod mutate;
 mod wire;
 
+pub use api::{cmsgs, sockaddrs, sockopts};
 pub use wire::{headers, line, packet};
 
 use sockeye_packet::Rng;
@@ -38,6 +40,14 @@ pub const TARGETS: &[Target] = &[
     Target { name: "headers", run: |bytes| parser(headers, bytes), example: examples::transport, share: 1 },
     Target { name: "line", run: |bytes| parser(line, bytes), example: examples::line, share: 1 },
     Target { name: "control", run: |bytes| parser(control, bytes), example: examples::control, share: 1 },
+    Target { name: "cmsgs", run: |bytes| parser(cmsgs, bytes), example: examples::cmsgs, share: 1 },
+    Target {
+        name: "sockaddrs",
+        run: |bytes| parser(sockaddrs, bytes),
+        example: examples::sockaddrs,
+        share: 1,
+    },
+    Target { name: "sockopts", run: |bytes| parser(sockopts, bytes), example: examples::sockopts, share: 1 },
     Target { name: "connection", run: fuzzing::connection, example: examples::story, share: 5 },
     Target { name: "stack", run: fuzzing::stack, example: examples::story, share: 5 },
     Target { name: "pair", run: fuzzing::pair, example: examples::story, share: 6 },
