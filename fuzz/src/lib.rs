@@ -51,6 +51,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "connection", run: fuzzing::connection, example: examples::story, share: 5 },
     Target { name: "stack", run: fuzzing::stack, example: examples::story, share: 5 },
     Target { name: "pair", run: fuzzing::pair, example: examples::story, share: 6 },
+    Target { name: "ip", run: fuzzing::ip, example: examples::story, share: 1 },
+    Target { name: "icmp", run: fuzzing::icmp, example: examples::story, share: 1 },
+    Target { name: "groups", run: fuzzing::groups, example: examples::story, share: 1 },
+    Target { name: "fragments", run: fuzzing::fragments, example: examples::story, share: 1 },
 ];
 
 /// Parsers have no situations.

@@ -201,3 +201,29 @@ proptest! {
         }
     }
 }
+
+/// RFC 1035 §4.1.4: names whose pointers lead in a circle, forwards, or out of the message, in what is asked and in
+/// what is answered. (Earlier stacks hung or read on there.)
+#[test]
+fn dns_compression_loops() {
+    let header = |flags: u8, answers: u8| [0x12, 0x34, flags, 0, 0, 1, 0, answers, 0, 0, 0, 0];
+    let type_and_class = [0, 1, 0, 1];
+    // To itself, to each other, to a label before it that leads back, forwards, beyond the end.
+    let names: [&[u8]; 5] =
+        [&[0xc0, 12], &[0xc0, 14, 0xc0, 12], &[1, b'a', 0xc0, 12], &[0xc0, 16], &[0xff, 0xff]];
+    for name in names {
+        let asked = [&header(1, 0)[..], name, &type_and_class].concat();
+        if let Some(answer) = answer(&asked, &zone(), Transport::Udp) {
+            assert_eq!(answer[3] & 0xf, 1, "a format error for {name:?}");
+        }
+        let question = [&[3, b'w', b'e', b'b', 0][..], &type_and_class].concat();
+        // The answer's name starts at 21.
+        let looped: Vec<u8> = name.iter().map(|byte| if *byte == 12 { 21 } else { *byte }).collect();
+        let record = [&looped[..], &type_and_class, &[0, 0, 0, 9, 0, 4, 10, 0, 0, 1]].concat();
+        let answered = [&header(0x81, 1)[..], &question, &record].concat();
+        if let Some(response) = response::Response::parse(&answered) {
+            assert!(response.size() <= 2 * answered.len());
+            let _ = response.leads_into(&[("10.0.0.0".parse().unwrap(), 8)]);
+        }
+    }
+}

@@ -11,6 +11,7 @@
 
 mod connection;
 pub(crate) mod frames;
+mod network;
 
 mod pair;
 mod segments;
@@ -18,6 +19,7 @@ mod source;
 mod stack;
 
 pub use connection::connection;
+pub use network::{fragments, groups, icmp, ip};
 pub use pair::pair;
 
 pub use stack::stack;

@@ -35,6 +35,20 @@ fn pairs_withstand_what_was_kept() {
     replay("pair", fuzzing::pair);
 }
 
+/// Packets below the transports: stories as the fuzzer makes them.
+#[test]
+fn hosts_withstand_packets_of_any_kind() {
+    let mut rng = Rng::from_u64(11);
+    let mut seen = Seen::new();
+    for run in [fuzzing::ip, fuzzing::icmp, fuzzing::groups, fuzzing::fragments] {
+        for _ in 0..100 {
+            let input: Vec<u8> = (0..1500).map(|_| rng.next_u32() as u8).collect();
+            seen.extend(run(&input));
+        }
+    }
+    assert!(seen.len() > 60, "stories of nothing: {}", seen.len());
+}
+
 #[test]
 fn a_story_is_always_the_same() {
     let mut rng = Rng::from_u64(7);
