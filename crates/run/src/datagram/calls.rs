@@ -20,7 +20,7 @@ use sockeye_posix::flags::{MessageFlags, RecvFlags, SendFlags};
 use sockeye_posix::{Errno, SocketKind};
 use sockeye_stack::{Message, SocketType};
 
-/// The longest datagram of which a program may ask the stack to send; longer ones are EMSGSIZE at once.
+/// The longest datagram that any socket sends: the stack says EMSGSIZE to longer ones, which may be cut.
 pub(crate) const SEND_MAX: usize = 65535;
 
 /// A datagram that a program wants to send.
@@ -60,9 +60,6 @@ pub(crate) fn wait(end: &ProgramEnd, key: SocketKey, dont_wait: bool, which: Tim
 impl Outgoing<'_> {
     /// Sends it; returns its length. EAGAIN when the stack has no room.
     fn send(&self, core: &mut Core, end: &ProgramEnd, key: SocketKey, flags: i32) -> Result<usize, Errno> {
-        if self.data.len() > SEND_MAX {
-            return Err(Errno::EMSGSIZE);
-        }
         // `MSG_DONTROUTE` and `MSG_MORE` change nothing that a program could see.
         SendFlags::parse(flags, SocketType::Datagram)?;
         let record = core.sockets.get(key).ok_or(Errno::EBADF)?;

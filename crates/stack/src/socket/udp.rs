@@ -204,7 +204,8 @@ impl Stack {
             Some(to) => self.destination(id, to)?,
             None => self.socket_ref(id)?.peer.ok_or(Error::DestinationRequired)?,
         };
-        if payload.len() > usize::from(u16::MAX) {
+        // As the kernel: over IPv4 this isn't reported.
+        if to.is_v4() && payload.len() > usize::from(u16::MAX) {
             return Err(Error::MessageSize);
         }
         self.auto_bind(id)?;
