@@ -169,6 +169,7 @@ pub fn set<'a>(
         Treatment::Groups(call, form) => {
             return GroupChange::parse(call, form, level, value).map(Set::Groups);
         }
+        Treatment::Honoured(OptionName::LocalPorts) => return value::read_port_range(value).map(Set::Stack),
         Treatment::Honoured(option) => {
             let default = if option == OptionName::Tos { 0 } else { -1 };
             let value = row.read_int(value)?.unwrap_or(default);
@@ -203,7 +204,6 @@ pub fn set<'a>(
             },
         ),
         Treatment::Backlog => stored.set(level, name, row.read_int(value)?.unwrap_or(0).min(BACKLOG_MAX)),
-        Treatment::PortRange => stored.set(level, name, value::read_port_range(value)?),
         Treatment::Mtu => match row.read_int(value)? {
             // Longer than any packet: no limit.
             Some(mtu @ (0 | LEAST_MTU..)) => {
@@ -267,7 +267,7 @@ pub fn get(kind: SocketKind, stored: &Stored, level: i32, name: i32) -> Result<G
         Treatment::Priority | Treatment::Asks => int(stored.get(level, name).unwrap_or(0)),
         Treatment::UnicastNic => int(stored.get(level, name).unwrap_or(0).to_be()),
         Treatment::LowWater => int(stored.get(level, name).unwrap_or(1)),
-        Treatment::Backlog | Treatment::PortRange => int(stored.get(level, name).unwrap_or(0)),
+        Treatment::Backlog => int(stored.get(level, name).unwrap_or(0)),
         Treatment::Mtu => Ok(Get::Fact(Fact::PathMtu)),
         Treatment::AddressPreferences => int(stored.get(level, name).unwrap_or(value::NO_PREFERENCE)),
         Treatment::Linger => Ok(Get::Ready(OptionValue::linger_of(wide(0) as i64))),

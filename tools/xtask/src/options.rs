@@ -171,7 +171,6 @@ fn treatment(treatment: Treatment) -> String {
         | Treatment::Linger
         | Treatment::LowWater
         | Treatment::Backlog
-        | Treatment::PortRange
         | Treatment::AddressPreferences
         | Treatment::Priority
         | Treatment::TransmitTime

@@ -51,6 +51,8 @@ pub(super) fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
             libc::IP_PMTUDISC_INTERFACE => MtuDiscover::Interface,
             _ => MtuDiscover::Omit,
         }),
+        OptionName::FreeBind => SocketOption::FreeBind(on),
+        OptionName::MinTtl => SocketOption::MinTtl(u8::try_from(value).ok()?),
         OptionName::DontFragment => SocketOption::DontFragment(on),
         OptionName::RecvErr => SocketOption::RecvErr(on),
         OptionName::RecvErrV6 => SocketOption::RecvErrV6(on),
@@ -107,6 +109,7 @@ pub(super) fn to_int(option: SocketOption) -> i32 {
         | SocketOption::Broadcast(on)
         | SocketOption::OobInline(on)
         | SocketOption::AcceptsConnections(on)
+        | SocketOption::FreeBind(on)
         | SocketOption::DontFragment(on)
         | SocketOption::MulticastLoop(on)
         | SocketOption::MulticastLoopV6(on)
@@ -125,6 +128,8 @@ pub(super) fn to_int(option: SocketOption) -> i32 {
         }
         SocketOption::Ttl(ttl) => ttl.unwrap_or(DEFAULT_TTL).into(),
         SocketOption::Tos(tos) => tos.into(),
+        SocketOption::MinTtl(ttl) => ttl.into(),
+        SocketOption::LocalPorts(first, last) => (u32::from(last) << 16 | u32::from(first)) as i32,
         SocketOption::MtuDiscover(MtuDiscover::Dont) => libc::IP_PMTUDISC_DONT,
         SocketOption::MtuDiscover(MtuDiscover::Want) => libc::IP_PMTUDISC_WANT,
         SocketOption::MtuDiscover(MtuDiscover::Do) => libc::IP_PMTUDISC_DO,

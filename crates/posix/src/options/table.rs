@@ -132,8 +132,6 @@ pub enum Treatment {
     LowWater,
     /// `TCP_FASTOPEN`: kept, up to the limit of backlogs.
     Backlog,
-    /// `IP_LOCAL_PORT_RANGE`: the lower bound in the lower half, the upper in the upper one.
-    PortRange,
     /// `IPV6_MTU`: sets the longest packet of datagrams, reads the MTU towards the peer.
     Mtu,
     /// `IPV6_ADDR_PREFERENCES`: which of a host's addresses is preferred.

@@ -254,12 +254,12 @@ pub(super) fn read_transmit_time(value: &[u8]) -> Result<i64, Errno> {
     if clock as i32 != libc::CLOCK_MONOTONIC { Err(Errno::EPERM) } else { Ok(i64::from_ne_bytes(both)) }
 }
 
-/// `IP_LOCAL_PORT_RANGE`: the bounds, of which 0 stands for the host's own; EINVAL for an empty range.
-pub(super) fn read_port_range(value: &[u8]) -> Result<i32, Errno> {
+/// `IP_LOCAL_PORT_RANGE`: the first port in the lower half, the last in the upper; EINVAL for an empty range.
+pub(super) fn read_port_range(value: &[u8]) -> Result<SocketOption, Errno> {
     let range = value.first_chunk().filter(|_| value.len() == 4).ok_or(Errno::EINVAL)?;
     let range = u32::from_ne_bytes(*range);
-    let (low, high) = (range & 0xffff, range >> 16);
-    if low != 0 && high != 0 && low > high { Err(Errno::EINVAL) } else { Ok(range as i32) }
+    let (first, last) = (range as u16, (range >> 16) as u16);
+    if last != 0 && first > last { Err(Errno::EINVAL) } else { Ok(SocketOption::LocalPorts(first, last)) }
 }
 
 /// `IPV6_ADDR_PREFERENCES` before it is set: no preference between temporary and public, home rather than care-of.

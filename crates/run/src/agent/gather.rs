@@ -236,13 +236,27 @@ fn datagram_op(call: &Call, index: usize) -> Result<Option<(Op, Landing)>, Errno
         Syscall::SendMMsg | Syscall::RecvMMsg if index >= count => return Ok(None),
         Syscall::SendMMsg => (send_message(call, at, call.int(3))?, Landing::OneOf { index, message: None }),
         Syscall::RecvMMsg => {
-            // It returns what is there: only the first message is waited for.
+            check_timeout(call)?;
+            // It returns what is there: only the first message is waited for, and after the first the time is
+            // looked at, as by Linux. Messages taken by a call that a signal interrupts would be lost.
             let dont_wait = if index > 0 { libc::MSG_DONTWAIT } else { 0 };
             let (op, landing) = receive_message(call, at, call.int(3) | dont_wait)?;
             (op, Landing::OneOf { index, message: Some(landing) })
         }
         _ => common_op(call)?,
     }))
+}
+
+/// The timeout of a `recvmmsg`: EINVAL for one that is no time.
+fn check_timeout(call: &Call) -> Result<(), Errno> {
+    if call.word(4) == 0 {
+        return Ok(());
+    }
+    let mut timeout = [0; 16];
+    call.read(call.word(4), &mut timeout)?;
+    let [seconds, nanoseconds] =
+        [0, 8].map(|at| timeout[at..].first_chunk().map_or(0, |b| i64::from_ne_bytes(*b)));
+    if seconds >= 0 && (0..1_000_000_000).contains(&nanoseconds) { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 /// Reads a `struct msghdr` and what it points to.

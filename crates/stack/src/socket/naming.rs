@@ -100,7 +100,7 @@ impl Stack {
                 Cast::Unicast => true,
                 Cast::Broadcast => !proto.is_echo(),
                 Cast::Multicast => proto.is_udp(),
-                Cast::Other => false,
+                Cast::Other => socket.settings.free_bind,
             };
         if !may_have {
             return Err(Error::AddrNotAvailable);
@@ -108,7 +108,8 @@ impl Stack {
         let hold = Hold { yields, ..socket.hold(true) };
         let mut binding = socket.binding_at(addr);
         if addr.port == 0 {
-            let range = if proto.is_echo() { &ECHO_IDS } else { &io.config.local_ports };
+            let ports = socket.settings.ports_of(&io.config.local_ports);
+            let range = if proto.is_echo() { &ECHO_IDS } else { &ports };
             binding.port = io.demux.pick_port(&binding, hold, range, &mut io.rng)?;
         } else if !io.demux.is_free(&binding, hold) {
             return Err(Error::AddrInUse);
@@ -151,7 +152,7 @@ impl Stack {
             scope: tuple_scope(&path.src, &peer.ip, path.nic),
             proto: socket.proto(),
         };
-        let (low, count) = port_range(&io.config.local_ports);
+        let (low, count) = port_range(&socket.settings.ports_of(&io.config.local_ports));
         let offset = io.demux.first_port_offset(&tuple);
         for step in 0..count {
             tuple.local_port = low + ((offset + step) % count) as u16;

@@ -88,6 +88,12 @@ pub enum SocketOption {
     SendCoverage(u16),
     /// `UDPLITE_RECV_CSCOV`: the least that is to be covered of a datagram that is received; 0 for all.
     RecvCoverage(u16),
+    /// `IP_MINTTL` or `IPV6_MINHOPCOUNT`: segments that have come further than this leaves are dropped (RFC 5082).
+    MinTtl(u8),
+    /// `IP_FREEBIND` or `IPV6_FREEBIND`: an address that isn't the host's can be bound to.
+    FreeBind(bool),
+    /// `IP_LOCAL_PORT_RANGE`: the first and the last port that is picked, within the host's; 0 for its bounds.
+    LocalPorts(u16, u16),
     /// `IPV6_DONTFRAG`: no fragments of IPv6; longer datagrams are refused with EMSGSIZE.
     DontFragment(bool),
     /// `IPV6_MTU`: datagrams over IPv6 are cut to this many bytes, at least 1,280; none for the path's MTU.
@@ -150,6 +156,9 @@ pub enum OptionName {
     Icmp6Filter,
     ChecksumOffset,
     MtuDiscover,
+    MinTtl,
+    FreeBind,
+    LocalPorts,
     DontFragment,
     Mtu,
     RecvErr,
@@ -231,7 +240,19 @@ pub(crate) struct IpSettings {
     pub(crate) nic: Option<NicId>,
     pub(crate) mtu_discover: MtuDiscover,
     pub(crate) dont_fragment: bool,
+    pub(crate) free_bind: bool,
+    pub(crate) min_ttl: u8,
     pub(crate) mtu: Option<NonZeroU16>,
+    pub(crate) local_ports: (u16, u16),
+}
+
+impl IpSettings {
+    /// The ports of which one is picked: the host's, and of those the socket's.
+    pub(crate) fn ports_of(&self, host: &RangeInclusive<u16>) -> RangeInclusive<u16> {
+        let (first, last) = self.local_ports;
+        let bound = |port: u16, default: &u16| if host.contains(&port) { port } else { *default };
+        bound(first, host.start())..=bound(last, host.end())
+    }
 }
 
 /// The options of a stream socket that its connection acts on.
@@ -345,6 +366,12 @@ impl Stack {
                 let is_stream = self.socket_ref(id)?.proto() == Proto::Tcp;
                 self.change(id, |settings| settings.tos = if is_stream { tos & 0xfc } else { tos })
             }
+            SocketOption::MinTtl(ttl) => self.change(id, |settings| settings.min_ttl = ttl),
+            SocketOption::FreeBind(on) => self.change(id, |settings| settings.free_bind = on),
+            SocketOption::LocalPorts(first, last) if first > last && last != 0 => Err(Error::InvalidArgument),
+            SocketOption::LocalPorts(first, last) => {
+                self.change(id, |settings| settings.local_ports = (first, last))
+            }
             SocketOption::DontFragment(on) => self.change(id, |settings| settings.dont_fragment = on),
             SocketOption::Mtu(Some(mtu)) if mtu.get() < LEAST_V6_MTU => Err(Error::InvalidArgument),
             SocketOption::Mtu(mtu) => self.change(id, |settings| settings.mtu = mtu),
@@ -446,6 +473,11 @@ impl Stack {
             OptionName::BindToNic => SocketOption::BindToNic(settings.nic),
             OptionName::Ttl => SocketOption::Ttl(Some(settings.ttl.unwrap_or(self.io.config.default_ttl))),
             OptionName::Tos => SocketOption::Tos(settings.tos),
+            OptionName::MinTtl => SocketOption::MinTtl(settings.min_ttl),
+            OptionName::FreeBind => SocketOption::FreeBind(settings.free_bind),
+            OptionName::LocalPorts => {
+                SocketOption::LocalPorts(settings.local_ports.0, settings.local_ports.1)
+            }
             OptionName::DontFragment => SocketOption::DontFragment(settings.dont_fragment),
             OptionName::Mtu => SocketOption::Mtu(settings.mtu),
             OptionName::MtuDiscover => SocketOption::MtuDiscover(settings.mtu_discover),

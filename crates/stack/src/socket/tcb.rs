@@ -61,6 +61,8 @@ pub(crate) struct Tcb {
     pub(crate) socket: Option<SocketId>,
     pub(crate) nic: NicId,
     ttl: Option<u8>,
+    /// What has come further than this leaves is dropped.
+    pub(crate) min_ttl: u8,
     tos: u8,
     /// The state of the routes by which `nic` and the path's MTU were found.
     routes: u32,
@@ -92,6 +94,7 @@ impl Tcb {
             socket: Some(socket),
             nic,
             ttl: ip.ttl,
+            min_ttl: ip.min_ttl,
             tos: ip.tos,
             routes: io.routes.generation,
             flow_label: IpParams::of_flow(&io.demux, &tuple, 0, 0).flow_label,
@@ -225,6 +228,7 @@ impl Tcb {
     /// The options that the IP header follows have changed.
     pub(crate) fn follow(&mut self, ip: &IpSettings) {
         self.ttl = ip.ttl;
+        self.min_ttl = ip.min_ttl;
         self.tos = ip.tos;
     }
 }

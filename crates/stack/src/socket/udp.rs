@@ -162,7 +162,7 @@ impl Stack {
         nic: Option<NicId>,
     ) -> Result<Path> {
         let socket = self.socket_ref(id)?;
-        let foreign = matches!(&socket.kind, Kind::Udp(udp) if udp.foreign);
+        let foreign = socket.settings.free_bind || matches!(&socket.kind, Kind::Udp(udp) if udp.foreign);
         let is_ours = |ip: &[u8; 16]| self.io.addresses.cast(ip) == Cast::Unicast;
         let src = match source.map(ip_bytes) {
             Some(source) if !is_ours(&source) || is_v4(&source) != to.is_v4() => {

@@ -166,7 +166,12 @@ impl Stack {
         (segment.ecn, segment.gso_size) = (ingress.tos_ecn & 3, meta.gso_size);
         match self.io.demux.find_again(&tuple) {
             Some(Target::Connection(key)) => {
-                let connection = self.connections.get(key).map(|tcb| &tcb.connection);
+                let tcb = self.connections.get(key);
+                // RFC 5082: who isn't as near as they must be is not heard.
+                if tcb.is_some_and(|tcb| ingress.ttl < tcb.min_ttl) {
+                    return;
+                }
+                let connection = tcb.map(|tcb| &tcb.connection);
                 if connection.is_some_and(|connection| connection.is_in_sequence(segment.seq())) {
                     let coupled = couple(&mut segment, head, ingress.transport, batch);
                     self.io.counters.add(Counter::IpInReceives, coupled);
@@ -197,6 +202,10 @@ impl Stack {
             return self.foreign_segment(now, ingress, tuple, &segment, floor);
         }
         let listener = self.io.listener(ingress, &tuple);
+        let socket = listener.and_then(|id| self.sockets.get(id.0));
+        if socket.is_some_and(|socket| ingress.ttl < socket.settings.min_ttl) {
+            return; // RFC 5082
+        }
         let flags = segment.header.flags;
         match listener {
             // RFC 9293 §3.10.7.2: first RST, then ACK, then SYN.

@@ -342,3 +342,59 @@ fn datagram_buffers_have_a_least_size_whatever_tcp_may_have() {
     assert_eq!(stack.set_option(Instant::ZERO, id, SocketOption::SendBuffer(1)), Ok(()));
     assert_eq!(stack.get_option(id, crate::OptionName::SendBuffer), Ok(SocketOption::SendBuffer(4608)));
 }
+
+/// `IP_MINTTL`: RFC 5082's peers are neighbours, whose packets no router has touched.
+#[test]
+fn segments_from_too_far_are_not_heard() {
+    let mut pair = Pair::new();
+    let listener = pair.listener("10.0.0.2:179", 5);
+    pair.b.set_option(pair.now, listener, SocketOption::MinTtl(255)).unwrap();
+    let dial = |pair: &mut Pair, ttl| {
+        let client = stream(&mut pair.a, addr("10.0.0.2:179"));
+        pair.a.set_option(pair.now, client, SocketOption::Ttl(Some(ttl))).unwrap();
+        assert_eq!(pair.a.connect(pair.now, client, addr("10.0.0.2:179")), Err(Error::InProgress));
+        pair.cable();
+        client
+    };
+    let far = dial(&mut pair, 254);
+    assert_eq!(pair.a.tcp_state(far), Some(TcpState::SynSent), "neither accepted nor refused");
+    let near = dial(&mut pair, 255);
+    assert_eq!(pair.a.tcp_state(near), Some(TcpState::Established));
+    // The accepted socket has it, too.
+    let (server, _) = pair.b.accept(pair.now, listener).unwrap();
+    pair.a.set_option(pair.now, near, SocketOption::Ttl(Some(64))).unwrap();
+    send(&mut pair.a, pair.now, near, b"from afar").unwrap();
+    pair.cable();
+    assert_eq!(recv(&mut pair.b, pair.now, server), Err(Error::WouldBlock));
+    pair.a.set_option(pair.now, near, SocketOption::Ttl(Some(255))).unwrap();
+    pair.pass(Duration::from_secs(2));
+    assert_eq!(recv(&mut pair.b, pair.now, server).unwrap(), b"from afar");
+}
+
+/// `IP_LOCAL_PORT_RANGE` within the host's ports, and `IP_FREEBIND`.
+#[test]
+fn a_socket_says_which_ports_are_picked_and_that_any_address_will_do() {
+    let mut pair = Pair::new();
+    pair.listener("10.0.0.2:80", 5);
+    for port in [40_000, 40_001] {
+        let client = stream(&mut pair.a, addr("10.0.0.2:80"));
+        pair.a.set_option(pair.now, client, SocketOption::LocalPorts(40_000, 40_001)).unwrap();
+        let _ = pair.a.connect(pair.now, client, addr("10.0.0.2:80"));
+        let picked = pair.a.local_addr(client).unwrap().port;
+        assert!((40_000..=40_001).contains(&picked), "{port}: {picked}");
+    }
+    let third = stream(&mut pair.a, addr("10.0.0.2:80"));
+    pair.a.set_option(pair.now, third, SocketOption::LocalPorts(40_000, 40_001)).unwrap();
+    assert_eq!(pair.a.connect(pair.now, third, addr("10.0.0.2:80")), Err(Error::AddrNotAvailable));
+    let empty = pair.a.set_option(pair.now, third, SocketOption::LocalPorts(2, 1));
+    assert_eq!(empty, Err(Error::InvalidArgument));
+    // Beyond the host's bounds a number stands for the bound.
+    let datagrams = pair.a.socket(Domain::Inet, SocketType::Datagram, Owner::default()).unwrap();
+    pair.a.set_option(pair.now, datagrams, SocketOption::LocalPorts(60_999, 65_535)).unwrap();
+    pair.a.bind(datagrams, addr("10.0.0.1:0")).unwrap();
+    assert_eq!(pair.a.local_addr(datagrams).unwrap().port, 60_999);
+    let foreign = pair.a.socket(Domain::Inet, SocketType::Datagram, Owner::default()).unwrap();
+    assert_eq!(pair.a.bind(foreign, addr("192.0.2.1:9")), Err(Error::AddrNotAvailable));
+    pair.a.set_option(pair.now, foreign, SocketOption::FreeBind(true)).unwrap();
+    assert_eq!(pair.a.bind(foreign, addr("192.0.2.1:9")), Ok(()));
+}
