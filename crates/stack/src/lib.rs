@@ -51,7 +51,7 @@ pub use error::{Error, Result};
 pub use event::{Event, Readiness, Wake, WakeReason};
 pub use flow::{EchoRequest, Flow, FlowId, FlowProtocol, Intercept, Unreachability, Verdict};
 pub use ip::multicast::filter::FilterMode;
-pub use ip::route::{NicConfig, Route};
+pub use ip::route::{NicConfig, Refusal, Route};
 pub use orphan::Orphan;
 pub use socket::errors::{ErrorOrigin, ErrorReport};
 pub use socket::groups::Membership;
@@ -178,7 +178,22 @@ impl Stack {
         if self.io.routes.remove(route) { Ok(()) } else { Err(Error::InvalidArgument) }
     }
 
-    /// The routes, in the order they are tried.
+    /// Adds a route to a range of addresses that leads nowhere. Among routes to one range the lowest metric counts.
+    pub fn refuse_route(&mut self, range: (IpAddr, u8), metric: u32, what: Refusal) -> Result<()> {
+        self.io.routes.refuse(range, metric, what)
+    }
+
+    /// Removes such a route.
+    pub fn allow_route(&mut self, range: (IpAddr, u8), metric: u32, what: Refusal) -> Result<()> {
+        if self.io.routes.allow(range, metric, what) { Ok(()) } else { Err(Error::InvalidArgument) }
+    }
+
+    /// The routes that lead nowhere: range, metric, and what they say.
+    pub fn refused_routes(&self) -> Vec<((IpAddr, u8), u32, Refusal)> {
+        self.io.routes.refusals().collect()
+    }
+
+    /// The routes that lead somewhere, in the order they are tried.
     pub fn routes(&self) -> Vec<Route> {
         self.io.routes.iter().copied().collect()
     }

@@ -111,14 +111,48 @@ impl Addresses {
             // A link-local address means nothing on another link.
             address.nic == nic || !is_link_local_v6(&address.ip)
         });
-        // Rule 2: the same scope; rule 5: the outgoing interface; rule 8: the longest common prefix. The
-        // first given wins otherwise.
+        // Rule 2: the least scope that reaches as far as the destination's, else the greatest; rule 5: the outgoing
+        // interface; rule 6: the same label; rule 8: the longest common prefix. The first given wins otherwise.
+        let wanted = scope(dst);
         let rank = |address: &Address| {
             let common = (u128::from_be_bytes(address.ip) ^ u128::from_be_bytes(*dst)).leading_zeros();
-            let same_scope = v4 || is_link_local_v6(&address.ip) == is_link_local_v6(dst);
-            (same_scope, address.nic == nic, common.min(u32::from(address.prefix)))
+            let reach = i16::from(scope(&address.ip));
+            let fits = reach >= i16::from(wanted);
+            let in_scope = (fits, if fits { -reach } else { reach });
+            let same_label = label(&address.ip) == label(dst);
+            (in_scope, address.nic == nic, same_label, common.min(u32::from(address.prefix)))
         };
         usable.reduce(|best, other| if rank(other) > rank(best) { other } else { best }).map(|best| best.ip)
+    }
+}
+
+/// How far an address means something (RFC 6724 §3.1, RFC 4291 §2.7); all of IPv4 but its loopback and link-local
+/// addresses is global.
+fn scope(ip: &[u8; 16]) -> u8 {
+    const LINK: u8 = 2;
+    const SITE: u8 = 5;
+    const GLOBAL: u8 = 14;
+    match *ip {
+        _ if is_loopback(ip) || is_link_local_v6(ip) => LINK,
+        [0xff, second, ..] => second & 0xf,
+        [0xfe, second, ..] if second & 0xc0 == 0xc0 => SITE,
+        _ if is_v4(ip) && ip[12..14] == [169, 254] => LINK,
+        _ => GLOBAL,
+    }
+}
+
+/// The label of an address (RFC 6724 §2.1).
+fn label(ip: &[u8; 16]) -> u8 {
+    match *ip {
+        _ if *ip == 1_u128.to_be_bytes() => 0,
+        _ if is_v4(ip) => 4,
+        [0x20, 0x02, ..] => 2,
+        [0x20, 0x01, 0, 0, ..] => 5,
+        [0xfc | 0xfd, ..] => 13,
+        [0xfe, second, ..] if second & 0xc0 == 0xc0 => 11,
+        [0x3f, 0xfe, ..] => 12,
+        _ if ip[..12] == [0; 12] => 3,
+        _ => 1,
     }
 }
 
@@ -181,6 +215,14 @@ mod tests {
             ("fd77::9", 1, Some("fd77::2")),
             ("2001:db8::9", 2, Some("2001:db8::2")),
             ("8.8.8.8", 7, Some("10.0.0.2")),
+            // A group of the link is spoken to with an address of the link, one of a site with one that gets there.
+            ("ff02::7", 1, Some("fe80::2")),
+            ("ff05::7", 1, Some("fd77::2")),
+            // Rule 6: a global address from a global one, though the interface is rule 5's, which comes first.
+            ("2600::1", 2, Some("2001:db8::2")),
+            ("2600::1", 1, Some("fd77::2")),
+            ("fdff::1", 7, Some("fd77::2")),
+            ("2600::1", 7, Some("2001:db8::2")),
         ];
         for (dst, nic, src) in cases {
             let found = host().source(&ip(dst), NicId(nic)).map(|ip| ip_from_bytes(ip).to_string());

@@ -37,6 +37,10 @@ pub(crate) enum Complaint {
     Expired,
     /// A router: no route leads there.
     NoRoute,
+    /// A router: its route says that the host can't be reached.
+    NoHost,
+    /// A router: its route says that it isn't permitted.
+    Prohibited,
     /// A router: it is too long for the next link, whose MTU this is, and must not be cut.
     TooBig { mtu: u32 },
 }
@@ -44,7 +48,14 @@ pub(crate) enum Complaint {
 impl Complaint {
     /// Whether it is about a packet that is for somebody else.
     const fn is_of_router(self) -> bool {
-        matches!(self, Complaint::Expired | Complaint::NoRoute | Complaint::TooBig { .. })
+        matches!(
+            self,
+            Complaint::Expired
+                | Complaint::NoRoute
+                | Complaint::NoHost
+                | Complaint::Prohibited
+                | Complaint::TooBig { .. }
+        )
     }
 
     /// RFC 4443 §2.4 (e.3): whether it is told of packets to groups, too. Of an option that says so, it is.
@@ -70,6 +81,8 @@ impl Complaint {
             Complaint::Protocol => unreachable(Icmpv4::PROTOCOL_UNREACHABLE, 0),
             Complaint::Port => unreachable(Icmpv4::PORT_UNREACHABLE, 0),
             Complaint::NoRoute => unreachable(Icmpv4::NET_UNREACHABLE, 0),
+            Complaint::NoHost => unreachable(Icmpv4::HOST_UNREACHABLE, 0),
+            Complaint::Prohibited => unreachable(Icmpv4::ADMIN_PROHIBITED, 0),
             // RFC 1191 §4. No MTU is longer than 16 bits can say.
             Complaint::TooBig { mtu } => unreachable(Icmpv4::FRAGMENTATION_NEEDED, mtu as u16),
             Complaint::Expired => Icmpv4::TimeExceeded { code: 0 },
@@ -85,7 +98,10 @@ impl Complaint {
         match self {
             Complaint::Protocol => Icmpv6::ParameterProblem { code: 1, pointer: next_header_at(packet) },
             Complaint::Port => Icmpv6::Unreachable { code: Icmpv6::PORT_UNREACHABLE },
-            Complaint::NoRoute => Icmpv6::Unreachable { code: Icmpv6::NO_ROUTE },
+            // As Linux: of a host that can't be reached there is no route.
+            Complaint::NoRoute | Complaint::NoHost => Icmpv6::Unreachable { code: Icmpv6::NO_ROUTE },
+            // RFC 4443 §3.1: communication administratively prohibited.
+            Complaint::Prohibited => Icmpv6::Unreachable { code: 1 },
             Complaint::TooBig { mtu } => Icmpv6::PacketTooBig { mtu },
             Complaint::Expired => Icmpv6::TimeExceeded { code: 0 },
             Complaint::Incomplete => Icmpv6::TimeExceeded { code: 1 },

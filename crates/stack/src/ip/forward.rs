@@ -10,6 +10,7 @@ use crate::io::Io;
 use crate::ip::address::is_multicast;
 use crate::ip::complaint::Complaint;
 use crate::ip::input::Ingress;
+use crate::ip::route::Refusal;
 use sockeye_packet::{Batch, Checksum, Instant, NicId, Packet};
 use sockeye_wire::{IpLayout, Ipv4Header, incremental_update};
 
@@ -41,9 +42,19 @@ impl Io {
             self.counters.bump(Counter::IpInHdrErrors);
             return self.complain(now, ingress, &packet, Complaint::Expired);
         }
-        let Some(nic) = self.routes.find(&ingress.dst, None).map(|route| route.nic) else {
-            self.counters.bump(Counter::IpOutNoRoutes);
-            return self.complain(now, ingress, &packet, Complaint::NoRoute);
+        let nic = match self.routes.look_up(&ingress.dst, None) {
+            Ok(Some(route)) => route.nic,
+            no_way => {
+                self.counters.bump(Counter::IpOutNoRoutes);
+                // RFC 1812 §5.2.7.1.
+                let what = match no_way {
+                    Err(Refusal::Blackhole) => return,
+                    Err(Refusal::Unreachable) => Complaint::NoHost,
+                    Err(Refusal::Prohibit) => Complaint::Prohibited,
+                    Ok(_) => Complaint::NoRoute,
+                };
+                return self.complain(now, ingress, &packet, what);
+            }
         };
         let mtu = self.nic(nic).config.mtu;
         if longest_segment(&packet) <= mtu as usize {

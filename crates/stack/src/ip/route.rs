@@ -67,6 +67,28 @@ pub struct Route {
     pub metric: u32,
 }
 
+/// What a route says that leads nowhere, as `ip route add` has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// `blackhole`: dropped in silence; the host's own sockets have [`Error::InvalidArgument`].
+    Blackhole,
+    /// `unreachable`: the sender is told that the host can't be reached ([`Error::HostUnreachable`]).
+    Unreachable,
+    /// `prohibit`: the sender is told that it isn't permitted ([`Error::PermissionDenied`]).
+    Prohibit,
+}
+
+impl Refusal {
+    /// What a socket of this host is told.
+    pub(crate) const fn error(self) -> Error {
+        match self {
+            Refusal::Blackhole => Error::InvalidArgument,
+            Refusal::Unreachable => Error::HostUnreachable,
+            Refusal::Prohibit => Error::PermissionDenied,
+        }
+    }
+}
+
 /// The routes of a host, the one to try first first: longest prefix, then lowest metric, then oldest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Routes {
@@ -81,18 +103,45 @@ struct Entry {
     network: u128,
     mask: u128,
     route: Route,
+    /// It leads nowhere: the route's interface and gateway mean nothing.
+    refusal: Option<Refusal>,
 }
 
 impl Routes {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.entries.iter().map(|entry| &entry.route)
+        self.entries.iter().filter(|entry| entry.refusal.is_none()).map(|entry| &entry.route)
+    }
+
+    /// The routes that lead nowhere: range, metric, and what they say.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = ((IpAddr, u8), u32, Refusal)> {
+        let refused = |entry: &Entry| {
+            let Route { dest, prefix, metric, .. } = entry.route;
+            Some(((dest, prefix), metric, entry.refusal?))
+        };
+        self.entries.iter().filter_map(refused)
     }
 
     /// Adds a route; an address prefix that is too long is an error.
     pub(crate) fn add(&mut self, route: Route) -> Result<()> {
+        self.insert(route, None)
+    }
+
+    /// Adds a route that leads nowhere.
+    pub(crate) fn refuse(&mut self, (dest, prefix): (IpAddr, u8), metric: u32, what: Refusal) -> Result<()> {
+        let route = Route { dest, prefix, gateway: None, nic: NicId::LOOPBACK, metric };
+        self.insert(route, Some(what))
+    }
+
+    /// Removes the route to a range that leads nowhere; says whether there was one.
+    pub(crate) fn allow(&mut self, (dest, prefix): (IpAddr, u8), metric: u32, what: Refusal) -> bool {
+        let route = Route { dest, prefix, gateway: None, nic: NicId::LOOPBACK, metric };
+        self.take_out(&route, Some(what))
+    }
+
+    fn insert(&mut self, route: Route, refusal: Option<Refusal>) -> Result<()> {
         let prefix = full_prefix(route.dest, route.prefix).ok_or(Error::InvalidArgument)?;
         let network = u128::from_be_bytes(ip_bytes(route.dest)) & mask(prefix);
-        let entry = Entry { v4: route.dest.is_ipv4(), network, mask: mask(prefix), route };
+        let entry = Entry { v4: route.dest.is_ipv4(), network, mask: mask(prefix), route, refusal };
         let rank = |entry: &Entry| (!entry.mask, entry.route.metric);
         let at = self.entries.partition_point(|other| rank(other) <= rank(&entry));
         self.entries.insert(at, entry);
@@ -102,21 +151,37 @@ impl Routes {
 
     /// Removes the route that equals `route`; says whether there was one.
     pub(crate) fn remove(&mut self, route: &Route) -> bool {
+        self.take_out(route, None)
+    }
+
+    fn take_out(&mut self, route: &Route, refusal: Option<Refusal>) -> bool {
         let before = self.entries.len();
-        self.entries.retain(|entry| entry.route != *route);
+        self.entries.retain(|entry| (entry.route, entry.refusal) != (*route, refusal));
         self.generation = self.generation.wrapping_add(1);
         self.entries.len() < before
     }
 
-    /// The route to `dst`, by `nic` if one is given.
+    /// The route to `dst`, by `nic` if one is given; none also where one leads nowhere.
     pub(crate) fn find(&self, dst: &[u8; 16], nic: Option<NicId>) -> Option<&Route> {
+        self.look_up(dst, nic).ok().flatten()
+    }
+
+    /// The route to `dst`, by `nic` if one is given, or what one says that leads nowhere.
+    pub(crate) fn look_up(
+        &self,
+        dst: &[u8; 16],
+        nic: Option<NicId>,
+    ) -> core::result::Result<Option<&Route>, Refusal> {
         let (v4, dst) = (is_v4(dst), u128::from_be_bytes(*dst));
         let fits = |entry: &&Entry| {
             entry.v4 == v4
                 && dst & entry.mask == entry.network
-                && nic.is_none_or(|nic| nic == entry.route.nic)
+                && nic.is_none_or(|nic| nic == entry.route.nic || entry.refusal.is_some())
         };
-        self.entries.iter().find(fits).map(|entry| &entry.route)
+        match self.entries.iter().find(fits) {
+            Some(Entry { refusal: Some(refusal), .. }) => Err(*refusal),
+            found => Ok(found.map(|entry| &entry.route)),
+        }
     }
 }
 
@@ -143,7 +208,7 @@ impl Io {
             let own = if is_v4(dst) && is_loopback(dst) { map_v4([127, 0, 0, 1]) } else { *dst };
             return Ok(Path { nic: NicId::LOOPBACK, src: src.unwrap_or(own), mtu: self.nics[0].config.mtu });
         }
-        let nic = match self.routes.find(dst, nic) {
+        let nic = match self.routes.look_up(dst, nic).map_err(Refusal::error)? {
             Some(route) => route.nic,
             None if is_multicast(dst) || self.addresses.is_broadcast(dst) || is_link_local_v6(dst) => {
                 self.link_for(src, nic).ok_or(Error::NetworkUnreachable)?
@@ -176,6 +241,30 @@ mod tests {
 
     fn route(dest: &str, prefix: u8, nic: u16, metric: u32) -> Route {
         Route { dest: dest.parse().unwrap(), prefix, gateway: None, nic: NicId(nic), metric }
+    }
+
+    #[test]
+    fn routes_that_lead_nowhere_are_routes() {
+        let mut routes = Routes::default();
+        let range = |text: &str, prefix| (text.parse::<IpAddr>().unwrap(), prefix);
+        routes.add(route("0.0.0.0", 0, 1, 0)).unwrap();
+        routes.add(route("10.1.2.0", 24, 1, 0)).unwrap();
+        routes.refuse(range("10.0.0.0", 8), 0, Refusal::Blackhole).unwrap();
+        routes.refuse(range("10.1.2.0", 24), 5, Refusal::Prohibit).unwrap();
+        routes.refuse(range("fd00::", 8), 0, Refusal::Unreachable).unwrap();
+        let look_up = |routes: &Routes, text: &str, nic| {
+            routes.look_up(&ip_bytes(text.parse().unwrap()), nic).map(|route| route.map(|route| route.prefix))
+        };
+        assert_eq!(look_up(&routes, "8.8.8.8", None), Ok(Some(0)));
+        assert_eq!(look_up(&routes, "10.9.9.9", None), Err(Refusal::Blackhole));
+        assert_eq!(look_up(&routes, "10.9.9.9", Some(NicId(1))), Err(Refusal::Blackhole));
+        assert_eq!(look_up(&routes, "10.1.2.9", None), Ok(Some(24)), "the lower metric");
+        assert_eq!(look_up(&routes, "fd77::1", None), Err(Refusal::Unreachable));
+        assert_eq!(look_up(&routes, "2001:db8::1", None), Ok(None));
+        assert_eq!((routes.iter().count(), routes.refusals().count()), (2, 3));
+        assert!(!routes.allow(range("10.0.0.0", 8), 0, Refusal::Prohibit));
+        assert!(routes.allow(range("10.0.0.0", 8), 0, Refusal::Blackhole));
+        assert_eq!(look_up(&routes, "10.9.9.9", None), Ok(Some(0)));
     }
 
     #[test]

@@ -277,6 +277,31 @@ fn fragments_are_cut_again() {
 }
 
 #[test]
+fn routes_that_lead_nowhere_say_so() {
+    use crate::Refusal;
+    let cases = [
+        (Refusal::Blackhole, None, Error::InvalidArgument),
+        (Refusal::Unreachable, Some([3, 1]), Error::HostUnreachable),
+        (Refusal::Prohibit, Some([3, 13]), Error::PermissionDenied),
+    ];
+    for (what, told, error) in cases {
+        let mut chain = Chain::new(&nic(1500, false), &nic(1500, false));
+        chain.router.refuse_route((ip(B[0]), 32), 0, what).unwrap();
+        chain.inject(&udp(A[0], B[0], 64), Checksum::Unverified);
+        let back = chain.sent_by_router(LINK);
+        assert!(chain.sent_by_router(FAR).is_empty());
+        assert_eq!(back.first().map(|packet| [packet.head[20], packet.head[21]]), told, "{what:?}");
+        let id = chain.router.socket(Domain::Inet, SocketType::Datagram, Owner::default()).unwrap();
+        let sent =
+            chain.router.send_to(chain.now, id, Payload::EMPTY, Some(at(B[0], 9)), SendFlags::default());
+        assert_eq!(sent, Err(error));
+        chain.router.allow_route((ip(B[0]), 32), 0, what).unwrap();
+        chain.inject(&udp(A[0], B[0], 64), Checksum::Unverified);
+        assert_eq!(chain.sent_by_router(FAR).len(), 1);
+    }
+}
+
+#[test]
 fn what_must_not_be_passed_on_is_dropped() {
     let mut bad_header = udp(A[0], B[0], 64);
     bad_header[10] ^= 1;
