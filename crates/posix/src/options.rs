@@ -76,6 +76,17 @@ pub enum OfKind {
     Protocol,
 }
 
+/// What is said about a socket's filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterCall {
+    /// `SO_ATTACH_FILTER`.
+    Attach,
+    /// `SO_DETACH_FILTER`.
+    Detach,
+    /// `SO_LOCK_FILTER`.
+    Lock,
+}
+
 /// What is left to do for a `setsockopt` that is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Set<'a> {
@@ -85,6 +96,8 @@ pub enum Set<'a> {
     Stack(SocketOption),
     /// `SO_BINDTODEVICE`: look up the interface of this name (none when empty) and tell the stack.
     Device(&'a [u8]),
+    /// The stack must be told of a filter, a row of `struct sock_filter`, or that there is none or no other.
+    Filter(FilterCall, &'a [u8]),
     /// The stack must be told of groups.
     Groups(GroupChange),
     /// `IP_UNICAST_IF`: is stored; EADDRNOTAVAIL when there is no such interface.
@@ -106,7 +119,13 @@ pub enum Get {
 
 /// The row of an option, if this kind of socket knows it.
 pub fn find(kind: SocketKind, level: i32, name: i32) -> Option<&'static Row> {
-    let of_family = level != libc::IPPROTO_IPV6 || kind.domain == Domain::Inet6;
+    let of_family = match level {
+        libc::IPPROTO_IPV6 | libc::IPPROTO_ICMPV6 => kind.domain == Domain::Inet6,
+        // That of IPv4 has its filter there, that of IPv6 what is at its own level, too.
+        libc::SOL_RAW => (kind.domain == Domain::Inet) == (name == ICMP_FILTER),
+        libc::SOL_SOCKET => true,
+        _ => kind.domain != Domain::Packet,
+    };
     TABLE.iter().find(|row| (row.level, row.name) == (level, name) && of_family && row.on.includes(kind.kind))
 }
 
@@ -129,6 +148,7 @@ pub fn is_native_too(level: i32, name: i32) -> bool {
 const LEAST_MTU: i32 = 1280;
 /// The longest queue of connections (`net.core.somaxconn`).
 const BACKLOG_MAX: i32 = 4096;
+const ICMP_FILTER: i32 = 1;
 const SO_RCVTIMEO_NEW: i32 = 66;
 const SO_SNDTIMEO_NEW: i32 = 67;
 
@@ -166,6 +186,11 @@ pub fn set<'a>(
         {
             return Err(Errno::EPROTO);
         }
+        Treatment::Honoured(OptionName::IcmpFilter) => return Ok(Set::Stack(value::read_icmp_filter(value))),
+        Treatment::Honoured(OptionName::Icmp6Filter) => {
+            return Ok(Set::Stack(value::read_icmp6_filter(value)));
+        }
+        Treatment::Filter(call) => return Ok(Set::Filter(call, value)),
         Treatment::Groups(call, form) => {
             return GroupChange::parse(call, form, level, value).map(Set::Groups);
         }
@@ -282,7 +307,9 @@ pub fn get(kind: SocketKind, stored: &Stored, level: i32, name: i32) -> Result<G
         Treatment::Timeout(direction) => {
             Ok(Get::Ready(OptionValue::timeval(stored.timeout(direction).unwrap_or_default())))
         }
-        Treatment::StickyPacketInfo | Treatment::Groups(..) => Err(Errno::ENOPROTOOPT),
+        Treatment::Filter(FilterCall::Attach) => Ok(Get::Fact(Fact::Filter)),
+        Treatment::Filter(FilterCall::Lock) => Ok(Get::Fact(Fact::FilterLocked)),
+        Treatment::StickyPacketInfo | Treatment::Groups(..) | Treatment::Filter(_) => Err(Errno::ENOPROTOOPT),
         Treatment::Ignored(reads)
         | Treatment::ReadOnly(reads)
         | Treatment::Forbidden(_, reads)
@@ -315,6 +342,10 @@ pub enum Fact {
     Number,
     /// `SO_PEERNAME`: what getpeername(2) gives.
     PeerName,
+    /// `SO_GET_FILTER`: nothing without a filter; which one it is isn't told.
+    Filter,
+    /// `SO_LOCK_FILTER`: whether the filter is locked.
+    FilterLocked,
     /// `SO_MEMINFO`: what the socket's queues hold.
     MemoryInfo,
 }
@@ -325,6 +356,8 @@ pub fn answer(level: i32, option: SocketOption) -> OptionValue {
         SocketOption::Linger(linger) => OptionValue::linger(linger),
         SocketOption::MaxPacingRate(rate) => OptionValue::rate(rate),
         SocketOption::MulticastNic { address, nic: _ } => OptionValue::address(address),
+        SocketOption::IcmpFilter(filter) => OptionValue::words(&[filter]),
+        SocketOption::Icmp6Filter(filter) => OptionValue::words(&filter),
         SocketOption::Congestion(congestion) => OptionValue::text(congestion.name()),
         option => OptionValue::int_at(level, to_int(option)),
     }

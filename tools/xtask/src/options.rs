@@ -100,6 +100,7 @@ fn sockets(on: On) -> String {
         On::Stream => "TCP".to_owned(),
         On::NotStream => "all but TCP".to_owned(),
         On::Datagram => "UDP, UDP-Lite, ping".to_owned(),
+        On::Raw => "raw".to_owned(),
         On::Udp => "UDP".to_owned(),
         On::UdpLite => "UDP-Lite".to_owned(),
     }
@@ -165,6 +166,7 @@ fn treatment(treatment: Treatment) -> String {
         | Treatment::Device
         | Treatment::Mtu
         | Treatment::Groups(..)
+        | Treatment::Filter(_)
         | Treatment::StickyPacketInfo => "honoured".to_owned(),
         Treatment::Stored { .. }
         | Treatment::Rate

@@ -54,6 +54,11 @@ pub(super) fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
         OptionName::FreeBind => SocketOption::FreeBind(on),
         OptionName::MinTtl => SocketOption::MinTtl(u8::try_from(value).ok()?),
         OptionName::DontFragment => SocketOption::DontFragment(on),
+        OptionName::HeaderIncluded => SocketOption::HeaderIncluded(on),
+        OptionName::ChecksumOffset => match value {
+            ..0 => SocketOption::ChecksumOffset(None),
+            _ => SocketOption::ChecksumOffset(Some(u16::try_from(value).ok()?)),
+        },
         OptionName::RecvErr => SocketOption::RecvErr(on),
         OptionName::RecvErrV6 => SocketOption::RecvErrV6(on),
         // -1 gives the default back.
@@ -111,6 +116,7 @@ pub(super) fn to_int(option: SocketOption) -> i32 {
         | SocketOption::AcceptsConnections(on)
         | SocketOption::FreeBind(on)
         | SocketOption::DontFragment(on)
+        | SocketOption::HeaderIncluded(on)
         | SocketOption::MulticastLoop(on)
         | SocketOption::MulticastLoopV6(on)
         | SocketOption::MulticastAll(on)
@@ -130,6 +136,7 @@ pub(super) fn to_int(option: SocketOption) -> i32 {
         SocketOption::Tos(tos) => tos.into(),
         SocketOption::MinTtl(ttl) => ttl.into(),
         SocketOption::LocalPorts(first, last) => (u32::from(last) << 16 | u32::from(first)) as i32,
+        SocketOption::ChecksumOffset(at) => at.map_or(-1, i32::from),
         SocketOption::MtuDiscover(MtuDiscover::Dont) => libc::IP_PMTUDISC_DONT,
         SocketOption::MtuDiscover(MtuDiscover::Want) => libc::IP_PMTUDISC_WANT,
         SocketOption::MtuDiscover(MtuDiscover::Do) => libc::IP_PMTUDISC_DO,

@@ -4,7 +4,7 @@
 //! have, and `least BYTES` after the sockets where the level's usual length is not the shortest.
 
 use super::table::least;
-use super::{Direction, Fact, GroupCall, GroupForm, OfKind, On, Reads, Row, Treatment, Type};
+use super::{Direction, Fact, FilterCall, GroupCall, GroupForm, OfKind, On, Reads, Row, Treatment, Type};
 use crate::Errno;
 use Fact::{
     Cookie, Error, MemoryInfo, NetnsCookie, PathMtu, PathMtuInfo, PeerCredentials, PeerName, TcpInfo,
@@ -15,8 +15,8 @@ use Treatment::{
 };
 use Type::{Field, Flag, Int, OrDefault};
 use libc::{
-    IPPROTO_IP as IP, IPPROTO_IPV6 as V6, IPPROTO_TCP as TCP, IPPROTO_UDP as UDP, IPPROTO_UDPLITE as UDPLITE,
-    SOL_SOCKET as SOCKET,
+    IPPROTO_ICMPV6 as ICMP6, IPPROTO_IP as IP, IPPROTO_IPV6 as V6, IPPROTO_TCP as TCP, IPPROTO_UDP as UDP,
+    IPPROTO_UDPLITE as UDPLITE, SOL_RAW as RAW, SOL_SOCKET as SOCKET,
 };
 use sockeye_stack::OptionName;
 
@@ -107,6 +107,9 @@ table! {
     SOCKET SO_MARK on All: ANY => Refused(Errno::EPERM, READS_ZERO);
     SOCKET SO_RCVMARK = 75 on All: Flag => Asks, "the mark is always 0";
     SOCKET SO_RCVPRIORITY = 82 on All: Flag => Asks, "the priority is always 0";
+    SOCKET SO_ATTACH_FILTER on NotStream least 0: Field => Treatment::Filter(FilterCall::Attach), "classic BPF; streams have none";
+    SOCKET SO_DETACH_FILTER on NotStream: ANY => Treatment::Filter(FilterCall::Detach);
+    SOCKET SO_LOCK_FILTER on NotStream: Flag => Treatment::Filter(FilterCall::Lock);
     SOCKET SO_RXQ_OVFL on All: Flag => OFF;
     SOCKET SO_WIFI_STATUS = 41 on All: Flag => OFF;
     SOCKET SO_PEEK_OFF = 42 on All: ANY => Stored { default: -1 }, "acts on reads: set on the plug";
@@ -294,6 +297,14 @@ table! {
     V6 MCAST_UNBLOCK_SOURCE = 44 on All least 0: Field => Groups(GroupCall::Unblock, GroupForm::Any);
     V6 MCAST_MSFILTER = 48 on All least 0: Field => Groups(GroupCall::Filter, GroupForm::Any);
     V6 IP6T_SO_ORIGINAL_DST = 80 on Stream: Field => ReadOnly(Reads::Errno(Errno::ENOENT));
+
+    IP IP_HDRINCL on Raw: Flag => Honoured(OptionName::HeaderIncluded);
+    V6 IPV6_HDRINCL = 36 on Raw: Flag => Honoured(OptionName::HeaderIncluded);
+    V6 IPV6_CHECKSUM = 7 on Raw: ANY => Honoured(OptionName::ChecksumOffset);
+    RAW ICMP_FILTER = 1 on Raw least 0: Field => Honoured(OptionName::IcmpFilter);
+    RAW IPV6_HDRINCL = 36 on Raw: Flag => Honoured(OptionName::HeaderIncluded);
+    RAW IPV6_CHECKSUM = 7 on Raw: ANY => Honoured(OptionName::ChecksumOffset);
+    ICMP6 ICMP6_FILTER = 1 on Raw least 0: Field => Honoured(OptionName::Icmp6Filter);
 
     UDPLITE UDPLITE_SEND_CSCOV = 10 on UdpLite: ANY => Honoured(OptionName::SendCoverage);
     UDPLITE UDPLITE_RECV_CSCOV = 11 on UdpLite: ANY => Honoured(OptionName::RecvCoverage);

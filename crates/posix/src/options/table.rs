@@ -1,6 +1,6 @@
 //! What a row of the [table of options](super::TABLE) says, and the reading of numbers by its rules.
 
-use super::{Direction, Fact, GroupCall, GroupForm, OfKind};
+use super::{Direction, Fact, FilterCall, GroupCall, GroupForm, OfKind};
 use crate::Errno;
 use sockeye_stack::{OptionName, SocketType};
 
@@ -36,6 +36,8 @@ pub enum On {
     NotStream,
     /// Datagram sockets, also ping sockets.
     Datagram,
+    /// Raw sockets.
+    Raw,
     /// UDP sockets.
     Udp,
     /// UDP-Lite sockets.
@@ -52,6 +54,7 @@ impl On {
             On::Datagram => {
                 matches!(kind, SocketType::Datagram | SocketType::DatagramLite | SocketType::Ping)
             }
+            On::Raw => matches!(kind, SocketType::Raw(_)),
             On::Udp => kind == SocketType::Datagram,
             On::UdpLite => kind == SocketType::DatagramLite,
         }
@@ -146,6 +149,8 @@ pub enum Treatment {
     OnlyNone(Errno),
     /// Can't be had: this errno unless it switches off what is off.
     Forbidden(Errno, Reads),
+    /// What becomes of the socket's filter.
+    Filter(FilterCall),
     /// A change of groups, said in this form; getting is ENOPROTOOPT.
     Groups(GroupCall, GroupForm),
     /// Setting answers this errno.

@@ -1,9 +1,10 @@
 //! Options of a socket in a stack, from the program's bytes to the stack and back.
 
-use super::{Fact, Get, OptionValue, Set, SocketKind, Stored, answer, get, set};
+use super::{Fact, FilterCall, Get, OptionValue, Set, SocketKind, Stored, answer, get, set};
 use crate::Errno;
 use crate::address::AddressBytes;
 use sockeye_packet::{Instant, NicId};
+use sockeye_stack::bpf::{Filter, Instruction};
 use sockeye_stack::{OptionName, SocketId, SocketOption, Stack, TcpState};
 
 const TCP_FASTOPEN_NO_COOKIE: i32 = 34;
@@ -30,6 +31,7 @@ impl Target<'_> {
         let option = match set(self.kind, self.stored, level, name, value)? {
             Set::Done => return Ok(()),
             Set::Stack(option) => option,
+            Set::Filter(call, value) => return self.set_filter(call, value),
             Set::Groups(change) => return Ok(change.apply(self.stack, self.now, self.id)?),
             Set::Nic(nic) if self.stack.nic(nic).is_some() => return Ok(()),
             Set::Nic(_) => {
@@ -40,6 +42,27 @@ impl Target<'_> {
             Set::Device(device) => SocketOption::BindToNic(Some(self.nic_of(device)?)),
         };
         Ok(self.stack.set_option(self.now, self.id, option)?)
+    }
+
+    /// Attaches, detaches or locks a filter.
+    fn set_filter(&mut self, call: FilterCall, value: &[u8]) -> Result<(), Errno> {
+        let Target { stack, id, .. } = self;
+        match call {
+            FilterCall::Attach => {
+                let steps = value.chunks_exact(8).map(|step| Instruction {
+                    code: u16::from_ne_bytes([step[0], step[1]]),
+                    jump_true: step[2],
+                    jump_false: step[3],
+                    k: u32::from_ne_bytes([step[4], step[5], step[6], step[7]]),
+                });
+                Ok(stack.attach_filter(*id, Filter::new(&steps.collect::<Vec<_>>())?)?)
+            }
+            FilterCall::Detach if stack.detach_filter(*id)? => Ok(()),
+            FilterCall::Detach => Err(Errno::ENOENT),
+            FilterCall::Lock if value.first_chunk() != Some(&[0; 4]) => Ok(stack.lock_filter(*id)?),
+            FilterCall::Lock if stack.filter(*id)?.1 => Err(Errno::EPERM),
+            FilterCall::Lock => Ok(()),
+        }
     }
 
     /// EINVAL for what can only be said before a connection is there.
@@ -95,6 +118,10 @@ impl Target<'_> {
             Fact::Cookie => OptionValue::cookie(id.as_u64() + 1),
             Fact::NetnsCookie => OptionValue::netns_cookie(1),
             Fact::PeerCredentials => OptionValue::no_credentials(),
+            Fact::Filter if stack.filter(id)?.0.is_none() => OptionValue::default(),
+            // As where a filter isn't one that the program attached.
+            Fact::Filter => return Err(Errno::EACCES),
+            Fact::FilterLocked => OptionValue::int(stack.filter(id)?.1.into()),
             Fact::PeerName => {
                 OptionValue::peer_name(AddressBytes::new(stack.peer_addr(id)?, self.kind.domain).as_slice())
             }

@@ -3,7 +3,7 @@ use core::time::Duration;
 use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET};
 use proptest::prelude::*;
 use sockeye_packet::NicId;
-use sockeye_stack::CongestionControl;
+use sockeye_stack::{CongestionControl, Protocol};
 
 const TCP4: SocketKind = SocketKind { domain: Domain::Inet, kind: SocketType::Stream };
 const TCP6: SocketKind = SocketKind { domain: Domain::Inet6, kind: SocketType::Stream };
@@ -55,6 +55,7 @@ fn each_number_for_the_stack_reads_back_in_range() {
         let of_datagrams = row.on == On::Datagram || name == OptionName::MulticastTtl;
         let kind = match row.on {
             On::UdpLite => SocketKind { domain: Domain::Inet6, kind: SocketType::DatagramLite },
+            On::Raw => SocketKind { domain: Domain::Inet6, kind: SocketType::Raw(Protocol(253)) },
             _ if of_datagrams => UDP6,
             _ => TCP6,
         };
@@ -317,4 +318,46 @@ proptest! {
         let _ = set(TCP6, &mut Stored::default(), level, name, &value.to_ne_bytes());
         let _ = get(TCP6, &Stored::default(), level, name);
     }
+}
+
+#[test]
+fn raw_sockets_have_headers_filters_and_checksums() {
+    let raw = |domain, protocol| SocketKind { domain, kind: SocketType::Raw(Protocol(protocol)) };
+    let (icmp, six) = (raw(Domain::Inet, 1), raw(Domain::Inet6, 58));
+    assert_eq!(set_int(icmp, IPPROTO_IP, libc::IP_HDRINCL, 5), Ok(SocketOption::HeaderIncluded(true)));
+    assert_eq!(set_int(UDP4, IPPROTO_IP, libc::IP_HDRINCL, 1), Err(Errno::ENOPROTOOPT));
+    assert_eq!(set_int(icmp, libc::SOL_RAW, 1, 0x101), Ok(SocketOption::IcmpFilter(0x101)));
+    assert_eq!(set_int(six, libc::SOL_RAW, 1, 1), Err(Errno::ENOPROTOOPT));
+    assert_eq!(set_int(six, IPPROTO_IPV6, 7, 4), Ok(SocketOption::ChecksumOffset(Some(4))));
+    assert_eq!(set_int(six, libc::SOL_RAW, 7, -1), Ok(SocketOption::ChecksumOffset(None)));
+    let filter = SocketOption::Icmp6Filter([5, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(set_int(six, libc::IPPROTO_ICMPV6, 1, 5), Ok(filter));
+    assert_eq!(answer(libc::IPPROTO_ICMPV6, filter).cut_to(6).unwrap(), [5, 0, 0, 0, 0, 0]);
+    assert_eq!(set_int(icmp, libc::IPPROTO_ICMPV6, 1, 5), Err(Errno::ENOPROTOOPT));
+}
+
+#[test]
+fn filters_are_attached_detached_and_locked() {
+    use sockeye_stack::{Config, Owner, Stack};
+    let mut stack = Stack::new(Config::default(), [1; 32]);
+    let id = stack.socket(Domain::Inet, SocketType::Datagram, Owner::default()).unwrap();
+    let mut stored = Stored::default();
+    let now = sockeye_packet::Instant::ZERO;
+    let mut target = Target { stack: &mut stack, now, id, kind: UDP4, stored: &mut stored };
+    let attach =
+        |target: &mut Target<'_>, value: &[u8]| target.set(SOL_SOCKET, libc::SO_ATTACH_FILTER, value);
+    let detach = |target: &mut Target<'_>| target.set(SOL_SOCKET, libc::SO_DETACH_FILTER, &[0; 4]);
+    // `ret #0`, as a `struct sock_filter`.
+    let mut none = [0_u8; 8];
+    none[..2].copy_from_slice(&6_u16.to_ne_bytes());
+    assert_eq!(detach(&mut target), Err(Errno::ENOENT));
+    assert_eq!(attach(&mut target, &[0; 8]), Err(Errno::EINVAL), "it doesn't end");
+    assert_eq!(attach(&mut target, &none), Ok(()));
+    assert_eq!(detach(&mut target), Ok(()));
+    assert_eq!(attach(&mut target, &none), Ok(()));
+    assert_eq!(target.set(SOL_SOCKET, libc::SO_LOCK_FILTER, &1_i32.to_ne_bytes()), Ok(()));
+    assert_eq!(target.get(SOL_SOCKET, libc::SO_LOCK_FILTER).unwrap().cut_to(4).unwrap(), 1_i32.to_ne_bytes());
+    assert_eq!(detach(&mut target), Err(Errno::EPERM));
+    assert_eq!(attach(&mut target, &none), Err(Errno::EPERM));
+    assert_eq!(target.set(SOL_SOCKET, libc::SO_LOCK_FILTER, &0_i32.to_ne_bytes()), Err(Errno::EPERM));
 }

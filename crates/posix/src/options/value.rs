@@ -37,6 +37,24 @@ enum Room {
     Exactly,
 }
 
+/// The first numbers of a value that may be too short or too long, as `ICMP_FILTER` takes it.
+fn words<const COUNT: usize>(value: &[u8]) -> [u32; COUNT] {
+    core::array::from_fn(|word| {
+        let bytes = core::array::from_fn(|byte| value.get(4 * word + byte).copied().unwrap_or(0));
+        u32::from_ne_bytes(bytes)
+    })
+}
+
+/// A `struct icmp_filter`.
+pub(super) fn read_icmp_filter(value: &[u8]) -> SocketOption {
+    SocketOption::IcmpFilter(words::<1>(value)[0])
+}
+
+/// A `struct icmp6_filter`.
+pub(super) fn read_icmp6_filter(value: &[u8]) -> SocketOption {
+    SocketOption::Icmp6Filter(words(value))
+}
+
 impl OptionValue {
     /// An `int`.
     pub fn int(value: i32) -> OptionValue {
@@ -53,6 +71,11 @@ impl OptionValue {
     pub fn rate(rate: u64) -> OptionValue {
         let narrow = u32::try_from(rate).unwrap_or(u32::MAX).to_ne_bytes();
         OptionValue { narrow: Some(narrow), ..OptionValue::from_bytes(rate.to_ne_bytes().to_vec()) }
+    }
+
+    /// Numbers in a row, for a reader with room for some of them.
+    pub fn words(words: &[u32]) -> OptionValue {
+        OptionValue::from_bytes(words.iter().flat_map(|word| word.to_ne_bytes()).collect())
     }
 
     /// A `struct linger`, in whole seconds.

@@ -49,6 +49,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("IP_MULTICAST_ALL", "Linux starts IPv6's sockets with a 0 that isn't acted on"),
     ("IP_OPTIONS", "only none can be set"),
     ("MCAST_MSFILTER", "filters of sources are not read"),
+    ("SO_ATTACH_FILTER", "the instructions come gathered, not as a pointer"),
     ("SO_ATTACH_BPF", "EINVAL for every descriptor"),
     ("SO_ATTACH_REUSEPORT_EBPF", "EINVAL for every descriptor"),
     ("SO_BINDTODEVICE", "a socket may change its interface without CAP_NET_RAW"),

@@ -9,10 +9,13 @@ use crate::sys;
 use sockeye_posix::Errno;
 use sockeye_posix::interface::{self, InterfaceList, InterfaceRequest};
 use sockeye_posix::message::{CONTROL_MAX, IOV_MAX, IoVec, MMSG_MAX, MessageHeader};
+use sockeye_stack::bpf::Filter;
 use std::os::fd::OwnedFd;
 
 /// Longest value of an option read from a program; longer ones are cut, as no option is that long.
 const VALUE_MAX: usize = 4096;
+/// Bytes of the longest filter of a socket.
+const FILTER_MAX: usize = 8 * Filter::LONGEST;
 /// Most bytes of a stream taken from a program's memory at once.
 const PIECE_MAX: usize = 64 * 1024;
 
@@ -154,7 +157,10 @@ fn common_op(call: &Call) -> Result<(Op, Landing), Errno> {
         Syscall::Shutdown => (Op::Shutdown { how: call.int(1) }, Landing::Nothing),
         Syscall::SetSockOpt => {
             let len = usize::try_from(call.int(4)).map_err(|_| Errno::EINVAL)?;
-            let value = call.read_vec(call.word(3), len.min(VALUE_MAX))?;
+            let mut value = call.read_vec(call.word(3), len.min(VALUE_MAX))?;
+            if (call.int(1), call.int(2)) == (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER) {
+                value = filter_of(call, &value)?;
+            }
             (Op::SetOption { level: call.int(1), name: call.int(2), value }, Landing::Nothing)
         }
         Syscall::GetSockOpt => {
@@ -316,4 +322,14 @@ fn read_header(call: &Call, at: u64) -> Result<MessageHeader, Errno> {
 fn read_ranges(call: &Call, header: &MessageHeader) -> Result<Vec<(u64, usize)>, Errno> {
     let bytes = call.read_vec(header.iov, header.iov_len.min(IOV_MAX) * IoVec::SIZE)?;
     Ok(IoVec::parse_all(&bytes)?.into_iter().map(|part| (part.base, part.len)).collect())
+}
+
+/// The instructions that a `struct sock_fprog` points to.
+fn filter_of(call: &Call, program: &[u8]) -> Result<Vec<u8>, Errno> {
+    let (Some(len), Some(at)) = (program.first_chunk(), program.get(8..16).and_then(<[u8]>::first_chunk))
+    else {
+        return Err(Errno::EINVAL);
+    };
+    let bytes = usize::from(u16::from_ne_bytes(*len)) * 8;
+    call.read_vec(u64::from_ne_bytes(*at), bytes.min(FILTER_MAX + 8))
 }

@@ -269,6 +269,9 @@ impl Stack {
             SocketOption::HeaderIncluded(on) => raw.header_included = on,
             SocketOption::IcmpFilter(filter) if raw.protocol == Protocol::ICMP => raw.icmp_filter = filter,
             SocketOption::IcmpFilter(_) => return Err(Error::NotSupported),
+            SocketOption::Icmp6Filter(_) if raw.protocol != Protocol::ICMPV6 => {
+                return Err(Error::NotSupported);
+            }
             SocketOption::Icmp6Filter(filter) => raw.icmp6_filter = filter,
             // RFC 3542 §3.1: that of ICMPv6 is where it is, and none starts in the middle of a word.
             SocketOption::ChecksumOffset(_) if domain == Domain::Inet => return Err(Error::ProtocolOption),
