@@ -98,7 +98,10 @@ pub(super) fn run(stage: &Stage, app: &App, mode: Mode) -> Result<Score, Box<dyn
 
 /// A network that lives as long as a script, with its hosts.
 struct Network {
+    /// The command, as the user whose network it is.
     sockeye: String,
+    /// The command as the script runs it for servers.
+    for_servers: String,
     name: String,
     two: bool,
     /// Programs that keep the hosts.
@@ -109,18 +112,19 @@ impl Network {
     fn new(stage: &Stage, app: &App, mode: Mode, of_root: bool) -> Result<Network, Box<dyn Error>> {
         let name =
             format!("suite-{}-{}", std::process::id(), app.name.split('-').next_back().unwrap_or_default());
-        let mut sockeye = stage.sockeye().display().to_string();
+        let for_servers = stage.sockeye().display().to_string();
+        let mut sockeye = for_servers.clone();
         if app.name == "db-postgres" {
-            // A network is one user's, and this server's is postgres: so are its clients.
+            // A network is one user's, and the script has this server run by postgres: so are its clients.
             sockeye = format!("setpriv --reuid=postgres --regid=postgres --clear-groups {sockeye}");
         }
         let two = mode != Mode::One;
-        let mut network = Network { sockeye, name, two, keepers: Vec::new() };
+        let mut network = Network { sockeye, for_servers, name, two, keepers: Vec::new() };
         for (host, addr) in [("server", SERVER), ("client", CLIENT)] {
             if host == "client" && !two {
                 continue;
             }
-            let line = network.run_line(host, addr);
+            let line = network.run_line(&network.sockeye, host, addr);
             let mut words: Vec<&OsStr> =
                 line.split(' ').filter(|word| *word != "--").map(OsStr::new).collect();
             if mode == Mode::Lossy && host == "server" {
@@ -136,8 +140,8 @@ impl Network {
     }
 
     /// The start of a command line for a program on a host.
-    fn run_line(&self, host: &str, addr: &str) -> String {
-        format!("{} run --net {} --host {host} --ip {addr} --", self.sockeye, self.name)
+    fn run_line(&self, sockeye: &str, host: &str, addr: &str) -> String {
+        format!("{sockeye} run --net {} --host {host} --ip {addr} --", self.name)
     }
 
     /// Waits until a host is there.
@@ -159,11 +163,9 @@ impl Network {
     fn prepare(&self, command: &mut Command) {
         let (server, client) = if self.two { (SERVER, CLIENT) } else { ("127.0.0.1", "127.0.0.1") };
         command.env("SERVER_ADDR", server).env("CLIENT_ADDR", client);
-        command.env("SRV", self.run_line("server", SERVER));
-        command.env(
-            "CLI",
-            if self.two { self.run_line("client", CLIENT) } else { self.run_line("server", SERVER) },
-        );
+        command.env("SRV", self.run_line(&self.for_servers, "server", SERVER));
+        let host = if self.two { ("client", CLIENT) } else { ("server", SERVER) };
+        command.env("CLI", self.run_line(&self.sockeye, host.0, host.1));
     }
 }
 
