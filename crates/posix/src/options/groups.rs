@@ -102,7 +102,7 @@ impl GroupChange {
             (GroupForm::Any, GroupCall::Join | GroupCall::Leave) => {
                 let wrong_family =
                     if level == libc::IPPROTO_IP { Errno::EINVAL } else { Errno::EADDRNOTAVAIL };
-                let group = storage_at(value, 8, level).ok_or(Errno::EINVAL)?.ok_or(wrong_family)?;
+                let group = address_in(storage_at(value, 8)?, level).ok_or(wrong_family)?;
                 Ok(change(group_of(value, group)?, Vec::new()))
             }
             (GroupForm::Any, GroupCall::Filter) => group_filter(level, value),
@@ -110,7 +110,7 @@ impl GroupChange {
                 if value.len() < GROUP_SOURCE_REQ_LEN {
                     return Err(Errno::EINVAL);
                 }
-                let address = |at| storage_at(value, at, level).flatten().ok_or(Errno::EADDRNOTAVAIL);
+                let address = |at| address_in(storage_at(value, at)?, level).ok_or(Errno::EADDRNOTAVAIL);
                 let (group, source) = (address(8)?, address(GROUP_REQ_LEN)?);
                 Ok(change(group_of(value, group)?, vec![source]))
             }
@@ -120,12 +120,11 @@ impl GroupChange {
 
 /// `IP_MULTICAST_IF`: a `struct ip_mreqn`, an `ip_mreq`, or an address.
 pub(super) fn multicast_interface(value: &[u8]) -> Result<SocketOption, Errno> {
-    let IpMreq { address, index, .. } = match value.len() {
-        8.. => ip_mreq(value)?,
-        _ => {
-            let [address] = words(value).ok_or(Errno::EINVAL)?;
-            IpMreq { group: [0; 4], address, index: 0 }
-        }
+    let IpMreq { address, index, .. } = if value.len() >= 8 {
+        ip_mreq(value)?
+    } else {
+        let [address] = words(value).ok_or(Errno::EINVAL)?;
+        IpMreq { group: [0; 4], address, index: 0 }
     };
     let nic = match index {
         0 => None,
@@ -181,7 +180,7 @@ fn group_filter(level: i32, value: &[u8]) -> Result<GroupChange, Errno> {
     if value.len() < GROUP_FILTER_LEN + count * STORAGE_LEN {
         return Err(Errno::EINVAL);
     }
-    let address = |at| storage_at(value, at, level).flatten().ok_or(Errno::EADDRNOTAVAIL);
+    let address = |at| address_in(storage_at(value, at)?, level).ok_or(Errno::EADDRNOTAVAIL);
     let sources = (0..count).map(|place| address(GROUP_FILTER_LEN + place * STORAGE_LEN));
     Ok(GroupChange {
         call: GroupCall::Filter,
@@ -195,16 +194,19 @@ fn group_of(value: &[u8], group: IpAddr) -> Result<Membership, Errno> {
     Ok(Membership { nic: interface(int_at(value, 0)?)?, ..Membership::of(group) })
 }
 
-/// The address in a `struct sockaddr_storage`; `None` where there isn't room for one, `Some(None)` for another
-/// family than the level's.
-fn storage_at(value: &[u8], at: usize, level: i32) -> Option<Option<IpAddr>> {
-    let storage = value.get(at..at + STORAGE_LEN)?;
+/// The `struct sockaddr_storage` at a place, if there is room for one.
+fn storage_at(value: &[u8], at: usize) -> Result<&[u8], Errno> {
+    value.get(at..at + STORAGE_LEN).ok_or(Errno::EINVAL)
+}
+
+/// The address in it, if it is of the level's family.
+fn address_in(storage: &[u8], level: i32) -> Option<IpAddr> {
     let family = i32::from(u16::from_ne_bytes(*storage.first_chunk()?));
-    Some(match (level, family) {
+    match (level, family) {
         (libc::IPPROTO_IP, libc::AF_INET) => storage[4..].first_chunk::<4>().map(|ip| IpAddr::from(*ip)),
         (libc::IPPROTO_IPV6, libc::AF_INET6) => storage[8..].first_chunk::<16>().map(|ip| IpAddr::from(*ip)),
         _ => None,
-    })
+    }
 }
 
 fn interface(index: u32) -> Result<Option<NicId>, Errno> {

@@ -19,7 +19,7 @@ use sockeye_wire::{Ipv6Header, Protocol};
 const ALL_MLD_V2_ROUTERS: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16];
 /// Where version 1 says that a group is left (RFC 2710 §5).
 const ALL_ROUTERS: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
-/// A hop-by-hop header before ICMPv6, with the router alert of MLD (RFC 2711) and padding.
+/// A hop-by-hop header before `ICMPv6`, with the router alert of MLD (RFC 2711) and padding.
 const ROUTER_ALERT: [u8; 8] = [Protocol::ICMPV6.0, 0, 5, 2, 0, 0, 1, 0];
 const HEADER_LEN: usize = 8;
 /// RFC 3810 §9.12, with the default query interval of 125 s, beside the time that the querier gives for answers.

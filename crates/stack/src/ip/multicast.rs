@@ -95,7 +95,7 @@ impl Group {
     fn combine(&mut self) {
         let before = core::mem::take(&mut self.heard);
         self.heard = match self.open {
-            0 => SourceFilter::together(self.members.values()),
+            0 => SourceFilter::together(&self.members.values()),
             _ => SourceFilter::any(),
         };
         if before.mode != self.heard.mode {
@@ -132,7 +132,7 @@ impl Link {
 /// All groups of a host.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    groups: BTreeMap<GroupKey, Group>,
+    table: BTreeMap<GroupKey, Group>,
     links: BTreeMap<LinkKey, Link>,
     timer: Option<(TimerId, Instant)>,
 }
@@ -141,27 +141,24 @@ impl Groups {
     /// Whether packets to a group are for this host when they come in by `nic`.
     pub(crate) fn hears(&self, nic: NicId, group: &[u8; 16]) -> bool {
         is_everybodys(group)
-            || self
-                .groups
-                .get(&GroupKey { nic, group: *group })
-                .is_some_and(|found| !found.members.is_empty())
+            || self.table.get(&GroupKey { nic, group: *group }).is_some_and(|found| !found.members.is_empty())
     }
 
     /// What a socket hears of a group, if it is in it.
     pub(crate) fn filter(&self, key: &GroupKey, id: SocketId) -> Option<&SourceFilter> {
-        self.groups.get(key)?.members.get(&id)
+        self.table.get(key)?.members.get(&id)
     }
 
     /// The interfaces by which the host is in groups, with the groups and how many sockets are in each.
     pub(crate) fn memberships(&self) -> impl Iterator<Item = (NicId, [u8; 16], usize)> {
-        let groups = self.groups.iter().filter(|(_, group)| !group.members.is_empty());
+        let groups = self.table.iter().filter(|(_, group)| !group.members.is_empty());
         groups.map(|(key, group)| (key.nic, key.group, group.members.len()))
     }
 
     /// Whether nothing is left, in memory or to be said.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn is_idle(&self) -> bool {
-        self.groups.is_empty() && self.timer.is_none()
+        self.table.is_empty() && self.timer.is_none()
     }
 
     /// The most groups that one socket can be in.
@@ -179,7 +176,7 @@ impl Io {
         id: SocketId,
         filter: Option<SourceFilter>,
     ) -> Result<()> {
-        let groups = &mut self.multicast.groups;
+        let groups = &mut self.multicast.table;
         if groups.len() >= MAX_GROUPS && !groups.contains_key(&key) {
             return Err(Error::NoBufs);
         }
@@ -228,7 +225,7 @@ impl Io {
                 }
             }
         }
-        self.multicast.groups.retain(|_, group| !group.is_over());
+        self.multicast.table.retain(|_, group| !group.is_over());
         let idle = |link: &Link| link.older.is_none() && link.next().is_none();
         self.multicast.links.retain(|_, link| !idle(link));
         self.set_group_timer();

@@ -136,7 +136,8 @@ impl Stack {
     /// [`Error::NoBufs`] when it is in too many.
     pub fn join_group(&mut self, now: Instant, id: SocketId, membership: &Membership) -> Result<()> {
         self.join(now, id, membership, SourceFilter::any())?;
-        self.finish_group_call(now)
+        self.run_loopback(now);
+        Ok(())
     }
 
     /// Leaves a group (`IP_DROP_MEMBERSHIP` and the like); [`Error::AddrNotAvailable`] when the socket isn't in it.
@@ -155,7 +156,8 @@ impl Stack {
         let at = settings.joined.iter().position(is_it).ok_or(Error::AddrNotAvailable)?;
         let key = settings.joined.remove(at);
         self.io.set_membership(now, key, id, None)?;
-        self.finish_group_call(now)
+        self.run_loopback(now);
+        Ok(())
     }
 
     /// Hears a source of a group (`IP_ADD_SOURCE_MEMBERSHIP`, `MCAST_JOIN_SOURCE_GROUP`), for which it joins the
@@ -237,7 +239,8 @@ impl Stack {
             return Err(Error::InvalidArgument);
         }
         self.io.set_membership(now, key, id, Some(filter))?;
-        self.finish_group_call(now)
+        self.run_loopback(now);
+        Ok(())
     }
 
     /// Whom the socket hears of a group; [`Error::AddrNotAvailable`] when it isn't in it.
@@ -343,10 +346,6 @@ impl Stack {
             return self.leave_group(now, id, &Membership { nic: Some(key.nic), ..*membership });
         }
         self.io.set_membership(now, key, id, Some(filter))?;
-        self.finish_group_call(now)
-    }
-
-    fn finish_group_call(&mut self, now: Instant) -> Result<()> {
         self.run_loopback(now);
         Ok(())
     }

@@ -45,7 +45,7 @@ impl SourceFilter {
     }
 
     /// What some sockets hear together (RFC 3376 §3.2).
-    pub(crate) fn together<'a>(filters: impl Iterator<Item = &'a SourceFilter> + Clone) -> SourceFilter {
+    pub(crate) fn together<'a>(filters: &(impl Iterator<Item = &'a SourceFilter> + Clone)) -> SourceFilter {
         let of_mode = |mode| filters.clone().filter(move |filter| filter.mode == mode);
         let included = of_mode(FilterMode::Include).flat_map(|filter| &filter.sources).copied();
         let mut excluding = of_mode(FilterMode::Exclude);
@@ -103,12 +103,12 @@ mod tests {
             (&[filter(Exclude, &[1]), filter(Include, &[1])], filter(Exclude, &[])),
         ];
         for (filters, expected) in cases {
-            assert_eq!(SourceFilter::together(filters.iter()), expected, "{filters:?}");
+            assert_eq!(SourceFilter::together(&filters.iter()), expected, "{filters:?}");
         }
         let many: Vec<SourceFilter> = (0..=MAX_SOURCES as u128)
             .map(|n| SourceFilter { mode: Include, sources: [n.to_be_bytes()].into() })
             .collect();
-        assert!(SourceFilter::together(many.iter()).is_any());
+        assert!(SourceFilter::together(&many.iter()).is_any());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What routers are told of groups: group records, which IGMPv3 and MLDv2 have in common, and when they are sent
+//! What routers are told of groups: group records, which `IGMPv3` and `MLDv2` have in common, and when they are sent
 //! (RFC 3376 §4.2 and §5, RFC 3810 §5.2 and §6).
 
 use super::filter::FilterMode;
@@ -155,7 +155,7 @@ impl Io {
         let nanos = u64::try_from(query.max_response.as_nanos()).unwrap_or(u64::MAX);
         let at = now + Duration::from_nanos(self.rng.below(nanos.max(1)));
         let is_of_link = |key: &GroupKey| key.link() == link && key.is_reported();
-        if query.version >= newest && !self.multicast.groups.keys().any(is_of_link) {
+        if query.version >= newest && !self.multicast.table.keys().any(is_of_link) {
             return;
         }
         let state = self.multicast.links.entry(link).or_default();
@@ -167,7 +167,7 @@ impl Io {
             return self.report_groups(now);
         };
         let key = GroupKey { nic: link.nic, group };
-        if let Some(group) = self.multicast.groups.get_mut(&key).filter(|_| key.is_reported())
+        if let Some(group) = self.multicast.table.get_mut(&key).filter(|_| key.is_reported())
             && state.general.is_none_or(|general| general > at)
         {
             group.asked = Some(match group.asked.take() {
@@ -186,7 +186,7 @@ impl Io {
     /// Answers what was asked about groups of a link, or all there is to say.
     pub(super) fn answer_queries(&mut self, link: LinkKey, all: bool) {
         let mut records = Vec::new();
-        let groups = self.multicast.groups.iter_mut().filter(|(key, _)| key.link() == link);
+        let groups = self.multicast.table.iter_mut().filter(|(key, _)| key.link() == link);
         for (key, group) in groups.filter(|(key, _)| key.is_reported()) {
             let asked = group.asked.take();
             let asked = if all { Some(Asked::Whole) } else { asked };
@@ -199,7 +199,7 @@ impl Io {
     pub(super) fn report_changes(&mut self, link: LinkKey) -> bool {
         let mut records = Vec::new();
         let mut again = false;
-        let groups = self.multicast.groups.iter_mut().filter(|(key, _)| key.link() == link);
+        let groups = self.multicast.table.iter_mut().filter(|(key, _)| key.link() == link);
         for (key, group) in groups {
             if group.has_changed() {
                 group.changes(key.group, &mut records);
