@@ -13,9 +13,11 @@ pub mod clock;
 pub mod corpus;
 pub mod examples;
 pub mod mutate;
+mod raw;
 mod wire;
 
 pub use api::{cmsgs, sockaddrs, sockopts};
+pub use raw::{filter, filter_example, raw, raw_example};
 pub use wire::{headers, line, packet};
 
 use sockeye_packet::Rng;
@@ -48,6 +50,8 @@ pub const TARGETS: &[Target] = &[
         share: 1,
     },
     Target { name: "sockopts", run: |bytes| parser(sockopts, bytes), example: examples::sockopts, share: 1 },
+    Target { name: "filter", run: |bytes| parser(filter, bytes), example: filter_example, share: 1 },
+    Target { name: "raw", run: |bytes| parser(raw, bytes), example: raw_example, share: 2 },
     Target { name: "connection", run: fuzzing::connection, example: examples::story, share: 5 },
     Target { name: "stack", run: fuzzing::stack, example: examples::story, share: 5 },
     Target { name: "pair", run: fuzzing::pair, example: examples::story, share: 6 },
