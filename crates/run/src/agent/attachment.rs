@@ -4,6 +4,7 @@ use crate::control::{Channel, FromNetwork, ToNetwork};
 use crate::core::Core;
 use crate::proto::{Class, Identity, MemberId, Notice, Reply, Request, Seen};
 use crate::sockets::SocketKey;
+use crate::stream;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
@@ -37,6 +38,8 @@ struct Known {
     class: Class,
     /// A connected stream's sends and receives are the kernel's.
     connected: bool,
+    /// Its reads come with the number of bytes behind them (`TCP_INQ`).
+    inquires: bool,
 }
 
 /// What a network said.
@@ -147,14 +150,34 @@ impl Attachment {
     /// Remembers what kind of socket this is.
     pub(super) fn learn(&mut self, identity: Identity, class: Class) {
         if let Attachment::Joined(joined) = self {
-            joined.know(identity, Known { class, connected: false });
+            joined.know(identity, Known { class, connected: false, inquires: false });
         }
     }
 
     /// Remembers that a stream is connected: the kernel was left to do what only works then.
     pub(super) fn learn_connected(&mut self, identity: Identity) {
         if let Attachment::Joined(joined) = self {
-            joined.know(identity, Known { class: Class::Stream, connected: true });
+            let inquires = joined.known.get(&identity).is_some_and(|known| known.inquires);
+            joined.know(identity, Known { class: Class::Stream, connected: true, inquires });
+        }
+    }
+
+    /// Whether reads of this stream come with the number of bytes behind them.
+    pub(super) fn inquires(&self, identity: Identity) -> bool {
+        match self {
+            Attachment::Local(core) => {
+                let record = core.sockets.by_identity(identity).and_then(|key| core.sockets.get(key));
+                record.is_some_and(|record| stream::inquire::is_wanted(&record.stored))
+            }
+            Attachment::Joined(joined) => joined.known.get(&identity).is_some_and(|known| known.inquires),
+        }
+    }
+
+    /// Remembers whether they do.
+    pub(super) fn learn_inquires(&mut self, identity: Identity, inquires: bool) {
+        if let Attachment::Joined(joined) = self {
+            let connected = joined.known.get(&identity).is_some_and(|known| known.connected);
+            joined.know(identity, Known { class: Class::Stream, connected, inquires });
         }
     }
 

@@ -92,7 +92,15 @@ impl Agent {
         let Some(class) = self.attachment.class_of(identity) else { return Ok(Step::Identify(identity)) };
         let (op, landing) = match class {
             Class::Other => return not_ours(call),
+            Class::Stream if call.syscall == Syscall::RecvMsg && self.attachment.inquires(identity) => {
+                let (op, landing) = receive_message(call, call.word(1), call.int(2))?;
+                (op, Landing::Message(landing))
+            }
             Class::Stream => match stream_op(call)? {
+                (Op::SetOption { level: libc::IPPROTO_TCP, name: libc::TCP_INQ, value }, landing) => {
+                    self.attachment.learn_inquires(identity, value.first() == Some(&1));
+                    (Op::SetOption { level: libc::IPPROTO_TCP, name: libc::TCP_INQ, value }, landing)
+                }
                 (Op::Pass { .. }, _) if self.attachment.is_known_connected(identity) => {
                     return Ok(Step::Conclude(Outcome::Continue));
                 }

@@ -5,6 +5,7 @@ mod options;
 mod socket;
 
 pub(crate) use address::reader as address_reader;
+pub(crate) use socket::pass;
 
 use crate::core::Core;
 use crate::end::ProgramEnd;
@@ -123,6 +124,10 @@ fn on_socket(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey, 
         Op::Send { flags, name, control, data } => {
             let outgoing = datagram::Outgoing { name, control, data };
             datagram::send_one(core, end, key, *flags, &outgoing).into()
+        }
+        Op::Receive { flags, room, control_room } if is_stream => {
+            let room = [*room as usize, *control_room as usize];
+            stream::inquire::receive(core, end, key, *flags, room).into()
         }
         Op::Receive { flags, room, control_room } => {
             let room = [*room as usize, *control_room as usize];

@@ -10,6 +10,7 @@
 //! pump); then a reset puts one there through the program's own descriptor.
 
 mod connect;
+pub(crate) mod inquire;
 mod listen;
 mod pump;
 mod urgent;
