@@ -1,5 +1,5 @@
 //! Classic BPF: programs that look at a packet and say how many of its bytes a socket keeps (socket(7),
-//! `SO_ATTACH_FILTER`; the machine is that of McCanne and Jacobson, 1993, with Linux's ancillary loads).
+//! `SO_ATTACH_FILTER`; the machine is that of BSD, 1993, with Linux's ancillary loads).
 //!
 //! A [`Filter`] exists only when it has passed the kernel's checks: jumps lead forward to instructions that
 //! exist, the last instruction returns, no constant divides by zero or shifts too far, and no scratch word is
@@ -234,7 +234,7 @@ impl Filter {
         if code.len() > Self::LONGEST || !ends {
             return Err(Error::InvalidArgument);
         }
-        let checked = code.iter().enumerate().all(|(at, step)| is_valid(step, code.len() - at - 1));
+        let checked = code.iter().enumerate().all(|(at, step)| is_valid(*step, code.len() - at - 1));
         if !checked || !scratch_is_written_first(code) {
             return Err(Error::InvalidArgument);
         }
@@ -252,7 +252,7 @@ impl Filter {
         let mut at = 0;
         // Each step leads forward, and the last one returns.
         while let Some(step) = self.code.get(at) {
-            match machine.step(step, view) {
+            match machine.step(*step, view) {
                 Some(Next::Skip(count)) => at += 1 + count as usize,
                 Some(Next::Return(keep)) => return keep,
                 None => return 0,
@@ -263,8 +263,8 @@ impl Filter {
 }
 
 /// Whether an instruction exists and its constants make sense; `behind` instructions follow it.
-fn is_valid(step: &Instruction, behind: usize) -> bool {
-    let Instruction { code, jump_true, jump_false, k } = *step;
+fn is_valid(step: Instruction, behind: usize) -> bool {
+    let Instruction { code, jump_true, jump_false, k } = step;
     let fits = |skip: usize| skip < behind;
     match code & 7 {
         LD => match code & !7 {
@@ -344,8 +344,8 @@ struct Machine {
 
 impl Machine {
     /// Carries out one instruction of a checked program; `None` ends it with 0.
-    fn step(&mut self, step: &Instruction, view: &View<'_>) -> Option<Next> {
-        let Instruction { code, k, .. } = *step;
+    fn step(&mut self, step: Instruction, view: &View<'_>) -> Option<Next> {
+        let Instruction { code, k, .. } = step;
         match code & 7 {
             LD => self.a = self.load(code, k, view)?,
             LDX => {
@@ -412,7 +412,7 @@ impl Machine {
     }
 
     /// How many instructions a jump skips.
-    fn jump(&self, step: &Instruction) -> u32 {
+    fn jump(&self, step: Instruction) -> u32 {
         let (a, operand) = (self.a, if step.code & X == X { self.x } else { step.k });
         let holds = match step.code & 0xf0 {
             JA => return step.k,

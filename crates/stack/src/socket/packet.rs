@@ -269,10 +269,9 @@ fn group_address(dst: &[u8; 16], is_broadcast: bool) -> Option<[u8; 6]> {
     if is_broadcast {
         return Some([0xff; 6]);
     }
-    is_multicast(dst).then(|| match is_v4(dst) {
-        true => [0x01, 0x00, 0x5e, dst[13] & 0x7f, dst[14], dst[15]],
-        false => [0x33, 0x33, dst[12], dst[13], dst[14], dst[15]],
-    })
+    let v4 = [0x01, 0x00, 0x5e, dst[13] & 0x7f, dst[14], dst[15]];
+    let v6 = [0x33, 0x33, dst[12], dst[13], dst[14], dst[15]];
+    is_multicast(dst).then_some(if is_v4(dst) { v4 } else { v6 })
 }
 
 impl Frame {

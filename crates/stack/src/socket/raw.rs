@@ -204,7 +204,7 @@ impl Stack {
             (usize::from(at), Checksum::pseudo_header(src, dst, protocol, payload.len()))
         });
         let payload = match sum {
-            Some((at, sum)) if !to.is_v4() => with_checksum(payload, at, sum, protocol)?,
+            Some((at, sum)) if !to.is_v4() => with_checksum(&payload, at, sum, protocol)?,
             _ => payload,
         };
         let meta = Meta {
@@ -426,7 +426,7 @@ fn is_right(ingress: &Ingress, at: usize, head: &[u8], payload: &Payload) -> boo
 }
 
 /// The data with its checksum written at `at`; EINVAL where it has no room.
-fn with_checksum(payload: Payload, at: usize, mut sum: Checksum, protocol: Protocol) -> Result<Payload> {
+fn with_checksum(payload: &Payload, at: usize, mut sum: Checksum, protocol: Protocol) -> Result<Payload> {
     let mut bytes = payload.to_vec();
     let field = bytes.get_mut(at..at + 2).ok_or(Error::InvalidArgument)?;
     field.fill(0);
