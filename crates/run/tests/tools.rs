@@ -34,14 +34,14 @@ fn fping_tells_of_others_than_those_who_answer() {
         return;
     }
     let mut lab = Lab::new();
-    let outcome = run(&mut lab, &["/usr/bin/fping", "-c", "2", "-p", "20", "10.77.0.2", "10.77.9.9"]);
+    let outcome = run(&mut lab, &["/usr/bin/fping", "-c", "2", "-p", "20", "-t", "3000", "10.77.0.2", "10.77.9.9"]);
     let said = &outcome.stderr;
     assert!(said.contains("10.77.0.2 : xmt/rcv/%loss = 2/2/0%"), "{outcome:?}");
     assert!(
         said.contains("ICMP Host Unreachable from 10.77.0.1 for ICMP Echo sent to 10.77.9.9"),
         "{outcome:?}"
     );
-    let outcome = run(&mut lab, &["/usr/bin/fping", "-6", "-c", "2", "-p", "20", "fd77::2"]);
+    let outcome = run(&mut lab, &["/usr/bin/fping", "-6", "-c", "2", "-p", "20", "-t", "3000", "fd77::2"]);
     assert!(outcome.stderr.contains("fd77::2 : xmt/rcv/%loss = 2/2/0%"), "{outcome:?}");
 }
 
