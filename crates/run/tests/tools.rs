@@ -34,7 +34,8 @@ fn fping_tells_of_others_than_those_who_answer() {
         return;
     }
     let mut lab = Lab::new();
-    let outcome = run(&mut lab, &["/usr/bin/fping", "-c", "2", "-p", "20", "-t", "3000", "10.77.0.2", "10.77.9.9"]);
+    let outcome =
+        run(&mut lab, &["/usr/bin/fping", "-c", "2", "-p", "20", "-t", "3000", "10.77.0.2", "10.77.9.9"]);
     let said = &outcome.stderr;
     assert!(said.contains("10.77.0.2 : xmt/rcv/%loss = 2/2/0%"), "{outcome:?}");
     assert!(
