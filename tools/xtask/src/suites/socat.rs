@@ -2,7 +2,7 @@
 
 use super::fetch;
 use super::report::Score;
-use super::results::{self, Verdict};
+use super::results::{self, Results, Verdict};
 use super::stage::{Stage, check, copy_all, said};
 use std::error::Error;
 use std::ffi::OsStr;
@@ -31,23 +31,56 @@ pub(super) fn run(stage: &Stage) -> Result<Score, Box<dyn Error>> {
         stage.output(&command, LIMIT)
     };
     let (native, here) = (side(false)?.text, side(true)?.text);
-    let score = Score::new("socat", &results::of_lines(&native, read), &results::of_lines(&here, read));
+    let score = Score::new("socat", &read(&native), &read(&here));
     if score.failed().next().is_some() {
         stage.show("socat", &here);
     }
     Ok(score)
 }
 
-/// `test  33 TCP4: what it is... OK`.
-fn read(line: &str) -> Option<(String, Verdict)> {
-    let plain = results::without_colours(line);
-    let mut words = plain.strip_prefix("test ")?.split_whitespace();
+/// Reads `test  33 TCP4: what it is... OK`, the verdict perhaps lines later, behind what the test's programs say.
+fn read(output: &str) -> Results {
+    let mut results = Results::new();
+    let mut current = String::new();
+    for line in output.lines().map(results::without_colours) {
+        if let Some(name) = name(&line) {
+            // What is never told is a failure: the run ended in it, or it can't be made here.
+            results.insert(name.clone(), Verdict::Fail);
+            current = name;
+        }
+        if line.ends_with(" OK") || line == "OK" {
+            results.insert(current.clone(), Verdict::Pass);
+        }
+    }
+    results.remove("");
+    results
+}
+
+/// The number and the name at the start of a test.
+fn name(line: &str) -> Option<String> {
+    let mut words = line.strip_prefix("test ")?.split_whitespace();
     let (number, name) = (words.next()?, words.next()?.strip_suffix(':')?);
-    let said = plain.rsplit_once("... ")?.1;
-    let verdict = match said.split_whitespace().next()? {
-        "OK" => Verdict::Pass,
-        "FAILED" => Verdict::Fail,
-        _ => Verdict::Skip,
-    };
-    Some((format!("{number} {name}"), verdict))
+    Some(format!("{number} {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_may_come_lines_later() {
+        let output = "\
+OK
+test  33 TCP4: echo via TCP... \u{1b}[32mOK\u{1b}[39m
+test  35 TCPX4: echo... Cannot open netlink socket
+!port 12007 timed out! \u{1b}[32mOK\u{1b}[39m
+test  36 A: first... \u{1b}[31mFAILED\u{1b}[39m: socat
+test  37 B: second... \u{1b}[33mnot feasible\u{1b}[39m
+test  38 C: third... ";
+        let verdicts: Vec<_> = read(output).into_iter().collect();
+        let [pass, fail] = [Verdict::Pass, Verdict::Fail];
+        let expected =
+            [("33 TCP4", pass), ("35 TCPX4", pass), ("36 A", fail), ("37 B", fail), ("38 C", fail)];
+        assert_eq!(verdicts, expected.map(|(name, verdict)| (name.to_owned(), verdict)));
+    }
 }
