@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod berkeley;
 pub mod cmsg;
 pub mod counters;
 mod errno;

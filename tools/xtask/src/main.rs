@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod conform;
+mod differ;
 mod kernel;
 mod labs;
 mod loc;
@@ -32,6 +33,8 @@ enum Chore {
     Conform(conform::Args),
     /// Run real programs under `sockeye lab`, on the lab files of labs/
     Labs(labs::Args),
+    /// Make the same random calls on the kernel's sockets and on Sockeye's, and compare the answers
+    Differ(differ::Args),
     /// Measure transfers between Sockeye and the Linux kernel beside kernel to kernel (needs root)
     Kernel(kernel::Args),
     /// Run applications and other projects' suites natively and under `sockeye run`, and compare
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Chore::Options(args) => options::run(&root, &args),
         Chore::Conform(args) => conform::run(&root, &args),
         Chore::Labs(args) => labs::run(&root, &args),
+        Chore::Differ(args) => differ::run(&root, &args),
         Chore::Kernel(args) => kernel::run(&root, &args),
         Chore::Suites(args) => suites::run(&root, &args),
         Chore::Rfc(args) => rfc::run(&root, &args),
