@@ -318,13 +318,14 @@ impl Socket {
     }
 }
 
-/// Readiness as poll's bits, which are epoll's.
+/// Readiness as poll's bits, which are epoll's. `POLLRDHUP` is never without `POLLIN`: a stream that was never
+/// connected hangs up, and has nothing to read.
 pub fn poll_bits(ready: Readiness) -> i16 {
     let over = ready.contains(Readiness::READ_CLOSED | Readiness::WRITE_CLOSED);
     let bits = [
         (ready.contains(Readiness::READABLE), libc::POLLIN | libc::POLLRDNORM),
         (ready.contains(Readiness::WRITABLE), libc::POLLOUT | libc::POLLWRNORM),
-        (ready.contains(Readiness::READ_CLOSED), libc::POLLRDHUP),
+        (ready.contains(Readiness::READ_CLOSED | Readiness::READABLE), libc::POLLRDHUP),
         (ready.contains(Readiness::PRIORITY), libc::POLLPRI),
         (ready.contains(Readiness::ERROR), libc::POLLERR),
         (over, libc::POLLHUP),

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 
 use sockeye_posix::Errno;
 
-use crate::call::PLACES;
+use crate::call::{PLACES, PORTS};
 use crate::names;
 
 /// What one call gave.
@@ -75,6 +75,11 @@ pub(crate) const PICKED: u16 = 40_000;
 impl Ports {
     pub(crate) fn new(first: u16) -> Ports {
         Ports { first, picked: Vec::new() }
+    }
+
+    /// A port that no socket has.
+    pub(crate) fn nobody(&self) -> u16 {
+        self.first + PORTS
     }
 
     fn name(&mut self, port: u16) -> String {

@@ -19,14 +19,14 @@ enum Theme {
     Anything,
 }
 
-/// The sequence of a seed.
-pub(crate) fn sequence(seed: u64) -> Vec<Call> {
+/// The sequence of a seed; with `options`, some are about options of all kinds.
+pub(crate) fn sequence(seed: u64, options: bool) -> Vec<Call> {
     let mut maker = Maker { rng: Rng::from_u64(seed), kinds: [None; PLACES], calls: Vec::new() };
     let theme = match maker.below(10) {
         0..=3 => Theme::Stream,
         4 | 5 => Theme::Datagram,
         6 | 7 => Theme::Names,
-        8 => Theme::Options,
+        8 if options => Theme::Options,
         _ => Theme::Anything,
     };
     match theme {

@@ -61,6 +61,9 @@ struct Args {
     /// Kinds of difference after which to stop
     #[arg(long, default_value_t = 20)]
     differences: usize,
+    /// Also sequences of options of all kinds, with all kinds of values
+    #[arg(long)]
+    options: bool,
     /// Show the calls of the first sequence, and their answers
     #[arg(long)]
     show: bool,
@@ -90,7 +93,7 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         return Ok(true);
     }
     let started = Instant::now();
-    let mut judge = Judge::default();
+    let mut judge = Judge { options: args.options, ..Judge::default() };
     if args.show {
         judge.show(args.seed)?;
         return Ok(true);

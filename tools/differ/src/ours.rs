@@ -40,7 +40,9 @@ impl Ours {
             Port::Of(place) => {
                 let name =
                     self.sockets[place].as_ref().and_then(|socket| socket.local_name(&self.stack).ok());
-                name.map_or(0, |name| u16::from_be_bytes([name.as_slice()[2], name.as_slice()[3]]))
+                name.map_or(self.ports.nobody(), |name| {
+                    u16::from_be_bytes([name.as_slice()[2], name.as_slice()[3]])
+                })
             }
         };
         address.bytes(port)

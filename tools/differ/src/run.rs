@@ -40,6 +40,8 @@ struct Finding {
 /// Compares sequence after sequence.
 #[derive(Default)]
 pub(crate) struct Judge {
+    /// Whether there are sequences about options.
+    pub(crate) options: bool,
     runs: u64,
     sequences: u64,
     calls: u64,
@@ -56,7 +58,7 @@ impl Judge {
 
     /// Compares the sequence of a seed.
     pub(crate) fn sequence(&mut self, seed: u64) -> Result<(), Box<dyn Error>> {
-        let calls = generate::sequence(seed);
+        let calls = generate::sequence(seed, self.options);
         self.sequences += 1;
         let Some(first) = self.compare(seed, &calls, PATIENCE, false)? else {
             self.calls += calls.len() as u64;
@@ -162,7 +164,7 @@ impl Judge {
 
     /// Shows the calls of a sequence up to the first difference.
     pub(crate) fn show(&mut self, seed: u64) -> Result<(), Box<dyn Error>> {
-        let calls = generate::sequence(seed);
+        let calls = generate::sequence(seed, self.options);
         if let Some(difference) = self.compare(seed, &calls, LONG_PATIENCE, true)? {
             println!("Sockeye: {}\nkernel:  {}", difference.ours, difference.kernel);
         }
