@@ -16,11 +16,11 @@
 
 use crate::address::{AddressBytes, Reader};
 use crate::flags::{MessageFlags, RecvFlags, SendFlags};
-use crate::options::{self, Get, OptionValue, Set};
+use crate::options::{OptionValue, Target};
 use crate::{Errno, SocketKind, Stored};
-use sockeye_packet::{Chunk, Instant, NicId, Payload};
+use sockeye_packet::{Chunk, Instant, Payload};
 use sockeye_stack::{
-    Domain, Error, Message, OptionName, Owner, Readiness, Shutdown, SocketId, SocketOption, SocketType, Stack,
+    Domain, Message, OptionName, Owner, Readiness, Shutdown, SocketId, SocketOption, SocketType, Stack,
 };
 use std::collections::VecDeque;
 
@@ -64,6 +64,7 @@ fn kind_of(domain: i32, kind: i32, protocol: i32) -> Result<SocketKind, Errno> {
         (_, ..0 | 263.., _) => return Err(Errno::EINVAL),
         (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP, _) => SocketType::Stream,
         (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP, _) => SocketType::Datagram,
+        (libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE, _) => SocketType::DatagramLite,
         (libc::SOCK_DGRAM, libc::IPPROTO_ICMP, Domain::Inet)
         | (libc::SOCK_DGRAM, libc::IPPROTO_ICMPV6, Domain::Inet6) => SocketType::Ping,
         (libc::SOCK_RAW, ..) => return Err(Errno::EPERM),
@@ -182,6 +183,9 @@ impl Socket {
         flags: i32,
         to: &[u8],
     ) -> Result<usize, Errno> {
+        if !self.is_stream() {
+            return self.send_datagram(stack, now, data, flags, to);
+        }
         let flags = SendFlags::parse(flags, self.kind.kind)?;
         let flags = sockeye_stack::SendFlags {
             more: flags.more,
@@ -189,13 +193,7 @@ impl Socket {
             eor: flags.end_of_record,
             dont_route: flags.dont_route,
         };
-        let chunk = Chunk::copy_from(data);
-        if !self.is_stream() {
-            let to = self.reader(stack).destination(to)?;
-            let message = Message { to, ..Message::default() };
-            return Ok(stack.send_msg(now, self.id, Payload::from(chunk), &message)?);
-        }
-        let mut chunks = VecDeque::from([chunk]);
+        let mut chunks = VecDeque::from([Chunk::copy_from(data)]);
         let mut sent = 0;
         loop {
             match stack.send(now, self.id, &mut chunks, flags) {
@@ -208,6 +206,30 @@ impl Socket {
                 return Ok(sent);
             }
         }
+    }
+
+    fn send_datagram(
+        &self,
+        stack: &mut Stack,
+        now: Instant,
+        data: &[u8],
+        flags: i32,
+        to: &[u8],
+    ) -> Result<usize, Errno> {
+        // As the kernel: it gets a port before anything is looked at.
+        stack.auto_bind(self.id)?;
+        let is_v6 = self.kind.domain == Domain::Inet6;
+        if !is_v6 {
+            SendFlags::parse(flags, self.kind.kind)?;
+        }
+        let to = self.reader(stack).destination(to)?;
+        let peer = to.or_else(|| stack.peer_addr(self.id).ok());
+        if is_v6 && peer.is_some_and(|peer| peer.is_v4()) {
+            // IPv6 reads over what is urgent.
+            SendFlags::parse(flags, self.kind.kind)?;
+        }
+        let message = Message { to, ..Message::default() };
+        Ok(stack.send_msg(now, self.id, Payload::from(Chunk::copy_from(data)), &message)?)
     }
 
     /// `recv`, `recvfrom`, `recvmsg` into a buffer of `room` bytes.
@@ -226,9 +248,16 @@ impl Socket {
                 MessageFlags { out_of_band: flags.out_of_band && value > 0, ..MessageFlags::default() };
             return Ok(Received { data, value, from: None, flags: told });
         }
+        // Nothing is urgent about a datagram: the kernel reads over it.
+        let how = sockeye_stack::RecvFlags { oob: false, ..how };
         let datagram = stack.recv_from(now, self.id, how)?;
-        let (mut data, len) = (datagram.payload, 0);
-        let len = data.len().max(len);
+        let ended = stack.readiness(self.id).contains(Readiness::READ_CLOSED);
+        let mut data = datagram.payload;
+        if ended && data.is_empty() && datagram.ttl == 0 {
+            // Only who waits is told the end of a socket that was shut down.
+            return Err(Errno::EAGAIN);
+        }
+        let len = data.len();
         data.trim(0, len.min(room));
         let value = if flags.truncate { len } else { data.len() };
         let told = MessageFlags { truncated: len > room, ..MessageFlags::default() };
@@ -268,53 +297,21 @@ impl Socket {
         (level, name): (i32, i32),
         value: &[u8],
     ) -> Result<(), Errno> {
-        let option = match options::set(self.kind, &mut self.stored, level, name, value)? {
-            Set::Done => return Ok(()),
-            Set::Stack(option) => option,
-            Set::Device([]) => SocketOption::BindToNic(None),
-            Set::Device(device) => {
-                let named = |nic: &NicId| stack.nic(*nic).is_some_and(|nic| nic.name.as_bytes() == device);
-                let mut nics = (0..=u16::MAX).map(NicId).take_while(|nic| stack.nic(*nic).is_some());
-                SocketOption::BindToNic(Some(nics.find(named).ok_or(Errno::ENODEV)?))
-            }
-        };
-        Ok(stack.set_option(now, self.id, option)?)
+        self.target(stack, now).set(level, name, value)
     }
 
     /// `getsockopt`; the value is cut to the room by [`OptionValue::cut_to`].
     pub fn option(
-        &self,
+        &mut self,
         stack: &mut Stack,
         now: Instant,
         (level, name): (i32, i32),
     ) -> Result<OptionValue, Errno> {
-        match options::get(self.kind, &self.stored, level, name)? {
-            Get::Ready(value) => Ok(value),
-            Get::Stack(option) => Ok(options::answer(level, stack.get_option(self.id, option)?)),
-            Get::Error => {
-                Ok(OptionValue::int(stack.take_error(self.id).map_or(0, |error| Errno::from(error).0)))
-            }
-            Get::TcpInfo => {
-                let info = stack.tcp_info(now, self.id);
-                Ok(info.map_or_else(|_| OptionValue::tcp_info_idle(), |info| OptionValue::tcp_info(&info)))
-            }
-            Get::PathMtu => {
-                stack.peer_addr(self.id).map_err(|_: Error| Errno::ENOTCONN)?;
-                let mtu = stack.tcp_info(now, self.id).map(|info| info.pmtu as usize);
-                let nic =
-                    stack.nic(NicId(1)).or(stack.nic(NicId::LOOPBACK)).map_or(0, |nic| nic.mtu as usize);
-                Ok(OptionValue::int(mtu.unwrap_or(nic) as i32))
-            }
-            Get::Device => {
-                let nic = match stack.get_option(self.id, OptionName::BindToNic)? {
-                    SocketOption::BindToNic(Some(nic)) => stack.nic(nic),
-                    _ => None,
-                };
-                Ok(OptionValue::device(nic.map_or("", |nic| nic.name.as_str())))
-            }
-            // The ids of sockets are never used again.
-            Get::Cookie => Ok(OptionValue::cookie(self.id.as_u64())),
-        }
+        self.target(stack, now).get(level, name)
+    }
+
+    fn target<'a>(&'a mut self, stack: &'a mut Stack, now: Instant) -> Target<'a> {
+        Target { stack, now, id: self.id, kind: self.kind, stored: &mut self.stored }
     }
 }
 
@@ -331,4 +328,39 @@ pub fn poll_bits(ready: Readiness) -> i16 {
         (over, libc::POLLHUP),
     ];
     bits.into_iter().filter(|(on, _)| *on).fold(0, |all, (_, bit)| all | bit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sockeye_stack::Config;
+
+    fn open(kind: i32) -> (Stack, Socket) {
+        let mut stack = Stack::new(Config::default(), [3; 32]);
+        let socket = Socket::open(&mut stack, libc::AF_INET, kind, 0, Owner::default()).unwrap();
+        (stack, socket)
+    }
+
+    #[test]
+    fn a_stream_that_was_never_connected_hangs_up_and_has_nothing_to_read() {
+        let (stack, socket) = open(libc::SOCK_STREAM);
+        let asked = libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP | libc::POLLHUP;
+        assert_eq!(socket.poll(&stack) & asked, libc::POLLOUT | libc::POLLHUP);
+    }
+
+    #[test]
+    fn only_who_waits_is_told_the_end_of_a_datagram_socket() {
+        let (mut stack, socket) = open(libc::SOCK_DGRAM);
+        let now = Instant::ZERO;
+        assert_eq!(socket.shutdown(&mut stack, now, libc::SHUT_RD), Err(Errno::ENOTCONN));
+        assert_eq!(socket.recv(&mut stack, now, 100, 0), Err(Errno::EAGAIN));
+        assert_eq!(socket.recv(&mut stack, now, 100, libc::MSG_OOB), Err(Errno::EAGAIN));
+    }
+
+    #[test]
+    fn a_send_that_fails_has_bound_its_socket() {
+        let (mut stack, socket) = open(libc::SOCK_DGRAM);
+        assert_eq!(socket.send(&mut stack, Instant::ZERO, b"x", libc::MSG_OOB, &[]), Err(Errno::EOPNOTSUPP));
+        assert_ne!(socket.local_name(&stack).unwrap().as_slice()[2..4], [0, 0]);
+    }
 }

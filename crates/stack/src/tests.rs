@@ -10,6 +10,7 @@ mod fuzzed;
 mod groups;
 mod hostile;
 mod lite;
+mod names;
 mod packets;
 mod passive;
 mod pings;

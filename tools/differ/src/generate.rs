@@ -159,6 +159,15 @@ impl Maker {
         address
     }
 
+    /// An address to connect to. A datagram socket that is connected to port 0 is a curiosity of the kernel's.
+    fn peer(&mut self, at: Place) -> Address {
+        let mut address = self.address(at);
+        if address.port == Port::Zero && self.kinds[at].is_some_and(|(_, kind)| kind == SOCK_DGRAM) {
+            address.port = Port::Fixed(0);
+        }
+        address
+    }
+
     fn set_flag(&mut self, at: Place, option: (i32, i32), value: i32) {
         self.calls.push(Call::Set { at, option, value: value.to_ne_bytes().to_vec() });
     }
@@ -207,7 +216,7 @@ impl Maker {
         let call = match self.below(100) {
             0..=4 => return self.fresh(at, theme),
             5..=11 => Call::Bind { at, address: self.address(at) },
-            12..=24 => Call::Connect { at, address: self.address(at) },
+            12..=24 => Call::Connect { at, address: self.peer(at) },
             25..=27 => {
                 let family = libc::AF_UNSPEC;
                 Call::Connect { at, address: Address { family, len: None, ..self.address(at) } }

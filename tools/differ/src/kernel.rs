@@ -25,6 +25,7 @@ impl Kernel {
             Port::Of(place) => {
                 let name = self.sockets[place].as_ref().and_then(|fd| sys::local_name(fd.as_raw_fd()).ok());
                 name.and_then(|name| name.get(2..4).map(|port| u16::from_be_bytes([port[0], port[1]])))
+                    .filter(|port| *port != 0)
                     .unwrap_or(self.ports.nobody())
             }
         };

@@ -93,7 +93,7 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         return Ok(true);
     }
     let started = Instant::now();
-    let mut judge = Judge { options: args.options, ..Judge::default() };
+    let mut judge = Judge::new(args.options);
     if args.show {
         judge.show(args.seed)?;
         return Ok(true);

@@ -40,9 +40,9 @@ impl Ours {
             Port::Of(place) => {
                 let name =
                     self.sockets[place].as_ref().and_then(|socket| socket.local_name(&self.stack).ok());
-                name.map_or(self.ports.nobody(), |name| {
-                    u16::from_be_bytes([name.as_slice()[2], name.as_slice()[3]])
-                })
+                name.map(|name| u16::from_be_bytes([name.as_slice()[2], name.as_slice()[3]]))
+                    .filter(|port| *port != 0)
+                    .unwrap_or(self.ports.nobody())
             }
         };
         address.bytes(port)
@@ -106,10 +106,13 @@ impl Ours {
                 }
             }
             Call::Set { option, value, .. } => unit(socket.set_option(stack, now, *option, value)),
-            Call::Get { option, room, .. } => match socket.option(stack, now, *option) {
-                Ok(value) => Answer { bytes: value.cut_to(*room).to_vec(), ..Answer::of(Ok(0)) },
-                Err(errno) => Answer::of(Err(errno)),
-            },
+            Call::Get { option, room, .. } => {
+                let value = socket.option(stack, now, *option);
+                match value.and_then(|value| value.cut_to(*room).map(<[u8]>::to_vec)) {
+                    Ok(bytes) => Answer { bytes, ..Answer::of(Ok(0)) },
+                    Err(errno) => Answer::of(Err(errno)),
+                }
+            }
             Call::Request { request, .. } => {
                 Answer::of(socket.ioctl(stack, *request).map(|value| value as usize))
             }

@@ -41,7 +41,7 @@ struct Finding {
 #[derive(Default)]
 pub(crate) struct Judge {
     /// Whether there are sequences about options.
-    pub(crate) options: bool,
+    options: bool,
     runs: u64,
     sequences: u64,
     calls: u64,
@@ -51,6 +51,10 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
+    pub(crate) fn new(options: bool) -> Judge {
+        Judge { options, ..Judge::default() }
+    }
+
     /// How many kinds of difference there are.
     pub(crate) fn kinds(&self) -> usize {
         self.findings.len()

@@ -55,6 +55,8 @@ pub(crate) struct Hold {
     pub(crate) listening: bool,
     /// Bound by a bind call, or accepted from such a socket; not picked by connect.
     pub(crate) explicit: bool,
+    /// The port was named by its user, who keeps it beyond a connection.
+    pub(crate) named: bool,
     /// In the way of the same address only.
     pub(crate) yields: bool,
     pub(crate) uid: u32,
@@ -80,7 +82,7 @@ struct Group {
 
 impl Group {
     fn count(&mut self, hold: Hold, add: bool) {
-        let Hold { reuse_addr, reuse_port, listening, explicit, yields, uid } = hold;
+        let Hold { reuse_addr, reuse_port, listening, explicit, named: _, yields, uid } = hold;
         if self.holders == 0 {
             self.uid = uid;
             self.spread = reuse_port;

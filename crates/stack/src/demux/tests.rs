@@ -22,8 +22,15 @@ fn ids(count: usize) -> Vec<SocketId> {
     (0..count).map(|_| SocketId(slab.insert(()))).collect()
 }
 
-const PLAIN: Hold =
-    Hold { reuse_addr: false, reuse_port: false, listening: false, explicit: true, yields: false, uid: 1 };
+const PLAIN: Hold = Hold {
+    reuse_addr: false,
+    reuse_port: false,
+    listening: false,
+    explicit: true,
+    named: true,
+    yields: false,
+    uid: 1,
+};
 const REUSE: Hold = Hold { reuse_addr: true, ..PLAIN };
 const SHARE: Hold = Hold { reuse_port: true, ..PLAIN };
 

@@ -1,12 +1,12 @@
 //! Local names of sockets: bind, the port that is picked when none is named, and what holds it
 //! (bind(2), ip(7), ipv6(7)).
 
-use crate::address::{is_of_link_v6, is_unspecified};
+use crate::address::{is_of_link_v6, is_unspecified, is_v4};
 use crate::demux::{Binding, Hold, Proto, Target, Tuple, port_range, scope_number};
 use crate::error::{Error, Result};
 use crate::ip::address::Cast;
 use crate::ip::route::Path;
-use crate::socket::{Domain, Kind, Socket, SocketId, tuple_scope};
+use crate::socket::{Domain, Kind, Socket, SocketId, local_host, tuple_scope};
 use crate::{SockAddr, Stack};
 use alloc::boxed::Box;
 use core::ops::RangeInclusive;
@@ -48,6 +48,7 @@ impl Socket {
             reuse_port: self.settings.reuse_port,
             listening: matches!(self.kind, Kind::Listener(_)),
             explicit,
+            named: false,
             yields: self.bound.as_ref().is_some_and(|bound| bound.1.yields),
             uid: self.owner.uid,
         }
@@ -60,6 +61,28 @@ impl Socket {
             (Domain::Inet6, true) if self.is_v6_only() => Err(Error::NetworkUnreachable),
             _ => Ok(()),
         }
+    }
+
+    /// Completes where a socket of either family goes: the unspecified address is this host, in the version of IP that
+    /// the socket is bound to. EAFNOSUPPORT for IPv6 from an IPv4 address.
+    pub(crate) fn towards(&self, to: SockAddr) -> Result<SockAddr> {
+        let from_v4 = is_v4(&self.local.ip);
+        let to = match (is_unspecified(&to.ip), from_v4) {
+            (false, _) => to,
+            (true, true) => local_host(Domain::Inet, &to),
+            (true, false) => local_host(self.domain, &to),
+        };
+        self.check_family(&to)?;
+        if from_v4 && !to.is_v4() { Err(Error::AddressFamily) } else { Ok(to) }
+    }
+
+    /// What it holds now: a connected datagram socket holds its port for one address alone.
+    pub(crate) fn held(&self) -> Option<(Binding, Hold)> {
+        let (mut binding, hold) = self.bound.as_deref().copied()?;
+        if self.peer.is_some() && binding.proto != Proto::Tcp {
+            binding = Binding { ip: self.local.ip, dual: false, ..binding };
+        }
+        Some((binding, hold))
     }
 
     /// The local address, if the socket is bound to one.
@@ -88,7 +111,9 @@ impl Stack {
                 Error::InvalidArgument
             });
         }
-        if socket.local.port != 0 || matches!(socket.kind, Kind::Listener(_) | Kind::Connection(_)) {
+        let v4 = socket.domain == Domain::Inet;
+        let taken = socket.local.port != 0 || matches!(socket.kind, Kind::Listener(_) | Kind::Connection(_));
+        if taken && !v4 {
             return Err(Error::InvalidArgument);
         }
         if is_of_link_v6(&addr.ip) && addr.scope.or(socket.settings.nic).is_none() {
@@ -99,13 +124,17 @@ impl Stack {
             || match io.addresses.cast(&addr.ip) {
                 Cast::Unicast => true,
                 Cast::Broadcast => !proto.is_echo(),
-                Cast::Multicast => proto.is_udp(),
+                Cast::Multicast => proto.is_udp() || v4 && proto == Proto::Tcp,
                 Cast::Other => socket.settings.free_bind,
             };
         if !may_have {
             return Err(Error::AddrNotAvailable);
         }
-        let hold = Hold { yields, ..socket.hold(true) };
+        if taken {
+            // As the kernel: of IPv4, what is wrong with the address is told first.
+            return Err(Error::InvalidArgument);
+        }
+        let hold = Hold { yields, named: addr.port != 0, ..socket.hold(true) };
         let mut binding = socket.binding_at(addr);
         if addr.port == 0 {
             let ports = socket.settings.ports_of(&io.config.local_ports);
@@ -117,16 +146,19 @@ impl Stack {
         io.demux.hold(binding, hold);
         socket.bound = Some(Box::new((binding, hold)));
         socket.local = addr.with_port(binding.port);
+        // As the kernel: who is bound to one address of IPv6 speaks IPv6 only.
+        socket.settings.v6_only |= !addr.is_v4() && !addr.is_unspecified();
         if proto != Proto::Tcp {
             io.demux.join(binding, id);
         }
         Ok(())
     }
 
-    /// Binds a socket that isn't bound to a random port.
-    pub(crate) fn auto_bind(&mut self, id: SocketId) -> Result<()> {
+    /// Binds a socket that isn't bound to a random port, as the kernel does before it looks at the arguments of a
+    /// datagram socket's connect or send.
+    pub fn auto_bind(&mut self, id: SocketId) -> Result<()> {
         let socket = self.socket_ref(id)?;
-        if socket.local.port != 0 {
+        if socket.local.port != 0 || matches!(socket.kind, Kind::Raw(_) | Kind::Packet(_)) {
             return Ok(());
         }
         let any = SockAddr { port: 0, ..socket.local };
@@ -172,8 +204,10 @@ impl Stack {
     /// Lets go of the socket's local port.
     pub(crate) fn unbind(&mut self, id: SocketId) {
         let Stack { sockets, io, .. } = self;
-        let bound = sockets.get_mut(id.0).and_then(|socket| socket.bound.take());
-        if let Some((binding, hold)) = bound.map(|bound| *bound) {
+        let Some(socket) = sockets.get_mut(id.0) else { return };
+        let held = socket.held();
+        socket.bound = None;
+        if let Some((binding, hold)) = held {
             io.demux.leave(&binding, id);
             io.demux.release(&binding, hold);
         }

@@ -7,7 +7,6 @@ use crate::demux::{Hold, Proto};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::socket::{Domain, Kind, Socket, SocketId};
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::Ipv4Addr;
 use core::num::NonZeroU16;
@@ -418,10 +417,12 @@ impl Stack {
             SocketOption::ReusePort(on) => socket.settings.reuse_port = on,
             _ => {}
         }
-        if let Some((binding, hold)) = socket.bound.as_deref().copied() {
-            let changed = Hold { listening: hold.listening, ..socket.hold(hold.explicit) };
+        if let Some((binding, hold)) = socket.held() {
+            let changed = Hold { listening: hold.listening, named: hold.named, ..socket.hold(hold.explicit) };
             io.demux.change(binding, hold, changed);
-            socket.bound = Some(Box::new((binding, changed)));
+            if let Some(bound) = socket.bound.as_deref_mut() {
+                bound.1 = changed;
+            }
         }
         Ok(())
     }

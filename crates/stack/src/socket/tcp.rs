@@ -3,7 +3,7 @@
 //! `close` ends the socket at once; its connection goes on as an orphan until both sides have closed.
 
 use crate::SocketOption;
-use crate::address::{is_unspecified, is_v4};
+use crate::address::is_v4;
 use crate::counters::Counter;
 use crate::demux::{Binding, Hold, Proto, Target, Tuple};
 use crate::error::{Error, Result};
@@ -13,9 +13,7 @@ use crate::ip::route::Path;
 use crate::slab::Key;
 use crate::socket::options::TcpSettings;
 use crate::socket::tcb::{Sizes, Tcb, resources};
-use crate::socket::{
-    Domain, Kind, RecvFlags, SendFlags, Shutdown, SocketId, local_host, scoped, tuple_scope,
-};
+use crate::socket::{Domain, Kind, RecvFlags, SendFlags, Shutdown, SocketId, scoped, tuple_scope};
 use crate::tcp::half_open::{HalfOpen, beyond};
 use crate::tcp::listener::Listener;
 use crate::tcp::{Connection, OpenParams, Resources, State};
@@ -36,15 +34,9 @@ impl Stack {
             Kind::Idle(_) => {}
         }
         let socket = self.socket_ref(id)?;
-        let mut peer = peer;
-        if is_unspecified(&peer.ip) {
-            peer = local_host(socket.domain, &peer);
-        }
-        socket.check_family(&peer)?;
-        let src = socket.local_ip();
-        if src.is_some_and(|src| is_v4(&src) != peer.is_v4()) {
-            return Err(Error::NetworkUnreachable);
-        }
+        let peer = socket.towards(peer)?;
+        // A dual-stack socket that was connected over IPv6 may go over IPv4 now.
+        let src = socket.local_ip().filter(|src| is_v4(src) == peer.is_v4());
         if matches!(self.io.addresses.cast(&peer.ip), Cast::Multicast | Cast::Broadcast) {
             return Err(Error::NetworkUnreachable);
         }

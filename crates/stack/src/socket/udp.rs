@@ -1,9 +1,9 @@
 //! Datagram sockets: UDP over both versions of IP (RFC 768, RFC 8200 §8.1, udp(7)), and what ping sockets have
 //! in common with it. What they don't is [`ping`]'s.
 
-use crate::address::{ip_bytes, is_unspecified, is_v4};
+use crate::address::{ip_bytes, is_v4};
 use crate::counters::Counter;
-use crate::demux::{Hold, Proto, Target, Tuple, scope_number};
+use crate::demux::{Proto, Target, Tuple, scope_number};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::ip::address::{Cast, is_multicast};
@@ -16,9 +16,7 @@ use crate::socket::errors::ErrorReport;
 use crate::socket::options::{IpSettings, MtuDiscover};
 use crate::socket::queue::Queues;
 use crate::socket::udp_lite::Coverage;
-use crate::socket::{
-    Datagram, Domain, Kind, Message, SocketId, local_host, ping, scoped, tuple_scope, udp_lite,
-};
+use crate::socket::{Datagram, Domain, Kind, Message, SocketId, ping, scoped, tuple_scope, udp_lite};
 use crate::{Config, SockAddr, Stack};
 use core::net::IpAddr;
 use sockeye_packet::{Chunk, Instant, NicId, Packet, Payload};
@@ -73,19 +71,14 @@ impl Stack {
     }
 
     pub(crate) fn udp_connect(&mut self, id: SocketId, peer: SockAddr) -> Result<()> {
+        // As the kernel: it has a port whatever becomes of this.
+        self.auto_bind(id)?;
         let peer = self.destination(id, peer)?;
         // A new peer is as good as a new socket: the old one's source address must not stay.
         self.forget_peer(id)?;
         let path = self.udp_path(id, &peer, None, None)?;
-        let unbound = self.socket_ref(id)?.bound.is_none();
-        self.auto_bind(id)?;
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
-        if let Some((binding, hold)) = socket.bound.as_deref_mut().filter(|_| unbound) {
-            let picked = Hold { explicit: false, ..*hold };
-            io.demux.change(*binding, *hold, picked);
-            *hold = picked;
-        }
         // As the kernel: who is bound to a group goes on hearing what is sent to it, now by the peer alone.
         let local = socket.local_ip().unwrap_or(path.src);
         let tuple = Tuple {
@@ -102,8 +95,10 @@ impl Stack {
             // Two sockets that share a port may have one peer; the first gets its datagrams.
             udp.tuple = io.demux.insert(tuple, Target::Datagram(id)).then_some(tuple);
         }
-        if let Some((binding, _)) = socket.bound.as_deref() {
-            io.demux.leave(binding, id);
+        if let (Some((wide, hold)), Some((narrow, _))) = (socket.bound.as_deref(), socket.held()) {
+            io.demux.leave(wide, id);
+            io.demux.release(wide, *hold);
+            io.demux.hold(narrow, *hold);
         }
         Ok(())
     }
@@ -112,7 +107,7 @@ impl Stack {
     pub(crate) fn udp_disconnect(&mut self, id: SocketId) -> Result<()> {
         self.forget_peer(id)?;
         let socket = self.socket_mut(id)?;
-        if socket.bound.as_ref().is_some_and(|bound| !bound.1.explicit) {
+        if socket.bound.as_ref().is_some_and(|bound| !bound.1.named) {
             socket.local.port = 0;
             self.unbind(id);
         }
@@ -126,9 +121,12 @@ impl Stack {
         if let Some(tuple) = udp.tuple.take() {
             io.demux.remove(&tuple, Target::Datagram(id));
         }
+        let held = socket.held();
         if socket.peer.take().is_some()
-            && let Some((binding, _)) = socket.bound.as_deref().copied()
+            && let (Some((narrow, hold)), Some((binding, _))) = (held, socket.bound.as_deref().copied())
         {
+            io.demux.release(&narrow, hold);
+            io.demux.hold(binding, hold);
             socket.local = SockAddr { ip: binding.ip, port: binding.port, scope: None };
             io.demux.join(binding, id);
         }
@@ -138,15 +136,7 @@ impl Stack {
     /// Checks a destination and completes it.
     pub(super) fn destination(&self, id: SocketId, to: SockAddr) -> Result<SockAddr> {
         let socket = self.socket_ref(id)?;
-        let mut to = to;
-        if is_unspecified(&to.ip) {
-            // As the kernel: the unspecified address is this host.
-            to = local_host(socket.domain, &to);
-        }
-        socket.check_family(&to)?;
-        if socket.domain == Domain::Inet6 && socket.local_ip().is_some_and(|ip| is_v4(&ip) != to.is_v4()) {
-            return Err(Error::NetworkUnreachable);
-        }
+        let to = socket.towards(to)?;
         if self.io.addresses.is_broadcast(&to.ip) && !socket.settings.broadcast {
             return Err(Error::PermissionDenied);
         }
@@ -169,7 +159,8 @@ impl Stack {
                 return Err(Error::InvalidArgument);
             }
             Some(source) => Some(source),
-            None => socket.local_ip().filter(|ip| foreign || is_ours(ip)),
+            // As the kernel: who was connected over IPv6 may still send over IPv4, from any address.
+            None => socket.local_ip().filter(|ip| foreign || is_ours(ip) && is_v4(ip) == to.is_v4()),
         };
         let nic = to.scope.or(nic).or(socket.settings.nic);
         if is_multicast(&to.ip) {
@@ -190,12 +181,7 @@ impl Stack {
         if nic.is_some_and(|nic| self.nic(nic).is_none()) {
             return Err(Error::NoDevice);
         }
-        self.report_pending(id)?;
-        let udp = self.udp(id)?;
-        if udp.queues.write_shut {
-            return Err(Error::BrokenPipe);
-        }
-        let proto = udp.proto;
+        let proto = self.udp(id)?.proto;
         if proto.is_echo() {
             ping::check_request(proto, &payload)?;
         }
@@ -215,6 +201,11 @@ impl Stack {
         if let Some(mtu) = self.too_long_for(id, &path, &to, sent)? {
             self.report_too_long(now, id, to, mtu);
             return Err(Error::MessageSize);
+        }
+        // As the kernel: what is wrong with the call is told first.
+        self.report_pending(id)?;
+        if self.udp(id)?.queues.write_shut {
+            return Err(Error::BrokenPipe);
         }
         let packet = self.datagram_packet(id, &path, &to, message, payload)?;
         let udp = self.udp(id)?;
@@ -469,7 +460,7 @@ fn trim(ingress: &Ingress, packet: &mut Packet) -> Option<(u16, u16, usize)> {
         packet.payload.trim(0, len - UdpHeader::LEN);
         (src_port, dst_port, len)
     };
-    (dst_port != 0).then_some((src_port, dst_port, covered))
+    Some((src_port, dst_port, covered))
 }
 
 /// A datagram as its reader gets it.
