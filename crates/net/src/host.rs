@@ -24,6 +24,16 @@ use std::time::Duration;
 const MAX_OTHERS: usize = 65_536;
 
 /// The number of a host in its network: the gateway's is 0, the others count up as they are added.
+///
+/// ```
+/// use sockeye::{HostConfig, Network};
+///
+/// let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// let web = network.host("web")?.id();
+/// assert_eq!((network.gateway().id().index(), web.index()), (0, 1));
+/// assert_eq!(network.host_by_id(web).unwrap().name(), "web");
+/// # Ok::<(), sockeye::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(pub(crate) u32);
 

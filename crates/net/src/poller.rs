@@ -35,6 +35,23 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 /// What a socket is watched for. Errors and the end of a connection are reported always, as by epoll.
+///
+/// ```
+/// use sockeye::poller::{Events, Interest, Mode, Poller};
+/// use sockeye::{HostConfig, Network};
+/// use std::time::Duration;
+///
+/// let network = Network::builder().host("web", HostConfig::default()).build()?;
+/// let web = network.host("web")?;
+/// let socket = web.udp_bind("web:9")?;
+/// let (poller, mut events) = (Poller::new(), Events::new());
+/// // A socket that could send is no news to who has nothing to say.
+/// poller.add(&socket, 0, Interest::READABLE, Mode::Level)?;
+/// assert_eq!(poller.wait(&mut events, Some(Duration::ZERO))?, 0);
+/// poller.modify(&socket, 0, Interest::READABLE | Interest::WRITABLE, Mode::Level)?;
+/// assert_eq!(poller.wait(&mut events, None)?, 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Interest(Readiness);
 
@@ -64,6 +81,26 @@ impl BitOrAssign for Interest {
 }
 
 /// When a socket that is ready is reported.
+///
+/// ```
+/// use sockeye::poller::{Events, Interest, Mode, Poller};
+/// use sockeye::{HostConfig, Network};
+/// use std::time::Duration;
+///
+/// let network = Network::builder().host("web", HostConfig::default()).build()?;
+/// let web = network.host("web")?;
+/// let (poller, mut events) = (Poller::new(), Events::new());
+/// let mut is_told_twice = |mode| {
+///     let socket = web.udp_bind("web:0")?;
+///     poller.add(&socket, 0, Interest::WRITABLE, mode)?;
+///     assert_eq!(poller.wait(&mut events, None)?, 1);
+///     Ok::<_, std::io::Error>(poller.wait(&mut events, Some(Duration::ZERO))? == 1)
+/// };
+/// assert!(is_told_twice(Mode::Level)?);
+/// assert!(!is_told_twice(Mode::Edge)?);
+/// assert!(!is_told_twice(Mode::Oneshot)?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// By every [`Poller::wait`], as long as it is ready.
@@ -77,6 +114,26 @@ pub enum Mode {
 }
 
 /// A socket that is ready.
+///
+/// ```
+/// use sockeye::poller::{Events, Interest, Mode, Poller};
+/// use sockeye::{HostConfig, Network};
+///
+/// let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// let (web, me) = (network.host("web")?, network.host("me")?);
+/// let listener = web.tcp_listen("web:80")?;
+/// let client = me.tcp_connect("web:80")?;
+/// let (stream, _) = listener.accept()?;
+/// let (poller, mut events) = (Poller::new(), Events::new());
+/// poller.add(&stream, 7, Interest::READABLE, Mode::Level)?;
+/// drop(client);
+/// poller.wait(&mut events, None)?;
+/// let event = events.iter().next().unwrap();
+/// assert_eq!(event.key, 7);
+/// // The end can be read; as far as the peer is concerned, writing goes on.
+/// assert!(event.is_readable() && event.is_read_closed() && !event.is_hangup());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// What [`Poller::add`] or [`Poller::modify`] was given.
@@ -124,6 +181,29 @@ const HANGUP: Readiness = Readiness::READ_CLOSED.union(Readiness::WRITE_CLOSED);
 const FEW: usize = 64;
 
 /// Memory for the events of one [`Poller::wait`].
+///
+/// ```
+/// use sockeye::poller::{Events, Interest, Mode, Poller};
+/// use sockeye::{HostConfig, Network};
+///
+/// let network = Network::builder().host("web", HostConfig::default()).build()?;
+/// let web = network.host("web")?;
+/// let poller = Poller::new();
+/// let sockets = (0..3).map(|_| web.udp_bind("web:0")).collect::<Result<Vec<_>, _>>()?;
+/// for (key, socket) in sockets.iter().enumerate() {
+///     poller.add(socket, key, Interest::WRITABLE, Mode::Oneshot)?;
+/// }
+/// let mut events = Events::with_capacity(2); // What doesn't fit is told by the next wait.
+/// let mut keys = Vec::new();
+/// while keys.len() < sockets.len() {
+///     poller.wait(&mut events, None)?;
+///     assert!((1..=2).contains(&events.len()));
+///     keys.extend(events.iter().map(|event| event.key));
+/// }
+/// keys.sort_unstable();
+/// assert_eq!(keys, [0, 1, 2]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Events {
     list: Vec<Event>,
@@ -174,7 +254,28 @@ impl<'a> IntoIterator for &'a Events {
     }
 }
 
-/// A socket that a [`Poller`] can watch.
+/// A socket that a [`Poller`] can watch: those of this crate for threads. It can't be implemented elsewhere.
+///
+/// ```
+/// use sockeye::poller::{Events, Interest, Mode, Poller, Source};
+/// use sockeye::{HostConfig, Network};
+///
+/// /// Watches sockets under the numbers of their places.
+/// fn watch(poller: &Poller, sockets: &[impl Source]) -> std::io::Result<()> {
+///     let mut numbered = sockets.iter().enumerate();
+///     numbered.try_for_each(|(key, socket)| poller.add(socket, key, Interest::READABLE, Mode::Level))
+/// }
+///
+/// let network = Network::builder().host("web", HostConfig::default()).build()?;
+/// let web = network.host("web")?;
+/// let listeners = [web.tcp_listen("web:80")?, web.tcp_listen("web:443")?];
+/// let (poller, mut events) = (Poller::new(), Events::new());
+/// watch(&poller, &listeners)?;
+/// let _client = web.tcp_connect("web:443")?;
+/// poller.wait(&mut events, None)?;
+/// assert_eq!(events.iter().next().unwrap().key, 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait Source: sealed::Sealed {}
 
 pub(crate) mod sealed {

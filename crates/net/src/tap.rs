@@ -33,6 +33,29 @@ pub enum Verdict {
 }
 
 /// Names a tap, to [remove](Network::remove_tap) it.
+///
+/// ```
+/// use sockeye::{Direction, HostConfig, Network, Verdict};
+/// use std::sync::mpsc;
+///
+/// let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// let (web, me) = (network.host("web")?, network.host("me")?);
+/// let (socket, sender) = (web.udp_bind("web:9")?, me.udp_bind("me:0")?);
+/// let (lens, seen) = mpsc::channel();
+/// let tap = network.tap(&web, Direction::Down, move |_, packet| {
+///     let _ = lens.send(packet.len());
+///     Verdict::Pass
+/// });
+/// sender.send_to(b"seen", "web:9")?;
+/// assert_eq!(socket.recv(&mut [0; 16])?, 4);
+/// assert!(network.remove_tap(&web, tap));
+/// assert!(!network.remove_tap(&web, tap)); // It is gone already.
+/// sender.send_to(b"unseen", "web:9")?;
+/// assert_eq!(socket.recv(&mut [0; 16])?, 6);
+/// // The headers of IPv4 and UDP, and four bytes.
+/// assert_eq!(seen.iter().collect::<Vec<_>>(), [20 + 8 + 4]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TapId(u64);
 

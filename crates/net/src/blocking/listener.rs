@@ -107,7 +107,23 @@ impl TcpListener {
 socket_options!(TcpListener, socket);
 tcp_options!(TcpListener, socket);
 
-/// The connections of a [`TcpListener`], without end.
+/// The connections of a [`TcpListener`], without end; see [`TcpListener::incoming`].
+///
+/// ```
+/// use sockeye::{HostConfig, Network};
+/// use std::io::Write;
+///
+/// let network = Network::builder().host("web", HostConfig::default()).build()?;
+/// let web = network.host("web")?;
+/// let listener = web.tcp_listen("web:80")?;
+/// let clients = [web.tcp_connect("web:80")?, web.tcp_connect("web:80")?];
+/// for (client, stream) in clients.iter().zip(listener.incoming()) {
+///     let mut stream = stream?;
+///     stream.write_all(b"welcome")?;
+///     assert_eq!(stream.peer_addr()?, client.local_addr()?);
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Incoming<'a> {
     listener: &'a TcpListener,
@@ -123,7 +139,24 @@ impl Iterator for Incoming<'_> {
 
 impl std::iter::FusedIterator for Incoming<'_> {}
 
-/// The connections of a [`TcpListener`] that it owns, without end.
+/// The connections of a [`TcpListener`] that it owns, without end; see [`TcpListener::into_incoming`]. Dropping it
+/// closes the listener.
+///
+/// ```
+/// use sockeye::{HostConfig, Network};
+/// use std::io::{ErrorKind, Read};
+///
+/// let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// let (web, me) = (network.host("web")?, network.host("me")?);
+/// let mut incoming = web.tcp_listen("web:80")?.into_incoming();
+/// // The thread serves one client, then the port is closed.
+/// let server = std::thread::spawn(move || incoming.next());
+/// let mut client = me.tcp_connect("web:80")?;
+/// drop(server.join().unwrap().unwrap()?);
+/// assert_eq!(client.read(&mut [0; 16])?, 0);
+/// assert_eq!(me.tcp_connect("web:80").unwrap_err().kind(), ErrorKind::ConnectionRefused);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct IntoIncoming {
     listener: TcpListener,

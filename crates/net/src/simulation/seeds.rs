@@ -13,6 +13,31 @@ use std::path::PathBuf;
 const SEED: &str = "SOCKEYE_SEED";
 
 /// What a program of a simulation, or a whole one, ends with: nothing, or a `Result` whose error fails it.
+///
+/// So what [`simulate`] is given, and `Simulation::program`, may use `?`:
+///
+/// ```
+/// use sockeye::simulation::Outcome;
+/// use sockeye::{HostConfig, Simulation};
+/// use std::time::Duration;
+///
+/// fn datagram_arrives(sim: &mut Simulation) -> std::io::Result<()> {
+///     let [a, b] = ["a", "b"].map(|name| sim.add_host(name, HostConfig::default()));
+///     let (a, b) = (a?, b?);
+///     let socket = b.udp_bind("b:9")?;
+///     a.udp_bind("a:0")?.send_to(b"hello", "b:9")?;
+///     sim.run_for(Duration::from_secs(1));
+///     socket.set_nonblocking(true)?;
+///     assert_eq!(socket.recv(&mut [0; 16])?, 5); // `WouldBlock`, and the seed, if nothing came.
+///     Ok(())
+/// }
+///
+/// sockeye::simulate(0..3, datagram_arrives);
+///
+/// // What is told of an error:
+/// let lost: Result<(), &str> = Err("nothing came");
+/// assert_eq!(lost.into_result(), Err("nothing came".to_owned()));
+/// ```
 pub trait Outcome {
     /// The error, if it is one, in words.
     fn into_result(self) -> Result<(), String>;

@@ -36,7 +36,33 @@ pub struct ReadHalf<'a> {
     stream: &'a TcpStream,
 }
 
-/// The writing half of a [`TcpStream`], which it borrows; see [`TcpStream::split`].
+/// The writing half of a [`TcpStream`], which it borrows; see [`TcpStream::split`]. Dropping it ends nothing.
+///
+/// ```
+/// # use sockeye::{HostConfig, Network};
+/// # use sockeye::tokio::{TcpListener, TcpStream};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// # let (web, me) = (network.host("web")?, network.host("me")?);
+/// # let listener = TcpListener::bind(&web, "web:80").await?;
+/// # let mut stream = TcpStream::connect(&me, "web:80").await?;
+/// # let (mut peer, _) = listener.accept().await?;
+/// let (mut from, mut to) = stream.split();
+/// // More than fits in the buffers: it is read while it is written.
+/// let repeat = async { tokio::io::copy(&mut (&mut peer).take(1 << 20), &mut tokio::io::sink()).await };
+/// let data = vec![7; 1 << 20];
+/// let (written, read) = tokio::join!(to.write_all(&data), repeat);
+/// written?;
+/// assert_eq!(read?, 1 << 20);
+/// peer.write_all(b"thanks").await?;
+/// assert_eq!(from.read(&mut [0; 16]).await?, 6);
+/// stream.write_all(b"whole again").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct WriteHalf<'a> {
     stream: &'a TcpStream,
@@ -73,6 +99,30 @@ pub struct OwnedReadHalf {
 }
 
 /// The writing half of a [`TcpStream`]; see [`TcpStream::into_split`]. Dropping it ends writing.
+///
+/// ```
+/// # use sockeye::{HostConfig, Network};
+/// # use sockeye::tokio::{TcpListener, TcpStream};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// # let (web, me) = (network.host("web")?, network.host("me")?);
+/// # let listener = TcpListener::bind(&web, "web:80").await?;
+/// # let stream = TcpStream::connect(&me, "web:80").await?;
+/// # let (mut peer, _) = listener.accept().await?;
+/// let (mut reader, mut writer) = stream.into_split();
+/// let writing = tokio::spawn(async move { writer.write_all(b"that is all").await });
+/// let mut text = String::new();
+/// peer.read_to_string(&mut text).await?; // To the end, which came when the task dropped its half.
+/// assert_eq!(text, "that is all");
+/// writing.await.unwrap()?;
+/// peer.write_u8(42).await?;
+/// assert_eq!(reader.read_u8().await?, 42); // The other direction is open still.
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct OwnedWriteHalf {
     stream: Arc<TcpStream>,
@@ -80,6 +130,29 @@ pub struct OwnedWriteHalf {
 }
 
 /// Two halves that are not of one stream, given back.
+///
+/// ```
+/// # use sockeye::{HostConfig, Network};
+/// # use sockeye::tokio::{TcpListener, TcpStream};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// # let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+/// # let (web, me) = (network.host("web")?, network.host("me")?);
+/// # let listener = TcpListener::bind(&web, "web:80").await?;
+/// # let (stream, other) = (TcpStream::connect(&me, "web:80").await?, TcpStream::connect(&me, "web:80").await?);
+/// # drop(listener);
+/// let address = stream.local_addr()?;
+/// let (reader, writer) = stream.into_split();
+/// let (other_reader, other_writer) = other.into_split();
+/// let error = reader.reunite(other_writer).unwrap_err();
+/// assert_eq!(error.to_string(), "the two halves are not of the same stream");
+/// let stream = error.0.reunite(writer).unwrap();
+/// assert_eq!(stream.local_addr()?, address);
+/// let other = error.1.reunite(other_reader).unwrap();
+/// assert_ne!(other.local_addr()?, address);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
 
@@ -298,6 +371,26 @@ impl OwnedWriteHalf {
     }
 
     /// Drops the half without ending writing: that is done when the reading half is dropped.
+    ///
+    /// ```
+    /// # use sockeye::{HostConfig, Network};
+    /// # use sockeye::tokio::{TcpListener, TcpStream};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let network = Network::builder().host("web", HostConfig::default()).host("me", HostConfig::default()).build()?;
+    /// # let (web, me) = (network.host("web")?, network.host("me")?);
+    /// # let listener = TcpListener::bind(&web, "web:80").await?;
+    /// # let stream = TcpStream::connect(&me, "web:80").await?;
+    /// # let (peer, _) = listener.accept().await?;
+    /// let (reader, writer) = stream.into_split();
+    /// writer.forget();
+    /// assert_eq!(peer.try_read(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    /// drop(reader);
+    /// peer.readable().await?;
+    /// assert_eq!(peer.try_read(&mut [0; 16])?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn forget(mut self) {
         self.ends_writing = false;
     }
