@@ -81,6 +81,8 @@ pub struct SendControls {
     pub ttl: Option<u8>,
     /// Type of service or traffic class.
     pub tos: Option<u8>,
+    /// Bytes of each datagram that the message is cut into (`UDP_SEGMENT`); 0 for one whole.
+    pub segment_size: Option<u16>,
 }
 
 /// Reads the control messages of a `sendmsg` on an INET or INET6 datagram socket.
@@ -97,7 +99,7 @@ pub fn parse_send(buffer: &[u8], domain: Domain, stored: &Stored) -> Result<Send
             libc::SOL_SOCKET => check_socket(control, stored)?,
             libc::IPPROTO_IP => read_ip(control, &mut controls)?,
             libc::IPPROTO_IPV6 if domain == Domain::Inet6 => read_ipv6(control, &mut controls)?,
-            libc::IPPROTO_UDP => return Err(Errno::EINVAL),
+            libc::IPPROTO_UDP => controls.segment_size = Some(read_segment_size(control)?),
             _ => {}
         }
     }
@@ -118,6 +120,12 @@ fn check_socket(control: Control<'_>, stored: &Stored) -> Result<(), Errno> {
         (libc::SO_PRIORITY, 4) => Err(Errno::EPERM),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// `UDP_SEGMENT`, the only one of its level.
+fn read_segment_size(control: Control<'_>) -> Result<u16, Errno> {
+    let size = <[u8; 2]>::try_from(control.data).map_err(|_| Errno::EINVAL)?;
+    if control.kind == libc::UDP_SEGMENT { Ok(u16::from_ne_bytes(size)) } else { Err(Errno::EINVAL) }
 }
 
 fn read_ip(control: Control<'_>, controls: &mut SendControls) -> Result<(), Errno> {

@@ -1,5 +1,6 @@
 //! Whole stacks: hosts joined by cables under virtual time.
 
+mod checksums;
 mod complaints;
 mod cost;
 mod datagrams;
@@ -15,6 +16,7 @@ mod packets;
 mod passive;
 mod pings;
 mod raw;
+mod segments;
 mod simulation;
 mod solo;
 mod standard;

@@ -41,6 +41,7 @@ fn pktinfo_ttl_and_tos_of_a_sent_datagram() {
         (libc::IPPROTO_IP, libc::IP_PKTINFO, &info),
         (libc::IPPROTO_IP, libc::IP_TTL, &9_i32.to_ne_bytes()),
         (libc::IPPROTO_IP, libc::IP_TOS, &[0x10]),
+        (libc::IPPROTO_UDP, libc::UDP_SEGMENT, &1400_u16.to_ne_bytes()),
         (libc::SOL_SOCKET, libc::SCM_RIGHTS, &[0; 4]),
     ]);
     let expected = SendControls {
@@ -48,6 +49,7 @@ fn pktinfo_ttl_and_tos_of_a_sent_datagram() {
         nic: Some(NicId(1)),
         ttl: Some(9),
         tos: Some(0x10),
+        segment_size: Some(1400),
     };
     assert_eq!(parse_send(&bytes, Domain::Inet, &Stored::default()), Ok(expected));
     assert!(is_local(&bytes));
@@ -63,6 +65,8 @@ fn values_out_of_range_and_unknown_messages_are_refused() {
         (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, -2),
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 0),
         (libc::IPPROTO_IP, 200, 0),
+        (libc::IPPROTO_UDP, libc::UDP_SEGMENT, 1400), // an int, where a short is due
+        (libc::IPPROTO_UDP, libc::UDP_GRO, 1),
         (libc::SOL_SOCKET, 200, 0),
     ];
     for (level, kind, value) in refused {

@@ -59,6 +59,11 @@ pub(super) fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
             ..0 => SocketOption::ChecksumOffset(None),
             _ => SocketOption::ChecksumOffset(Some(u16::try_from(value).ok()?)),
         },
+        OptionName::NoCheck => SocketOption::NoCheck(on),
+        OptionName::NoCheck6Tx => SocketOption::NoCheck6Tx(on),
+        OptionName::NoCheck6Rx => SocketOption::NoCheck6Rx(on),
+        OptionName::UdpSegment => SocketOption::UdpSegment(u16::try_from(value).ok()?),
+        OptionName::UdpGro => SocketOption::UdpGro(on),
         OptionName::RecvErr => SocketOption::RecvErr(on),
         OptionName::RecvErrV6 => SocketOption::RecvErrV6(on),
         // -1 gives the default back.
@@ -121,6 +126,10 @@ pub(super) fn to_int(option: SocketOption) -> i32 {
         | SocketOption::MulticastLoopV6(on)
         | SocketOption::MulticastAll(on)
         | SocketOption::MulticastAllV6(on)
+        | SocketOption::NoCheck(on)
+        | SocketOption::NoCheck6Tx(on)
+        | SocketOption::NoCheck6Rx(on)
+        | SocketOption::UdpGro(on)
         | SocketOption::RecvErr(on)
         | SocketOption::RecvErrV6(on)
         | SocketOption::V6Only(on)
@@ -143,9 +152,10 @@ pub(super) fn to_int(option: SocketOption) -> i32 {
         SocketOption::MtuDiscover(MtuDiscover::Probe) => libc::IP_PMTUDISC_PROBE,
         SocketOption::MtuDiscover(MtuDiscover::Interface) => libc::IP_PMTUDISC_INTERFACE,
         SocketOption::MtuDiscover(MtuDiscover::Omit) => libc::IP_PMTUDISC_OMIT,
-        SocketOption::MaxSegment(len) | SocketOption::SendCoverage(len) | SocketOption::RecvCoverage(len) => {
-            len.into()
-        }
+        SocketOption::MaxSegment(len)
+        | SocketOption::UdpSegment(len)
+        | SocketOption::SendCoverage(len)
+        | SocketOption::RecvCoverage(len) => len.into(),
         SocketOption::UserTimeout(time) | SocketOption::MaxRto(time) => {
             i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
         }

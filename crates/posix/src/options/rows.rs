@@ -75,7 +75,7 @@ table! {
     SOCKET SO_KEEPALIVE on NotStream: Flag => OFF;
     SOCKET SO_OOBINLINE on Stream: Flag => Honoured(OptionName::OobInline);
     SOCKET SO_OOBINLINE on NotStream: Flag => OFF;
-    SOCKET SO_NO_CHECK on All: Flag => OFF, "checksums cost nothing in memory, and are always there on links";
+    SOCKET SO_NO_CHECK on All: Flag => Honoured(OptionName::NoCheck);
     SOCKET SO_PRIORITY on All: ANY => Priority, "links have one queue";
     SOCKET SO_LINGER on Stream least 8: Field => Honoured(OptionName::Linger);
     SOCKET SO_LINGER on NotStream least 8: Field => Treatment::Linger;
@@ -313,6 +313,8 @@ table! {
     UDP UDPLITE_SEND_CSCOV = 10 on Udp: ANY => ReadOnly(READS_ZERO);
     UDP UDPLITE_RECV_CSCOV = 11 on Udp: ANY => ReadOnly(READS_ZERO);
     UDP UDP_ENCAP = 100 on Udp: ANY => Forbidden(Errno::ENOPROTOOPT, READS_ZERO), "datagrams are not decapsulated";
-    UDP UDP_SEGMENT on Udp: Int(0, 65535) => refused(Errno::ENOPROTOOPT);
-    UDP UDP_GRO on Udp: Flag => refused(Errno::ENOPROTOOPT);
+    UDP UDP_NO_CHECK6_TX = 101 on Udp: Flag => Honoured(OptionName::NoCheck6Tx);
+    UDP UDP_NO_CHECK6_RX = 102 on Udp: Flag => Honoured(OptionName::NoCheck6Rx);
+    UDP UDP_SEGMENT on Udp: Int(0, 65535) => Honoured(OptionName::UdpSegment);
+    UDP UDP_GRO on Udp: Flag => Honoured(OptionName::UdpGro);
 }

@@ -81,8 +81,8 @@ impl Outgoing<'_> {
         core.pool.copy(self.data, |chunk| payload.push(chunk));
         let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
         let (id, now) = (record.id, core.now);
-        let SendControls { source, nic, ttl, tos } = controls;
-        let message = Message { to, source, nic, ttl, tos };
+        let SendControls { source, nic, ttl, tos, segment_size } = controls;
+        let message = Message { to, source, nic, ttl, tos, segment_size };
         core.world.with(record.host, |stack| stack.send_msg(now, id, payload, &message))?;
         Ok(self.data.len())
     }

@@ -106,7 +106,8 @@ impl Io {
             self.forward(now, &ingress, core::mem::take(packet));
             return None;
         }
-        if packet.meta.checksum == Checksum::Unverified {
+        // Whether that will do is up to the socket.
+        if packet.meta.checksum == Checksum::Unverified && !is_unchecked(&ingress, packet) {
             let payload = packet.payload.chunks().map(AsRef::as_ref);
             if verify_checksums(&packet.head, payload).is_err() {
                 self.count_bad_checksum(ingress.protocol);
@@ -148,7 +149,7 @@ impl Io {
         for_us
     }
 
-    fn count_bad_checksum(&mut self, protocol: Protocol) {
+    pub(crate) fn count_bad_checksum(&mut self, protocol: Protocol) {
         let (counter, errors) = match protocol {
             Protocol::TCP => (Counter::TcpInCsumErrors, Some(Counter::TcpInErrs)),
             Protocol::UDP | Protocol::UDP_LITE => (Counter::UdpInCsumErrors, Some(Counter::UdpInErrors)),
@@ -223,6 +224,16 @@ impl Io {
         }
         Some(())
     }
+}
+
+/// Whether a packet is UDP over IPv6 without a checksum, which over IPv4 needs no permission.
+pub(crate) fn is_unchecked(ingress: &Ingress, packet: &Packet) -> bool {
+    let field = ingress.transport + 6..ingress.transport + 8;
+    !ingress.v4
+        && ingress.protocol == Protocol::UDP
+        && ingress.fragment.is_none()
+        && packet.meta.checksum != Checksum::Unfilled
+        && packet.head.get(field) == Some(&[0, 0])
 }
 
 /// Reads the headers and trims the packet to the length that they state.

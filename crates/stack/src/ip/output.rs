@@ -185,6 +185,23 @@ impl Io {
         packet
     }
 
+    /// A UDP datagram without a checksum.
+    pub(crate) fn unchecked_udp_packet(
+        &mut self,
+        nic: NicId,
+        ip: &IpParams,
+        ports: (u16, u16),
+        payload: Payload,
+    ) -> Packet {
+        let len = (UdpHeader::LEN + payload.len()) as u16;
+        let mut packet = self.packet(nic, ip, UdpHeader::LEN, payload, |out| {
+            UdpHeader { src_port: ports.0, dst_port: ports.1, len }.emit(out);
+        });
+        // Nobody is to fill it in on the way.
+        packet.meta.checksum = Checksum::Verified;
+        packet
+    }
+
     /// An ICMP message with an eight-byte header.
     pub(crate) fn icmp_packet(
         &mut self,

@@ -9,10 +9,12 @@ pub(crate) mod ping;
 pub(crate) mod queue;
 pub(crate) mod raw;
 pub(crate) mod readiness;
+pub(crate) mod segments;
 pub(crate) mod tcb;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 mod udp_lite;
+pub(crate) mod udp_options;
 
 use crate::SockAddr;
 use crate::address::is_link_local_v6;
@@ -155,6 +157,8 @@ pub struct Message {
     pub ttl: Option<u8>,
     /// The type of service (traffic class); none for the socket's.
     pub tos: Option<u8>,
+    /// Bytes of each datagram that the message is cut into (`UDP_SEGMENT`), 0 for one whole; none for the socket's.
+    pub segment_size: Option<u16>,
 }
 
 /// How to receive.

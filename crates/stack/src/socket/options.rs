@@ -57,6 +57,17 @@ pub enum SocketOption {
     ChecksumOffset(Option<u16>),
     /// `IP_MTU_DISCOVER` or `IPV6_MTU_DISCOVER`.
     MtuDiscover(MtuDiscover),
+    /// `SO_NO_CHECK`: UDP over IPv4 is sent without checksums.
+    NoCheck(bool),
+    /// `UDP_NO_CHECK6_TX`: UDP over IPv6 is sent without checksums.
+    NoCheck6Tx(bool),
+    /// `UDP_NO_CHECK6_RX`: UDP over IPv6 is taken without checksums.
+    NoCheck6Rx(bool),
+    /// `UDP_SEGMENT`: bytes of each datagram that a message is cut into; 0 for one whole.
+    UdpSegment(u16),
+    /// `UDP_GRO`: datagrams that follow each other may be read as one, with
+    /// [`segment_size`](crate::Datagram::segment_size).
+    UdpGro(bool),
     /// `IP_RECVERR`: errors of IPv4 packets are queued for [`recv_error`](crate::Stack::recv_error). Switching it
     /// off empties the queue.
     RecvErr(bool),
@@ -160,6 +171,11 @@ pub enum OptionName {
     LocalPorts,
     DontFragment,
     Mtu,
+    NoCheck,
+    NoCheck6Tx,
+    NoCheck6Rx,
+    UdpSegment,
+    UdpGro,
     RecvErr,
     RecvErrV6,
     MulticastTtl,
@@ -232,6 +248,7 @@ pub(crate) struct IpSettings {
     pub(crate) reuse_port: bool,
     pub(crate) v6_only: bool,
     pub(crate) broadcast: bool,
+    pub(crate) no_check: bool,
     pub(crate) recv_err: bool,
     pub(crate) recv_err_v6: bool,
     pub(crate) ttl: Option<u8>,
@@ -375,6 +392,11 @@ impl Stack {
             SocketOption::Mtu(Some(mtu)) if mtu.get() < LEAST_V6_MTU => Err(Error::InvalidArgument),
             SocketOption::Mtu(mtu) => self.change(id, |settings| settings.mtu = mtu),
             SocketOption::MtuDiscover(mode) => self.change(id, |settings| settings.mtu_discover = mode),
+            SocketOption::NoCheck(on) => self.change(id, |settings| settings.no_check = on),
+            SocketOption::UdpSegment(_)
+            | SocketOption::UdpGro(_)
+            | SocketOption::NoCheck6Tx(_)
+            | SocketOption::NoCheck6Rx(_) => self.set_udp_option(id, option),
             SocketOption::RecvErr(on) => self.set_reporting(id, true, on),
             SocketOption::RecvErrV6(on) => self.set_reporting(id, false, on),
             SocketOption::SendCoverage(_) | SocketOption::RecvCoverage(_) => self.set_coverage(id, option),
@@ -482,6 +504,10 @@ impl Stack {
             OptionName::DontFragment => SocketOption::DontFragment(settings.dont_fragment),
             OptionName::Mtu => SocketOption::Mtu(settings.mtu),
             OptionName::MtuDiscover => SocketOption::MtuDiscover(settings.mtu_discover),
+            OptionName::NoCheck => SocketOption::NoCheck(settings.no_check),
+            OptionName::UdpSegment | OptionName::UdpGro | OptionName::NoCheck6Tx | OptionName::NoCheck6Rx => {
+                return socket.udp_option(name);
+            }
             OptionName::RecvErr => SocketOption::RecvErr(settings.recv_err),
             OptionName::RecvErrV6 if socket.domain == Domain::Inet6 => {
                 SocketOption::RecvErrV6(settings.recv_err_v6)

@@ -9,14 +9,15 @@ use crate::event::Readiness;
 use crate::ip::address::{Cast, is_multicast};
 use crate::ip::complaint::Complaint;
 use crate::ip::icmp::Unreachable;
-use crate::ip::input::Ingress;
+use crate::ip::input::{Ingress, is_unchecked};
 use crate::ip::output::IpParams;
 use crate::ip::route::Path;
 use crate::socket::errors::ErrorReport;
 use crate::socket::options::{IpSettings, MtuDiscover};
 use crate::socket::queue::Queues;
 use crate::socket::udp_lite::Coverage;
-use crate::socket::{Datagram, Domain, Kind, Message, SocketId, ping, scoped, tuple_scope, udp_lite};
+use crate::socket::udp_options::UdpOptions;
+use crate::socket::{Datagram, Domain, Kind, Message, Socket, SocketId, ping, scoped, tuple_scope, udp_lite};
 use crate::{Config, SockAddr, Stack};
 use core::net::IpAddr;
 use sockeye_packet::{Chunk, Instant, NicId, Packet, Payload};
@@ -27,6 +28,7 @@ use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, UdpHeader};
 pub(crate) struct Udp {
     /// UDP, or ICMP of the socket's family.
     pub(crate) proto: Proto,
+    pub(crate) options: UdpOptions,
     pub(crate) queues: Queues,
     /// The four-tuple it owns while it is connected.
     tuple: Option<Tuple>,
@@ -38,7 +40,14 @@ pub(crate) struct Udp {
 
 impl Udp {
     pub(crate) fn new(config: &Config, proto: Proto) -> Udp {
-        Udp { proto, queues: Queues::new(config), tuple: None, foreign: false, coverage: Coverage::default() }
+        Udp {
+            proto,
+            options: UdpOptions::default(),
+            queues: Queues::new(config),
+            tuple: None,
+            foreign: false,
+            coverage: Coverage::default(),
+        }
     }
 
     /// A socket for a flow to an address that is not the host's.
@@ -177,7 +186,7 @@ impl Stack {
         payload: Payload,
         message: &Message,
     ) -> Result<usize> {
-        let Message { to, source, nic, ttl: _, tos: _ } = *message;
+        let Message { to, source, nic, segment_size, .. } = *message;
         if nic.is_some_and(|nic| self.nic(nic).is_none()) {
             return Err(Error::NoDevice);
         }
@@ -198,7 +207,8 @@ impl Stack {
         let mut path = self.udp_path(id, &to, source, nic)?;
         path.mtu = self.datagram_mtu(id, &path, &to)?;
         let sent = payload.len();
-        if let Some(mtu) = self.too_long_for(id, &path, &to, sent)? {
+        let size = segment_size.unwrap_or(self.udp(id)?.options.segment);
+        if let Some(mtu) = self.too_long_for(id, &path, &to, sent, size > 0)? {
             self.report_too_long(now, id, to, mtu);
             return Err(Error::MessageSize);
         }
@@ -206,6 +216,9 @@ impl Stack {
         self.report_pending(id)?;
         if self.udp(id)?.queues.write_shut {
             return Err(Error::BrokenPipe);
+        }
+        if size > 0 {
+            return self.send_segments(id, path, &to, message, &payload, size);
         }
         let packet = self.datagram_packet(id, &path, &to, message, payload)?;
         let udp = self.udp(id)?;
@@ -220,15 +233,23 @@ impl Stack {
         Ok(sent)
     }
 
-    /// The MTU of the path when it forbids a datagram with `len` bytes of data, or when no packet is so long.
-    fn too_long_for(&self, id: SocketId, path: &Path, to: &SockAddr, len: usize) -> Result<Option<u32>> {
+    /// The MTU of the path when it forbids a datagram with `len` bytes of data, or when no packet is so long. What is
+    /// `cut` into segments is whole only on paper.
+    fn too_long_for(
+        &self,
+        id: SocketId,
+        path: &Path,
+        to: &SockAddr,
+        len: usize,
+        cut: bool,
+    ) -> Result<Option<u32>> {
         let socket = self.socket_ref(id)?;
         let IpSettings { mtu_discover, dont_fragment, .. } = socket.settings;
         // IPv6's length field doesn't count its header.
         let (header_len, counted) =
             if to.is_v4() { (Ipv4Header::MIN_LEN, Ipv4Header::MIN_LEN) } else { (Ipv6Header::LEN, 0) };
         let len = header_added(socket.proto()) + len;
-        let whole = !mtu_discover.fragments() || dont_fragment && !to.is_v4();
+        let whole = !cut && (!mtu_discover.fragments() || dont_fragment && !to.is_v4());
         let too_long = len + counted > usize::from(u16::MAX) || whole && len + header_len > path.mtu as usize;
         Ok(too_long.then_some(path.mtu))
     }
@@ -272,7 +293,7 @@ impl Stack {
         Ok(ip)
     }
 
-    fn datagram_packet(
+    pub(super) fn datagram_packet(
         &mut self,
         id: SocketId,
         path: &Path,
@@ -291,6 +312,7 @@ impl Stack {
                 io.udp_lite_packet(path.nic, &ip, ports, coverage, payload)
             }
             _ if proto.is_echo() => io.echo_request_packet(path.nic, &ip, ports.0, payload),
+            _ if skips_checksum(socket, to) => io.unchecked_udp_packet(path.nic, &ip, ports, payload),
             _ => io.udp_packet(path.nic, &ip, ports, payload),
         })
     }
@@ -338,19 +360,23 @@ impl Stack {
         };
         let scope = scope_number(Some(ingress.nic));
         if matches!(ingress.cast, Cast::Broadcast | Cast::Multicast) {
-            return self.udp_input_to_all(now, ingress, &tuple, &packet.payload, covered);
+            return self.udp_input_to_all(now, ingress, &tuple, &packet, covered);
         }
+        let unchecked = is_unchecked(ingress, &packet);
         let demux = &self.io.demux;
         let target = match demux.find(&tuple) {
             Some(Target::Datagram(id)) => Some(id),
-            _ if ingress.cast == Cast::Other && lite => return,
+            _ if ingress.cast == Cast::Other && (lite || unchecked) => return,
             _ if ingress.cast == Cast::Other => {
                 let datagram = received(now, ingress, &tuple, packet.payload);
                 return self.foreign_datagram(now, tuple, ingress, datagram);
             }
             _ => demux.member(proto, &ingress.dst, dst_port, scope, || demux.flow_hash(&tuple)),
         };
-        if let Some(id) = target {
+        // RFC 8200 §8.1, RFC 6936 §5: only who says so gets what may be for somebody else.
+        if unchecked && !target.is_some_and(|id| self.takes_unchecked(id)) {
+            self.io.count_bad_checksum(ingress.protocol);
+        } else if let Some(id) = target {
             if !self.covers_enough(id, covered, &packet.payload) {
                 self.io.counters.bump(Counter::UdpInErrors);
                 return;
@@ -368,9 +394,10 @@ impl Stack {
         now: Instant,
         ingress: &Ingress,
         tuple: &Tuple,
-        payload: &Payload,
+        packet: &Packet,
         covered: usize,
     ) {
+        let (payload, unchecked) = (&packet.payload, is_unchecked(ingress, packet));
         let mut hearers = core::mem::take(&mut self.io.hearers);
         let demux = &self.io.demux;
         let scope = scope_number(Some(ingress.nic));
@@ -380,10 +407,19 @@ impl Stack {
         }
         hearers.retain(|id| self.io.socket_hears(*id, ingress));
         hearers.retain(|id| self.covers_enough(*id, covered, payload));
+        hearers.retain(|id| !unchecked || self.takes_unchecked(*id));
         for id in hearers.drain(..) {
             self.udp_deliver(id, received(now, ingress, tuple, payload.clone()));
         }
         self.io.hearers = hearers;
+    }
+
+    /// Whether a socket takes datagrams over IPv6 that have no checksum.
+    fn takes_unchecked(&self, id: SocketId) -> bool {
+        match self.sockets.get(id.0).map(|socket| &socket.kind) {
+            Some(Kind::Udp(udp)) => udp.options.no_check6_rx,
+            _ => false,
+        }
     }
 
     /// Queues a datagram for a socket's reader, and tells them.
@@ -437,6 +473,14 @@ impl Stack {
             self.report(id, ErrorReport::icmp(now, ingress, told, to, data));
         }
         self.touch(id, Readiness::ERROR);
+    }
+}
+
+/// Whether datagrams to `to` go without a checksum (RFC 768, RFC 6935 §5).
+pub(super) fn skips_checksum(socket: &Socket, to: &SockAddr) -> bool {
+    match &socket.kind {
+        Kind::Udp(udp) if !to.is_v4() => udp.options.no_check6_tx,
+        _ => socket.settings.no_check,
     }
 }
 
