@@ -200,11 +200,22 @@ pub struct Received {
     pub tos: u8,
     /// Wall-clock time of arrival, since 1970.
     pub at: Duration,
+    /// [`Datagram::dropped`](sockeye_stack::Datagram::dropped).
+    pub dropped: u32,
+    /// [`Datagram::segment_size`](sockeye_stack::Datagram::segment_size).
+    pub segment_size: u16,
 }
 
 /// Appends the control messages that the socket's options ask for, in the kernel's order.
 pub fn write_received(out: &mut ControlWriter, stored: &Stored, kind: SocketKind, received: &Received) {
     write_timestamp(out, stored, received.at);
+    // As the kernel: only once something was dropped.
+    if received.dropped > 0 && stored.is_on(libc::SOL_SOCKET, libc::SO_RXQ_OVFL) {
+        out.put(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &received.dropped.to_ne_bytes());
+    }
+    if received.segment_size > 0 {
+        out.put_int(libc::IPPROTO_UDP, libc::UDP_GRO, received.segment_size.into());
+    }
     // Nothing marks packets, and none is more urgent than others.
     for (option, message) in [(SO_RCVMARK, libc::SO_MARK), (SO_RCVPRIORITY, libc::SO_PRIORITY)] {
         if stored.is_on(libc::SOL_SOCKET, option) {
@@ -286,7 +297,12 @@ pub fn write_error(
 ) {
     if report.offender.is_some() {
         let ErrorReport { local, nic, ttl, tos, .. } = *report;
-        write_received(out, stored, kind, &Received { to: local, nic, ttl, tos, at });
+        write_received(
+            out,
+            stored,
+            kind,
+            &Received { to: local, nic, ttl, tos, at, dropped: 0, segment_size: 0 },
+        );
     } else {
         write_timestamp(out, stored, at);
     }

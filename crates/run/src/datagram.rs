@@ -105,6 +105,8 @@ struct Source {
     ttl: u8,
     tos: u8,
     received_at: Instant,
+    dropped: u32,
+    segment_size: u16,
 }
 
 /// What a direction came to.
@@ -365,6 +367,8 @@ impl Datagram {
                             ttl: datagram.ttl,
                             tos: datagram.tos,
                             received_at: datagram.received_at,
+                            dropped: datagram.dropped,
+                            segment_size: datagram.segment_size,
                         };
                         (datagram.payload.into_chunk(), source)
                     }

@@ -89,11 +89,13 @@ fn a_received_datagram_tells_what_was_asked_for() {
         ttl: 61,
         tos: 4,
         at: Duration::new(7, 2_000),
+        dropped: 3,
+        segment_size: 1400,
     };
     let kind = SocketKind { domain: Domain::Inet, kind: SocketType::Datagram };
     let mut stored = Stored::default();
     let mut nothing = ControlWriter::new(64);
-    write_received(&mut nothing, &stored, kind, &received);
+    write_received(&mut nothing, &stored, kind, &Received { segment_size: 0, ..received });
     assert!(nothing.finish(&mut MessageFlags::default()).is_empty());
 
     crate::options::set(
@@ -104,6 +106,7 @@ fn a_received_datagram_tells_what_was_asked_for() {
         &[1, 0, 0, 0],
     )
     .unwrap();
+    stored.set(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
     stored.set(libc::IPPROTO_IP, libc::IP_PKTINFO, 1);
     stored.set(libc::IPPROTO_IP, libc::IP_RECVTTL, 1);
     let mut writer = ControlWriter::new(512);
@@ -114,8 +117,10 @@ fn a_received_datagram_tells_what_was_asked_for() {
     let parsed: Vec<_> = parse(&bytes).map(Result::unwrap).collect();
     assert_eq!(parsed[0].kind, libc::SCM_TIMESTAMP);
     assert_eq!(parsed[0].data[8], 2);
-    assert_eq!(parsed[1].data, [2, 0, 0, 0, 10, 77, 0, 3, 10, 77, 0, 3]);
-    assert_eq!(parsed[2].data, [61, 0, 0, 0]);
+    assert_eq!((parsed[1].kind, parsed[1].data), (libc::SO_RXQ_OVFL, &[3, 0, 0, 0][..]));
+    assert_eq!((parsed[2].kind, parsed[2].data), (libc::UDP_GRO, &1400_i32.to_ne_bytes()[..]));
+    assert_eq!(parsed[3].data, [2, 0, 0, 0, 10, 77, 0, 3, 10, 77, 0, 3]);
+    assert_eq!(parsed[4].data, [61, 0, 0, 0]);
 }
 
 fn report(to: IpAddr, offender: Option<IpAddr>) -> ErrorReport {
@@ -230,7 +235,8 @@ fn arrival_is_told_by_all_options_that_ask_for_it() {
         for (level, name, value) in options {
             crate::options::set(kind, &mut stored, *level, *name, &value.to_ne_bytes()).unwrap();
         }
-        let received = Received { to, nic: NicId(1), ttl: 63, tos: 0, at: Duration::new(9, 1_002_003) };
+        let at = Duration::new(9, 1_002_003);
+        let received = Received { to, nic: NicId(1), ttl: 63, tos: 0, at, dropped: 0, segment_size: 0 };
         let mut writer = ControlWriter::new(512);
         write_received(&mut writer, &stored, kind, &received);
         let bytes = writer.finish(&mut MessageFlags::default());

@@ -52,7 +52,7 @@ fn each_number_for_the_stack_reads_back_in_range() {
         if row.value == Type::Field || name == OptionName::AcceptsConnections {
             continue;
         }
-        let of_datagrams = row.on == On::Datagram || name == OptionName::MulticastTtl;
+        let of_datagrams = matches!(row.on, On::Datagram | On::Udp) || name == OptionName::MulticastTtl;
         let kind = match row.on {
             On::UdpLite => SocketKind { domain: Domain::Inet6, kind: SocketType::DatagramLite },
             On::Raw => SocketKind { domain: Domain::Inet6, kind: SocketType::Raw(Protocol(253)) },

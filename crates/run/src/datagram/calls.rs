@@ -176,7 +176,7 @@ fn control_of(
     room: usize,
     flags: &mut MessageFlags,
 ) -> Vec<u8> {
-    let (Some(record), Some(Source { to, nic, ttl, tos, received_at, from: _ })) =
+    let (Some(record), Some(Source { to, nic, ttl, tos, received_at, dropped, segment_size, from: _ })) =
         (core.sockets.get(key), source)
     else {
         return Vec::new();
@@ -184,6 +184,11 @@ fn control_of(
     let mut writer = ControlWriter::new(room);
     let at = core.clock.since_1970(received_at);
     let kind = SocketKind { domain: record.domain, kind: record.kind() };
-    cmsg::write_received(&mut writer, &record.stored, kind, &Arrival { to, nic, ttl, tos, at });
+    cmsg::write_received(
+        &mut writer,
+        &record.stored,
+        kind,
+        &Arrival { to, nic, ttl, tos, at, dropped, segment_size },
+    );
     writer.finish(flags)
 }

@@ -187,6 +187,12 @@ pub struct Datagram {
     pub tos: u8,
     /// When it came in.
     pub received_at: Instant,
+    /// Datagrams that the socket had no room for, up to the arrival of this one; the count wraps around
+    /// (`SO_RXQ_OVFL`).
+    pub dropped: u32,
+    /// Of several datagrams that are read as one (`UDP_GRO`): the bytes of each, the last of which may be shorter.
+    /// 0 for a datagram as it came.
+    pub segment_size: u16,
     /// What the link layer says of it; only on packet sockets.
     pub link: Option<LinkInfo>,
 }

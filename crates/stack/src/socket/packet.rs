@@ -313,6 +313,8 @@ impl Frame {
             ttl: meta.ttl,
             tos: meta.tos_ecn,
             received_at: now,
+            dropped: 0,
+            segment_size: 0,
             link: Some(LinkInfo { len: len as u32, network: link.len() as u16, ..self.info }),
         }
     }

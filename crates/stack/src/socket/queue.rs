@@ -7,6 +7,7 @@ use crate::bpf::{Filter, View};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::io::Dirty;
+use crate::socket::segments::continues;
 use crate::socket::{Datagram, Kind, RecvFlags, Shutdown, SocketId};
 use crate::{Config, Stack};
 use alloc::boxed::Box;
@@ -86,7 +87,7 @@ impl Queues {
     }
 
     /// Queues a datagram for the reader; says whether there was room.
-    pub(crate) fn push(&mut self, datagram: Datagram, budget: &mut Budget) -> bool {
+    pub(crate) fn push(&mut self, mut datagram: Datagram, budget: &mut Budget) -> bool {
         if self.read_shut {
             return false;
         }
@@ -95,6 +96,7 @@ impl Queues {
         let fits = self.recv_charged < self.recv_limit && budget.try_charge(cost);
         if fits {
             self.recv_charged += cost;
+            datagram.dropped = self.drops;
             self.recv.push_back(datagram);
         } else {
             self.drops = self.drops.wrapping_add(1);
@@ -112,6 +114,21 @@ impl Queues {
         let data = datagram.payload.len().min(keep.saturating_sub(header.len()));
         datagram.payload.trim(0, data);
         keep > 0
+    }
+
+    /// Appends a datagram to the one before it, where that is to be read with it as one (`UDP_GRO`); else gives it
+    /// back.
+    pub(crate) fn merge(&mut self, datagram: Datagram, budget: &mut Budget) -> Option<Datagram> {
+        let len = datagram.payload.len();
+        let room = !self.read_shut && self.recv_charged < self.recv_limit;
+        let last = self.recv.back_mut().filter(|last| room && continues(last, &datagram));
+        let Some(last) = last.filter(|_| budget.try_charge(len)) else { return Some(datagram) };
+        self.recv_charged += len;
+        if last.segment_size == 0 {
+            last.segment_size = last.payload.len() as u16;
+        }
+        last.payload.extend(datagram.payload);
+        None
     }
 
     /// Takes the oldest datagram, or looks at it.
@@ -260,6 +277,8 @@ impl Stack {
             ttl: 0,
             tos: 0,
             received_at: now,
+            dropped: 0,
+            segment_size: 0,
             link: None,
         })
     }

@@ -341,6 +341,8 @@ impl Stack {
             ttl: ingress.ttl,
             tos: ingress.tos_ecn,
             received_at: now,
+            dropped: 0,
+            segment_size: 0,
             link: None,
         };
         let random = if raw.queues.filter.is_some() { io.rng.next_u32() } else { 0 };

@@ -4,13 +4,16 @@
 use crate::error::{Error, Result};
 use crate::ip::route::Path;
 use crate::socket::udp::skips_checksum;
-use crate::socket::{Message, SocketId};
+use crate::socket::{Datagram, Message, SocketId};
 use crate::{Counter, SockAddr, Stack};
 use sockeye_packet::Payload;
 use sockeye_wire::{Ipv4Header, Ipv6Header, UdpHeader};
 
 /// Most datagrams that one message is cut into (`UDP_MAX_SEGMENTS`).
 const MAX_SEGMENTS: usize = 128;
+/// Most datagrams that are read as one (`UDP_GRO_CNT_MAX`), and most bytes of them.
+const MAX_MERGED: usize = 64;
+const MAX_BYTES: usize = 65_535 - UdpHeader::LEN - Ipv4Header::MIN_LEN;
 /// More than what a datagram costs beside its data while it waits for the link.
 const SEGMENT_COST: usize = 512;
 
@@ -52,4 +55,18 @@ impl Stack {
         self.io.counters.add(Counter::UdpOutDatagrams, count as u64);
         Ok(len)
     }
+}
+
+/// Whether `next`, which came right behind `last`, may be read with it as one: it came at the same moment by the same
+/// way, and all but the last are of one length.
+pub(super) fn continues(last: &Datagram, next: &Datagram) -> bool {
+    let len = last.payload.len();
+    let size = if last.segment_size > 0 { usize::from(last.segment_size) } else { len };
+    let same = last.received_at == next.received_at
+        && (last.from, last.to, last.nic) == (next.from, next.to, next.nic)
+        && (last.ttl, last.tos) == (next.ttl, next.tos);
+    same && (1..=size).contains(&next.payload.len())
+        && len % size == 0
+        && len / size < MAX_MERGED
+        && len + next.payload.len() <= MAX_BYTES
 }

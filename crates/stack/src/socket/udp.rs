@@ -436,7 +436,9 @@ impl Stack {
         if udp.queues.filter.is_some() && !udp.filter_keeps(&mut datagram, io.rng.next_u32()) {
             return false;
         }
-        let fits = udp.queues.push(datagram, &mut io.budget);
+        let datagram =
+            if udp.options.gro { udp.queues.merge(datagram, &mut io.budget) } else { Some(datagram) };
+        let fits = datagram.is_none_or(|datagram| udp.queues.push(datagram, &mut io.budget));
         if fits {
             io.counters.bump(Counter::UdpInDatagrams);
         } else {
@@ -517,6 +519,8 @@ pub(super) fn received(now: Instant, ingress: &Ingress, tuple: &Tuple, payload: 
         ttl: ingress.ttl,
         tos: ingress.tos_ecn,
         received_at: now,
+        dropped: 0,
+        segment_size: 0,
         link: None,
     }
 }

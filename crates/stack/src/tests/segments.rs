@@ -97,3 +97,67 @@ fn all_of_a_message_is_sent_or_nothing() {
     assert!(!pair.a.wants_transmit(LINK));
     assert_eq!(send_cut(&mut pair, a, &[1; 9_000], ENDS[0].1, Some(1000)), Ok(9000));
 }
+
+/// What b reads: lengths and segment sizes.
+fn reads(pair: &mut Pair, id: SocketId) -> Vec<(usize, u16)> {
+    core::iter::from_fn(|| pair.b.recv_from(pair.now, id, RecvFlags::default()).ok())
+        .map(|datagram| (datagram.payload.len(), datagram.segment_size))
+        .collect()
+}
+
+#[test]
+fn datagrams_in_a_row_are_read_as_one_by_who_asks_for_it() {
+    for (local, remote) in ENDS {
+        let mut pair = Pair::new();
+        let (a, b) = (datagram(&mut pair.a, local), datagram(&mut pair.b, remote));
+        let data: Vec<u8> = (0..4500_u32).map(|n| n as u8).collect();
+        send_cut(&mut pair, a, &data, remote, Some(1000)).unwrap();
+        pair.cable();
+        assert_eq!(reads(&mut pair, b), [(1000, 0), (1000, 0), (1000, 0), (1000, 0), (500, 0)]);
+        pair.b.set_option(pair.now, b, SocketOption::UdpGro(true)).unwrap();
+        send_cut(&mut pair, a, &data, remote, Some(1000)).unwrap();
+        pair.cable();
+        let got = pair.b.recv_from(pair.now, b, RecvFlags::default()).unwrap();
+        assert_eq!((got.payload.to_vec(), got.segment_size), (data.clone(), 1000));
+        assert_eq!(pair.b.memory_used(), 0);
+        // A shorter one is the last, a longer one begins anew, and so do those that come later.
+        for (size, later) in
+            [(300, false), (300, false), (200, false), (200, false), (400, false), (400, true)]
+        {
+            pair.now += Duration::from_millis(u64::from(later));
+            send_cut(&mut pair, a, &data[..size], remote, None).unwrap();
+            if later {
+                pair.now += Duration::from_millis(1);
+            }
+            pair.cable();
+        }
+        assert_eq!(reads(&mut pair, b), [(800, 300), (200, 0), (400, 0), (400, 0)]);
+        // No more than 64, and never an empty one.
+        send_cut(&mut pair, a, &data[..1000], remote, Some(10)).unwrap();
+        pair.cable();
+        assert_eq!(reads(&mut pair, b), [(640, 10), (360, 10)]);
+        for _ in 0..2 {
+            send_cut(&mut pair, a, &[], remote, None).unwrap();
+        }
+        pair.cable();
+        assert_eq!(reads(&mut pair, b), [(0, 0), (0, 0)]);
+    }
+}
+
+#[test]
+fn a_full_socket_counts_what_it_drops() {
+    let mut pair = Pair::new();
+    let (a, b) = (datagram(&mut pair.a, ENDS[0].0), datagram(&mut pair.b, ENDS[0].1));
+    pair.b.set_option(pair.now, b, SocketOption::RecvBuffer(2304)).unwrap();
+    let mut dropped = Vec::new();
+    for _ in 0..2 {
+        send_cut(&mut pair, a, &[1; 10_000], ENDS[0].1, Some(1000)).unwrap();
+        pair.cable();
+        while let Ok(datagram) = pair.b.recv_from(pair.now, b, RecvFlags::default()) {
+            dropped.push(datagram.dropped);
+        }
+    }
+    // As the kernel: what was lost before a datagram came is told with it.
+    assert_eq!(dropped, [0, 0, 8, 8]);
+    assert_eq!(pair.b.counters()[Counter::UdpRcvbufErrors], 16);
+}
