@@ -113,11 +113,10 @@ fn check_socket(control: Control<'_>, stored: &Stored) -> Result<(), Errno> {
     let (kind, data) = (control.kind, control.data);
     match (kind, data.len()) {
         (libc::SCM_RIGHTS | libc::SCM_CREDENTIALS, _) => Ok(()),
-        (libc::SO_MARK, _) => Err(Errno::EPERM),
         (libc::SO_TIMESTAMPING | SO_TIMESTAMPING_NEW, 4) if int(data) & !RECORDS == 0 => Ok(()),
         (SO_TXTIME, 8) if stored.has_transmit_time() => Ok(()),
         (libc::SO_PRIORITY, 4) if (0..=6).contains(&int(data)) => Ok(()),
-        (libc::SO_PRIORITY, 4) => Err(Errno::EPERM),
+        (libc::SO_MARK, _) | (libc::SO_PRIORITY, 4) => Err(Errno::EPERM),
         _ => Err(Errno::EINVAL),
     }
 }

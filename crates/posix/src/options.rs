@@ -168,79 +168,25 @@ pub fn set<'a>(
         return Err(Errno::EINVAL);
     }
     match row.treatment {
-        Treatment::Honoured(OptionName::AcceptsConnections) => return Err(Errno::ENOPROTOOPT),
-        Treatment::Honoured(OptionName::Linger) => return value::read_linger(value).map(Set::Stack),
-        Treatment::Honoured(OptionName::MaxPacingRate) => return value::read_rate(value).map(Set::Stack),
-        Treatment::Honoured(OptionName::Congestion) => return value::read_congestion(value).map(Set::Stack),
-        Treatment::Honoured(OptionName::MulticastTtl | OptionName::MulticastNic)
-            if kind.kind == SocketType::Stream =>
-        {
-            return Err(Errno::EINVAL);
-        }
-        Treatment::Honoured(OptionName::MulticastNic) => {
-            return groups::multicast_interface(value).map(Set::Stack);
-        }
+        Treatment::Honoured(option) => honoured(row, option, kind, value).map(Set::Stack),
         // A connection has one peer.
         Treatment::Groups(GroupCall::Join | GroupCall::Leave, GroupForm::Ip | GroupForm::Ipv6)
             if kind.kind == SocketType::Stream =>
         {
-            return Err(Errno::EPROTO);
+            Err(Errno::EPROTO)
         }
-        Treatment::Honoured(OptionName::IcmpFilter) => return Ok(Set::Stack(value::read_icmp_filter(value))),
-        Treatment::Honoured(OptionName::Icmp6Filter) => {
-            return Ok(Set::Stack(value::read_icmp6_filter(value)));
-        }
-        Treatment::Filter(call) => return Ok(Set::Filter(call, value)),
-        Treatment::Groups(call, form) => {
-            return GroupChange::parse(call, form, level, value).map(Set::Groups);
-        }
-        Treatment::Honoured(OptionName::LocalPorts) => return value::read_port_range(value).map(Set::Stack),
-        Treatment::Honoured(option) => {
-            let default = if option == OptionName::Tos { 0 } else { -1 };
-            let value = row.read_int(value)?.unwrap_or(default);
-            return from_int(option, value).map(Set::Stack).ok_or(Errno::EINVAL);
-        }
-        Treatment::Device => return Ok(Set::Device(value::until_nul(value, libc::IFNAMSIZ - 1))),
-        Treatment::ReadOnly(_) | Treatment::OfKind(_) | Treatment::Fact(_) => return Err(Errno::ENOPROTOOPT),
-        Treatment::OnlyNone(errno) if !value.is_empty() => return Err(errno),
-        Treatment::Refused(errno, _) => return Err(row.read_int(value).err().unwrap_or(errno)),
-        Treatment::Forbidden(errno, _) if row.read_int(value)? != Some(0) => return Err(errno),
-        Treatment::OnlyNone(_) | Treatment::Forbidden(..) => {}
-        Treatment::Ignored(_) => drop(row.read_int(value)?),
-        Treatment::Priority => match row.read_int(value)? {
-            Some(priority @ 0..=6) => stored.set(level, name, priority),
-            _ => return Err(Errno::EPERM),
-        },
-        Treatment::Timeout(direction) => stored.set_timeout(direction, value::read_timeval(value)?),
-        Treatment::Timestamp => stored.set_timestamp(name, row.read_int(value)? != Some(0)),
-        Treatment::Timestamping => {
-            let is_new = name != libc::SO_TIMESTAMPING;
-            stored.set_timestamping(value::read_timestamping(value)?, is_new);
-        }
-        Treatment::Linger => {
-            stored.set_wide(level, name, value.first_chunk().map_or(0, |both| i64::from_ne_bytes(*both)))
-        }
-        Treatment::LowWater => stored.set(
-            level,
-            name,
-            match row.read_int(value)? {
-                Some(..0) => i32::MAX,
-                value => value.unwrap_or(1).max(1),
-            },
-        ),
-        Treatment::Backlog => stored.set(level, name, row.read_int(value)?.unwrap_or(0).min(BACKLOG_MAX)),
+        Treatment::Groups(call, form) => GroupChange::parse(call, form, level, value).map(Set::Groups),
+        Treatment::Filter(call) => Ok(Set::Filter(call, value)),
+        Treatment::Device => Ok(Set::Device(value::until_nul(value, libc::IFNAMSIZ - 1))),
+        Treatment::ReadOnly(_) | Treatment::OfKind(_) | Treatment::Fact(_) => Err(Errno::ENOPROTOOPT),
+        Treatment::Refused(errno, _) => Err(row.read_int(value).err().unwrap_or(errno)),
         Treatment::Mtu => match row.read_int(value)? {
             // Longer than any packet: no limit.
             Some(mtu @ (0 | LEAST_MTU..)) => {
-                return Ok(Set::Stack(SocketOption::Mtu(u16::try_from(mtu).ok().and_then(NonZeroU16::new))));
+                Ok(Set::Stack(SocketOption::Mtu(u16::try_from(mtu).ok().and_then(NonZeroU16::new))))
             }
-            _ => return Err(Errno::EINVAL),
+            _ => Err(Errno::EINVAL),
         },
-        Treatment::AddressPreferences => {
-            stored.set(level, name, value::prefer(row.read_int(value)?.unwrap_or(0))?);
-        }
-        Treatment::Rate => stored.set_wide(level, name, value::rate_of(value)? as i64),
-        Treatment::TransmitTime => stored.set_wide(level, name, value::read_transmit_time(value)?),
         Treatment::UnicastNic => {
             let index = value.first_chunk().filter(|_| value.len() == 4).ok_or(Errno::EINVAL)?;
             let index = i32::from_be_bytes(*index);
@@ -249,15 +195,71 @@ pub fn set<'a>(
                 return Err(Errno::EADDRNOTAVAIL);
             }
             stored.set(level, name, index);
-            return Ok(nic.map_or(Set::Done, Set::Nic));
+            Ok(nic.map_or(Set::Done, Set::Nic))
         }
+        _ => keep(row, stored, value).map(|()| Set::Done),
+    }
+}
+
+/// What the stack is told of an option that it acts on.
+fn honoured(row: &Row, option: OptionName, kind: SocketKind, value: &[u8]) -> Result<SocketOption, Errno> {
+    match option {
+        OptionName::AcceptsConnections => Err(Errno::ENOPROTOOPT),
+        OptionName::MulticastTtl | OptionName::MulticastNic if kind.kind == SocketType::Stream => {
+            Err(Errno::EINVAL)
+        }
+        OptionName::Linger => value::read_linger(value),
+        OptionName::MaxPacingRate => value::read_rate(value),
+        OptionName::Congestion => value::read_congestion(value),
+        OptionName::MulticastNic => groups::multicast_interface(value),
+        OptionName::IcmpFilter => Ok(value::read_icmp_filter(value)),
+        OptionName::Icmp6Filter => Ok(value::read_icmp6_filter(value)),
+        OptionName::LocalPorts => value::read_port_range(value),
+        option => {
+            let default = if option == OptionName::Tos { 0 } else { -1 };
+            let value = row.read_int(value)?.unwrap_or(default);
+            from_int(option, value).ok_or(Errno::EINVAL)
+        }
+    }
+}
+
+/// Keeps what nobody else must be told, or refuses it.
+fn keep(row: &Row, stored: &mut Stored, value: &[u8]) -> Result<(), Errno> {
+    let (level, name) = (row.level, row.name);
+    match row.treatment {
+        Treatment::OnlyNone(errno) if !value.is_empty() => return Err(errno),
+        Treatment::Forbidden(errno, _) if row.read_int(value)? != Some(0) => return Err(errno),
+        Treatment::Ignored(_) => drop(row.read_int(value)?),
+        Treatment::Priority => match row.read_int(value)? {
+            Some(priority @ 0..=6) => stored.set(level, name, priority),
+            _ => return Err(Errno::EPERM),
+        },
+        Treatment::Timeout(direction) => stored.set_timeout(direction, value::read_timeval(value)?),
+        Treatment::Timestamp => stored.set_timestamp(name, row.read_int(value)? != Some(0)),
+        Treatment::Timestamping => {
+            stored.set_timestamping(value::read_timestamping(value)?, name != libc::SO_TIMESTAMPING);
+        }
+        Treatment::Linger => {
+            stored.set_wide(level, name, value.first_chunk().map_or(0, |both| i64::from_ne_bytes(*both)));
+        }
+        Treatment::LowWater => {
+            let bytes = row.read_int(value)?.unwrap_or(1);
+            stored.set(level, name, if bytes < 0 { i32::MAX } else { bytes.max(1) });
+        }
+        Treatment::Backlog => stored.set(level, name, row.read_int(value)?.unwrap_or(0).min(BACKLOG_MAX)),
+        Treatment::AddressPreferences => {
+            stored.set(level, name, value::prefer(row.read_int(value)?.unwrap_or(0))?);
+        }
+        Treatment::Rate => stored.set_wide(level, name, value::rate_of(value)? as i64),
+        Treatment::TransmitTime => stored.set_wide(level, name, value::read_transmit_time(value)?),
         Treatment::StickyPacketInfo => stored.set_packet_info(value)?,
         Treatment::Asks | Treatment::Stored { .. } => match row.read_int(value)? {
             Some(value) => stored.set(level, name, value),
             None => stored.unset(level, name),
         },
+        _ => {}
     }
-    Ok(Set::Done)
+    Ok(())
 }
 
 /// What setting an option that isn't there fails with: the length is looked at first, but not at `IPPROTO_IP`
@@ -289,10 +291,11 @@ pub fn get(kind: SocketKind, stored: &Stored, level: i32, name: i32) -> Result<G
         Treatment::Fact(fact) => Ok(Get::Fact(fact)),
         Treatment::Device => Ok(Get::Device),
         Treatment::Stored { default } => int(stored.get(level, name).unwrap_or(default)),
-        Treatment::Priority | Treatment::Asks => int(stored.get(level, name).unwrap_or(0)),
+        Treatment::Priority | Treatment::Asks | Treatment::Backlog => {
+            int(stored.get(level, name).unwrap_or(0))
+        }
         Treatment::UnicastNic => int(stored.get(level, name).unwrap_or(0).to_be()),
         Treatment::LowWater => int(stored.get(level, name).unwrap_or(1)),
-        Treatment::Backlog => int(stored.get(level, name).unwrap_or(0)),
         Treatment::Mtu => Ok(Get::Fact(Fact::PathMtu)),
         Treatment::AddressPreferences => int(stored.get(level, name).unwrap_or(value::NO_PREFERENCE)),
         Treatment::Linger => Ok(Get::Ready(OptionValue::linger_of(wide(0) as i64))),

@@ -53,9 +53,10 @@ pub use flow::{EchoRequest, Flow, FlowId, FlowProtocol, Intercept, Unreachabilit
 pub use ip::multicast::filter::FilterMode;
 pub use ip::route::{NicConfig, Refusal, Route};
 pub use orphan::Orphan;
+pub use socket::discover::MtuDiscover;
 pub use socket::errors::{ErrorOrigin, ErrorReport};
 pub use socket::groups::Membership;
-pub use socket::options::{MtuDiscover, OptionName, SocketOption, TcpSettings};
+pub use socket::options::{OptionName, SocketOption, TcpSettings};
 pub use socket::{
     Datagram, Direction, Domain, Hardware, LinkInfo, Message, Owner, RecvFlags, SendFlags, Shutdown,
     SocketId, SocketType,

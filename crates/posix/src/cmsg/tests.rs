@@ -1,6 +1,6 @@
 use super::*;
 use proptest::prelude::*;
-use sockeye_packet::Instant;
+use sockeye_packet::{Instant, Payload};
 use sockeye_stack::{Error, SocketType};
 
 fn build(messages: &[(i32, i32, &[u8])]) -> Vec<u8> {
@@ -133,7 +133,7 @@ fn report(to: IpAddr, offender: Option<IpAddr>) -> ErrorReport {
         offender: offender.map(|ip| SockAddr::new(ip, 0)),
         to: SockAddr::new(to, 53),
         local: SockAddr::new(IpAddr::from([10, 77, 0, 9]), 0),
-        payload: Default::default(),
+        payload: Payload::default(),
         nic: NicId(1),
         ttl: 62,
         tos: 0,

@@ -43,14 +43,7 @@ pub(super) fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
         OptionName::Ttl => SocketOption::Ttl(u8::try_from(value).ok()),
         OptionName::Tos => SocketOption::Tos(value as u8),
         OptionName::V6Only => SocketOption::V6Only(on),
-        OptionName::MtuDiscover => SocketOption::MtuDiscover(match value {
-            libc::IP_PMTUDISC_DONT => MtuDiscover::Dont,
-            libc::IP_PMTUDISC_WANT => MtuDiscover::Want,
-            libc::IP_PMTUDISC_DO => MtuDiscover::Do,
-            libc::IP_PMTUDISC_PROBE => MtuDiscover::Probe,
-            libc::IP_PMTUDISC_INTERFACE => MtuDiscover::Interface,
-            _ => MtuDiscover::Omit,
-        }),
+        OptionName::MtuDiscover => SocketOption::MtuDiscover(mtu_discover(value)),
         OptionName::FreeBind => SocketOption::FreeBind(on),
         OptionName::MinTtl => SocketOption::MinTtl(u8::try_from(value).ok()?),
         OptionName::DontFragment => SocketOption::DontFragment(on),
@@ -73,14 +66,10 @@ pub(super) fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
         OptionName::MulticastLoopV6 => SocketOption::MulticastLoopV6(on),
         OptionName::MulticastAll => SocketOption::MulticastAll(on),
         OptionName::MulticastAllV6 => SocketOption::MulticastAllV6(on),
-        OptionName::MulticastNicV6 => match value {
-            0 => SocketOption::MulticastNicV6(None),
-            // A number that no interface can have is one that none has.
-            _ => {
-                let nic = crate::address::nic_of_index(value as u32).unwrap_or(NicId(u16::MAX));
-                SocketOption::MulticastNicV6(Some(nic))
-            }
-        },
+        // A number that no interface can have is one that none has.
+        OptionName::MulticastNicV6 => SocketOption::MulticastNicV6(
+            (value != 0).then(|| crate::address::nic_of_index(value as u32).unwrap_or(NicId(u16::MAX))),
+        ),
         OptionName::SendCoverage => SocketOption::SendCoverage(coverage(value)),
         OptionName::RecvCoverage => SocketOption::RecvCoverage(coverage(value)),
         OptionName::NoDelay => SocketOption::NoDelay(on),
@@ -106,6 +95,18 @@ pub(super) fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
         OptionName::NotSentLowWater => SocketOption::NotSentLowWater(value as u32),
         _ => return None,
     })
+}
+
+/// A mode of `IP_MTU_DISCOVER`.
+fn mtu_discover(value: i32) -> MtuDiscover {
+    match value {
+        libc::IP_PMTUDISC_DONT => MtuDiscover::Dont,
+        libc::IP_PMTUDISC_WANT => MtuDiscover::Want,
+        libc::IP_PMTUDISC_DO => MtuDiscover::Do,
+        libc::IP_PMTUDISC_PROBE => MtuDiscover::Probe,
+        libc::IP_PMTUDISC_INTERFACE => MtuDiscover::Interface,
+        _ => MtuDiscover::Omit,
+    }
 }
 
 /// The number that says the value of an option, in the units of its C type.

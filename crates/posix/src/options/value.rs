@@ -274,7 +274,7 @@ pub(super) fn read_transmit_time(value: &[u8]) -> Result<i64, Errno> {
         return Err(Errno::EINVAL);
     }
     // Any clock but the one that never jumps needs a capability.
-    if clock as i32 != libc::CLOCK_MONOTONIC { Err(Errno::EPERM) } else { Ok(i64::from_ne_bytes(both)) }
+    if clock as i32 == libc::CLOCK_MONOTONIC { Ok(i64::from_ne_bytes(both)) } else { Err(Errno::EPERM) }
 }
 
 /// `IP_LOCAL_PORT_RANGE`: the first port in the lower half, the last in the upper; EINVAL for an empty range.

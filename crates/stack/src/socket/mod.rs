@@ -1,5 +1,6 @@
 //! Sockets: what they are called, what kinds there are, what goes in and out.
 
+pub(crate) mod discover;
 pub(crate) mod errors;
 pub(crate) mod groups;
 pub(crate) mod naming;

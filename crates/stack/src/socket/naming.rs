@@ -6,6 +6,7 @@ use crate::demux::{Binding, Hold, Proto, Target, Tuple, port_range, scope_number
 use crate::error::{Error, Result};
 use crate::ip::address::Cast;
 use crate::ip::route::Path;
+use crate::socket::options::IpSettings;
 use crate::socket::{Domain, Kind, Socket, SocketId, local_host, tuple_scope};
 use crate::{SockAddr, Stack};
 use alloc::boxed::Box;
@@ -88,6 +89,15 @@ impl Socket {
     /// The local address, if the socket is bound to one.
     pub(crate) fn local_ip(&self) -> Option<[u8; 16]> {
         (!is_unspecified(&self.local.ip)).then_some(self.local.ip)
+    }
+}
+
+impl IpSettings {
+    /// The ports of which one is picked: the host's, and of those the socket's.
+    pub(crate) fn ports_of(&self, host: &RangeInclusive<u16>) -> RangeInclusive<u16> {
+        let (first, last) = self.local_ports;
+        let bound = |port: u16, default: &u16| if host.contains(&port) { port } else { *default };
+        bound(first, host.start())..=bound(last, host.end())
     }
 }
 

@@ -6,6 +6,7 @@ use crate::config::{CongestionControl, TcpConfig};
 use crate::demux::{Hold, Proto};
 use crate::error::{Error, Result};
 use crate::event::Readiness;
+use crate::socket::discover::MtuDiscover;
 use crate::socket::{Domain, Kind, Socket, SocketId};
 use alloc::sync::Arc;
 use core::net::Ipv4Addr;
@@ -206,41 +207,6 @@ pub enum OptionName {
     Congestion,
 }
 
-/// Whether packets may be fragmented, and whether the path's MTU is believed (ip(7)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum MtuDiscover {
-    /// Fragments here and on the way.
-    Dont,
-    /// Fragments here by the path's MTU, never on the way.
-    #[default]
-    Want,
-    /// No fragments: longer datagrams are refused with EMSGSIZE.
-    Do,
-    /// No fragments, and the path's MTU is not believed.
-    Probe,
-    /// No fragments here, but on the way; the path's MTU is not believed.
-    Interface,
-    /// Fragments here by the interface's MTU, and on the way; the path's is not believed.
-    Omit,
-}
-
-impl MtuDiscover {
-    /// Whether packets forbid routers to fragment them.
-    pub(crate) fn forbids_fragments(self) -> bool {
-        matches!(self, MtuDiscover::Want | MtuDiscover::Do | MtuDiscover::Probe)
-    }
-
-    /// Whether what the path is said to carry counts, beside the interface's MTU.
-    pub(crate) fn believes_path(self) -> bool {
-        matches!(self, MtuDiscover::Dont | MtuDiscover::Want | MtuDiscover::Do)
-    }
-
-    /// Whether the host itself cuts what is too long.
-    pub(crate) fn fragments(self) -> bool {
-        matches!(self, MtuDiscover::Dont | MtuDiscover::Want | MtuDiscover::Omit)
-    }
-}
-
 /// The options of every socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IpSettings {
@@ -260,15 +226,6 @@ pub(crate) struct IpSettings {
     pub(crate) min_ttl: u8,
     pub(crate) mtu: Option<NonZeroU16>,
     pub(crate) local_ports: (u16, u16),
-}
-
-impl IpSettings {
-    /// The ports of which one is picked: the host's, and of those the socket's.
-    pub(crate) fn ports_of(&self, host: &RangeInclusive<u16>) -> RangeInclusive<u16> {
-        let (first, last) = self.local_ports;
-        let bound = |port: u16, default: &u16| if host.contains(&port) { port } else { *default };
-        bound(first, host.start())..=bound(last, host.end())
-    }
 }
 
 /// The options of a stream socket that its connection acts on.
