@@ -177,9 +177,9 @@ impl Maker {
         if self.kinds[at].is_none() {
             // Places fill up slowly, so that calls meet.
             if self.one_in(2) {
-                self.fresh(at, theme)
+                self.fresh(at, theme);
             } else {
-                self.one(theme)
+                self.one(theme);
             }
             return;
         }

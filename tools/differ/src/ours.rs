@@ -73,8 +73,9 @@ impl Ours {
             _ => {}
         }
         let address = match call {
-            Call::Bind { address, .. } | Call::Connect { address, .. } => self.address(address),
-            Call::Send { to: Some(address), .. } => self.address(address),
+            Call::Bind { address, .. }
+            | Call::Connect { address, .. }
+            | Call::Send { to: Some(address), .. } => self.address(address),
             _ => Vec::new(),
         };
         let Ours { stack, now, sockets, ports, .. } = self;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use crate::answer::{Answer, Masks};
@@ -98,7 +99,7 @@ impl Judge {
         patience: Duration,
         show: bool,
     ) -> Result<Option<Difference>, Box<dyn Error>> {
-        if self.runs % RENEWED == 0 && self.runs > 0 {
+        if self.runs.is_multiple_of(RENEWED) && self.runs > 0 {
             namespace::renew()?;
         }
         let port = FIRST_PORT + (self.runs % RENEWED) as u16 * PORT_STEP;
@@ -158,10 +159,10 @@ impl Judge {
         };
         let mut text = String::new();
         for call in &calls {
-            text += &format!("    {call}\n");
+            writeln!(text, "    {call}")?;
         }
         if let Some(Difference { ours, kernel, .. }) = last {
-            text += &format!("  Sockeye: {ours}\n  kernel:  {kernel}\n");
+            writeln!(text, "  Sockeye: {ours}\n  kernel:  {kernel}")?;
         }
         Ok(text)
     }

@@ -2,6 +2,7 @@
 //! `unsafe` of this tool stands here.
 
 #![allow(unsafe_code, reason = "socket calls with arbitrary addresses and options")]
+#![allow(clippy::cast_ptr_alignment, reason = "the kernel copies addresses from wherever they lie")]
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
