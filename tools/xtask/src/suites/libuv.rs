@@ -71,7 +71,7 @@ fn build(source: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
     for entry in fs::read_dir(source.join("test"))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with("test-") && name.ends_with(".c") {
+        if name.starts_with("test-") && path.extension().is_some_and(|extension| extension == "c") {
             files.push(path);
         }
     }

@@ -23,7 +23,7 @@ use stage::Stage;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Six of the applications and CPython's test_socket only, for the check of every change
+    /// Six of the applications and `CPython`'s `test_socket` only, for the check of every change
     #[arg(long)]
     brief: bool,
     /// Run what needs no root as this user (when started by root)
@@ -41,9 +41,11 @@ pub(crate) struct Args {
     /// Show the end of the output of what failed
     #[arg(long)]
     verbose: bool,
-    /// Only these: apps, app names, test_socket, python, libuv, tcl, socat, redis
+    /// Only these: apps, app names, `test_socket`, python, libuv, tcl, socat, redis
     names: Vec<String>,
 }
+
+type Suite = fn(&Stage) -> Result<Score, Box<dyn Error>>;
 
 /// The part of the tests that `--brief` runs.
 const BRIEF: [&str; 7] = [
@@ -79,7 +81,6 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<bool, Box<dyn Error>> {
             add(python::run(&stage, module))?;
         }
     }
-    type Suite = fn(&Stage) -> Result<Score, Box<dyn Error>>;
     let others: [(&str, Suite); 4] =
         [("libuv", libuv::run), ("tcl", tcl::run), ("socat", socat::run), ("redis", redis::run)];
     for (name, suite) in others {

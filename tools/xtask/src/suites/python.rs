@@ -1,4 +1,4 @@
-//! CPython's own tests: Debian's python3.11 with the package of its tests, unpacked beside the machine's.
+//! `CPython`'s own tests: Debian's python3.11 with the package of its tests, unpacked beside the machine's.
 
 use super::fetch;
 use super::report::Score;

@@ -16,7 +16,7 @@ pub(super) enum Verdict {
 /// The tests of one run.
 pub(super) type Results = BTreeMap<String, Verdict>;
 
-/// Reads what CPython's `python -m test -v` prints.
+/// Reads what `CPython`'s `python -m test -v` prints.
 pub(super) fn of_python(output: &str) -> Results {
     let mut results = Results::new();
     let mut current: Option<String> = None;

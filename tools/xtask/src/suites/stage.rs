@@ -38,14 +38,13 @@ impl Stage {
         let folder = tempfile::Builder::new().prefix("sockeye-suites-").tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let built = match &args.sockeye {
-            Some(file) => file.clone(),
-            None => {
-                let mut cargo = Command::new("cargo");
-                cargo.args(["build", "--quiet", "--release", "--package", "sockeye-cli"]).current_dir(root);
-                check(&mut cargo)?;
-                target.join("release/sockeye")
-            }
+        let built = if let Some(file) = &args.sockeye {
+            file.clone()
+        } else {
+            let mut cargo = Command::new("cargo");
+            cargo.args(["build", "--quiet", "--release", "--package", "sockeye-cli"]).current_dir(root);
+            check(&mut cargo)?;
+            target.join("release/sockeye")
         };
         fs::copy(built, folder.path().join("sockeye"))?;
         let kept = target.join("suites");
