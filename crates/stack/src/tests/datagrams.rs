@@ -444,7 +444,9 @@ fn options_say_who_cuts_datagrams_and_how() {
     // The lengths of the packets that a datagram becomes, and whether routers may cut the first.
     let mut packets = |to: &str, options: &[SocketOption], len: usize| {
         let id = datagram(&mut pair.a, if to == v4 { "10.0.0.1:0" } else { "[fd77::1]:0" });
-        options.iter().for_each(|option| pair.a.set_option(pair.now, id, *option).unwrap());
+        for option in options {
+            pair.a.set_option(pair.now, id, *option).unwrap();
+        }
         send_to(&mut pair.a, id, &vec![0; len], Some(to))?;
         let mut batch = Batch::new();
         pair.a.poll_transmit(pair.now, LINK, &mut batch);
