@@ -66,7 +66,7 @@ pub(super) fn continues(last: &Datagram, next: &Datagram) -> bool {
         && (last.from, last.to, last.nic) == (next.from, next.to, next.nic)
         && (last.ttl, last.tos) == (next.ttl, next.tos);
     same && (1..=size).contains(&next.payload.len())
-        && len % size == 0
+        && len.is_multiple_of(size)
         && len / size < MAX_MERGED
         && len + next.payload.len() <= MAX_BYTES
 }
