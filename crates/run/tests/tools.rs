@@ -4,7 +4,7 @@ mod common;
 
 use common::{Lab, Outcome, has};
 
-/// Runs a tool on `b` (10.77.0.3, fd77::3); `a` is 10.77.0.2 and fd77::2, and nobody 10.77.9.9 and fd77::99.
+/// Runs a tool on `b`, which is 10.77.0.3 and `fd77::3`; `a` is 10.77.0.2 and `fd77::2`, nobody 10.77.9.9 and `fd77::99`.
 fn run(lab: &mut Lab, argv: &[&str]) -> Outcome {
     let id = lab.start("b", argv);
     lab.finish(id)

@@ -156,11 +156,11 @@ fn kind_of(domain: i32, kind: i32, protocol: i32) -> Result<(Domain, SocketType)
         (libc::SOCK_DGRAM, libc::IPPROTO_ICMP) if domain == Domain::Inet => Ok((domain, SocketType::Ping)),
         (libc::SOCK_DGRAM, libc::IPPROTO_ICMPV6) if domain == Domain::Inet6 => Ok((domain, SocketType::Ping)),
         // Everybody may have these too: the network is the program's own.
-        (libc::SOCK_RAW, 0) => Err(Errno::EPROTONOSUPPORT),
         (libc::SOCK_RAW, 1..=255) => Ok((domain, SocketType::Raw(Protocol(protocol as u8)))),
-        (libc::SOCK_RAW, libc::IPPROTO_MPTCP) => Err(Errno::EPROTONOSUPPORT),
+        (libc::SOCK_RAW, 0 | libc::IPPROTO_MPTCP) | (libc::SOCK_STREAM | libc::SOCK_DGRAM, _) => {
+            Err(Errno::EPROTONOSUPPORT)
+        }
         (libc::SOCK_RAW, _) => Err(Errno::EINVAL),
-        (libc::SOCK_STREAM | libc::SOCK_DGRAM, _) => Err(Errno::EPROTONOSUPPORT),
         _ => Err(Errno(libc::ESOCKTNOSUPPORT)),
     }
 }

@@ -13,7 +13,6 @@ use crate::socket::{Domain, Kind, Socket, SocketId};
 use alloc::sync::Arc;
 use core::net::Ipv4Addr;
 use core::num::NonZeroU16;
-use core::ops::RangeInclusive;
 use core::time::Duration;
 use sockeye_packet::{Instant, NicId};
 
