@@ -46,8 +46,15 @@ fn received(kind: SocketKind, stored: &mut Stored, bytes: &[u8]) {
     }
     let v4 = kind.domain == Domain::Inet || from % 2 == 0;
     let ip = if v4 { [10, 0, 0, *from].into() } else { [0xfd77, 0, 0, 0, 0, 0, 0, 1].into() };
-    let arrival =
-        Received { to: address(ip), nic: NicId(1), ttl: *ttl, tos: *tos, at: Duration::from_secs(1) };
+    let arrival = Received {
+        to: address(ip),
+        nic: NicId(1),
+        ttl: *ttl,
+        tos: *tos,
+        at: Duration::from_secs(1),
+        dropped: (*tos).into(),
+        segment_size: (*ttl).into(),
+    };
     let mut writer = ControlWriter::new(usize::from(*room));
     cmsg::write_received(&mut writer, stored, kind, &arrival);
     let mut flags = MessageFlags::default();

@@ -78,7 +78,7 @@ pub enum Mode {
     /// Once when it is added or modified and ready, then when something new has come (`EPOLLET`): so read or
     /// write until that would block. Anything that happens to the socket may report it again while it is ready.
     Edge,
-    /// Once; then not before [`Poller::modify`] (`EPOLLONESHOT`).
+    /// Once; then not before [`Poller::modify`](super::Poller::modify) (`EPOLLONESHOT`).
     Oneshot,
 }
 
@@ -105,7 +105,7 @@ pub enum Mode {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What [`Poller::add`] or [`Poller::modify`] was given.
+    /// What [`Poller::add`](super::Poller::add) or [`Poller::modify`](super::Poller::modify) was given.
     pub key: usize,
     /// What the socket was ready for when it was reported, of what it is watched for.
     pub readiness: Readiness,
