@@ -24,7 +24,9 @@ pub fn cmsgs(bytes: &[u8]) {
     let kind = KINDS[2 + usize::from(domain % 2)];
     let sound: Vec<_> = cmsg::parse(bytes).map_while(Result::ok).collect();
     let mut writer = ControlWriter::new(usize::MAX);
-    sound.iter().for_each(|control| writer.put(control.level, control.kind, control.data));
+    for control in &sound {
+        writer.put(control.level, control.kind, control.data);
+    }
     let written = writer.finish(&mut MessageFlags::default());
     let again: Vec<_> = cmsg::parse(&written).map(|control| control.expect("it was written")).collect();
     assert_eq!(again, sound);

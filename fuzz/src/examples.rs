@@ -91,7 +91,7 @@ pub fn sockaddrs(rng: &mut Rng) -> Vec<u8> {
 /// An option's value; the socket, the option and the reader's room in front.
 pub fn sockopts(rng: &mut Rng) -> Vec<u8> {
     let mut all: Vec<u8> = (0..3).map(|_| rng.next_u32() as u8).collect();
-    let value = [0, 1, -1, 255, 1500, rng.next_u32() as i32][rng.below(6) as usize];
+    let value = [0, 1, -1, 255, 1500, rng.next_u32().cast_signed()][rng.below(6) as usize];
     all.extend(value.to_ne_bytes());
     all.extend((0..rng.below(20)).map(|_| rng.next_u32() as u8));
     all

@@ -22,8 +22,9 @@ pub fn filter(bytes: &[u8]) {
     let (head, data) = rest.split_at(rest.len().min(20));
     let payload: Payload = data.chunks(7).map(Chunk::copy_from).collect();
     let view = View { link, head, payload: Some(&payload), ..View::default() };
-    let depends =
-        code.iter().any(|step| step.k >= 0xffe0_0000 || step.code & 7 == 0 && step.code & 0xe0 == 0x40);
+    let depends = code
+        .iter()
+        .any(|step| step.k >= 0xffe0_0000 || step.code.trailing_zeros() >= 3 && step.code & 0xe0 == 0x40);
     let pieces = filter.run(&view);
     // Offsets from the network header, and the payload's, are other bytes there.
     assert!(depends || pieces == keep, "{pieces} of pieces, {keep} of the whole");
@@ -178,7 +179,7 @@ pub fn filter_example(rng: &mut Rng) -> Vec<u8> {
 /// A few things that happen to a host.
 pub fn raw_example(rng: &mut Rng) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for _ in 0..1 + rng.below(6) {
+    for _ in 0..=rng.below(6) {
         let kind = rng.below(256) as u8;
         let data = match kind % 4 {
             2 => [vec![rng.below(256) as u8, rng.below(256) as u8], filter_example(rng)].concat(),

@@ -72,7 +72,7 @@ impl BitOrAssign for Interest {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// By every [`Poller::wait`], as long as it is ready.
+    /// By every [`Poller::wait`](super::Poller::wait), as long as it is ready.
     #[default]
     Level,
     /// Once when it is added or modified and ready, then when something new has come (`EPOLLET`): so read or
