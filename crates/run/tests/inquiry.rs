@@ -25,7 +25,10 @@ except BlockingIOError: print('nothing')
 client.sendall(b'x' * 100)
 client.shutdown(socket.SHUT_WR)
 # The end that is still on its way counts as nothing yet.
-while len(peer.recv(100, socket.MSG_PEEK)) < 100: pass
+def is_all_there():
+    select.select([peer], [], [], 5)
+    return len(peer.recv(100, socket.MSG_PEEK)) == 100
+while not is_all_there(): pass
 poll = select.poll(); poll.register(peer, select.POLLRDHUP); poll.poll(5000)
 print(read(40)[1], read(100)[1], read(10)[0])
 peer.setsockopt(TCP, INQ, 0)
