@@ -162,6 +162,6 @@ pub(super) fn said(command: &mut Command) -> Result<String, Box<dyn Error>> {
 
 /// Copies a folder so that everybody can read it.
 pub(super) fn copy_all(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
-    check(Command::new("cp").arg("-rL").arg(from).arg(to))?;
+    check(Command::new("cp").arg("-rH").arg(from).arg(to))?;
     check(Command::new("chmod").args(["-R", "u+w,a+rX"]).arg(to))
 }
