@@ -20,6 +20,17 @@ pub(super) enum Mode {
     Lossy,
 }
 
+impl Mode {
+    /// What its row of the table is called.
+    pub(super) fn suite(self) -> &'static str {
+        match self {
+            Mode::Two => "apps, two hosts",
+            Mode::One => "apps, one host",
+            Mode::Lossy => "apps, 1 % lost, 10 ms",
+        }
+    }
+}
+
 pub(super) const MODES: [Mode; 3] = [Mode::Two, Mode::One, Mode::Lossy];
 
 const SERVER: &str = "10.77.0.2";
@@ -70,11 +81,7 @@ pub(super) fn all(stage: &Stage) -> Result<Vec<App>, Box<dyn Error>> {
 
 /// Runs a script in one mode, after it has run natively.
 pub(super) fn run(stage: &Stage, app: &App, mode: Mode) -> Result<Score, Box<dyn Error>> {
-    let suite = match mode {
-        Mode::Two => "apps, two hosts",
-        Mode::One => "apps, one host",
-        Mode::Lossy => "apps, 1 % lost, 10 ms",
-    };
+    let suite = mode.suite();
     let of_root = OF_ROOT.contains(&app.name.as_str());
     let skipped = of_root && !stage.is_root || mode == Mode::Lossy && NEED_ALL.contains(&app.name.as_str());
     let single = |verdict| Results::from([(app.name.clone(), verdict)]);
