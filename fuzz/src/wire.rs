@@ -60,11 +60,15 @@ fn is_short(layout: &IpLayout, head: &[u8], payload: &[u8]) -> bool {
     let IpLayout { transport, total_len, protocol, .. } = *layout;
     let min_len = match protocol {
         Protocol::TCP => 20,
-        Protocol::UDP | Protocol::ICMP | Protocol::ICMPV6 => 8,
+        Protocol::UDP | Protocol::UDP_LITE | Protocol::ICMP | Protocol::ICMPV6 => 8,
         _ => 0,
     };
-    let udp_len = match (protocol, head.get(transport + 4..transport + 6)) {
-        (Protocol::UDP, Some(len)) => usize::from(u16::from_be_bytes([len[0], len[1]])),
+    // UDP's length, or how much UDP-Lite's checksum covers, where 0 is all.
+    let stated =
+        head.get(transport + 4..transport + 6).map_or(0, |field| u16::from_be_bytes([field[0], field[1]]));
+    let udp_len = match protocol {
+        Protocol::UDP => stated.into(),
+        Protocol::UDP_LITE if stated > 0 => stated.into(),
         _ => min_len,
     };
     let there = total_len.min(head.len() + payload.len());
