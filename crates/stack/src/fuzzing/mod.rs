@@ -24,14 +24,18 @@ pub use pair::pair;
 
 pub use stack::stack;
 
+use crate::Stack;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use sockeye_packet::{Chunk, Packet};
+use sockeye_packet::{Batch, Chunk, Instant, NicId, Packet};
 use sockeye_wire::PacketLine;
 use source::Source;
 use std::sync::OnceLock;
+
+/// The link of a stack.
+const LINK: NicId = NicId(1);
 
 /// The kinds of situations met, each a number.
 pub type Seen = BTreeSet<u64>;
@@ -75,6 +79,15 @@ fn trace(line: impl FnOnce() -> String) {
 fn show(packet: &Packet) -> String {
     let line = PacketLine::from_head(&packet.head, packet.payload.len());
     line.map_or_else(|error| format!("{error:?}"), |line| format!("{line}"))
+}
+
+/// A packet comes in by the link of a stack.
+fn take_in(stack: &mut Stack, now: Instant, packet: Packet) {
+    trace(|| format!("{now:?} < {}", show(&packet)));
+    let mut batch = Batch::new();
+    batch.push(packet);
+    stack.handle_packets(now, LINK, &mut batch);
+    assert!(batch.is_empty(), "packets are left in the batch");
 }
 
 /// Every byte that anybody sends is that of its sequence number: so wherever it turns up, it can be judged.

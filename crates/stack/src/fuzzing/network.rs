@@ -2,7 +2,7 @@
 //! IGMP and MLD. What it sends must be in order, and nothing may stay.
 
 use super::source::Source;
-use super::{Seen, play, show, trace};
+use super::{LINK, Seen, play, show, take_in, trace};
 use crate::{
     Config, Counter, Domain, Membership, NicConfig, Owner, RecvFlags, SockAddr, SocketId, SocketType, Stack,
 };
@@ -11,11 +11,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
-use sockeye_packet::{Batch, Checksum, Chunk, Instant, Meta, NicId, Packet};
+use sockeye_packet::{Batch, Checksum, Chunk, Instant, Meta, Packet};
 use sockeye_wire::{IpLayout, fill_checksums, verify_checksums};
 
 const STEPS: usize = 400;
-const LINK: NicId = NicId(1);
 /// Most packets that one step may lead to: fragments of an echo reply, and reports of all groups.
 const BURST: usize = 400;
 
@@ -166,11 +165,7 @@ impl World {
         }
         let checksum = source.pick(&[Checksum::Unverified, Checksum::Unfilled, Checksum::Verified]);
         let packet = Packet::from_bytes(&Chunk::from(bytes), Meta { checksum, ..Meta::default() });
-        trace(|| format!("{:?} < {}", self.now, show(&packet)));
-        let mut batch = Batch::new();
-        batch.push(packet);
-        self.stack.handle_packets(self.now, LINK, &mut batch);
-        assert!(batch.is_empty(), "packets are left in the batch");
+        take_in(&mut self.stack, self.now, packet);
     }
 
     /// Takes all packets that the stack has for the link, and judges them.

@@ -9,7 +9,7 @@ mod link;
 mod program;
 
 use super::source::Source;
-use super::{Seen, play, show, trace};
+use super::{LINK, Seen, play, show, trace};
 use crate::{Config, Error, Event, NicConfig, Readiness, SockAddr, SocketId, Stack, SynCookies};
 use alloc::format;
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use link::Link;
 use program::{End, Program};
-use sockeye_packet::{Batch, Instant, NicId};
+use sockeye_packet::{Batch, Instant};
 
 /// Most things that happen in one story, and most of them that let time pass: nobody may give up.
 const STEPS: usize = 400;
@@ -28,7 +28,6 @@ const BURST: usize = 20_000;
 const PATIENCE: Duration = Duration::from_hours(2);
 /// Bytes that a host may hold where memory is scarce.
 const TINY_MEMORY: usize = 20_000;
-const LINK: NicId = NicId(1);
 const PORT: u16 = 80;
 /// Room for everybody, and for the ghosts of old SYNs, which nobody answers.
 const BACKLOG: usize = 16;

@@ -4,7 +4,7 @@ mod adversary;
 mod programs;
 
 use super::source::Source;
-use super::{Seen, first_wrong, frames, play, show, trace};
+use super::{LINK, Seen, first_wrong, frames, play, show, take_in, trace};
 use crate::tcp::check::View;
 use crate::{Config, NicConfig, SocketId, Stack, SynCookies};
 use alloc::collections::VecDeque;
@@ -12,7 +12,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
-use sockeye_packet::{Batch, Checksum, Instant, NicId, Packet};
+use sockeye_packet::{Batch, Checksum, Instant, Packet};
 use sockeye_wire::{IpLayout, Protocol, TcpHeader, verify_checksums};
 
 /// Most things that happen in one story.
@@ -21,7 +21,6 @@ const STEPS: usize = 500;
 const BURST: usize = 40_000;
 /// Packets that the adversary remembers.
 const REMEMBERED: usize = 16;
-const LINK: NicId = NicId(1);
 
 struct World {
     stack: Stack,
@@ -100,11 +99,7 @@ impl World {
     }
 
     fn take_in(&mut self, packet: Packet) {
-        trace(|| format!("{:?} < {}", self.now, show(&packet)));
-        let mut batch = Batch::new();
-        batch.push(packet);
-        self.stack.handle_packets(self.now, LINK, &mut batch);
-        assert!(batch.is_empty(), "packets are left in the batch");
+        take_in(&mut self.stack, self.now, packet);
     }
 
     /// Takes all packets that the stack has for the link, and judges them.

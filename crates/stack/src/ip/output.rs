@@ -178,9 +178,7 @@ impl Io {
         len: u16,
         payload: Payload,
     ) -> Packet {
-        let mut packet = self.packet(nic, ip, UdpHeader::LEN, payload, |out| {
-            UdpHeader { src_port: ports.0, dst_port: ports.1, len }.emit(out);
-        });
+        let mut packet = self.unfinished_udp_packet(nic, ip, ports, len, payload);
         self.finish(nic, &mut packet);
         packet
     }
@@ -194,12 +192,24 @@ impl Io {
         payload: Payload,
     ) -> Packet {
         let len = (UdpHeader::LEN + payload.len()) as u16;
-        let mut packet = self.packet(nic, ip, UdpHeader::LEN, payload, |out| {
-            UdpHeader { src_port: ports.0, dst_port: ports.1, len }.emit(out);
-        });
+        let mut packet = self.unfinished_udp_packet(nic, ip, ports, len, payload);
         // Nobody is to fill it in on the way.
         packet.meta.checksum = Checksum::Verified;
         packet
+    }
+
+    /// A UDP datagram with this in its length field, of whose checksum nothing is said yet.
+    fn unfinished_udp_packet(
+        &mut self,
+        nic: NicId,
+        ip: &IpParams,
+        (src_port, dst_port): (u16, u16),
+        len: u16,
+        payload: Payload,
+    ) -> Packet {
+        self.packet(nic, ip, UdpHeader::LEN, payload, |out| {
+            UdpHeader { src_port, dst_port, len }.emit(out);
+        })
     }
 
     /// An ICMP message with an eight-byte header.

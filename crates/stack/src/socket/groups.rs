@@ -169,7 +169,7 @@ impl Stack {
         membership: &Membership,
         source: IpAddr,
     ) -> Result<()> {
-        self.check_source(membership, source)?;
+        Self::check_source(membership, source)?;
         match self.join(now, id, membership, SourceFilter::default()) {
             Ok(()) | Err(Error::AddrInUse) => {}
             Err(error) => return Err(error),
@@ -186,7 +186,7 @@ impl Stack {
         membership: &Membership,
         source: IpAddr,
     ) -> Result<()> {
-        self.check_source(membership, source)?;
+        Self::check_source(membership, source)?;
         self.change_source(now, id, membership, FilterMode::Include, false, source)
     }
 
@@ -198,7 +198,7 @@ impl Stack {
         membership: &Membership,
         source: IpAddr,
     ) -> Result<()> {
-        self.check_source(membership, source)?;
+        Self::check_source(membership, source)?;
         self.change_source(now, id, membership, FilterMode::Exclude, true, source)
     }
 
@@ -210,7 +210,7 @@ impl Stack {
         membership: &Membership,
         source: IpAddr,
     ) -> Result<()> {
-        self.check_source(membership, source)?;
+        Self::check_source(membership, source)?;
         self.change_source(now, id, membership, FilterMode::Exclude, false, source)
     }
 
@@ -277,8 +277,7 @@ impl Stack {
         Ok(())
     }
 
-    fn check_source(&self, membership: &Membership, source: IpAddr) -> Result<()> {
-        let _ = self;
+    fn check_source(membership: &Membership, source: IpAddr) -> Result<()> {
         let same = source.is_ipv4() == membership.group.is_ipv4();
         if same && !source.is_multicast() { Ok(()) } else { Err(Error::InvalidArgument) }
     }

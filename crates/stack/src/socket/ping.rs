@@ -81,6 +81,6 @@ impl Stack {
         }
         let header = packet.head.get(ingress.transport..).unwrap_or_default();
         let message = [Chunk::copy_from(header)].into_iter().chain(packet.payload).collect();
-        self.udp_deliver(socket, received(now, ingress, &tuple, message));
+        self.udp_deliver(socket, received(now, ingress, [0, id], message));
     }
 }

@@ -17,7 +17,8 @@ use crate::socket::discover::MtuDiscover;
 use crate::socket::errors::ErrorReport;
 use crate::socket::options::SocketOption;
 use crate::socket::queue::Queues;
-use crate::socket::{Datagram, Domain, Kind, Message, Socket, SocketId, scoped};
+use crate::socket::udp::received;
+use crate::socket::{Domain, Kind, Message, Socket, SocketId, scoped};
 use crate::{Config, OptionName, SockAddr, Stack};
 use sockeye_packet::{Checksum as Known, Chunk, Head, Instant, Meta, NicId, Packet, Payload};
 use sockeye_wire::{Checksum, Ipv4Header, Ipv6Header, Protocol, Quoted, header_len};
@@ -333,19 +334,8 @@ impl Stack {
             io.counters.bump(Counter::IpInCsumErrors);
             return;
         }
-        let payload = [Chunk::copy_from(head)].into_iter();
-        let mut datagram = Datagram {
-            payload: payload.chain(packet.payload.clone().into_iter().map(Chunk::compact)).collect(),
-            from: scoped(ingress.src, 0, ingress.nic),
-            to: scoped(ingress.dst, 0, ingress.nic),
-            nic: ingress.nic,
-            ttl: ingress.ttl,
-            tos: ingress.tos_ecn,
-            received_at: now,
-            dropped: 0,
-            segment_size: 0,
-            link: None,
-        };
+        let message = [Chunk::copy_from(head)].into_iter().chain(packet.payload.clone()).collect();
+        let mut datagram = received(now, ingress, [0, 0], message);
         let random = if raw.queues.filter.is_some() { io.rng.next_u32() } else { 0 };
         if raw.queues.keeps(&[], &mut datagram, random) && raw.queues.push(datagram, &mut io.budget) {
             self.touch(id, Readiness::READABLE);

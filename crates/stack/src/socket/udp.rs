@@ -369,7 +369,7 @@ impl Stack {
             Some(Target::Datagram(id)) => Some(id),
             _ if ingress.cast == Cast::Other && (lite || unchecked) => return,
             _ if ingress.cast == Cast::Other => {
-                let datagram = received(now, ingress, &tuple, packet.payload);
+                let datagram = received(now, ingress, [src_port, dst_port], packet.payload);
                 return self.foreign_datagram(now, tuple, ingress, datagram);
             }
             _ => demux.member(proto, &ingress.dst, dst_port, scope, || demux.flow_hash(&tuple)),
@@ -382,7 +382,7 @@ impl Stack {
                 self.io.counters.bump(Counter::UdpInErrors);
                 return;
             }
-            self.udp_deliver(id, received(now, ingress, &tuple, packet.payload));
+            self.udp_deliver(id, received(now, ingress, [src_port, dst_port], packet.payload));
         } else {
             self.io.counters.bump(Counter::UdpNoPorts);
             self.io.complain(now, ingress, &packet, Complaint::Port);
@@ -410,7 +410,8 @@ impl Stack {
         hearers.retain(|id| self.covers_enough(*id, covered, payload));
         hearers.retain(|id| !unchecked || self.takes_unchecked(*id));
         for id in hearers.drain(..) {
-            self.udp_deliver(id, received(now, ingress, tuple, payload.clone()));
+            let ports = [tuple.remote_port, tuple.local_port];
+            self.udp_deliver(id, received(now, ingress, ports, payload.clone()));
         }
         self.io.hearers = hearers;
     }
@@ -510,12 +511,17 @@ fn trim(ingress: &Ingress, packet: &mut Packet) -> Option<(u16, u16, usize)> {
     Some((src_port, dst_port, covered))
 }
 
-/// A datagram as its reader gets it.
-pub(super) fn received(now: Instant, ingress: &Ingress, tuple: &Tuple, payload: Payload) -> Datagram {
+/// A datagram as its reader gets it, from this port to that one.
+pub(super) fn received(
+    now: Instant,
+    ingress: &Ingress,
+    [remote_port, local_port]: [u16; 2],
+    payload: Payload,
+) -> Datagram {
     Datagram {
         payload: payload.into_iter().map(Chunk::compact).collect(),
-        from: scoped(tuple.remote, tuple.remote_port, ingress.nic),
-        to: scoped(tuple.local, tuple.local_port, ingress.nic),
+        from: scoped(ingress.src, remote_port, ingress.nic),
+        to: scoped(ingress.dst, local_port, ingress.nic),
         nic: ingress.nic,
         ttl: ingress.ttl,
         tos: ingress.tos_ecn,
