@@ -8,13 +8,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod conform;
-mod differ;
-mod kernel;
 mod labs;
 mod loc;
 mod options;
 mod rfc;
 mod suites;
+mod tool;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Chores of the project")]
@@ -34,9 +33,9 @@ enum Chore {
     /// Run real programs under `sockeye lab`, on the lab files of labs/
     Labs(labs::Args),
     /// Make the same random calls on the kernel's sockets and on Sockeye's, and compare the answers
-    Differ(differ::Args),
+    Differ(tool::Args),
     /// Measure transfers between Sockeye and the Linux kernel beside kernel to kernel (needs root)
-    Kernel(kernel::Args),
+    Kernel(tool::Args),
     /// Run applications and other projects' suites natively and under `sockeye run`, and compare
     Suites(suites::Args),
     /// List RFC 9293's labelled requirements, and the code and the tests that cite them
@@ -50,8 +49,8 @@ fn main() -> ExitCode {
         Chore::Options(args) => options::run(&root, &args),
         Chore::Conform(args) => conform::run(&root, &args),
         Chore::Labs(args) => labs::run(&root, &args),
-        Chore::Differ(args) => differ::run(&root, &args),
-        Chore::Kernel(args) => kernel::run(&root, &args),
+        Chore::Differ(args) => tool::differ(&root, &args),
+        Chore::Kernel(args) => tool::kernel(&root, &args),
         Chore::Suites(args) => suites::run(&root, &args),
         Chore::Rfc(args) => rfc::run(&root, &args),
     };

@@ -8,7 +8,7 @@ use crate::play::trace::Wrong;
 use crate::script::Expr;
 use sockeye_packet::Instant;
 use sockeye_posix::Errno;
-use sockeye_stack::Readiness;
+use sockeye_posix::berkeley::poll_bits;
 
 /// poll.
 #[derive(Debug)]
@@ -63,20 +63,6 @@ impl EpollSet {
 const ALWAYS: i64 = (libc::POLLERR | libc::POLLHUP) as i64;
 const EPOLLET: i64 = 0x8000_0000;
 const EPOLLONESHOT: i64 = 0x4000_0000;
-
-/// Readiness as the bits of poll, which are those of epoll.
-fn bits(ready: Readiness) -> i64 {
-    let hang_up = ready.contains(Readiness::READ_CLOSED | Readiness::WRITE_CLOSED);
-    let pairs = [
-        (ready.contains(Readiness::READABLE), libc::POLLIN | libc::POLLRDNORM),
-        (ready.contains(Readiness::WRITABLE), libc::POLLOUT | libc::POLLWRNORM),
-        (ready.contains(Readiness::READ_CLOSED), libc::POLLRDHUP),
-        (ready.contains(Readiness::PRIORITY), libc::POLLPRI),
-        (ready.contains(Readiness::ERROR), libc::POLLERR),
-        (hang_up, libc::POLLHUP),
-    ];
-    pairs.into_iter().filter(|(on, _)| *on).fold(0, |all, (_, bit)| all | i64::from(bit))
-}
 
 /// The names of bits.
 fn spelled(bits: i64) -> String {
@@ -136,7 +122,7 @@ impl Player {
 
     fn ready_bits(&self, number: i32) -> i64 {
         match self.program.get(number).map(|descriptor| &descriptor.object) {
-            Some(Object::Socket(socket)) => bits(self.stack.readiness(socket.id)),
+            Some(Object::Socket(socket)) => poll_bits(self.stack.readiness(socket.id)).into(),
             Some(Object::Pipe(held)) if held.get() == 0 => libc::POLLOUT.into(),
             Some(Object::Pipe(_) | Object::File) => (libc::POLLIN | libc::POLLOUT).into(),
             Some(Object::Epoll(_)) => 0,
