@@ -30,7 +30,8 @@ END
 "$sockeye" lab --quiet "$work/lab.toml" >"$work/log" 2>&1 || fail "the lab: $(cat "$work/log")"
 cmp "$work/data" "$work/copy4"; cmp "$work/data" "$work/copy6"; ok
 "$sockeye" run --pcap "$work/run.pcapng" -- sh -c "
-  python3 -u -m http.server 8000 --directory $work >/dev/null 2>&1 & sleep 1
+  python3 -u -m http.server 8000 --directory $work >$work/served 2>&1 &
+  for _ in \$(seq 200); do grep -q Serving $work/served && break; sleep 0.05; done
   curl -sS -o $work/copy http://127.0.0.1:8000/data; kill \$!" || fail "run --pcap"
 cmp "$work/data" "$work/copy"; ok
 "$sockeye" run --pcap "$work/killed.pcapng" -- python3 -c "
@@ -40,6 +41,8 @@ while True:
     client = socket.create_connection(listener.getsockname())
     server, _ = listener.accept()
     client.sendall(b'x' * 1000); client.close(); server.recv(1000); server.close()" 2>>"$work/log" &
+begun() { [ "$(stat -c %s "$work/killed.pcapng" 2>>"$work/log" || echo 0)" -gt 2000 ]; }
+within 20 begun || fail "no packets in the capture of a run that goes on"
 sleep 1.5; kill -KILL $!; wait $! 2>>"$work/log" || true
 status=0; "$sockeye" run --pcap /dev/full -- sh -c "exit 7" 2>"$work/full" || status=$?
 [ $status = 7 ] && grep -q "/dev/full is not complete" "$work/full" || fail "a full disk: $status $(cat "$work/full")"; ok
@@ -83,7 +86,7 @@ for shown in 'tcp.flags.syn==1 && tcp.flags.ack==0' 'tcp.flags.syn==1 && tcp.fla
 done
 carried=$(tshark -r "$work/run.pcapng" -Y "tcp.srcport==8000" -T fields -e tcp.len | awk '{ sum += $1 } END { print sum }')
 [ "$carried" -gt 2000000 ] || fail "the answer has 2,000,000 bytes, captured were $carried"; ok
-# Killed after a second and a half, it had written all but the last tenth of a second.
+# Killed a second and a half after its first packets, it had written all but the last tenth of a second.
 span=$(tshark -r "$work/killed.pcapng" -T fields -e frame.time_relative 2>>"$work/tshark" | tail -1)
 awk -v span="$span" 'BEGIN { exit !(span > 0.5) }' || fail "killed: the capture has $span s"; ok
 finish
