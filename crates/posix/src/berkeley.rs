@@ -5,11 +5,11 @@
 //!
 //! ```
 //! use sockeye_packet::Instant;
-//! use sockeye_posix::{Errno, berkeley::Socket};
+//! use sockeye_posix::{Errno, Privilege, berkeley::Socket};
 //! use sockeye_stack::{Config, Owner, Stack};
 //!
 //! let (mut stack, now) = (Stack::new(Config::default(), [7; 32]), Instant::ZERO);
-//! let socket = Socket::open(&mut stack, libc::AF_INET, libc::SOCK_DGRAM, 0, Owner::default())?;
+//! let socket = Socket::open(&mut stack, [libc::AF_INET, libc::SOCK_DGRAM, 0], Privilege::None, Owner::default())?;
 //! assert_eq!(socket.send(&mut stack, now, b"hello", 0, &[]), Err(Errno::EDESTADDRREQ));
 //! # Ok::<(), Errno>(())
 //! ```
@@ -17,7 +17,7 @@
 use crate::address::{AddressBytes, Reader};
 use crate::flags::{MessageFlags, RecvFlags, SendFlags};
 use crate::options::{OptionValue, Target};
-use crate::{Errno, SocketKind, Stored};
+use crate::{Errno, Privilege, SocketKind, Stored};
 use sockeye_packet::{Chunk, Instant, Payload};
 use sockeye_stack::{
     Domain, Message, OptionName, Owner, Readiness, Shutdown, SocketId, SocketOption, SocketType, Stack,
@@ -48,43 +48,16 @@ pub struct Received {
     pub flags: MessageFlags,
 }
 
-/// Family and type of a socket(2) call, whose flags (`SOCK_NONBLOCK`, `SOCK_CLOEXEC`) are read over.
-///
-/// EAFNOSUPPORT, EINVAL, ESOCKTNOSUPPORT, EPROTONOSUPPORT; EPERM for raw sockets.
-fn kind_of(domain: i32, kind: i32, protocol: i32) -> Result<SocketKind, Errno> {
-    if kind & !(0xf | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let domain = match domain {
-        libc::AF_INET => Domain::Inet,
-        libc::AF_INET6 => Domain::Inet6,
-        _ => return Err(Errno::EAFNOSUPPORT),
-    };
-    let kind = match (kind & 0xf, protocol, domain) {
-        (_, ..0 | 263.., _) => return Err(Errno::EINVAL),
-        (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP, _) => SocketType::Stream,
-        (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP, _) => SocketType::Datagram,
-        (libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE, _) => SocketType::DatagramLite,
-        (libc::SOCK_DGRAM, libc::IPPROTO_ICMP, Domain::Inet)
-        | (libc::SOCK_DGRAM, libc::IPPROTO_ICMPV6, Domain::Inet6) => SocketType::Ping,
-        (libc::SOCK_RAW, ..) => return Err(Errno::EPERM),
-        (libc::SOCK_STREAM | libc::SOCK_DGRAM, ..) => return Err(Errno::EPROTONOSUPPORT),
-        _ => return Err(Errno::ESOCKTNOSUPPORT),
-    };
-    Ok(SocketKind { domain, kind })
-}
-
 /// Names and connections.
 impl Socket {
-    /// `socket`.
+    /// `socket`, for a program of this privilege.
     pub fn open(
         stack: &mut Stack,
-        domain: i32,
-        kind: i32,
-        protocol: i32,
+        [domain, kind, protocol]: [i32; 3],
+        privilege: Privilege,
         owner: Owner,
     ) -> Result<Socket, Errno> {
-        let kind = kind_of(domain, kind, protocol)?;
+        let kind = SocketKind::of_call(domain, kind, protocol, privilege)?;
         let id = stack.socket(kind.domain, kind.kind, owner)?;
         Ok(Socket { id, kind, stored: Stored::default() })
     }
@@ -337,7 +310,8 @@ mod tests {
 
     fn open(kind: i32) -> (Stack, Socket) {
         let mut stack = Stack::new(Config::default(), [3; 32]);
-        let socket = Socket::open(&mut stack, libc::AF_INET, kind, 0, Owner::default()).unwrap();
+        let socket =
+            Socket::open(&mut stack, [libc::AF_INET, kind, 0], Privilege::None, Owner::default()).unwrap();
         (stack, socket)
     }
 

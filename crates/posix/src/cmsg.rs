@@ -4,8 +4,9 @@
 //! to 8 bytes. A program's buffer is hostile: lengths are checked against what is left of it before use,
 //! and each message takes at least its header, so reading ends.
 
+use crate::SocketKind;
 use crate::address::{AddressBytes, INET_LEN, INET6_LEN, interface_index, nic_of_index};
-use crate::options::{PacketInfo, SocketKind, Stored};
+use crate::options::{PacketInfo, Stored};
 use crate::{Errno, flags::MessageFlags};
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;

@@ -14,9 +14,11 @@ pub mod counters;
 mod errno;
 pub mod flags;
 pub mod interface;
+mod kind;
 pub mod message;
 pub mod options;
 pub mod tcp_info;
 
 pub use errno::Errno;
-pub use options::{SocketKind, Stored};
+pub use kind::{OfKind, Privilege, SocketKind};
+pub use options::Stored;

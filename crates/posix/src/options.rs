@@ -19,62 +19,12 @@ pub use table::{On, Reads, Row, Treatment, Type};
 pub use target::Target;
 pub use value::OptionValue;
 
-use crate::Errno;
 use crate::address::nic_of_index;
+use crate::{Errno, SocketKind};
 use core::num::NonZeroU16;
 use numbers::{from_int, to_int};
 use sockeye_packet::NicId;
 use sockeye_stack::{Domain, OptionName, SocketOption, SocketType};
-
-/// Family and type of a socket: they decide which options it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SocketKind {
-    /// INET, INET6 or PACKET.
-    pub domain: Domain,
-    /// Stream, datagram, ping, raw or packet.
-    pub kind: SocketType,
-}
-
-impl SocketKind {
-    /// `SO_PROTOCOL`.
-    pub fn protocol(self) -> i32 {
-        match (self.kind, self.domain) {
-            (SocketType::Stream, _) => libc::IPPROTO_TCP,
-            (SocketType::Datagram, _) => libc::IPPROTO_UDP,
-            (SocketType::DatagramLite, _) => libc::IPPROTO_UDPLITE,
-            (SocketType::Ping, Domain::Inet6) => libc::IPPROTO_ICMPV6,
-            (SocketType::Ping, _) => libc::IPPROTO_ICMP,
-            (SocketType::Raw(protocol), _) => protocol.0.into(),
-            // In network order, as socket(2) takes it.
-            (SocketType::Packet { ethertype, .. }, _) => ethertype.to_be().into(),
-        }
-    }
-
-    fn of_kind(self, what: OfKind) -> i32 {
-        match (what, self.domain, self.kind) {
-            (OfKind::Domain, Domain::Inet, _) => libc::AF_INET,
-            (OfKind::Domain, Domain::Inet6, _) => libc::AF_INET6,
-            (OfKind::Domain, Domain::Packet, _) => libc::AF_PACKET,
-            (OfKind::Type, _, SocketType::Raw(_) | SocketType::Packet { cooked: false, .. }) => {
-                libc::SOCK_RAW
-            }
-            (OfKind::Type, _, SocketType::Stream) => libc::SOCK_STREAM,
-            (OfKind::Type, ..) => libc::SOCK_DGRAM,
-            (OfKind::Protocol, ..) => self.protocol(),
-        }
-    }
-}
-
-/// What `SO_DOMAIN`, `SO_TYPE` and `SO_PROTOCOL` ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OfKind {
-    /// The address family.
-    Domain,
-    /// The socket's type.
-    Type,
-    /// The protocol number.
-    Protocol,
-}
 
 /// What is said about a socket's filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,7 +253,7 @@ pub fn get(kind: SocketKind, stored: &Stored, level: i32, name: i32) -> Result<G
         Treatment::Timestamping => {
             Ok(Get::Ready(OptionValue::timestamping(stored.timestamping_at(name == libc::SO_TIMESTAMPING))))
         }
-        Treatment::OfKind(what) => int(kind.of_kind(what)),
+        Treatment::OfKind(what) => int(kind.number(what)),
         Treatment::Rate => Ok(Get::Ready(OptionValue::rate(wide(-1)))),
         Treatment::TransmitTime => Ok(Get::Ready(OptionValue::wide(wide(0)))),
         Treatment::OnlyNone(_) => Ok(Get::Ready(OptionValue::default())),

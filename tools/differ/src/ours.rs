@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sockeye_packet::{Instant, Rng};
-use sockeye_posix::Errno;
 use sockeye_posix::berkeley::Socket;
+use sockeye_posix::{Errno, Privilege};
 use sockeye_stack::{Config, Owner, Stack};
 
 use crate::answer::{Answer, Masks, PICKED, Ports};
@@ -57,7 +57,8 @@ impl Ours {
         match call {
             Call::Socket { at, domain, kind, protocol } => {
                 self.close(*at);
-                let socket = Socket::open(&mut self.stack, *domain, *kind, *protocol, Owner::default());
+                let what = [*domain, *kind, *protocol];
+                let socket = Socket::open(&mut self.stack, what, Privilege::None, Owner::default());
                 return Answer::of(socket.map(|socket| {
                     self.sockets[*at] = Some(socket);
                     0

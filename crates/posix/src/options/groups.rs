@@ -243,7 +243,8 @@ fn words<const N: usize>(value: &[u8]) -> Option<[[u8; 4]; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{Set, SocketKind, Stored, set};
+    use crate::SocketKind;
+    use crate::options::{Set, Stored, set};
     use sockeye_stack::{Domain, SocketType};
 
     const UDP4: SocketKind = SocketKind { domain: Domain::Inet, kind: SocketType::Datagram };

@@ -4,8 +4,9 @@
 //! have, and `least BYTES` after the sockets where the level's usual length is not the shortest.
 
 use super::table::least;
-use super::{Direction, Fact, FilterCall, GroupCall, GroupForm, OfKind, On, Reads, Row, Treatment, Type};
+use super::{Direction, Fact, FilterCall, GroupCall, GroupForm, On, Reads, Row, Treatment, Type};
 use crate::Errno;
+use crate::kind::OfKind;
 use Fact::{
     Cookie, Error, MemoryInfo, NetnsCookie, PathMtu, PathMtuInfo, PeerCredentials, PeerName, TcpInfo,
 };

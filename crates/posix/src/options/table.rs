@@ -1,7 +1,8 @@
 //! What a row of the [table of options](super::TABLE) says, and the reading of numbers by its rules.
 
-use super::{Direction, Fact, FilterCall, GroupCall, GroupForm, OfKind};
+use super::{Direction, Fact, FilterCall, GroupCall, GroupForm};
 use crate::Errno;
+use crate::kind::OfKind;
 use sockeye_stack::{OptionName, SocketType};
 
 /// One option.

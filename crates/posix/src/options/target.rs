@@ -1,7 +1,8 @@
 //! Options of a socket in a stack, from the program's bytes to the stack and back.
 
-use super::{Fact, FilterCall, Get, OptionValue, Set, SocketKind, Stored, answer, get, set};
+use super::{Fact, FilterCall, Get, OptionValue, Set, Stored, answer, get, set};
 use crate::Errno;
+use crate::SocketKind;
 use crate::address::AddressBytes;
 use sockeye_packet::{Instant, NicId};
 use sockeye_stack::bpf::{Filter, Instruction};

@@ -12,8 +12,8 @@ use crate::{datagram, netlink};
 use rustix::event::epoll::EventFlags;
 use rustix::net::SendFlags;
 use rustix::net::sockopt::Timeout;
-use sockeye_posix::{Errno, Stored};
-use sockeye_stack::{Domain, Owner, Protocol, SocketId, SocketType};
+use sockeye_posix::{Errno, Privilege, SocketKind, Stored};
+use sockeye_stack::{Domain, Owner, SocketId, SocketType};
 
 use std::collections::VecDeque;
 use std::io;
@@ -46,7 +46,11 @@ fn open(
         let plug = name(core, caller, opened.map(|(netlink, theirs)| (Socket::Netlink(netlink), theirs)))?;
         return Ok(enter(core, caller, (Domain::Inet, Netlink::stack_id()), plug));
     }
-    let (domain, kind) = kind_of(domain, kind, protocol)?;
+    if domain == libc::AF_PACKET {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    // Everybody may have raw sockets: the network is the program's own.
+    let SocketKind { domain, kind } = SocketKind::of_call(domain, kind, protocol, Privilege::NetRaw)?;
     let opened = match kind {
         SocketType::Stream => stream::new_plug(nonblocking)
             .map(|plug| (Socket::Stream(Stream::new(plug.ours, Phase::Fresh, None)), plug.theirs)),
@@ -135,33 +139,6 @@ impl Core {
         let kept = rustix::io::fcntl_dupfd_cloexec(theirs, 0)?;
         self.expect_close();
         Ok(Some(Arc::new(kept)))
-    }
-}
-
-/// Family and type, or the errno for what there is none of.
-fn kind_of(domain: i32, kind: i32, protocol: i32) -> Result<(Domain, SocketType), Errno> {
-    let domain = match domain {
-        libc::AF_INET => Domain::Inet,
-        libc::AF_INET6 => Domain::Inet6,
-        _ => return Err(Errno::EAFNOSUPPORT),
-    };
-    if kind & !(0xf | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    match (kind & 0xf, protocol) {
-        (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => Ok((domain, SocketType::Stream)),
-        (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => Ok((domain, SocketType::Datagram)),
-        (libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE) => Ok((domain, SocketType::DatagramLite)),
-        // Everybody may ping.
-        (libc::SOCK_DGRAM, libc::IPPROTO_ICMP) if domain == Domain::Inet => Ok((domain, SocketType::Ping)),
-        (libc::SOCK_DGRAM, libc::IPPROTO_ICMPV6) if domain == Domain::Inet6 => Ok((domain, SocketType::Ping)),
-        // Everybody may have these too: the network is the program's own.
-        (libc::SOCK_RAW, 1..=255) => Ok((domain, SocketType::Raw(Protocol(protocol as u8)))),
-        (libc::SOCK_RAW, 0 | libc::IPPROTO_MPTCP) | (libc::SOCK_STREAM | libc::SOCK_DGRAM, _) => {
-            Err(Errno::EPROTONOSUPPORT)
-        }
-        (libc::SOCK_RAW, _) => Err(Errno::EINVAL),
-        _ => Err(Errno(libc::ESOCKTNOSUPPORT)),
     }
 }
 
