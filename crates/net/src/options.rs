@@ -67,9 +67,16 @@ macro_rules! socket_options {
             }
 
             /// Sets the time to live of packets sent (`IP_TTL`, `IPV6_UNICAST_HOPS`): 1 to 255, anything
-            /// else is [`InvalidInput`](std::io::ErrorKind::InvalidInput).
+            /// else is [`InvalidInput`](std::io::ErrorKind::InvalidInput). A socket of IPv6 gets both, also for the
+            /// packets that it sends over IPv4.
             pub fn set_ttl(&self, ttl: u32) -> std::io::Result<()> {
-                crate::options::set!(self.$($socket).+, Ttl, Some(crate::options::narrow(ttl)?))
+                let ttl = crate::options::narrow(ttl)?;
+                crate::options::set!(self.$($socket).+, Ttl, Some(ttl))?;
+                // Sockets of IPv4 have no hop limit.
+                if self.option(sockeye_stack::OptionName::HopLimit).is_ok() {
+                    crate::options::set!(self.$($socket).+, HopLimit, Some(ttl))?;
+                }
+                Ok(())
             }
 
             /// The type of service of packets sent; see [`set_tos_v4`](Self::set_tos_v4).
@@ -78,19 +85,20 @@ macro_rules! socket_options {
             }
 
             /// Sets the type of service of packets sent (`IP_TOS`): 0 to 255, of which TCP has the lowest two
-            /// bits, those of ECN, for itself. A socket has one value for both families.
+            /// bits, those of ECN, for itself. On a socket of IPv6 it is that of the packets over IPv4.
             pub fn set_tos_v4(&self, tos: u32) -> std::io::Result<()> {
                 crate::options::set!(self.$($socket).+, Tos, crate::options::narrow(tos)?)
             }
 
-            /// The traffic class of packets sent; see [`set_tos_v4`](Self::set_tos_v4).
+            /// The traffic class of packets sent over IPv6; see [`set_tclass_v6`](Self::set_tclass_v6).
             pub fn tclass_v6(&self) -> std::io::Result<u32> {
-                self.tos_v4()
+                crate::options::get!(self.$($socket).+, TrafficClass).map(|class: u8| class.into())
             }
 
-            /// Sets the traffic class of packets sent (`IPV6_TCLASS`); as [`set_tos_v4`](Self::set_tos_v4).
+            /// Sets the traffic class of packets sent over IPv6 (`IPV6_TCLASS`), as
+            /// [`set_tos_v4`](Self::set_tos_v4) does over IPv4. Sockets of IPv4 don't know this option.
             pub fn set_tclass_v6(&self, tclass: u32) -> std::io::Result<()> {
-                self.set_tos_v4(tclass)
+                crate::options::set!(self.$($socket).+, TrafficClass, crate::options::narrow(tclass)?)
             }
 
             /// Whether the address may be shared with sockets that don't listen; see

@@ -166,7 +166,8 @@ fn honoured(row: &Row, option: OptionName, kind: SocketKind, value: &[u8]) -> Re
         OptionName::Icmp6Filter => Ok(value::read_icmp6_filter(value)),
         OptionName::LocalPorts => value::read_port_range(value),
         option => {
-            let default = if option == OptionName::Tos { 0 } else { -1 };
+            let is_class = matches!(option, OptionName::Tos | OptionName::TrafficClass);
+            let default = if is_class { 0 } else { -1 };
             let value = row.read_int(value)?.unwrap_or(default);
             from_int(option, value).ok_or(Errno::EINVAL)
         }

@@ -41,11 +41,15 @@ pub(super) fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
         },
         // -1 gives the default back.
         OptionName::Ttl => SocketOption::Ttl(u8::try_from(value).ok()),
+        OptionName::HopLimit => SocketOption::HopLimit(u8::try_from(value).ok()),
         OptionName::Tos => SocketOption::Tos(value as u8),
+        OptionName::TrafficClass => SocketOption::TrafficClass(value as u8),
         OptionName::V6Only => SocketOption::V6Only(on),
         OptionName::MtuDiscover => SocketOption::MtuDiscover(mtu_discover(value)),
+        OptionName::MtuDiscoverV6 => SocketOption::MtuDiscoverV6(mtu_discover(value)),
         OptionName::FreeBind => SocketOption::FreeBind(on),
         OptionName::MinTtl => SocketOption::MinTtl(u8::try_from(value).ok()?),
+        OptionName::MinHops => SocketOption::MinHops(u8::try_from(value).ok()?),
         OptionName::DontFragment => SocketOption::DontFragment(on),
         OptionName::HeaderIncluded => SocketOption::HeaderIncluded(on),
         OptionName::ChecksumOffset => match value {
@@ -109,6 +113,18 @@ fn mtu_discover(value: i32) -> MtuDiscover {
     }
 }
 
+/// The number of such a mode.
+fn mtu_discover_number(mode: MtuDiscover) -> i32 {
+    match mode {
+        MtuDiscover::Dont => libc::IP_PMTUDISC_DONT,
+        MtuDiscover::Want => libc::IP_PMTUDISC_WANT,
+        MtuDiscover::Do => libc::IP_PMTUDISC_DO,
+        MtuDiscover::Probe => libc::IP_PMTUDISC_PROBE,
+        MtuDiscover::Interface => libc::IP_PMTUDISC_INTERFACE,
+        MtuDiscover::Omit => libc::IP_PMTUDISC_OMIT,
+    }
+}
+
 /// The number that says the value of an option, in the units of its C type.
 pub(super) fn to_int(option: SocketOption) -> i32 {
     let saturated = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
@@ -142,17 +158,12 @@ pub(super) fn to_int(option: SocketOption) -> i32 {
         SocketOption::BindToNic(nic) | SocketOption::MulticastNicV6(nic) => {
             nic.map_or(0, |nic| crate::address::interface_index(nic) as i32)
         }
-        SocketOption::Ttl(ttl) => ttl.unwrap_or(DEFAULT_TTL).into(),
-        SocketOption::Tos(tos) => tos.into(),
-        SocketOption::MinTtl(ttl) => ttl.into(),
+        SocketOption::Ttl(ttl) | SocketOption::HopLimit(ttl) => ttl.unwrap_or(DEFAULT_TTL).into(),
+        SocketOption::Tos(tos) | SocketOption::TrafficClass(tos) => tos.into(),
+        SocketOption::MinTtl(ttl) | SocketOption::MinHops(ttl) => ttl.into(),
         SocketOption::LocalPorts(first, last) => (u32::from(last) << 16 | u32::from(first)) as i32,
         SocketOption::ChecksumOffset(at) => at.map_or(-1, i32::from),
-        SocketOption::MtuDiscover(MtuDiscover::Dont) => libc::IP_PMTUDISC_DONT,
-        SocketOption::MtuDiscover(MtuDiscover::Want) => libc::IP_PMTUDISC_WANT,
-        SocketOption::MtuDiscover(MtuDiscover::Do) => libc::IP_PMTUDISC_DO,
-        SocketOption::MtuDiscover(MtuDiscover::Probe) => libc::IP_PMTUDISC_PROBE,
-        SocketOption::MtuDiscover(MtuDiscover::Interface) => libc::IP_PMTUDISC_INTERFACE,
-        SocketOption::MtuDiscover(MtuDiscover::Omit) => libc::IP_PMTUDISC_OMIT,
+        SocketOption::MtuDiscover(mode) | SocketOption::MtuDiscoverV6(mode) => mtu_discover_number(mode),
         SocketOption::MaxSegment(len)
         | SocketOption::UdpSegment(len)
         | SocketOption::SendCoverage(len)

@@ -245,9 +245,9 @@ table! {
     V6 IPV6_2292PKTOPTIONS = 6 on NotStream least 0: Field => Ignored(UNREADABLE);
     V6 IPV6_2292HOPLIMIT = 8 on All: Flag => Asks;
     V6 IPV6_FLOWINFO = 11 on All: Flag => OFF;
-    V6 IPV6_UNICAST_HOPS on All: OrDefault(0, 255) => Honoured(OptionName::Ttl);
+    V6 IPV6_UNICAST_HOPS on All: OrDefault(0, 255) => Honoured(OptionName::HopLimit);
     V6 IPV6_ROUTER_ALERT = 22 on All: ANY => Refused(Errno::ENOPROTOOPT, READS_ZERO);
-    V6 IPV6_MTU_DISCOVER on All: Int(0, 5) => Honoured(OptionName::MtuDiscover);
+    V6 IPV6_MTU_DISCOVER on All: Int(0, 5) => Honoured(OptionName::MtuDiscoverV6);
     V6 IPV6_MTU on All: ANY => Treatment::Mtu, "reads the MTU towards the peer; ENOTCONN without one";
     V6 IPV6_RECVERR on All: Flag => Honoured(OptionName::RecvErrV6);
     V6 IPV6_V6ONLY on All: Flag => Honoured(OptionName::V6Only), "EINVAL once bound";
@@ -273,10 +273,10 @@ table! {
     V6 IPV6_PATHMTU = 61 on All: Field => Of(PathMtuInfo), "ENOTCONN without a peer";
     V6 IPV6_DONTFRAG on All least 0: Flag => Honoured(OptionName::DontFragment);
     V6 IPV6_RECVTCLASS on All: Flag => Asks;
-    V6 IPV6_TCLASS on All: OrDefault(0, 255) => Honoured(OptionName::Tos);
+    V6 IPV6_TCLASS on All: OrDefault(0, 255) => Honoured(OptionName::TrafficClass);
     V6 IPV6_AUTOFLOWLABEL = 70 on All least 0: Flag => ON, "every flow has a label";
     V6 IPV6_ADDR_PREFERENCES = 72 on All: ANY => Treatment::AddressPreferences, "hosts have one kind of address";
-    V6 IPV6_MINHOPCOUNT = 73 on All: Int(0, 255) => Honoured(OptionName::MinTtl);
+    V6 IPV6_MINHOPCOUNT = 73 on All: Int(0, 255) => Honoured(OptionName::MinHops);
     V6 IPV6_RECVORIGDSTADDR = 74 on All: Flag => Asks;
     V6 IPV6_TRANSPARENT = 75 on All: Flag => Forbidden(Errno::EPERM, READS_ZERO);
     V6 IPV6_UNICAST_IF = 76 on All: Field => UnicastNic;

@@ -2,8 +2,8 @@ use super::*;
 use core::time::Duration;
 use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET};
 use proptest::prelude::*;
-use sockeye_packet::NicId;
-use sockeye_stack::{CongestionControl, Protocol};
+use sockeye_packet::{Instant, NicId};
+use sockeye_stack::{Config, CongestionControl, Owner, Protocol, Stack};
 
 const TCP4: SocketKind = SocketKind { domain: Domain::Inet, kind: SocketType::Stream };
 const TCP6: SocketKind = SocketKind { domain: Domain::Inet6, kind: SocketType::Stream };
@@ -100,7 +100,7 @@ fn ping_sockets_have_the_options_of_datagrams_but_udps() {
         }
     }
     let hops = |kind| set_int(kind, IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 9);
-    assert_eq!(hops(PING6), Ok(SocketOption::Ttl(Some(9))));
+    assert_eq!(hops(PING6), Ok(SocketOption::HopLimit(Some(9))));
     assert_eq!(hops(PING4), Err(Errno::ENOPROTOOPT));
     assert_eq!(find(UDP4, IPPROTO_UDP, libc::UDP_CORK).map(|row| row.on), Some(On::Udp));
 }
@@ -360,4 +360,28 @@ fn filters_are_attached_detached_and_locked() {
     assert_eq!(detach(&mut target), Err(Errno::EPERM));
     assert_eq!(attach(&mut target, &none), Err(Errno::EPERM));
     assert_eq!(target.set(SOL_SOCKET, libc::SO_LOCK_FILTER, &0_i32.to_ne_bytes()), Err(Errno::EPERM));
+}
+
+#[test]
+fn an_ipv6_socket_keeps_the_options_of_its_ipv4_packets_apart() {
+    let mut stack = Stack::new(Config::default(), [7; 32]);
+    let id = stack.socket(Domain::Inet6, SocketType::Datagram, Owner::default()).unwrap();
+    let mut stored = Stored::default();
+    let mut target = Target { stack: &mut stack, now: Instant::ZERO, id, kind: UDP6, stored: &mut stored };
+    let pairs = [
+        (libc::IP_TTL, libc::IPV6_UNICAST_HOPS, 64),
+        (libc::IP_TOS, libc::IPV6_TCLASS, 0),
+        (libc::IP_MTU_DISCOVER, libc::IPV6_MTU_DISCOVER, 1),
+        (libc::IP_MINTTL, 73, 0), // IPV6_MINHOPCOUNT
+    ];
+    let read = |target: &mut Target<'_>, level, name| {
+        let value = target.get(level, name).unwrap();
+        i32::from_ne_bytes(value.cut_to(4).unwrap().try_into().unwrap())
+    };
+    for (v4, v6, default) in pairs {
+        target.set(IPPROTO_IP, v4, &3_i32.to_ne_bytes()).unwrap();
+        assert_eq!(read(&mut target, IPPROTO_IPV6, v6), default, "{v6}");
+        target.set(IPPROTO_IPV6, v6, &2_i32.to_ne_bytes()).unwrap();
+        assert_eq!(read(&mut target, IPPROTO_IP, v4), 3, "{v4}");
+    }
 }

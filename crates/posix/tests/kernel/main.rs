@@ -51,7 +51,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("IPV6_FLOWLABEL_MGR", "flow labels are not leased"),
     ("IPV6_MULTICAST_IF", "the machine has other interfaces"),
     ("IPV6_PATHMTU", "that there is no peer is told before that there is no room"),
-    ("IPV6_UNICAST_HOPS", "a hop limit of 0, with which nothing arrives, is EINVAL"),
     ("IP_DROP_MEMBERSHIP", "EINVAL for what is no group, which nobody can have joined"),
     ("IP_MSFILTER", "filters of sources are not read"),
     ("IP_MULTICAST_ALL", "Linux starts IPv6's sockets with a 0 that isn't acted on"),

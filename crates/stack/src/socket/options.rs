@@ -1,11 +1,12 @@
 //! Socket options: the ones every socket has, and those of TCP.
 
 mod tcp;
+mod version;
 
 use crate::Stack;
 use crate::address::{is_unspecified, is_v4};
 use crate::config::{CongestionControl, TcpConfig};
-use crate::demux::{Hold, Proto};
+use crate::demux::Hold;
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::socket::discover::MtuDiscover;
@@ -15,6 +16,7 @@ use core::net::Ipv4Addr;
 use core::num::NonZeroU16;
 use core::time::Duration;
 use sockeye_packet::{Instant, NicId};
+pub(crate) use version::VersionSettings;
 
 /// An option with its value, as setsockopt(2) takes and getsockopt(2) gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +44,14 @@ pub enum SocketOption {
     BindToNic(Option<NicId>),
     /// `SO_ACCEPTCONN`; read only.
     AcceptsConnections(bool),
-    /// `IP_TTL` or `IPV6_UNICAST_HOPS`; none is the stack's default.
+    /// `IP_TTL`: of packets over IPv4, also those of an IPv6 socket; none is the stack's default.
     Ttl(Option<u8>),
-    /// `IP_TOS` or `IPV6_TCLASS`.
+    /// `IPV6_UNICAST_HOPS`: the same over IPv6.
+    HopLimit(Option<u8>),
+    /// `IP_TOS`: the type of service over IPv4, also of an IPv6 socket's packets.
     Tos(u8),
+    /// `IPV6_TCLASS`: the traffic class over IPv6.
+    TrafficClass(u8),
     /// `IPV6_V6ONLY`.
     V6Only(bool),
     /// `IP_HDRINCL`, `IPV6_HDRINCL`: a raw socket's program writes IP headers of its own.
@@ -57,8 +63,10 @@ pub enum SocketOption {
     /// `IPV6_CHECKSUM`: where the checksum of a raw socket's packets is, in bytes from what follows the IP header;
     /// none when they have none.
     ChecksumOffset(Option<u16>),
-    /// `IP_MTU_DISCOVER` or `IPV6_MTU_DISCOVER`.
+    /// `IP_MTU_DISCOVER`, for IPv4.
     MtuDiscover(MtuDiscover),
+    /// `IPV6_MTU_DISCOVER`, for IPv6.
+    MtuDiscoverV6(MtuDiscover),
     /// `SO_NO_CHECK`: UDP over IPv4 is sent without checksums.
     NoCheck(bool),
     /// `UDP_NO_CHECK6_TX`: UDP over IPv6 is sent without checksums.
@@ -100,8 +108,10 @@ pub enum SocketOption {
     SendCoverage(u16),
     /// `UDPLITE_RECV_CSCOV`: the least that is to be covered of a datagram that is received; 0 for all.
     RecvCoverage(u16),
-    /// `IP_MINTTL` or `IPV6_MINHOPCOUNT`: segments that have come further than this leaves are dropped (RFC 5082).
+    /// `IP_MINTTL`: segments over IPv4 that have come further than this leaves are dropped (RFC 5082).
     MinTtl(u8),
+    /// `IPV6_MINHOPCOUNT`: the same over IPv6.
+    MinHops(u8),
     /// `IP_FREEBIND` or `IPV6_FREEBIND`: an address that isn't the host's can be bound to.
     FreeBind(bool),
     /// `IP_LOCAL_PORT_RANGE`: the first and the last port that is picked, within the host's; 0 for its bounds.
@@ -161,14 +171,18 @@ pub enum OptionName {
     BindToNic,
     AcceptsConnections,
     Ttl,
+    HopLimit,
     Tos,
+    TrafficClass,
     V6Only,
     HeaderIncluded,
     IcmpFilter,
     Icmp6Filter,
     ChecksumOffset,
     MtuDiscover,
+    MtuDiscoverV6,
     MinTtl,
+    MinHops,
     FreeBind,
     LocalPorts,
     DontFragment,
@@ -218,13 +232,11 @@ pub(crate) struct IpSettings {
     pub(crate) no_check: bool,
     pub(crate) recv_err: bool,
     pub(crate) recv_err_v6: bool,
-    pub(crate) ttl: Option<u8>,
-    pub(crate) tos: u8,
+    pub(crate) v4: VersionSettings,
+    pub(crate) v6: VersionSettings,
     pub(crate) nic: Option<NicId>,
-    pub(crate) mtu_discover: MtuDiscover,
     pub(crate) dont_fragment: bool,
     pub(crate) free_bind: bool,
-    pub(crate) min_ttl: u8,
     pub(crate) mtu: Option<NonZeroU16>,
     pub(crate) local_ports: (u16, u16),
 }
@@ -327,14 +339,15 @@ impl Stack {
                 }
                 self.change(id, |settings| settings.nic = nic)
             }
-            SocketOption::Ttl(Some(0)) | SocketOption::AcceptsConnections(_) => Err(Error::InvalidArgument),
-            SocketOption::Ttl(ttl) => self.change(id, |settings| settings.ttl = ttl),
-            SocketOption::Tos(tos) => {
-                // As the kernel: of a stream the ECN bits are TCP's, of datagrams their program's.
-                let is_stream = self.socket_ref(id)?.proto() == Proto::Tcp;
-                self.change(id, |settings| settings.tos = if is_stream { tos & 0xfc } else { tos })
-            }
-            SocketOption::MinTtl(ttl) => self.change(id, |settings| settings.min_ttl = ttl),
+            SocketOption::AcceptsConnections(_) => Err(Error::InvalidArgument),
+            SocketOption::Ttl(_)
+            | SocketOption::Tos(_)
+            | SocketOption::MtuDiscover(_)
+            | SocketOption::MinTtl(_)
+            | SocketOption::HopLimit(_)
+            | SocketOption::TrafficClass(_)
+            | SocketOption::MtuDiscoverV6(_)
+            | SocketOption::MinHops(_) => self.set_version_option(id, option),
             SocketOption::FreeBind(on) => self.change(id, |settings| settings.free_bind = on),
             SocketOption::LocalPorts(first, last) if first > last && last != 0 => Err(Error::InvalidArgument),
             SocketOption::LocalPorts(first, last) => {
@@ -343,7 +356,6 @@ impl Stack {
             SocketOption::DontFragment(on) => self.change(id, |settings| settings.dont_fragment = on),
             SocketOption::Mtu(Some(mtu)) if mtu.get() < LEAST_V6_MTU => Err(Error::InvalidArgument),
             SocketOption::Mtu(mtu) => self.change(id, |settings| settings.mtu = mtu),
-            SocketOption::MtuDiscover(mode) => self.change(id, |settings| settings.mtu_discover = mode),
             SocketOption::NoCheck(on) => self.change(id, |settings| settings.no_check = on),
             SocketOption::UdpSegment(_)
             | SocketOption::UdpGro(_)
@@ -440,22 +452,21 @@ impl Stack {
         if let Some(option) = self.group_option(id, name) {
             return Ok(option);
         }
+        if let Some(option) = socket.version_option(name, self.io.config.default_ttl) {
+            return option;
+        }
         let settings = &socket.settings;
         Ok(match name {
             OptionName::ReuseAddr => SocketOption::ReuseAddr(settings.reuse_addr),
             OptionName::ReusePort => SocketOption::ReusePort(settings.reuse_port),
             OptionName::Broadcast => SocketOption::Broadcast(settings.broadcast),
             OptionName::BindToNic => SocketOption::BindToNic(settings.nic),
-            OptionName::Ttl => SocketOption::Ttl(Some(settings.ttl.unwrap_or(self.io.config.default_ttl))),
-            OptionName::Tos => SocketOption::Tos(settings.tos),
-            OptionName::MinTtl => SocketOption::MinTtl(settings.min_ttl),
             OptionName::FreeBind => SocketOption::FreeBind(settings.free_bind),
             OptionName::LocalPorts => {
                 SocketOption::LocalPorts(settings.local_ports.0, settings.local_ports.1)
             }
             OptionName::DontFragment => SocketOption::DontFragment(settings.dont_fragment),
             OptionName::Mtu => SocketOption::Mtu(settings.mtu),
-            OptionName::MtuDiscover => SocketOption::MtuDiscover(settings.mtu_discover),
             OptionName::NoCheck => SocketOption::NoCheck(settings.no_check),
             OptionName::UdpSegment | OptionName::UdpGro | OptionName::NoCheck6Tx | OptionName::NoCheck6Rx => {
                 return socket.udp_option(name);

@@ -188,7 +188,7 @@ impl Stack {
         let raw = self.raw(id)?;
         let (protocol, checksum_at) = (raw.protocol, raw.checksum_at);
         let ip = self.ip_params(id, path, to, protocol, message)?;
-        let discover = self.socket_ref(id)?.settings.mtu_discover;
+        let discover = self.socket_ref(id)?.settings.of(to.is_v4()).mtu_discover;
         let mtu = if discover == MtuDiscover::Probe { self.io.nic(path.nic).config.mtu } else { path.mtu };
         let whole = matches!(discover, MtuDiscover::Do | MtuDiscover::Probe);
         let counted = if to.is_v4() { V4_LEN } else { 0 };
@@ -359,7 +359,8 @@ impl Stack {
             let Some(socket) = self.sockets.get_mut(id.0) else { continue };
             let concerns = socket.is_raw_end(ingress.v4, quoted.protocol, [src, dst], ingress.nic);
             let (reports, connected) = (socket.wants_errors(ingress.v4), socket.peer.is_some());
-            let ignored = told.mtu.is_some() && socket.settings.mtu_discover == MtuDiscover::Dont;
+            let discover = socket.settings.of(ingress.v4).mtu_discover;
+            let ignored = told.mtu.is_some() && discover == MtuDiscover::Dont;
             // As the kernel: who isn't connected and asks for no reports hears nothing.
             if !concerns || !reports && (!connected || !told.hard || ignored) {
                 continue;

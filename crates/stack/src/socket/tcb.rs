@@ -85,6 +85,7 @@ impl Tcb {
         ip: &IpSettings,
         io: &Io,
     ) -> Tcb {
+        let ip = ip.of(is_v4(&tuple.remote));
         Tcb {
             connection,
             settings,
@@ -227,9 +228,8 @@ impl Tcb {
 
     /// The options that the IP header follows have changed.
     pub(crate) fn follow(&mut self, ip: &IpSettings) {
-        self.ttl = ip.ttl;
-        self.min_ttl = ip.min_ttl;
-        self.tos = ip.tos;
+        let ip = ip.of(is_v4(&self.tuple.remote));
+        (self.ttl, self.min_ttl, self.tos) = (ip.ttl, ip.min_ttl, ip.tos);
     }
 }
 

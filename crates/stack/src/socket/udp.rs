@@ -245,7 +245,8 @@ impl Stack {
         cut: bool,
     ) -> Result<Option<u32>> {
         let socket = self.socket_ref(id)?;
-        let IpSettings { mtu_discover, dont_fragment, .. } = socket.settings;
+        let IpSettings { dont_fragment, .. } = socket.settings;
+        let mtu_discover = socket.settings.of(to.is_v4()).mtu_discover;
         // IPv6's length field doesn't count its header.
         let (header_len, counted) =
             if to.is_v4() { (Ipv4Header::MIN_LEN, Ipv4Header::MIN_LEN) } else { (Ipv6Header::LEN, 0) };
@@ -258,7 +259,7 @@ impl Stack {
     /// The longest packet that the socket sends by a path.
     fn datagram_mtu(&self, id: SocketId, path: &Path, to: &SockAddr) -> Result<u32> {
         let settings = &self.socket_ref(id)?.settings;
-        let believed = settings.mtu_discover.believes_path();
+        let believed = settings.of(to.is_v4()).mtu_discover.believes_path();
         let mtu = if believed { path.mtu } else { self.io.nic(path.nic).config.mtu };
         let limit = if to.is_v4() { None } else { settings.mtu };
         Ok(limit.map_or(mtu, |limit| mtu.min(limit.get().into())))
@@ -275,13 +276,14 @@ impl Stack {
     ) -> Result<IpParams> {
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get(id.0).ok_or(Error::BadSocket)?;
+        let settings = socket.settings.of(to.is_v4());
         let mut ip = IpParams {
             src: path.src,
             dst: to.ip,
             protocol,
-            ttl: socket.settings.ttl.unwrap_or(io.config.default_ttl),
-            tos: message.tos.unwrap_or(socket.settings.tos),
-            dont_fragment: socket.settings.mtu_discover.forbids_fragments(),
+            ttl: settings.ttl.unwrap_or(io.config.default_ttl),
+            tos: message.tos.unwrap_or(settings.tos),
+            dont_fragment: settings.mtu_discover.forbids_fragments(),
             flow_label: 0,
         };
         if is_multicast(&to.ip) {
@@ -463,7 +465,7 @@ impl Stack {
     ) {
         let Ok(socket) = self.socket_mut(id) else { return };
         let (v4, reports) = (to.is_v4(), socket.wants_errors(to.is_v4()));
-        let ignored = told.mtu.is_some() && socket.settings.mtu_discover == MtuDiscover::Dont;
+        let ignored = told.mtu.is_some() && socket.settings.of(v4).mtu_discover == MtuDiscover::Dont;
         let hard = told.hard && !ignored && socket.peer.is_some();
         // As the kernel: who doesn't ask for IPv6's MTUs gets reports of them all the same.
         if !hard && (!reports || ignored && v4) {

@@ -203,7 +203,7 @@ impl Stack {
         }
         let listener = self.io.listener(ingress, &tuple);
         let socket = listener.and_then(|id| self.sockets.get(id.0));
-        if socket.is_some_and(|socket| ingress.ttl < socket.settings.min_ttl) {
+        if socket.is_some_and(|socket| ingress.ttl < socket.settings.of(ingress.v4).min_ttl) {
             return; // RFC 5082
         }
         let flags = segment.header.flags;
@@ -237,7 +237,7 @@ impl Stack {
     fn syn(&mut self, now: Instant, ingress: &Ingress, id: SocketId, syn: &Syn<'_>) {
         let Stack { sockets, io, .. } = self;
         let Some(socket) = sockets.get_mut(id.0) else { return };
-        let tos = socket.settings.tos;
+        let tos = socket.settings.of(ingress.v4).tos;
         let Kind::Listener(listener) = &mut socket.kind else { return };
         let Ok(path) = io.path(&syn.tuple.remote, Some(syn.tuple.local), socket.settings.nic) else { return };
         if listener.is_full() {
@@ -292,7 +292,7 @@ impl Stack {
     ) {
         let Stack { sockets, io, .. } = self;
         let Some(socket) = sockets.get_mut(id.0) else { return };
-        let tos = socket.settings.tos;
+        let tos = socket.settings.of(ingress.v4).tos;
         let Kind::Listener(listener) = &mut socket.kind else { return };
         let (irs, iss) = (segment.seq() - 1, SeqNumber(segment.header.ack) - 1);
         let config = &io.config.tcp;

@@ -13,6 +13,12 @@ fn recv_from(stack: &mut Stack, id: SocketId) -> Result<Datagram, Error> {
     stack.recv_from(Instant::from_millis(1), id, RecvFlags::default())
 }
 
+/// Sets how a socket finds the path's MTU, over both versions of IP.
+pub(super) fn discover(stack: &mut Stack, id: SocketId, mode: MtuDiscover) {
+    stack.set_option(Instant::from_millis(1), id, SocketOption::MtuDiscover(mode)).unwrap();
+    let _ = stack.set_option(Instant::from_millis(1), id, SocketOption::MtuDiscoverV6(mode));
+}
+
 #[test]
 fn datagrams_cross_in_both_families() {
     for (local, remote) in [("10.0.0.1:1000", "10.0.0.2:2000"), ("[fd77::1]:1000", "[fd77::2]:2000")] {
@@ -41,8 +47,12 @@ fn the_ecn_bits_of_datagrams_are_the_programs() {
     for (local, remote) in [("10.0.0.1:1000", "10.0.0.2:2000"), ("[fd77::1]:1000", "[fd77::2]:2000")] {
         let mut pair = Pair::new();
         let (a, b) = (datagram(&mut pair.a, local), datagram(&mut pair.b, remote));
-        pair.a.set_option(pair.now, a, SocketOption::Tos(0xb9)).unwrap();
-        assert_eq!(pair.a.get_option(a, OptionName::Tos), Ok(SocketOption::Tos(0xb9)));
+        let (option, name) = match domain(addr(local)) {
+            Domain::Inet6 => (SocketOption::TrafficClass(0xb9), OptionName::TrafficClass),
+            _ => (SocketOption::Tos(0xb9), OptionName::Tos),
+        };
+        pair.a.set_option(pair.now, a, option).unwrap();
+        assert_eq!(pair.a.get_option(a, name), Ok(option));
         send_to(&mut pair.a, a, b"marked", Some(remote)).unwrap();
         pair.cable();
         assert_eq!(recv_from(&mut pair.b, b).unwrap().tos, 0xb9);
@@ -146,8 +156,7 @@ fn long_datagrams_are_fragmented_and_put_together() {
             pair.pass(Duration::from_secs(31));
             assert_eq!(pair.b.memory_used(), 0);
             assert_eq!(recv_from(&mut pair.b, b), Err(Error::WouldBlock));
-            let probe = SocketOption::MtuDiscover(MtuDiscover::Do);
-            pair.a.set_option(pair.now, a, probe).unwrap();
+            discover(&mut pair.a, a, MtuDiscover::Do);
             assert_eq!(send_to(&mut pair.a, a, &[0; 1473], Some(remote)), Err(Error::MessageSize));
         }
     }
@@ -470,4 +479,37 @@ fn options_say_who_cuts_datagrams_and_how() {
     assert_eq!(packets(v4, &mode(MtuDiscover::Probe), 1472), Ok((vec![1500], true)));
     let id = datagram(&mut pair.a, "[fd77::1]:0");
     assert_eq!(pair.a.set_option(pair.now, id, mtu(1279)), Err(Error::InvalidArgument));
+}
+
+#[test]
+fn a_socket_of_ipv6_has_settings_of_its_own_for_ipv4() {
+    let mut pair = Pair::new();
+    let id = pair.a.socket(Domain::Inet6, SocketType::Datagram, Owner::default()).unwrap();
+    for option in [
+        SocketOption::Ttl(Some(9)),
+        SocketOption::HopLimit(Some(17)),
+        SocketOption::Tos(0x48),
+        SocketOption::TrafficClass(0x20),
+        SocketOption::MtuDiscover(MtuDiscover::Dont),
+        SocketOption::MtuDiscoverV6(MtuDiscover::Do),
+        SocketOption::MinTtl(3),
+        SocketOption::MinHops(4),
+    ] {
+        pair.a.set_option(pair.now, id, option).unwrap();
+    }
+    assert_eq!(pair.a.get_option(id, OptionName::Ttl), Ok(SocketOption::Ttl(Some(9))));
+    assert_eq!(pair.a.get_option(id, OptionName::HopLimit), Ok(SocketOption::HopLimit(Some(17))));
+    assert_eq!(pair.a.get_option(id, OptionName::MinTtl), Ok(SocketOption::MinTtl(3)));
+    assert_eq!(pair.a.get_option(id, OptionName::MinHops), Ok(SocketOption::MinHops(4)));
+    // Over IPv4 it is cut, with the other time to live; over IPv6 it is too long.
+    assert_eq!(send_to(&mut pair.a, id, &[0; 1480], Some("[::ffff:10.0.0.2]:9")), Ok(1480));
+    assert_eq!(send_to(&mut pair.a, id, &[0; 1480], Some("[fd77::2]:9")), Err(Error::MessageSize));
+    send_to(&mut pair.a, id, b"short", Some("[fd77::2]:9")).unwrap();
+    let mut batch = Batch::new();
+    pair.a.poll_transmit(pair.now, LINK, &mut batch);
+    let sent: Vec<_> = batch.drain().map(|packet| (packet.meta.ttl, packet.meta.tos_ecn)).collect();
+    assert_eq!(sent, [(9, 0x48), (9, 0x48), (17, 0x20)]);
+    let v4 = pair.a.socket(Domain::Inet, SocketType::Datagram, Owner::default()).unwrap();
+    assert_eq!(pair.a.set_option(pair.now, v4, SocketOption::HopLimit(None)), Err(Error::ProtocolOption));
+    assert_eq!(pair.a.get_option(v4, OptionName::TrafficClass), Err(Error::ProtocolOption));
 }

@@ -172,7 +172,7 @@ fn a_datagram_that_is_too_long_is_reported_with_the_mtu() {
     for (local, remote) in FAMILIES {
         let mut pair = Pair::new();
         let a = wanting(&mut pair, local);
-        pair.a.set_option(pair.now, a, SocketOption::MtuDiscover(MtuDiscover::Do)).unwrap();
+        super::datagrams::discover(&mut pair.a, a, MtuDiscover::Do);
         assert_eq!(send_to(&mut pair, a, &[0; 1480], Some(remote)), Err(Error::MessageSize));
         assert!(pair.a.readiness(a).contains(Readiness::ERROR));
         assert_eq!(pair.a.take_error(a), None, "the call has said it");

@@ -247,8 +247,7 @@ fn senders_hear_why_a_router_gives_up() {
         assert_eq!(chain.router.counters()[Counter::IpOutNoRoutes], 1);
         assert_eq!(chain.a.counters()[Counter::IcmpInDestUnreachs], 1);
         assert_eq!(ask(&mut chain, B[family], 4), Some(Error::ConnectionRefused), "b's own answer");
-        let option = SocketOption::MtuDiscover(MtuDiscover::Do);
-        chain.a.set_option(chain.now, id, option).unwrap();
+        super::datagrams::discover(&mut chain.a, id, MtuDiscover::Do);
         assert_eq!(ask(&mut chain, B[family], 1420), Some(Error::MessageSize), "the router's");
         assert_eq!(ask(&mut chain, B[family], 1420), Some(Error::MessageSize), "the path's, as known now");
         assert_eq!(chain.router.counters()[Counter::IpFragFails], 1);

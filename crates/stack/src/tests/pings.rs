@@ -103,7 +103,9 @@ fn a_request_has_the_sockets_identifier_a_checksum_and_its_ttl() {
         let mut pair = Pair::with(&Config::default(), &nic);
         let id = pinger(&mut pair.a, local);
         pair.a.bind(id, addr(local).with_port(0x1234)).unwrap();
-        pair.a.set_option(pair.now, id, SocketOption::Ttl(Some(3))).unwrap();
+        let v4 = addr(local).ip_addr().is_ipv4();
+        let ttl = if v4 { SocketOption::Ttl(Some(3)) } else { SocketOption::HopLimit(Some(3)) };
+        pair.a.set_option(pair.now, id, ttl).unwrap();
         send_to(&mut pair.a, id, &request(local, 9, b"odd"), Some(remote)).unwrap();
         let packets = transmitted(&mut pair.a);
         let [packet] = &packets[..] else { panic!("{packets:?}") };

@@ -72,7 +72,7 @@ fn what_cannot_be_cut_is_refused() {
             assert_eq!(send_cut(&mut pair, a, &vec![1; len], remote, Some(size)), expected, "{len}, {size}");
         }
         // Segments fit, so that it doesn't matter that the message doesn't.
-        pair.a.set_option(pair.now, a, SocketOption::MtuDiscover(MtuDiscover::Do)).unwrap();
+        super::datagrams::discover(&mut pair.a, a, MtuDiscover::Do);
         assert_eq!(send_cut(&mut pair, a, &[1; 5000], remote, Some(1000)), Ok(5000));
         let option =
             if addr(local).is_v4() { SocketOption::NoCheck(true) } else { SocketOption::NoCheck6Tx(true) };
