@@ -74,10 +74,16 @@ fn address(ip: std::net::IpAddr) -> sockeye_stack::SockAddr {
 pub fn sockaddrs(bytes: &[u8]) {
     let [which, bytes @ ..] = bytes else { return };
     for kind in KINDS {
-        let reader = Reader { domain: kind.domain, kind: kind.kind, v6_only: which % 2 == 1 };
+        let reader = Reader {
+            domain: kind.domain,
+            kind: kind.kind,
+            v6_only: which % 2 == 1,
+            local_is_v4: which % 4 > 1,
+            peer_is_v4: which % 8 > 3,
+        };
         let bound = reader.bind(bytes).ok();
         let connected = reader.connect(bytes).ok().flatten();
-        let destination = reader.destination(bytes).ok().flatten();
+        let destination = reader.destination(bytes, which % 16 > 7).ok().flatten();
         for read in [bound, connected, destination].into_iter().flatten() {
             let written = AddressBytes::new(read, kind.domain);
             let again = reader.bind(written.as_slice());

@@ -5,11 +5,11 @@
 //! length told. Flow labels are read over and written as zero, as by a socket without
 //! `IPV6_FLOWINFO_SEND`.
 
-use crate::Errno;
 use crate::message::ADDRESS_MAX;
+use crate::{Errno, SocketKind};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sockeye_packet::NicId;
-use sockeye_stack::{Domain, SockAddr, SocketType};
+use sockeye_stack::{Domain, OptionName, SockAddr, SocketId, SocketOption, SocketType, Stack};
 
 /// Length of `struct sockaddr_in`.
 pub(crate) const INET_LEN: usize = 16;
@@ -29,9 +29,26 @@ pub struct Reader {
     pub kind: SocketType,
     /// `IPV6_V6ONLY`: refuses IPv4 addresses in IPv6 form.
     pub v6_only: bool,
+    /// Whether it is bound to an IPv4 address.
+    pub local_is_v4: bool,
+    /// Whether it is connected to one.
+    pub peer_is_v4: bool,
 }
 
 impl Reader {
+    /// What a socket of a stack, which is of this kind, is now.
+    pub fn of(stack: &Stack, id: SocketId, SocketKind { domain, kind }: SocketKind) -> Reader {
+        let v6_only = stack.get_option(id, OptionName::V6Only) == Ok(SocketOption::V6Only(true));
+        Reader {
+            domain,
+            kind,
+            // A ping socket's protocol is that of one version of IP.
+            v6_only: v6_only || kind == SocketType::Ping,
+            local_is_v4: stack.local_addr(id).is_ok_and(|addr| addr.is_v4()),
+            peer_is_v4: stack.peer_addr(id).is_ok_and(|addr| addr.is_v4()),
+        }
+    }
+
     /// The address of a `bind`.
     ///
     /// EINVAL when short, or a v4-mapped address on an IPv6-only socket, or a link-local one without scope;
@@ -76,8 +93,10 @@ impl Reader {
                 if family == libc::AF_INET
                     && matches!(self.kind, SocketType::Datagram | SocketType::DatagramLite) =>
             {
-                let inet = Inet::parse(bytes)?;
-                if self.v6_only { Err(Errno::EAFNOSUPPORT) } else { Ok(Some(inet.addr)) }
+                if self.v6_only {
+                    return Err(Errno::EAFNOSUPPORT);
+                }
+                Ok(Some(Inet::parse(bytes)?.addr))
             }
             Domain::Inet6 => {
                 let addr = parse_inet6(bytes)?;
@@ -90,22 +109,37 @@ impl Reader {
         }
     }
 
+    /// Whether a `connect` to this address gives a socket without a port one, whatever becomes of it: the kernel does so
+    /// before it reads on.
+    pub fn connect_binds(self, bytes: &[u8]) -> bool {
+        let named = family(bytes).is_some_and(|family| family != libc::AF_UNSPEC);
+        self.kind != SocketType::Stream && named && check_length(bytes).is_ok()
+    }
+
     /// The destination of a `sendto` or `sendmsg`; `None` is the connected peer.
     ///
     /// EINVAL when short or without a port, EAFNOSUPPORT (IPv4) or EINVAL (IPv6) for another family,
     /// ENETUNREACH for an IPv4 destination on an IPv6-only socket. Of a ping socket the port means nothing, and
-    /// EAFNOSUPPORT is the answer to another family, and to none.
-    pub fn destination(self, bytes: &[u8]) -> Result<Option<SockAddr>, Errno> {
+    /// EAFNOSUPPORT is the answer to another family, and to none. EOPNOTSUPP for what is `urgent` (`MSG_OOB`), which
+    /// only UDP over IPv6 reads over.
+    pub fn destination(self, bytes: &[u8], urgent: bool) -> Result<Option<SockAddr>, Errno> {
         check_length(bytes)?;
+        let is_udp = matches!(self.kind, SocketType::Datagram | SocketType::DatagramLite);
+        if self.domain == Domain::Inet6 && is_udp {
+            return self.destination6(bytes, urgent);
+        }
+        if urgent {
+            return Err(Errno::EOPNOTSUPP);
+        }
         if bytes.is_empty() {
             return Ok(None);
         }
         let is_ping = self.kind == SocketType::Ping;
-        let is_raw = matches!(self.kind, SocketType::Raw(_));
         let addr = match self.domain {
             Domain::Packet => return Err(Errno::EINVAL),
-            Domain::Inet6 if is_raw && !self.is_own_family(bytes) => return Err(Errno::EAFNOSUPPORT),
-            _ if is_ping && !self.is_own_family(bytes) => return Err(Errno::EAFNOSUPPORT),
+            _ if (is_ping || self.domain == Domain::Inet6) && !self.is_own_family(bytes) => {
+                return Err(Errno::EAFNOSUPPORT);
+            }
             Domain::Inet => {
                 let inet = Inet::parse(bytes)?;
                 // The kernel reads a destination without a family as an IPv4 one.
@@ -114,24 +148,47 @@ impl Reader {
                 }
                 inet.addr
             }
-            Domain::Inet6 => match family(bytes).ok_or(Errno::EINVAL)? {
-                libc::AF_INET6 => parse_inet6(bytes)?,
-                libc::AF_INET => Inet::parse(bytes)?.addr,
-                libc::AF_UNSPEC => return Ok(None),
-                _ => return Err(Errno::EINVAL),
-            },
+            Domain::Inet6 => parse_inet6(bytes)?,
         };
-        if self.domain == Domain::Inet6 && self.v6_only && addr.ip_addr().is_ipv4() {
+        if self.v6_only && addr.is_v4() && self.domain == Domain::Inet6 {
             return Err(Errno::ENETUNREACH);
         }
-        if let (SocketType::Raw(protocol), Domain::Inet6) = (self.kind, self.domain)
-            && !matches!(addr.port, 0)
-            && addr.port != u16::from(protocol.0)
-        {
+        let right = match (self.kind, self.domain) {
             // raw(7): the port may repeat the protocol, and may not be another.
-            return Err(Errno::EINVAL);
-        }
-        if addr.port == 0 && !is_ping && !is_raw { Err(Errno::EINVAL) } else { scoped(addr).map(Some) }
+            (SocketType::Raw(protocol), Domain::Inet6) => [0, protocol.0.into()].contains(&addr.port),
+            (SocketType::Raw(_) | SocketType::Ping, _) => true,
+            _ => addr.port != 0,
+        };
+        if right { scoped(addr).map(Some) } else { Err(Errno::EINVAL) }
+    }
+
+    /// That of UDP over IPv6, which hands what goes to IPv4 on to IPv4's before it has looked at all of it.
+    fn destination6(self, bytes: &[u8], urgent: bool) -> Result<Option<SockAddr>, Errno> {
+        let refused = if urgent { Err(Errno::EOPNOTSUPP) } else { Ok(()) };
+        let addr = match family(bytes) {
+            None if !bytes.is_empty() => return Err(Errno::EINVAL),
+            None | Some(libc::AF_UNSPEC) => {
+                return if self.peer_is_v4 { refused.map(|()| None) } else { Ok(None) };
+            }
+            Some(libc::AF_INET) if self.v6_only => return Err(Errno::ENETUNREACH),
+            Some(libc::AF_INET) => {
+                refused?;
+                Inet::parse(bytes)?.addr
+            }
+            Some(libc::AF_INET6) => {
+                let addr = parse_inet6(bytes)?;
+                if addr.is_v4() && self.v6_only {
+                    return Err(Errno::ENETUNREACH);
+                }
+                // From an IPv4 address `::` is the IPv4 host.
+                if addr.is_v4() || addr.is_unspecified() && self.local_is_v4 {
+                    refused?;
+                }
+                addr
+            }
+            Some(_) => return Err(Errno::EINVAL),
+        };
+        if addr.port == 0 { Err(Errno::EINVAL) } else { scoped(addr).map(Some) }
     }
 
     /// Whether an address that is long enough to have a family has the socket's.

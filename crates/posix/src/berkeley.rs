@@ -20,7 +20,7 @@ use crate::options::{OptionValue, Target};
 use crate::{Errno, Privilege, SocketKind, Stored};
 use sockeye_packet::{Chunk, Instant, Payload};
 use sockeye_stack::{
-    Domain, Message, OptionName, Owner, Readiness, Shutdown, SocketId, SocketOption, SocketType, Stack,
+    Message, OptionName, Owner, Readiness, Shutdown, SocketId, SocketOption, SocketType, Stack,
 };
 use std::collections::VecDeque;
 
@@ -85,7 +85,11 @@ impl Socket {
 
     /// `connect`; with `AF_UNSPEC`, the end of a connection.
     pub fn connect(&self, stack: &mut Stack, now: Instant, address: &[u8]) -> Result<(), Errno> {
-        let result = match self.reader(stack).connect(address)? {
+        let reader = self.reader(stack);
+        if reader.connect_binds(address) {
+            stack.auto_bind(self.id)?;
+        }
+        let result = match reader.connect(address)? {
             Some(peer) => stack.connect(now, self.id, peer),
             None => stack.disconnect(now, self.id),
         };
@@ -131,12 +135,7 @@ impl Socket {
     }
 
     fn reader(&self, stack: &Stack) -> Reader {
-        let v6_only = stack.get_option(self.id, OptionName::V6Only);
-        Reader {
-            domain: self.kind.domain,
-            kind: self.kind.kind,
-            v6_only: v6_only == Ok(SocketOption::V6Only(true)),
-        }
+        Reader::of(stack, self.id, self.kind)
     }
 
     fn is_stream(&self) -> bool {
@@ -191,16 +190,8 @@ impl Socket {
     ) -> Result<usize, Errno> {
         // As the kernel: it gets a port before anything is looked at.
         stack.auto_bind(self.id)?;
-        let is_v6 = self.kind.domain == Domain::Inet6;
-        if !is_v6 {
-            SendFlags::parse(flags, self.kind.kind)?;
-        }
-        let to = self.reader(stack).destination(to)?;
-        let peer = to.or_else(|| stack.peer_addr(self.id).ok());
-        if is_v6 && peer.is_some_and(|peer| peer.is_v4()) {
-            // IPv6 reads over what is urgent.
-            SendFlags::parse(flags, self.kind.kind)?;
-        }
+        let urgent = flags & libc::MSG_OOB != 0;
+        let to = self.reader(stack).destination(to, urgent)?;
         let message = Message { to, ..Message::default() };
         Ok(stack.send_msg(now, self.id, Payload::from(Chunk::copy_from(data)), &message)?)
     }
@@ -329,6 +320,44 @@ mod tests {
         assert_eq!(socket.shutdown(&mut stack, now, libc::SHUT_RD), Err(Errno::ENOTCONN));
         assert_eq!(socket.recv(&mut stack, now, 100, 0), Err(Errno::EAGAIN));
         assert_eq!(socket.recv(&mut stack, now, 100, libc::MSG_OOB), Err(Errno::EAGAIN));
+    }
+
+    #[test]
+    fn a_datagram_connect_to_another_family_has_bound_its_socket() {
+        let (mut stack, socket) = open(libc::SOCK_DGRAM);
+        let v6 = [[libc::AF_INET6 as u8, 0].as_slice(), &[0; 26]].concat();
+        assert_eq!(socket.connect(&mut stack, Instant::ZERO, &v6[..1]), Err(Errno::EINVAL));
+        assert_eq!(socket.local_name(&stack).unwrap().as_slice()[2..4], [0, 0]);
+        assert_eq!(socket.connect(&mut stack, Instant::ZERO, &v6), Err(Errno::EAFNOSUPPORT));
+        assert_ne!(socket.local_name(&stack).unwrap().as_slice()[2..4], [0, 0]);
+    }
+
+    #[test]
+    fn a_datagram_socket_that_was_shut_down_for_reading_gets_what_comes() {
+        let (mut stack, reader) = open(libc::SOCK_DGRAM);
+        let (now, here) =
+            (Instant::ZERO, [libc::AF_INET as u8, 0, 0, 7, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        reader.bind(&mut stack, &here).unwrap();
+        assert_eq!(reader.shutdown(&mut stack, now, libc::SHUT_RD), Err(Errno::ENOTCONN));
+        let what = [libc::AF_INET, libc::SOCK_DGRAM, 0];
+        let sender = Socket::open(&mut stack, what, Privilege::None, Owner::default()).unwrap();
+        assert_eq!(sender.send(&mut stack, now, b"late", 0, &here), Ok(4));
+        assert_eq!(reader.recv(&mut stack, now, 100, 0).unwrap().value, 4);
+        assert_eq!(reader.recv(&mut stack, now, 100, 0), Err(Errno::EAGAIN));
+    }
+
+    #[test]
+    fn urgent_datagrams_are_refused_over_ipv4_also_from_a_socket_of_ipv6() {
+        let mut stack = Stack::new(Config::default(), [3; 32]);
+        let what = [libc::AF_INET6, libc::SOCK_DGRAM, 0];
+        let socket = Socket::open(&mut stack, what, Privilege::None, Owner::default()).unwrap();
+        let now = Instant::ZERO;
+        let any = [[libc::AF_INET6 as u8, 0, 0, 7].as_slice(), &[0; 24]].concat();
+        assert_eq!(socket.send(&mut stack, now, b"x", libc::MSG_OOB, &any), Ok(1));
+        let v4 = [libc::AF_INET as u8, 0, 0, 7, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        socket.connect(&mut stack, now, &v4).unwrap();
+        // From an IPv4 address this is the IPv4 host.
+        assert_eq!(socket.send(&mut stack, now, b"x", libc::MSG_OOB, &any), Err(Errno::EOPNOTSUPP));
     }
 
     #[test]

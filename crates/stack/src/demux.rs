@@ -7,7 +7,7 @@
 
 mod ports;
 
-pub(crate) use ports::{Binding, Hold, port_range};
+pub(crate) use ports::{Binding, Hold, Speaks, port_range};
 
 use crate::SocketId;
 use crate::slab::Key;

@@ -1,8 +1,14 @@
 use super::*;
 use proptest::prelude::*;
 
-const V4: Reader = Reader { domain: Domain::Inet, kind: SocketType::Stream, v6_only: false };
-const V6: Reader = Reader { domain: Domain::Inet6, kind: SocketType::Stream, v6_only: false };
+const V4: Reader = Reader {
+    domain: Domain::Inet,
+    kind: SocketType::Stream,
+    v6_only: false,
+    local_is_v4: true,
+    peer_is_v4: false,
+};
+const V6: Reader = Reader { domain: Domain::Inet6, local_is_v4: false, ..V4 };
 const ONLY: Reader = Reader { v6_only: true, ..V6 };
 const PING4: Reader = Reader { kind: SocketType::Ping, ..V4 };
 const PING6: Reader = Reader { kind: SocketType::Ping, ..ONLY };
@@ -44,15 +50,32 @@ fn addresses_of_each_family_are_read() {
 }
 
 #[test]
+fn what_is_urgent_is_refused_over_ipv4_where_it_is_seen_to_go_there() {
+    let (v4, any) = (bytes("10.0.0.1:0", Domain::Inet), bytes("[::]:7", Domain::Inet6));
+    let udp4 = Reader { kind: SocketType::Datagram, ..V4 };
+    assert_eq!(udp4.destination(&v4[..3], true), Err(Errno::EOPNOTSUPP));
+    assert_eq!(UDP6.destination(&v4[..3], true), Err(Errno::EOPNOTSUPP));
+    assert_eq!(UDP6.destination(&any[..20], true), Err(Errno::EINVAL));
+    assert_eq!(UDP6.destination(&any, true), Ok(Some(addr("[::]:7"))));
+    assert_eq!(UDP6.destination(&[], true), Ok(None));
+    let only = Reader { v6_only: true, ..UDP6 };
+    assert_eq!(only.destination(&v4, true), Err(Errno::ENETUNREACH));
+    let bound = Reader { local_is_v4: true, peer_is_v4: true, ..UDP6 };
+    assert_eq!(bound.destination(&any, true), Err(Errno::EOPNOTSUPP));
+    assert_eq!(bound.destination(&[], true), Err(Errno::EOPNOTSUPP));
+    assert_eq!(PING6.destination(&[], true), Err(Errno::EOPNOTSUPP));
+}
+
+#[test]
 fn ping_sockets_know_one_family_and_no_ports() {
     let (v4, v6) = (bytes("10.0.0.1:0", Domain::Inet), bytes("[fd77::2]:0", Domain::Inet6));
-    assert_eq!(PING4.destination(&v4), Ok(Some(addr("10.0.0.1:0"))));
-    assert_eq!(PING6.destination(&v6), Ok(Some(addr("[fd77::2]:0"))));
-    assert_eq!(PING4.destination(&[]), Ok(None));
-    assert_eq!(PING4.destination(&v6), Err(Errno::EAFNOSUPPORT));
-    assert_eq!(PING6.destination(&v4), Err(Errno::EAFNOSUPPORT));
-    assert_eq!(PING4.destination(&[0; 16]), Err(Errno::EAFNOSUPPORT));
-    assert_eq!(PING4.destination(&v4[..15]), Err(Errno::EINVAL));
+    assert_eq!(PING4.destination(&v4, false), Ok(Some(addr("10.0.0.1:0"))));
+    assert_eq!(PING6.destination(&v6, false), Ok(Some(addr("[fd77::2]:0"))));
+    assert_eq!(PING4.destination(&[], false), Ok(None));
+    assert_eq!(PING4.destination(&v6, false), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(PING6.destination(&v4, false), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(PING4.destination(&[0; 16], false), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(PING4.destination(&v4[..15], false), Err(Errno::EINVAL));
     assert_eq!(PING6.connect(&v6), Ok(Some(addr("[fd77::2]:0"))));
     let mut padded = v4.clone();
     padded.resize(28, 0);
@@ -72,8 +95,8 @@ fn short_addresses_and_other_families_get_the_kernels_errno() {
     assert_eq!(V6.bind(&padded), Err(Errno::EAFNOSUPPORT));
     assert_eq!(V4.connect(&v6), Err(Errno::EAFNOSUPPORT));
     assert_eq!(V4.connect(&[2]), Err(Errno::EINVAL));
-    assert_eq!(V4.destination(&v6), Err(Errno::EAFNOSUPPORT));
-    assert_eq!(V6.destination(&[1, 0, 0, 0]), Err(Errno::EINVAL));
+    assert_eq!(V4.destination(&v6, false), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(UDP6.destination(&[1, 0, 0, 0], false), Err(Errno::EINVAL));
     assert_eq!(V4.bind(&[0; 129]), Err(Errno::EINVAL));
 }
 
@@ -86,25 +109,28 @@ fn an_unspecified_family_means_what_the_call_makes_of_it() {
     assert_eq!(V6.connect(&unset[..2]), Ok(None));
     unset[4] = 10;
     assert_eq!(V4.bind(&unset), Err(Errno::EAFNOSUPPORT));
-    assert_eq!(V4.destination(&unset), Ok(Some(addr("10.0.0.0:80"))));
-    assert_eq!(UDP6.destination(&unset), Ok(None));
-    assert_eq!(V4.destination(&[]), Ok(None));
+    assert_eq!(V4.destination(&unset, false), Ok(Some(addr("10.0.0.0:80"))));
+    assert_eq!(UDP6.destination(&unset, false), Ok(None));
+    assert_eq!(V4.destination(&[], false), Ok(None));
 }
 
 #[test]
 fn ipv4_on_ipv6_sockets() {
     let (plain, mapped) = (bytes("10.0.0.1:1", Domain::Inet), bytes("10.0.0.1:1", Domain::Inet6));
     assert_eq!(UDP6.connect(&plain), Ok(Some(addr("10.0.0.1:1"))));
-    assert_eq!(UDP6.destination(&plain), Ok(Some(addr("10.0.0.1:1"))));
+    assert_eq!(UDP6.destination(&plain, false), Ok(Some(addr("10.0.0.1:1"))));
     assert_eq!(V6.connect(&plain), Err(Errno::EINVAL));
     assert_eq!(ONLY.bind(&mapped), Err(Errno::EINVAL));
     assert_eq!(ONLY.connect(&mapped), Err(Errno::ENETUNREACH));
-    assert_eq!(ONLY.destination(&mapped), Err(Errno::ENETUNREACH));
+    assert_eq!(ONLY.destination(&mapped, false), Err(Errno::ENETUNREACH));
+    // Whether the socket speaks IPv4 is looked at before the length.
+    let only = Reader { v6_only: true, ..UDP6 };
+    assert_eq!(only.connect(&plain[..15]), Err(Errno::EAFNOSUPPORT));
 }
 
 #[test]
 fn what_can_not_be_reached_is_refused() {
-    assert_eq!(V4.destination(&bytes("10.0.0.1:0", Domain::Inet)), Err(Errno::EINVAL));
+    assert_eq!(V4.destination(&bytes("10.0.0.1:0", Domain::Inet), false), Err(Errno::EINVAL));
     assert_eq!(V6.connect(&bytes("[fe80::1]:9", Domain::Inet6)), Err(Errno::EINVAL));
     let mut scoped = bytes("[fe80::1]:9", Domain::Inet6);
     scoped[27] = 1;
@@ -129,7 +155,7 @@ proptest! {
             (*low, *high) = (family, 0);
         }
         for reader in [V4, V6, ONLY, UDP6] {
-            let _ = (reader.bind(&bytes), reader.connect(&bytes), reader.destination(&bytes));
+            let _ = (reader.bind(&bytes), reader.connect(&bytes), reader.destination(&bytes, false));
         }
     }
 
@@ -140,6 +166,6 @@ proptest! {
         let addr = SockAddr { scope, ..SockAddr::new(ip.into(), port) };
         let written = AddressBytes::new(addr, Domain::Inet6);
         prop_assert_eq!(V6.bind(written.as_slice()), Ok(addr));
-        prop_assert_eq!(V6.destination(written.as_slice()), Ok(Some(addr)));
+        prop_assert_eq!(V6.destination(written.as_slice(), false), Ok(Some(addr)));
     }
 }

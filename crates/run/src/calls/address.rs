@@ -6,9 +6,9 @@ use crate::end::ProgramEnd;
 use crate::proto::{Outcome, Reply};
 use crate::sockets::{Record, Socket, SocketKey};
 use crate::{datagram, stream};
-use sockeye_posix::Errno;
 use sockeye_posix::address::{AddressBytes, Reader};
-use sockeye_stack::{Domain, Error, OptionName, SockAddr, SocketOption, SocketType};
+use sockeye_posix::{Errno, SocketKind};
+use sockeye_stack::{Domain, Error, SockAddr, SocketType};
 
 /// `bind`.
 pub(crate) fn bind(core: &mut Core, key: SocketKey, address: &[u8]) -> Answer {
@@ -34,7 +34,14 @@ pub(crate) fn connect(
     key: SocketKey,
     address: &[u8],
 ) -> Reply {
-    let peer = reader(core, key).and_then(|reader| reader.connect(address));
+    let peer = reader(core, key).and_then(|reader| {
+        if reader.connect_binds(address)
+            && let Some(record) = core.sockets.get(key)
+        {
+            core.world.with(record.host, |stack| stack.auto_bind(record.id))?;
+        }
+        reader.connect(address)
+    });
     match (peer, core.sockets.get(key).map(Record::kind)) {
         (Err(errno), _) => Err(errno).into(),
         (Ok(peer), Some(SocketType::Stream)) => stream::connect(core, caller, end, key, peer),
@@ -45,12 +52,8 @@ pub(crate) fn connect(
 /// How this socket reads addresses.
 pub(crate) fn reader(core: &mut Core, key: SocketKey) -> Result<Reader, Errno> {
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
-    let (host, id, domain, kind) = (record.host, record.id, record.domain, record.kind());
-    let v6_only = kind == SocketType::Ping
-        || domain == Domain::Inet6
-            && core.world.with(host, |stack| stack.get_option(id, OptionName::V6Only))
-                == Ok(SocketOption::V6Only(true));
-    Ok(Reader { domain, kind, v6_only })
+    let kind = SocketKind { domain: record.domain, kind: record.kind() };
+    Ok(core.world.with(record.host, |stack| Reader::of(stack, record.id, kind)))
 }
 
 /// `getsockname`.

@@ -16,9 +16,9 @@ use rustix::net::{RecvFlags as SysRecvFlags, recv};
 use sockeye_packet::Payload;
 use sockeye_posix::address::AddressBytes;
 use sockeye_posix::cmsg::{self, ControlWriter, Received as Arrival, SendControls};
-use sockeye_posix::flags::{MessageFlags, RecvFlags, SendFlags};
+use sockeye_posix::flags::{MessageFlags, RecvFlags};
 use sockeye_posix::{Errno, SocketKind};
-use sockeye_stack::{Message, SocketType};
+use sockeye_stack::Message;
 
 /// The longest datagram that any socket sends: the stack says EMSGSIZE to longer ones, which may be cut.
 pub(crate) const SEND_MAX: usize = 65535;
@@ -60,14 +60,10 @@ pub(crate) fn wait(end: &ProgramEnd, key: SocketKey, dont_wait: bool, which: Tim
 impl Outgoing<'_> {
     /// Sends it; returns its length. EAGAIN when the stack has no room.
     fn send(&self, core: &mut Core, end: &ProgramEnd, key: SocketKey, flags: i32) -> Result<usize, Errno> {
-        // `MSG_DONTROUTE` and `MSG_MORE` change nothing that a program could see.
-        SendFlags::parse(flags, SocketType::Datagram)?;
         let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
         let controls = cmsg::parse_send(self.control, record.domain, &record.stored)?;
-        let to = match self.name {
-            [] => None,
-            name => address_reader(core, key)?.destination(name)?,
-        };
+        // `MSG_DONTROUTE` and `MSG_MORE` change nothing that a program could see.
+        let to = address_reader(core, key)?.destination(self.name, flags & libc::MSG_OOB != 0)?;
         // What the program wrote natively goes first.
         pump(core, key);
         let datagram = of(core, key).ok_or(Errno::EBADF)?;

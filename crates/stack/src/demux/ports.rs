@@ -8,6 +8,18 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use sockeye_packet::Rng;
 
+/// The version of IP that a socket speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// One of `AF_INET`.
+    #[default]
+    V4,
+    /// One of `AF_INET6` with `IPV6_V6ONLY`.
+    V6,
+    /// One of `AF_INET6`, as long as its address leaves it open.
+    Both,
+}
+
 /// What a socket is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Binding {
@@ -17,33 +29,47 @@ pub(crate) struct Binding {
     pub(crate) port: u16,
     /// Interface number plus one, or 0 for any: the address's scope or the bound device.
     pub(crate) scope: u16,
-    /// `::` that takes IPv4 too.
-    pub(crate) dual: bool,
+    pub(crate) speaks: Speaks,
 }
 
 impl Binding {
     /// Whether packets to `ip` that came in by interface `scope` are for this binding.
     fn accepts(&self, ip: &[u8; 16], scope: u16) -> bool {
         (self.scope == 0 || self.scope == scope)
-            && (self.ip == *ip || is_unspecified(&self.ip) && (self.dual || is_v4(&self.ip) == is_v4(ip)))
+            && (self.ip == *ip || is_unspecified(&self.ip) && self.takes(is_v4(ip)))
     }
 
-    /// Whether some packet could be for both.
-    fn overlaps(&self, other: &Binding) -> bool {
-        if self.scope != 0 && other.scope != 0 && self.scope != other.scope {
+    /// Whether packets of this version of IP are for a binding to all addresses.
+    fn takes(&self, v4: bool) -> bool {
+        is_v4(&self.ip) == v4 || self.is_dual()
+    }
+
+    /// `::` that takes IPv4, too.
+    fn is_dual(&self) -> bool {
+        self.speaks == Speaks::Both && self.ip == [0; 16]
+    }
+
+    /// Whether some packet could be for both, or the kernel thinks so; `new` is the one that would be bound beside.
+    fn overlaps(&self, new: &Binding) -> bool {
+        if self.scope != 0 && new.scope != 0 && self.scope != new.scope {
             return false;
         }
-        match (is_unspecified(&self.ip), is_unspecified(&other.ip)) {
-            (false, false) => self.ip == other.ip,
-            (true, false) => self.dual || is_v4(&self.ip) == is_v4(&other.ip),
-            (false, true) => other.dual || is_v4(&self.ip) == is_v4(&other.ip),
-            (true, true) => self.dual || other.dual || is_v4(&self.ip) == is_v4(&other.ip),
+        match (is_unspecified(&self.ip), is_unspecified(&new.ip)) {
+            (false, false) => self.ip == new.ip,
+            (true, false) => self.takes(is_v4(&new.ip)),
+            // As the kernel: whoever got its IPv6 address from a connect could still speak IPv4.
+            (false, true) => {
+                new.takes(is_v4(&self.ip)) || new.speaks == Speaks::V4 && self.speaks == Speaks::Both
+            }
+            (true, true) => self.is_dual() || new.takes(is_v4(&self.ip)),
         }
     }
 
     /// How closely the binding names its packets: the closest one gets them.
     fn closeness(&self) -> u8 {
-        u8::from(!is_unspecified(&self.ip)) * 4 + u8::from(self.scope != 0) * 2 + u8::from(!self.dual)
+        u8::from(!is_unspecified(&self.ip)) * 4
+            + u8::from(self.scope != 0) * 2
+            + u8::from(self.speaks != Speaks::Both)
     }
 }
 

@@ -14,7 +14,8 @@ fn demux() -> (Demux, Rng) {
 }
 
 fn binding(ip: [u8; 16], port: u16) -> Binding {
-    Binding { proto: Proto::Tcp, ip, port, scope: 0, dual: false }
+    let speaks = if ip == [1; 16] || ip == V6_ANY { Speaks::V6 } else { Speaks::V4 };
+    Binding { proto: Proto::Tcp, ip, port, scope: 0, speaks }
 }
 
 fn ids(count: usize) -> Vec<SocketId> {
@@ -65,7 +66,9 @@ fn who_yields_is_in_the_way_of_the_same_address_only() {
 
 #[test]
 fn wildcards_overlap_by_family() {
-    let dual = Binding { dual: true, ..binding(V6_ANY, 80) };
+    let dual = Binding { speaks: Speaks::Both, ..binding(V6_ANY, 80) };
+    let connected = Binding { speaks: Speaks::Both, ..binding([1; 16], 80) };
+    let mapped_any = Binding { speaks: Speaks::Both, ..binding(V4_ANY, 80) };
     let cases = [
         (binding(V4_ANY, 80), binding(A, 80), false),
         (binding(A, 80), binding(B, 80), true),
@@ -73,6 +76,14 @@ fn wildcards_overlap_by_family() {
         (binding(V4_ANY, 80), dual, false),
         (binding(A, 80), dual, false),
         (dual, binding([1; 16], 80), false),
+        // Connected over IPv6, from a socket that speaks both.
+        (connected, binding(V4_ANY, 80), false),
+        (connected, mapped_any, true),
+        (connected, binding(A, 80), true),
+        (binding([1; 16], 80), binding(V4_ANY, 80), true),
+        (binding(V4_ANY, 80), mapped_any, false),
+        (mapped_any, dual, false),
+        (mapped_any, binding(V6_ANY, 80), true),
         (binding(V4_ANY, 80), binding(V4_ANY, 81), true),
         (Binding { scope: 1, ..binding(V4_ANY, 80) }, Binding { scope: 2, ..binding(V4_ANY, 80) }, true),
         (Binding { scope: 1, ..binding(V4_ANY, 80) }, binding(V4_ANY, 80), false),
@@ -110,7 +121,7 @@ fn sharing_needs_the_option_on_all_holders() {
 fn the_closest_binding_gets_the_packet() {
     let (mut demux, _) = demux();
     let id = ids(4);
-    let dual = Binding { dual: true, ..binding(V6_ANY, 80) };
+    let dual = Binding { speaks: Speaks::Both, ..binding(V6_ANY, 80) };
     for (binding, id) in [dual, binding(V4_ANY, 80), binding(A, 80)].into_iter().zip(&id) {
         demux.hold(binding, REUSE);
         demux.join(binding, *id);

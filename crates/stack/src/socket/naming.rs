@@ -2,7 +2,7 @@
 //! (bind(2), ip(7), ipv6(7)).
 
 use crate::address::{is_of_link_v6, is_unspecified, is_v4};
-use crate::demux::{Binding, Hold, Proto, Target, Tuple, port_range, scope_number};
+use crate::demux::{Binding, Hold, Proto, Speaks, Target, Tuple, port_range, scope_number};
 use crate::error::{Error, Result};
 use crate::ip::address::Cast;
 use crate::ip::route::Path;
@@ -38,7 +38,11 @@ impl Socket {
             ip: addr.ip,
             port: addr.port,
             scope: scope_number(self.settings.nic.or(addr.scope)),
-            dual: self.domain == Domain::Inet6 && !self.is_v6_only() && addr.ip == [0; 16],
+            speaks: match self.domain {
+                Domain::Inet6 if self.is_v6_only() => Speaks::V6,
+                Domain::Inet6 => Speaks::Both,
+                Domain::Inet | Domain::Packet => Speaks::V4,
+            },
         }
     }
 
@@ -65,23 +69,28 @@ impl Socket {
     }
 
     /// Completes where a socket of either family goes: the unspecified address is this host, in the version of IP that
-    /// the socket is bound to. EAFNOSUPPORT for IPv6 from an IPv4 address.
+    /// the socket is bound to; of IPv4, the very address that it is bound to.
     pub(crate) fn towards(&self, to: SockAddr) -> Result<SockAddr> {
         let from_v4 = is_v4(&self.local.ip);
-        let to = match (is_unspecified(&to.ip), from_v4) {
-            (false, _) => to,
-            (true, true) => local_host(Domain::Inet, &to),
-            (true, false) => local_host(self.domain, &to),
+        let to = match self.local_ip() {
+            _ if !is_unspecified(&to.ip) => to,
+            Some(ip) if from_v4 && to.is_v4() => SockAddr { ip, ..to },
+            _ => local_host(if from_v4 { Domain::Inet } else { self.domain }, &to),
         };
-        self.check_family(&to)?;
-        if from_v4 && !to.is_v4() { Err(Error::AddressFamily) } else { Ok(to) }
+        self.check_family(&to).map(|()| to)
+    }
+
+    /// Whether the address that the socket is bound to can be the source of what goes there. As the kernel: asked when
+    /// there is a way to go.
+    pub(crate) fn check_source(&self, to: &SockAddr) -> Result<()> {
+        if is_v4(&self.local.ip) && !to.is_v4() { Err(Error::AddressFamily) } else { Ok(()) }
     }
 
     /// What it holds now: a connected datagram socket holds its port for one address alone.
     pub(crate) fn held(&self) -> Option<(Binding, Hold)> {
         let (mut binding, hold) = self.bound.as_deref().copied()?;
         if self.peer.is_some() && binding.proto != Proto::Tcp {
-            binding = Binding { ip: self.local.ip, dual: false, ..binding };
+            binding = Binding { ip: self.local.ip, ..binding };
         }
         Some((binding, hold))
     }
@@ -145,7 +154,12 @@ impl Stack {
             return Err(Error::InvalidArgument);
         }
         let hold = Hold { yields, named: addr.port != 0, ..socket.hold(true) };
+        // As the kernel: who is bound to one address of IPv6 speaks IPv6 only.
+        let v6_alone = !addr.is_v4() && !addr.is_unspecified();
         let mut binding = socket.binding_at(addr);
+        if v6_alone {
+            binding.speaks = Speaks::V6;
+        }
         if addr.port == 0 {
             let ports = socket.settings.ports_of(&io.config.local_ports);
             let range = if proto.is_echo() { &ECHO_IDS } else { &ports };
@@ -156,8 +170,7 @@ impl Stack {
         io.demux.hold(binding, hold);
         socket.bound = Some(Box::new((binding, hold)));
         socket.local = addr.with_port(binding.port);
-        // As the kernel: who is bound to one address of IPv6 speaks IPv6 only.
-        socket.settings.v6_only |= !addr.is_v4() && !addr.is_unspecified();
+        socket.settings.v6_only |= v6_alone;
         if proto != Proto::Tcp {
             io.demux.join(binding, id);
         }

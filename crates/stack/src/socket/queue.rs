@@ -86,11 +86,9 @@ impl Queues {
         self.recv.front().map_or(0, |datagram| datagram.payload.len())
     }
 
-    /// Queues a datagram for the reader; says whether there was room.
+    /// Queues a datagram for the reader; says whether there was room. As the kernel: one that was shut down for reading
+    /// still gets what comes.
     pub(crate) fn push(&mut self, mut datagram: Datagram, budget: &mut Budget) -> bool {
-        if self.read_shut {
-            return false;
-        }
         let cost = datagram.payload.len() + ENTRY_COST;
         // As the kernel: the last datagram may go over the limit.
         let fits = self.recv_charged < self.recv_limit && budget.try_charge(cost);
@@ -120,7 +118,7 @@ impl Queues {
     /// back.
     pub(crate) fn merge(&mut self, datagram: Datagram, budget: &mut Budget) -> Option<Datagram> {
         let len = datagram.payload.len();
-        let room = !self.read_shut && self.recv_charged < self.recv_limit;
+        let room = self.recv_charged < self.recv_limit;
         let last = self.recv.back_mut().filter(|last| room && continues(last, &datagram));
         let Some(last) = last.filter(|_| budget.try_charge(len)) else { return Some(datagram) };
         self.recv_charged += len;

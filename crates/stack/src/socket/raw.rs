@@ -120,7 +120,6 @@ impl Stack {
 
     pub(crate) fn raw_connect(&mut self, id: SocketId, peer: SockAddr) -> Result<()> {
         let peer = self.destination(id, peer)?;
-        self.raw_disconnect(id)?;
         let path = self.udp_path(id, &peer, None, None)?;
         let socket = self.socket_mut(id)?;
         socket.peer = Some(scoped(peer.ip, peer.port, path.nic));
@@ -133,6 +132,7 @@ impl Stack {
     pub(crate) fn raw_disconnect(&mut self, id: SocketId) -> Result<()> {
         let bound = self.raw(id)?.bound;
         let socket = self.socket_mut(id)?;
+        socket.settings.nic = None;
         if socket.peer.take().is_some() && !bound {
             socket.local = Socket::unspecified(socket.domain).with_port(socket.local.port);
         }

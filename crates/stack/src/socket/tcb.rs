@@ -7,7 +7,7 @@
 use crate::Stack;
 use crate::address::is_v4;
 use crate::counters::Counter;
-use crate::demux::{Binding, Hold, Proto, Target, Tuple};
+use crate::demux::{Binding, Hold, Proto, Speaks, Target, Tuple};
 use crate::event::Readiness;
 use crate::io::{Dirty, Io, Token};
 use crate::ip::icmp::Unreachable;
@@ -54,9 +54,10 @@ pub(crate) struct Tcb {
     pub(crate) connection: Connection,
     pub(crate) settings: Arc<TcpSettings>,
     pub(crate) tuple: Tuple,
-    /// How it holds its local port, while it does, and on which interface (plus one, or 0).
+    /// How it holds its local port, while it does, on which interface (plus one, or 0), and what its socket speaks.
     pub(crate) hold: Option<Hold>,
     bound_scope: u16,
+    speaks: Speaks,
     /// Its socket; none for an orphan.
     pub(crate) socket: Option<SocketId>,
     pub(crate) nic: NicId,
@@ -92,6 +93,7 @@ impl Tcb {
             tuple,
             hold: None,
             bound_scope: 0,
+            speaks: Speaks::default(),
             socket: Some(socket),
             nic,
             ttl: ip.ttl,
@@ -113,7 +115,7 @@ impl Tcb {
 
     /// Takes hold of the local port.
     pub(crate) fn bind(&mut self, binding: Binding, hold: Hold, io: &mut Io) {
-        self.bound_scope = binding.scope;
+        (self.bound_scope, self.speaks) = (binding.scope, binding.speaks);
         self.hold = Some(hold);
         io.demux.hold(self.binding(), hold);
     }
@@ -121,7 +123,8 @@ impl Tcb {
     /// What it holds, if it does.
     pub(crate) fn binding(&self) -> Binding {
         let Tuple { local, local_port, .. } = self.tuple;
-        Binding { proto: Proto::Tcp, ip: local, port: local_port, scope: self.bound_scope, dual: false }
+        let Tcb { bound_scope: scope, speaks, .. } = *self;
+        Binding { proto: Proto::Tcp, ip: local, port: local_port, scope, speaks }
     }
 
     /// Hands over how the port is held.

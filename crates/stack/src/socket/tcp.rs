@@ -41,6 +41,7 @@ impl Stack {
             return Err(Error::NetworkUnreachable);
         }
         let path = self.io.path(&peer.ip, src, peer.scope.or(socket.settings.nic))?;
+        socket.check_source(&peer)?;
         let bound_port = socket.local.port;
         let port =
             if bound_port == 0 { self.pick_for_connection(now, id, &path, &peer)? } else { bound_port };
@@ -117,7 +118,7 @@ impl Stack {
             }
             None => socket.hold(false),
         };
-        let binding = Binding { dual: false, ..socket.binding_at(local) };
+        let binding = socket.binding_at(local);
         socket.local = local;
         socket.peer = Some(scoped(tuple.remote, tuple.remote_port, path.nic));
         socket.connecting = true;

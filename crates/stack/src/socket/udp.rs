@@ -20,6 +20,7 @@ use crate::socket::udp_lite::Coverage;
 use crate::socket::udp_options::UdpOptions;
 use crate::socket::{Datagram, Domain, Kind, Message, Socket, SocketId, ping, scoped, tuple_scope, udp_lite};
 use crate::{Config, SockAddr, Stack};
+use alloc::boxed::Box;
 use core::net::IpAddr;
 use sockeye_packet::{Chunk, Instant, NicId, Packet, Payload};
 use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, UdpHeader};
@@ -84,12 +85,11 @@ impl Stack {
         // As the kernel: it has a port whatever becomes of this.
         self.auto_bind(id)?;
         let peer = self.destination(id, peer)?;
-        // A new peer is as good as a new socket: the old one's source address must not stay.
-        self.forget_peer(id)?;
         let path = self.udp_path(id, &peer, None, None)?;
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
-        // As the kernel: who is bound to a group goes on hearing what is sent to it, now by the peer alone.
+        // As the kernel: who is bound to a group goes on hearing what is sent to it, now by the peer alone; and the
+        // address that the first peer was reached from stays until the socket is disconnected.
         let local = socket.local_ip().unwrap_or(path.src);
         let tuple = Tuple {
             local,
@@ -99,24 +99,32 @@ impl Stack {
             scope: tuple_scope(&path.src, &peer.ip, path.nic),
             proto: socket.proto(),
         };
+        let held = socket.held();
         socket.peer = Some(scoped(peer.ip, peer.port, path.nic));
         socket.local = scoped(local, socket.local.port, path.nic);
         if let Kind::Udp(udp) = &mut socket.kind {
+            if let Some(before) = udp.tuple.take() {
+                io.demux.remove(&before, Target::Datagram(id));
+            }
+            // As the kernel: who was connected over IPv6 sends over IPv4, and hears nobody.
+            let hears = is_v4(&local) == peer.is_v4();
             // Two sockets that share a port may have one peer; the first gets its datagrams.
-            udp.tuple = io.demux.insert(tuple, Target::Datagram(id)).then_some(tuple);
+            udp.tuple = (hears && io.demux.insert(tuple, Target::Datagram(id))).then_some(tuple);
         }
-        if let (Some((wide, hold)), Some((narrow, _))) = (socket.bound.as_deref(), socket.held()) {
-            io.demux.leave(wide, id);
-            io.demux.release(wide, *hold);
-            io.demux.hold(narrow, *hold);
+        if let (Some((before, hold)), Some((now, _))) = (held, socket.held()) {
+            io.demux.leave(&before, id);
+            io.demux.release(&before, hold);
+            io.demux.hold(now, hold);
         }
         Ok(())
     }
 
-    /// Dissolves the connection (connect(2)): a port that was bound stays, one that was picked goes.
+    /// Dissolves the connection (connect(2)): a port that was bound stays, one that was picked goes, and so does the
+    /// interface.
     pub(crate) fn udp_disconnect(&mut self, id: SocketId) -> Result<()> {
         self.forget_peer(id)?;
         let socket = self.socket_mut(id)?;
+        socket.settings.nic = None;
         if socket.bound.as_ref().is_some_and(|bound| !bound.1.named) {
             socket.local.port = 0;
             self.unbind(id);
@@ -136,6 +144,10 @@ impl Stack {
             && let (Some((narrow, hold)), Some((binding, _))) = (held, socket.bound.as_deref().copied())
         {
             io.demux.release(&narrow, hold);
+            // As the kernel: a name in IPv6's form is one that was asked for, also if it names no address.
+            let stays = is_v4(&binding.ip) && socket.domain == Domain::Inet6;
+            let binding = if stays { narrow } else { binding };
+            socket.bound = Some(Box::new((binding, hold)));
             io.demux.hold(binding, hold);
             socket.local = SockAddr { ip: binding.ip, port: binding.port, scope: None };
             io.demux.join(binding, id);
@@ -173,11 +185,16 @@ impl Stack {
             None => socket.local_ip().filter(|ip| foreign || is_ours(ip) && is_v4(ip) == to.is_v4()),
         };
         let nic = to.scope.or(nic).or(socket.settings.nic);
-        if is_multicast(&to.ip) {
+        let path = if is_multicast(&to.ip) {
             let (group_nic, group_source) = self.group_way(id, to);
-            return self.io.path(&to.ip, src.or(group_source), nic.or(group_nic));
+            self.io.path(&to.ip, src.or(group_source), nic.or(group_nic))?
+        } else {
+            self.io.path(&to.ip, src, nic)?
+        };
+        if source.is_none() {
+            socket.check_source(to)?;
         }
-        self.io.path(&to.ip, src, nic)
+        Ok(path)
     }
 
     pub(crate) fn udp_send(
@@ -191,6 +208,8 @@ impl Stack {
         if nic.is_some_and(|nic| self.nic(nic).is_none()) {
             return Err(Error::NoDevice);
         }
+        // As the kernel: it has a port whatever becomes of this.
+        self.auto_bind(id)?;
         let proto = self.udp(id)?.proto;
         if proto.is_echo() {
             ping::check_request(proto, &payload)?;
@@ -204,7 +223,6 @@ impl Stack {
         if to.is_v4() && payload.len() > usize::from(u16::MAX) {
             return Err(Error::MessageSize);
         }
-        self.auto_bind(id)?;
         let mut path = self.udp_path(id, &to, source, nic)?;
         path.mtu = self.datagram_mtu(id, &path, &to)?;
         let sent = payload.len();
