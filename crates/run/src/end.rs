@@ -1,6 +1,7 @@
 //! The program's end of a plug, as far as it is at hand while a call is answered.
 
-use rustix::net::sockopt::{Timeout, socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_timeout};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,5 +31,14 @@ impl ProgramEnd {
     /// How long a blocking call on it waits (`SO_RCVTIMEO`, `SO_SNDTIMEO`); none for ever.
     pub(crate) fn timeout(&self, which: Timeout) -> Option<Duration> {
         self.fd().and_then(|fd| socket_timeout(fd, which).ok().flatten())
+    }
+
+    /// Gives another descriptor what the program has set on this one and the kernel keeps: whether it blocks, and how long.
+    pub(crate) fn copy_settings(&self, to: &OwnedFd) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(to, self.is_nonblocking())?;
+        for which in [Timeout::Recv, Timeout::Send] {
+            set_socket_timeout(to, which, self.timeout(which))?;
+        }
+        Ok(())
     }
 }

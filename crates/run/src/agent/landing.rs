@@ -1,7 +1,6 @@
 //! What the network says becomes of a call: bytes into the program's memory, descriptors, its answer.
 
 use super::gather::{Landing, MessageLanding};
-use super::processes::closes_on_exec;
 use super::{Agent, Call};
 use crate::proto::{Outcome, Received, Reply};
 use crate::sys::{self, Response};
@@ -45,7 +44,7 @@ impl Agent {
                 }
                 return self.tell_seen(call, ticket, value);
             }
-            Outcome::Replace => match self.replace(call, fd) {
+            Outcome::Replace => match self.replace(call, fd.as_ref()) {
                 Ok(()) => {
                     self.tell_seen(call, ticket, Some(0));
                     self.awake.push_back((*call, 0));
@@ -184,16 +183,7 @@ impl Agent {
         self.add_fd(call, &add).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno))
     }
 
-    /// Puts a descriptor in the place of the one that the call names.
-    fn replace(&self, call: &Call, fd: Option<OwnedFd>) -> Result<(), Errno> {
-        let fd = fd.ok_or(Errno::EIO)?;
-        let number = call.int(0);
-        let close_on_exec = closes_on_exec(call.tid, number);
-        let add = sys::AddFd { fd: fd.as_fd(), replace: Some(number), close_on_exec, answer: false };
-        self.add_fd(call, &add).map(drop).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno))
-    }
-
-    fn add_fd(&self, call: &Call, add: &sys::AddFd<'_>) -> io::Result<i32> {
+    pub(super) fn add_fd(&self, call: &Call, add: &sys::AddFd<'_>) -> io::Result<i32> {
         let tree = self.tree(call.tree).ok_or(io::ErrorKind::NotFound)?;
         sys::add_fd(tree.listener.as_fd(), call.id, add)
     }

@@ -9,6 +9,7 @@ mod call;
 mod gather;
 mod landing;
 mod processes;
+mod replace;
 
 pub(crate) use attachment::{Attachment, Joined};
 pub(crate) use call::Call;

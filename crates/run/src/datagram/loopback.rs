@@ -21,7 +21,6 @@ use crate::proto::{Notice, Outcome, Received, Reply, Ticket};
 use crate::sockets::{PlugNames, Socket, SocketKey};
 use crate::sys;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_timeout};
 use rustix::net::{RecvFlags, recv};
 use sockeye_packet::Instant;
 use sockeye_posix::address::AddressBytes;
@@ -111,7 +110,8 @@ pub(crate) fn replacement(
     // What the program wrote before.
     pump(core, key);
     let (ours, theirs) = core.loopbacks.make()?;
-    let names = prepare(end, old, &theirs).ok()?;
+    end.copy_settings(&theirs).ok()?;
+    let names = PlugNames::of(&theirs).ok()?;
     let datagram = of(core, key)?;
     // What it has not read goes along; the sources are already in line.
     let mut bytes = vec![0; super::MESSAGE_MAX];
@@ -124,15 +124,6 @@ pub(crate) fn replacement(
     }
     datagram.successor = Some(Successor { plug: ours, names, loopback });
     Some(Reply { outcome: Outcome::Replace, ticket: Some(Ticket::Replaced(key)), fd: Some(theirs) })
-}
-
-/// Gives the new end what the program has set on the old one; how it is recognized.
-fn prepare(end: &ProgramEnd, old: &OwnedFd, theirs: &OwnedFd) -> io::Result<PlugNames> {
-    rustix::io::ioctl_fionbio(theirs, end.is_nonblocking())?;
-    for which in [Timeout::Recv, Timeout::Send] {
-        set_socket_timeout(theirs, which, socket_timeout(old, which)?)?;
-    }
-    PlugNames::of(theirs)
 }
 
 /// The program has got the new end; or not, then it still has the old one.

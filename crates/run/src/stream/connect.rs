@@ -163,6 +163,7 @@ fn revive(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey) -> 
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     let (host, domain, member) = (record.host, record.domain, record.member);
     let made = new_plug(end.is_nonblocking()).and_then(|plug| {
+        end.copy_settings(&plug.theirs)?;
         core.poller.watch(&plug.ours, Token::Plug(key), idle())?;
         Ok((PlugNames::of(&plug.theirs)?, core.keeping(member, &plug.theirs)?, plug))
     });

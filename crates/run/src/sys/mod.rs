@@ -5,6 +5,7 @@
 
 mod child;
 mod datagram;
+mod epoll;
 mod loopback;
 mod memory;
 mod seccomp;
@@ -15,6 +16,7 @@ pub(crate) use child::{
     ChildEnds, ChildPlan, ChildReport, Stage, close_all_but, fork, spawn_child, spawn_idle_child,
 };
 pub(crate) use datagram::{receive_datagram, send_datagram, tell_destinations};
+pub(crate) use epoll::{Change, Interest, change_entry};
 pub(crate) use loopback::{
     MARKS, hide_error, is_of_loopback_pair, loopback_pair, peer_is_closed, receive_marked, send_marked,
     show_error,

@@ -1,0 +1,73 @@
+//! Sockets that get another plug in the place of the one they had: duplicates and epoll sets go along.
+
+mod common;
+
+use common::Lab;
+
+fn printed(script: &str) -> String {
+    let mut lab = Lab::new();
+    let server = lab.python(
+        "a",
+        "
+import socket
+s = socket.create_server(('10.77.0.2', 7)); print('here', flush=True)
+c, _ = s.accept(); c.sendall(c.recv(100).upper()); c.recv(1)
+",
+    );
+    lab.until("the server", |lab| lab.outcomes[&server].stdout.contains("here"));
+    let client = lab.python("b", script);
+    let output = lab.output(client);
+    lab.until("the end of the sockets", |lab| lab.supervisor.socket_count() == 0);
+    output
+}
+
+#[test]
+fn a_stream_that_connects_again_keeps_duplicates_and_epoll_sets() {
+    let output = printed(
+        "
+import errno, os, select, socket
+s = socket.socket(); s.setblocking(False); s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes([7]) + bytes(15)); d = s.dup(); high = os.dup2(s.fileno(), 700)
+sets = [select.epoll() for _ in range(3)]
+sets[0].register(s, select.EPOLLOUT | select.EPOLLET)
+sets[1].register(d, select.EPOLLIN); sets[1].register(high, select.EPOLLOUT)
+sets[2].register(s, select.EPOLLOUT | select.EPOLLONESHOT)
+names = {s.fileno(): 's', d.fileno(): 'd', high: 'high'}
+def events(set, wait=0): return sorted((names[fd], mask) for fd, mask in set.poll(wait))
+def connect(port): return errno.errorcode[s.connect_ex(('10.77.0.2', port))]
+print(connect(9), [fd for fd, _ in events(sets[0], 5)])
+# The attempt's error, then a socket that can try anew.
+print(connect(7), connect(7))
+print(events(sets[0], 5), events(sets[2], 5), events(sets[2]))
+d.sendall(b'hello'); print(events(sets[1], 5)); 
+while ('d', select.EPOLLIN) not in events(sets[1], 5): pass
+print(os.read(high, 100), events(sets[1]), d.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)[0])
+sets[0].modify(s, select.EPOLLIN); sets[1].unregister(d); print(events(sets[0]), events(sets[1]))
+",
+    );
+    let (out, high) = (4, "('high', 4)");
+    assert_eq!(
+        output,
+        format!(
+            "EINPROGRESS ['s']\nECONNREFUSED EINPROGRESS\n[('s', {out})] [('s', {out})] []\n[{high}]\nb'HELLO' [{high}] 7\n[] [{high}]\n"
+        )
+    );
+}
+
+#[test]
+fn a_datagram_socket_that_asks_for_errors_late_keeps_duplicates_and_epoll_sets() {
+    let output = printed(
+        "
+import select, socket
+socket.create_connection(('10.77.0.2', 7)).close()
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); d = s.dup(); d.settimeout(5)
+e = select.epoll(); e.register(s, 0); e.register(d, select.EPOLLIN)
+names = {s.fileno(): 's', d.fileno(): 'd'}
+s.setsockopt(socket.IPPROTO_IP, 11, 1)
+d.sendto(b'ping', ('10.77.0.2', 9))
+print(sorted((names[fd], mask & select.EPOLLERR) for fd, mask in e.poll(5)))
+print(d.recvmsg(100, 500, socket.MSG_ERRQUEUE)[0], s.recvmsg(100, 500, socket.MSG_DONTWAIT)[0] if e.poll(0) else 'read')
+e.modify(s, select.EPOLLOUT); e.unregister(d); print([(names[fd], mask) for fd, mask in e.poll(0)])
+",
+    );
+    assert_eq!(output, "[('d', 8), ('s', 8)]\nb'ping' read\n[('s', 4)]\n");
+}
