@@ -98,7 +98,9 @@ for _ in range(5):
     s.close(); s = sock(V4); s.bind(('', 7))
 child = os.fork()
 if child == 0:
-    s.sendto(b'x', ('10.77.0.2', 9)); print(said(s)[0] if shown(s)[0] & ERR else None, flush=True); os._exit(0)
+    s.sendto(b'x', ('10.77.0.2', 9))
+    while not shown(s)[0] & ERR: pass
+    print(said(s)[0], flush=True); os._exit(0)
 os.waitpid(child, 0); s.setsockopt(socket.IPPROTO_IP, 11, 0); print(told(lambda: queue(s)))
 ",
     );
