@@ -1,9 +1,117 @@
 //! Differences that are known and told in docs/compatibility.md: a sequence ends at one.
 
-use crate::answer::Answer;
-use crate::call::Call;
+use std::net::IpAddr;
 
-/// Whether this is a difference that stays, and why.
-pub(crate) fn reason(_call: &Call, _ours: &Answer, _kernel: &Answer) -> Option<&'static str> {
-    None
+use libc::{AF_INET, AF_INET6, AF_UNSPEC, SOCK_DGRAM};
+
+use crate::call::{Address, Call, Place};
+
+/// A difference that stays.
+pub(crate) struct Row {
+    /// What docs/compatibility.md says of it, word for word.
+    pub(crate) told: &'static str,
+    /// Whether it may show at the last of these calls.
+    shows: fn(&[Call]) -> bool,
+}
+
+/// All of them.
+pub(crate) const ROWS: [Row; 2] = [
+    Row {
+        told: "An IPv6 datagram socket that was connected over IPv4 and disconnected hears everybody over IPv6",
+        shows: |calls| {
+            let is_send = matches!(calls, [.., Call::Send { .. }]);
+            is_send && places(calls, AF_INET6).any(|at| hears_its_former_peer_alone(life(calls, at)))
+        },
+    },
+    Row {
+        told: "A datagram socket whose second `connect` finds no way sends on to its first peer",
+        shows: |calls| {
+            let [before @ .., Call::Send { at, to: None, .. }] = calls else { return false };
+            let datagram = [AF_INET, AF_INET6].into_iter().any(|family| is_datagram(before, *at, family));
+            let mut peers = life(before, *at).into_iter().filter_map(peer);
+            datagram && peers.next().is_some() && peers.any(|peer| is_nobody(&peer))
+        },
+    },
+];
+
+/// What docs/compatibility.md says of a difference that shows at the last of these calls.
+pub(crate) fn reason(calls: &[Call]) -> Option<&'static str> {
+    ROWS.iter().find(|row| (row.shows)(calls)).map(|row| row.told)
+}
+
+/// The places of datagram sockets of a family.
+fn places(calls: &[Call], family: i32) -> impl Iterator<Item = Place> {
+    (0..crate::call::PLACES).filter(move |at| is_datagram(calls, *at, family))
+}
+
+fn is_datagram(calls: &[Call], at: Place, family: i32) -> bool {
+    let made = calls.iter().rfind(|call| matches!(call, Call::Socket { .. }) && call.at() == at);
+    matches!(made, Some(Call::Socket { domain, kind: SOCK_DGRAM, .. }) if *domain == family)
+}
+
+/// The calls on the place's latest socket.
+fn life(calls: &[Call], at: Place) -> Vec<&Call> {
+    let made = calls.iter().rposition(|call| matches!(call, Call::Socket { .. }) && call.at() == at);
+    calls[made.unwrap_or(0)..].iter().filter(|call| call.at() == at).collect()
+}
+
+/// Whether a connect over IPv4 was followed by a disconnect.
+fn hears_its_former_peer_alone(life: Vec<&Call>) -> bool {
+    let mut over_v4 = life.into_iter().skip_while(|call| !peer(call).is_some_and(|peer| is_v4(&peer)));
+    over_v4.any(|call| matches!(call, Call::Connect { address, .. } if address.family == AF_UNSPEC))
+}
+
+/// Whom a call connects to.
+fn peer(call: &Call) -> Option<Address> {
+    match call {
+        Call::Connect { address, .. } if address.family != AF_UNSPEC => Some(*address),
+        _ => None,
+    }
+}
+
+fn is_v4(address: &Address) -> bool {
+    address.family == AF_INET || address.ip.to_canonical().is_ipv4()
+}
+
+/// Whether it is the address of IPv4 to which there is no way.
+fn is_nobody(address: &Address) -> bool {
+    matches!(address.ip.to_canonical(), IpAddr::V4(ip) if ip.is_documentation())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::Port;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn each_is_told() {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let told = words(include_str!("../../../docs/compatibility.md"));
+        for Row { told: row, .. } in ROWS {
+            assert!(told.contains(row), "docs/compatibility.md doesn't say: {row}");
+        }
+    }
+
+    fn connect(family: i32, ip: impl Into<IpAddr>) -> Call {
+        Call::Connect { at: 1, address: Address { family, ip: ip.into(), port: Port::Fixed(0), len: None } }
+    }
+
+    #[test]
+    fn a_row_covers_its_own_calls_only() {
+        let socket = |domain| Call::Socket { at: 1, domain, kind: SOCK_DGRAM, protocol: 0 };
+        let send = Call::Send { at: 1, len: 1, flags: 0, to: None };
+        let v4 = connect(AF_INET6, Ipv4Addr::LOCALHOST.to_ipv6_mapped());
+        let disconnect = connect(AF_UNSPEC, Ipv6Addr::LOCALHOST);
+        let nowhere = connect(AF_INET, Ipv4Addr::new(192, 0, 2, 1));
+        let of = |calls: &[&Call]| reason(&calls.iter().map(|call| (*call).clone()).collect::<Vec<_>>());
+        let v6 = socket(AF_INET6);
+        assert_eq!(of(&[&v6, &v4, &disconnect, &send]), Some(ROWS[0].told));
+        assert_eq!(of(&[&v6, &disconnect, &v4, &send]), None);
+        assert_eq!(of(&[&v6, &v4, &disconnect, &v6, &send]), None);
+        assert_eq!(of(&[&socket(AF_INET), &v4, &disconnect, &send]), None);
+        assert_eq!(of(&[&v6, &v4, &nowhere, &send]), Some(ROWS[1].told));
+        assert_eq!(of(&[&v6, &nowhere, &v4, &send]), None);
+        assert_eq!(of(&[&v6, &v4, &nowhere]), None);
+    }
 }

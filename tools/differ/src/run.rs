@@ -119,7 +119,7 @@ impl Judge {
             }
             if our_answer != kernel_answer {
                 let kind = answer_kind(call, &our_answer, &kernel_answer);
-                let known = known::reason(call, &our_answer, &kernel_answer);
+                let known = known::reason(&calls[..=at]);
                 let (ours, kernel) = (our_answer.to_string(), kernel_answer.to_string());
                 return Ok(Some(Difference { at, kind, ours, kernel, known }));
             }
@@ -129,7 +129,8 @@ impl Judge {
                 let whose = if place == call.at() { "itself" } else { "another" };
                 let kind = format!("{}: poll of {whose} says {ours}, not {kernel}", call.name());
                 let [ours, kernel] = [ours, kernel].map(|bits| format!("poll of {place} says {bits}"));
-                return Ok(Some(Difference { at, kind, ours, kernel, known: None }));
+                let known = known::reason(&calls[..=at]);
+                return Ok(Some(Difference { at, kind, ours, kernel, known }));
             }
         }
         Ok(None)

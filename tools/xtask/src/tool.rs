@@ -12,19 +12,19 @@ pub(crate) struct Args {
     options: Vec<String>,
 }
 
-/// Runs `tools/kernel`, as fast as Sockeye is released; true when it holds, or was skipped.
+/// Runs `tools/kernel`; true when it holds, or was skipped.
 pub(crate) fn kernel(root: &Path, args: &Args) -> Result<bool, Box<dyn Error>> {
-    run(root, &["--release", "--package", "sockeye-kernel"], args)
+    run(root, "sockeye-kernel", args)
 }
 
-/// Runs `tools/differ`; true when there is no difference, or it was skipped. The stack is optimized in every profile: the
-/// kernel is what takes the time.
+/// Runs `tools/differ`; true when there is no difference, or it was skipped.
 pub(crate) fn differ(root: &Path, args: &Args) -> Result<bool, Box<dyn Error>> {
-    run(root, &["--package", "sockeye-differ"], args)
+    run(root, "sockeye-differ", args)
 }
 
-fn run(root: &Path, which: &[&str], args: &Args) -> Result<bool, Box<dyn Error>> {
+/// Both are built as Sockeye is released: what they are made of is compiled once for all three.
+fn run(root: &Path, package: &str, args: &Args) -> Result<bool, Box<dyn Error>> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["run", "--quiet"]).args(which).arg("--").args(&args.options);
+    cargo.args(["run", "--quiet", "--release", "--package", package, "--"]).args(&args.options);
     Ok(cargo.current_dir(root).status()?.success())
 }
