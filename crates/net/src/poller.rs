@@ -28,7 +28,7 @@ pub use event::{Event, Interest, Mode};
 use crate::driver::{check_may_wait, wake_all};
 use crate::host::{Host, HostCore};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard, ThreadId};
-use crate::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use crate::{StackSocket, TcpListener, TcpSocket, TcpStream, UdpSocket};
 use event::HANGUP;
 use sockeye_stack::{Readiness, SocketId, Stack};
 use std::collections::VecDeque;
@@ -162,6 +162,14 @@ macro_rules! sources {
 }
 
 sources!(TcpListener, TcpSocket, TcpStream, UdpSocket);
+
+impl Source for StackSocket {}
+
+impl sealed::Sealed for StackSocket {
+    fn place(&self) -> (&Host, SocketId) {
+        StackSocket::place(self)
+    }
+}
 
 /// Watches sockets, of any hosts and networks, and says which are ready: what epoll(7) is to the kernel's.
 ///

@@ -14,7 +14,7 @@ use std::task::Waker;
 /// What a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
-    /// Data, end of file, a connection to accept, or an error.
+    /// Data, urgent data, end of file, a connection to accept, or an error.
     Read,
     /// Room, an opened connection, or an error.
     Write,
@@ -24,7 +24,10 @@ impl Interest {
     /// The readiness that ends the wait.
     const fn wakes_on(self) -> Readiness {
         match self {
-            Interest::Read => Readiness::READABLE.union(Readiness::READ_CLOSED).union(Readiness::ERROR),
+            Interest::Read => Readiness::READABLE
+                .union(Readiness::PRIORITY)
+                .union(Readiness::READ_CLOSED)
+                .union(Readiness::ERROR),
             Interest::Write => Readiness::WRITABLE.union(Readiness::WRITE_CLOSED).union(Readiness::ERROR),
         }
     }

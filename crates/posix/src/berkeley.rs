@@ -15,17 +15,22 @@
 //! ```
 
 use crate::address::{AddressBytes, Reader};
+use crate::cmsg::{self, ControlWriter, SendControls};
 use crate::flags::{MessageFlags, RecvFlags, SendFlags};
 use crate::options::{OptionValue, Target};
 use crate::{Errno, Privilege, SocketKind, Stored};
 use sockeye_packet::{Chunk, Instant, Payload};
 use sockeye_stack::{
-    Message, OptionName, Owner, Readiness, Shutdown, SocketId, SocketOption, SocketType, Stack,
+    Datagram, Message, OptionName, Owner, Readiness, Shutdown, SocketId, SocketOption, SocketType, Stack,
 };
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// `SIOCATMARK`, which the libc crate has no name for.
 pub const SIOCATMARK: u32 = 0x8905;
+
+/// Whether what is left to read is told beside what is read, and the control message that does.
+const TCP_INQ: i32 = 36;
 
 /// A socket of a stack, and what C remembers of it beside.
 #[derive(Clone, Debug)]
@@ -46,6 +51,19 @@ pub struct Received {
     pub from: Option<AddressBytes>,
     /// `msg_flags`.
     pub flags: MessageFlags,
+    /// The control messages, if there was a buffer for them.
+    pub control: Vec<u8>,
+}
+
+/// What a send says beside its data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing<'a> {
+    /// The destination as a socket address; empty for the peer.
+    pub to: &'a [u8],
+    /// Control messages. A stream reads over them.
+    pub control: &'a [u8],
+    /// `MSG_…`.
+    pub flags: i32,
 }
 
 /// Names and connections.
@@ -155,26 +173,38 @@ impl Socket {
         flags: i32,
         to: &[u8],
     ) -> Result<usize, Errno> {
+        let mut chunks = VecDeque::from([Chunk::copy_from(data)]);
+        self.send_chunks(stack, now, &mut chunks, &Outgoing { to, flags, control: &[] })
+    }
+
+    /// `sendmsg`: how much was taken, which is gone from the front of `chunks`. A datagram is sent whole or not at all,
+    /// and left there.
+    pub fn send_chunks(
+        &self,
+        stack: &mut Stack,
+        now: Instant,
+        chunks: &mut VecDeque<Chunk>,
+        outgoing: &Outgoing<'_>,
+    ) -> Result<usize, Errno> {
         if !self.is_stream() {
-            return self.send_datagram(stack, now, data, flags, to);
+            return self.send_datagram(stack, now, chunks.iter().cloned().collect(), outgoing);
         }
-        let flags = SendFlags::parse(flags, self.kind.kind)?;
+        let flags = SendFlags::parse(outgoing.flags, self.kind.kind)?;
         let flags = sockeye_stack::SendFlags {
             more: flags.more,
             oob: flags.out_of_band,
             eor: flags.end_of_record,
             dont_route: flags.dont_route,
         };
-        let mut chunks = VecDeque::from([Chunk::copy_from(data)]);
-        let mut sent = 0;
+        let (mut sent, len) = (0, chunks.iter().map(Chunk::len).sum());
         loop {
-            match stack.send(now, self.id, &mut chunks, flags) {
+            match stack.send(now, self.id, chunks, flags) {
                 Ok(0) => return Ok(sent),
                 Ok(count) => sent += count,
                 Err(_) if sent > 0 => return Ok(sent),
                 Err(error) => return Err(error.into()),
             }
-            if sent >= data.len() {
+            if sent >= len {
                 return Ok(sent);
             }
         }
@@ -184,49 +214,116 @@ impl Socket {
         &self,
         stack: &mut Stack,
         now: Instant,
-        data: &[u8],
-        flags: i32,
-        to: &[u8],
+        payload: Payload,
+        Outgoing { to, control, flags }: &Outgoing<'_>,
     ) -> Result<usize, Errno> {
         // As the kernel: it gets a port before anything is looked at.
         stack.auto_bind(self.id)?;
         let urgent = flags & libc::MSG_OOB != 0;
         let to = self.reader(stack).destination(to, urgent)?;
-        let message = Message { to, ..Message::default() };
-        Ok(stack.send_msg(now, self.id, Payload::from(Chunk::copy_from(data)), &message)?)
+        let controls = cmsg::parse_send(control, self.kind.domain, &self.stored)?;
+        let SendControls { source, nic, ttl, tos, segment_size } = controls;
+        let message = Message { to, source, nic, ttl, tos, segment_size };
+        Ok(stack.send_msg(now, self.id, payload, &message)?)
     }
 
-    /// `recv`, `recvfrom`, `recvmsg` into a buffer of `room` bytes.
+    /// `recv`, `recvfrom` into a buffer of `room` bytes.
     pub fn recv(&self, stack: &mut Stack, now: Instant, room: usize, flags: i32) -> Result<Received, Errno> {
+        self.recv_message(stack, now, room, flags, None)
+    }
+
+    /// `recvmsg` into buffers of `room` bytes, and one for control messages if it says how long that is. Reports of
+    /// the error queue are told nowhere else.
+    pub fn recv_message(
+        &self,
+        stack: &mut Stack,
+        now: Instant,
+        room: usize,
+        flags: i32,
+        control_room: Option<usize>,
+    ) -> Result<Received, Errno> {
         let flags = RecvFlags::parse(flags);
-        if flags.error_queue {
-            // No control messages here, which a report would be told in.
-            return Err(Errno::EAGAIN);
-        }
+        let mut writer = control_room.map(ControlWriter::new);
+        let mut received = if flags.error_queue {
+            self.recv_error(stack, now, room, writer.as_mut())?
+        } else if self.is_stream() {
+            self.recv_stream(stack, now, room, flags, writer.as_mut())?
+        } else {
+            self.recv_datagram(stack, now, room, flags, writer.as_mut())?
+        };
+        received.control = writer.map(|writer| writer.finish(&mut received.flags)).unwrap_or_default();
+        Ok(received)
+    }
+
+    fn recv_stream(
+        &self,
+        stack: &mut Stack,
+        now: Instant,
+        room: usize,
+        flags: RecvFlags,
+        control: Option<&mut ControlWriter>,
+    ) -> Result<Received, Errno> {
         let how = sockeye_stack::RecvFlags { peek: flags.peek, oob: flags.out_of_band };
-        if self.is_stream() {
-            let data = stack.recv(now, self.id, room, how)?;
-            let value = data.len();
-            let data = if flags.truncate && !flags.out_of_band { Payload::EMPTY } else { data };
-            let told =
-                MessageFlags { out_of_band: flags.out_of_band && value > 0, ..MessageFlags::default() };
-            return Ok(Received { data, value, from: None, flags: told });
+        let data = stack.recv(now, self.id, room, how)?;
+        let value = data.len();
+        let data = if flags.truncate && !flags.out_of_band { Payload::EMPTY } else { data };
+        let told = MessageFlags { out_of_band: flags.out_of_band && value > 0, ..MessageFlags::default() };
+        if let Some(control) = control.filter(|_| self.stored.is_on(libc::IPPROTO_TCP, TCP_INQ)) {
+            let left = i32::try_from(stack.recv_queued(self.id)).unwrap_or(i32::MAX);
+            control.put_int(libc::IPPROTO_TCP, TCP_INQ, left);
         }
+        Ok(Received { data, value, flags: told, ..Received::default() })
+    }
+
+    fn recv_datagram(
+        &self,
+        stack: &mut Stack,
+        now: Instant,
+        room: usize,
+        flags: RecvFlags,
+        control: Option<&mut ControlWriter>,
+    ) -> Result<Received, Errno> {
         // Nothing is urgent about a datagram: the kernel reads over it.
-        let how = sockeye_stack::RecvFlags { oob: false, ..how };
+        let how = sockeye_stack::RecvFlags { peek: flags.peek, oob: false };
         let datagram = stack.recv_from(now, self.id, how)?;
         let ended = stack.readiness(self.id).contains(Readiness::READ_CLOSED);
-        let mut data = datagram.payload;
-        if ended && data.is_empty() && datagram.ttl == 0 {
+        if ended && datagram.payload.is_empty() && datagram.ttl == 0 {
             // Only who waits is told the end of a socket that was shut down.
             return Err(Errno::EAGAIN);
+        }
+        let Datagram {
+            payload: mut data, from, to, nic, ttl, tos, received_at, dropped, segment_size, ..
+        } = datagram;
+        if let Some(control) = control {
+            let at = since_1970(stack, received_at);
+            let arrival = cmsg::Received { to, nic, ttl, tos, at, dropped, segment_size };
+            cmsg::write_received(control, &self.stored, self.kind, &arrival);
         }
         let len = data.len();
         data.trim(0, len.min(room));
         let value = if flags.truncate { len } else { data.len() };
         let told = MessageFlags { truncated: len > room, ..MessageFlags::default() };
-        let from = Some(AddressBytes::new(datagram.from, self.kind.domain));
-        Ok(Received { data, value, from, flags: told })
+        let from = Some(AddressBytes::new(from, self.kind.domain));
+        Ok(Received { data, value, from, flags: told, control: Vec::new() })
+    }
+
+    /// A report of the error queue; without a buffer for control messages, which would tell it, there is none.
+    fn recv_error(
+        &self,
+        stack: &mut Stack,
+        now: Instant,
+        room: usize,
+        control: Option<&mut ControlWriter>,
+    ) -> Result<Received, Errno> {
+        let control = control.ok_or(Errno::EAGAIN)?;
+        let report = stack.recv_error(now, self.id)?;
+        cmsg::write_error(control, &self.stored, self.kind, &report, since_1970(stack, report.received_at));
+        let mut data = report.payload;
+        let len = data.len();
+        data.trim(0, len.min(room));
+        let flags = MessageFlags { truncated: len > room, error_queue: true, ..MessageFlags::default() };
+        let from = Some(AddressBytes::new(report.to, self.kind.domain));
+        Ok(Received { value: data.len(), data, from, flags, control: Vec::new() })
     }
 
     /// The bits that poll(2) would report if all were asked for.
@@ -277,6 +374,11 @@ impl Socket {
     fn target<'a>(&'a mut self, stack: &'a mut Stack, now: Instant) -> Target<'a> {
         Target { stack, now, id: self.id, kind: self.kind, stored: &mut self.stored }
     }
+}
+
+/// The wall-clock time, since 1970, of a moment of a stack.
+fn since_1970(stack: &Stack, at: Instant) -> Duration {
+    stack.config().wall_offset.saturating_add(Duration::from_nanos(at.as_nanos()))
 }
 
 /// Readiness as poll's bits, which are epoll's. `POLLRDHUP` is never without `POLLIN`: a stream that was never
@@ -358,6 +460,63 @@ mod tests {
         socket.connect(&mut stack, now, &v4).unwrap();
         // From an IPv4 address this is the IPv4 host.
         assert_eq!(socket.send(&mut stack, now, b"x", libc::MSG_OOB, &any), Err(Errno::EOPNOTSUPP));
+    }
+
+    #[test]
+    fn control_messages_go_both_ways() {
+        let (mut stack, mut socket) = open(libc::SOCK_DGRAM);
+        let now = Instant::from_millis(5);
+        let set = |socket: &mut Socket, stack: &mut Stack, option| {
+            socket.set_option(stack, now, option, &1_i32.to_ne_bytes()).unwrap();
+        };
+        set(&mut socket, &mut stack, (libc::IPPROTO_IP, libc::IP_PKTINFO));
+        set(&mut socket, &mut stack, (libc::IPPROTO_IP, libc::IP_RECVTTL));
+        let mut control = ControlWriter::new(100);
+        control.put_int(libc::IPPROTO_IP, libc::IP_TTL, 7);
+        let control = control.finish(&mut MessageFlags::default());
+        let mut address = [0; 16];
+        address[0] = libc::AF_INET as u8;
+        address[4..8].copy_from_slice(&[127, 0, 0, 1]);
+        socket.bind(&mut stack, &address).unwrap();
+        let to = socket.local_name(&stack).unwrap();
+        let outgoing = Outgoing { to: to.as_slice(), control: &control, flags: 0 };
+        let mut data = VecDeque::from([Chunk::copy_from(b"hello")]);
+        for _ in 0..2 {
+            assert_eq!(socket.send_chunks(&mut stack, now, &mut data, &outgoing), Ok(5));
+        }
+        let received = socket.recv_message(&mut stack, now, 3, libc::MSG_TRUNC, Some(100)).unwrap();
+        assert_eq!((received.data.to_vec(), received.value), (b"hel".to_vec(), 5));
+        assert_eq!(received.flags, MessageFlags { truncated: true, ..MessageFlags::default() });
+        let messages: Vec<_> = cmsg::parse(&received.control).map(|message| message.unwrap()).collect();
+        assert_eq!(messages[0].kind, libc::IP_PKTINFO);
+        assert_eq!(messages[0].data[8..], [127, 0, 0, 1]);
+        assert_eq!((messages[1].kind, messages[1].data), (libc::IP_TTL, &7_i32.to_ne_bytes()[..]));
+        let cut = socket.recv_message(&mut stack, now, 5, 0, Some(0)).unwrap();
+        assert!(cut.flags.control_truncated && cut.control.is_empty());
+    }
+
+    #[test]
+    fn the_error_queue_is_told_by_a_control_message() {
+        let (mut stack, mut socket) = open(libc::SOCK_DGRAM);
+        let now = Instant::from_millis(5);
+        let on = 1_i32.to_ne_bytes();
+        socket.set_option(&mut stack, now, (libc::IPPROTO_IP, libc::IP_RECVERR), &on).unwrap();
+        let mut nobody = [0; 16];
+        nobody[0] = libc::AF_INET as u8;
+        nobody[2..8].copy_from_slice(&[0, 9, 127, 0, 0, 1]);
+        assert_eq!(socket.send(&mut stack, now, b"lost", 0, &nobody), Ok(4));
+        assert_ne!(socket.poll(&stack) & libc::POLLERR, 0);
+        assert_eq!(
+            socket.recv(&mut stack, now, 9, libc::MSG_ERRQUEUE),
+            Err(Errno::EAGAIN),
+            "it would be lost"
+        );
+        let report = socket.recv_message(&mut stack, now, 9, libc::MSG_ERRQUEUE, Some(200)).unwrap();
+        assert_eq!((report.data.to_vec(), report.flags.bits()), (b"lost".to_vec(), libc::MSG_ERRQUEUE));
+        assert_eq!(report.from.unwrap().as_slice(), nobody);
+        let message = cmsg::parse(&report.control).next().unwrap().unwrap();
+        assert_eq!((message.level, message.kind), (libc::IPPROTO_IP, libc::IP_RECVERR));
+        assert_eq!(message.data[..4], Errno::ECONNREFUSED.0.to_ne_bytes());
     }
 
     #[test]

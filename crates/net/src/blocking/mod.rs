@@ -99,7 +99,7 @@ fn block_on<R>(
 
 /// Polls until there is a result. Sleeps in between, at most until `deadline`, and then fails with
 /// `timed_out`.
-fn park_until<R>(
+pub(crate) fn park_until<R>(
     deadline: Option<Instant>,
     timed_out: io::ErrorKind,
     mut poll: impl FnMut(Option<Waiter<'_>>) -> Poll<io::Result<R>>,

@@ -33,6 +33,11 @@ impl Interest {
     pub const WRITABLE: Interest = Interest(Readiness::WRITABLE);
     /// Urgent data (`EPOLLPRI`).
     pub const PRIORITY: Interest = Interest(Readiness::PRIORITY);
+
+    /// What is asked for.
+    pub(crate) const fn readiness(self) -> Readiness {
+        self.0
+    }
 }
 
 impl BitOr for Interest {
