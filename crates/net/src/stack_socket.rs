@@ -126,9 +126,10 @@ impl Host {
                 }
                 for (socket, interest) in sockets {
                     for direction in directions(*interest) {
-                        dropped.extend(match stays {
-                            true => state.waiters.wait(socket.id, *direction, waiter),
-                            false => state.waiters.take_back(socket.id, *direction, waiter),
+                        dropped.extend(if stays {
+                            state.waiters.wait(socket.id, *direction, waiter)
+                        } else {
+                            state.waiters.take_back(socket.id, *direction, waiter)
                         });
                     }
                 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod capi;
 mod conform;
 mod labs;
 mod loc;
@@ -28,6 +29,10 @@ enum Chore {
     Loc,
     /// Write docs/options.md, the options of sockets and what is done about them
     Options(options::Args),
+    /// Write crates/capi/include/sockeye.h, the header of the C library
+    Header(capi::HeaderArgs),
+    /// Build the C library, and install it with its header and a file for pkg-config
+    InstallC(capi::InstallArgs),
     /// Play packet scripts against the stack, and count those that pass
     Conform(conform::Args),
     /// Run real programs under `sockeye lab`, on the lab files of labs/
@@ -47,6 +52,8 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().chore {
         Chore::Loc => loc::run(&root),
         Chore::Options(args) => options::run(&root, &args),
+        Chore::Header(args) => capi::header(&root, &args),
+        Chore::InstallC(args) => capi::install(&root, &args),
         Chore::Conform(args) => conform::run(&root, &args),
         Chore::Labs(args) => labs::run(&root, &args),
         Chore::Differ(args) => tool::differ(&root, &args),
