@@ -3,10 +3,10 @@
 use crate::answer::answer;
 use crate::host::Host;
 use crate::sys::{self, SizedRoom};
-use sockeye_posix::Errno;
 use sockeye_posix::berkeley::Socket;
 use sockeye_posix::options::Direction;
-use sockeye_stack::{Owner, Readiness};
+use sockeye_posix::{Errno, Privilege, SocketKind};
+use sockeye_stack::{Domain, Owner, Readiness};
 use std::ffi::c_int;
 
 const FLAGS: c_int = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
@@ -33,8 +33,13 @@ pub unsafe extern "C" fn sockeye_socket(
     answer(|| {
         let host = host?;
         host.check_is_there()?;
-        let opened = host
-            .with_stack(|stack, _| Socket::open_or_raw(stack, domain, r#type, protocol, Owner::default()))?;
+        let kind = SocketKind::of_call(domain, r#type, protocol, Privilege::NetRaw)?;
+        if kind.domain == Domain::Packet {
+            return Err(Errno::EAFNOSUPPORT);
+        }
+        let what = [domain, r#type, protocol];
+        let opened =
+            host.with_stack(|stack, _| Socket::open(stack, what, Privilege::NetRaw, Owner::default()))?;
         host.enter(opened, r#type & libc::SOCK_NONBLOCK != 0)
     })
 }

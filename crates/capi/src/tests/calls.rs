@@ -225,6 +225,9 @@ fn anybody_has_raw_sockets() {
     let lab = Lab::new("", "");
     // SAFETY: the host is there.
     let raw = ok(unsafe { sockeye_socket(lab.me, libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP) });
+    // SAFETY: the host is there.
+    let packets = unsafe { sockeye_socket(lab.me, libc::AF_PACKET, libc::SOCK_RAW, 0) };
+    assert_eq!(result(packets), Err(Errno::EAFNOSUPPORT));
     connect(lab.me, raw, &address(lab.web, 0)).unwrap();
     // An echo request, with its checksum.
     let request = [8, 0, 0xf7, 0xfd, 0, 1, 0, 1];
