@@ -126,7 +126,7 @@ fn replace(from: &Path, to: &Path) -> io::Result<()> {
 
 fn link(target: &str, at: &Path) -> io::Result<()> {
     match fs::remove_file(at) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => symlink(target, at),
     }
 }
