@@ -136,6 +136,10 @@ pub(crate) fn carrying() -> EventFlags {
 /// The program wrote into the plug, made room in it, or closed it (hang-up).
 pub(crate) fn on_plug(core: &mut Core, key: SocketKey, events: EventFlags) {
     if let Some(datagram) = of(core, key) {
+        if datagram.successor.is_some() {
+            // The program may have lost this one's end already, for the other's.
+            return;
+        }
         datagram.readable |= events.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP);
         datagram.writable |= events.contains(EventFlags::OUT);
         datagram.write_shut |= events.contains(EventFlags::RDHUP);

@@ -130,7 +130,10 @@ pub(crate) fn replacement(
 pub(crate) fn replaced(core: &mut Core, key: SocketKey, done: bool) {
     let Some(datagram) = of(core, key) else { return };
     let Some(Successor { plug, names, loopback }) = datagram.successor.take().filter(|_| done) else {
-        return;
+        // What was not heard meanwhile is looked for.
+        (datagram.readable, datagram.writable) = (true, true);
+        datagram.closed |= datagram.is_at_end();
+        return pump(core, key);
     };
     let old = std::mem::replace(&mut datagram.plug, plug);
     datagram.loopback = Some(Box::new(loopback));
