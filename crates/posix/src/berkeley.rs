@@ -17,6 +17,7 @@
 use crate::address::{AddressBytes, Reader};
 use crate::cmsg::{self, ControlWriter, SendControls};
 use crate::flags::{MessageFlags, RecvFlags, SendFlags};
+use crate::message::ADDRESS_MAX;
 use crate::options::{OptionValue, Target};
 use crate::{Errno, Privilege, SocketKind, Stored};
 use sockeye_packet::{Chunk, Instant, Payload};
@@ -107,7 +108,15 @@ impl Socket {
         if reader.connect_binds(address) {
             stack.auto_bind(self.id)?;
         }
-        let result = match reader.connect(address)? {
+        let peer = reader.connect(address);
+        let names_family = (2..=ADDRESS_MAX).contains(&address.len());
+        if names_family && peer != Ok(None) {
+            // As the kernel: what a stream is comes before what its address is.
+            if let Some(result) = stack.connect_again(now, self.id) {
+                return Ok(result?);
+            }
+        }
+        let result = match peer? {
             Some(peer) => stack.connect(now, self.id, peer),
             None => stack.disconnect(now, self.id),
         };
@@ -264,10 +273,14 @@ impl Socket {
         control: Option<&mut ControlWriter>,
     ) -> Result<Received, Errno> {
         let how = sockeye_stack::RecvFlags { peek: flags.peek, oob: flags.out_of_band };
-        let data = stack.recv(now, self.id, room, how)?;
+        let mut data = stack.recv(now, self.id, room, how)?;
+        let urgent = flags.out_of_band && !data.is_empty();
+        // As the kernel: an urgent byte is taken also by who has no room for it.
+        let told =
+            MessageFlags { out_of_band: urgent, truncated: urgent && room == 0, ..MessageFlags::default() };
+        data.trim(0, data.len().min(room));
         let value = data.len();
-        let data = if flags.truncate && !flags.out_of_band { Payload::EMPTY } else { data };
-        let told = MessageFlags { out_of_band: flags.out_of_band && value > 0, ..MessageFlags::default() };
+        let data = if flags.truncate { Payload::EMPTY } else { data };
         if let Some(control) = control.filter(|_| self.stored.is_on(libc::IPPROTO_TCP, TCP_INQ)) {
             let left = i32::try_from(stack.recv_queued(self.id)).unwrap_or(i32::MAX);
             control.put_int(libc::IPPROTO_TCP, TCP_INQ, left);

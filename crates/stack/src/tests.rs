@@ -19,6 +19,7 @@ mod raw;
 mod segments;
 mod simulation;
 mod solo;
+mod stages;
 mod standard;
 mod streams;
 mod tap;

@@ -85,9 +85,9 @@ impl Stack {
             Kind::Packet(_) => return Err(Error::NotSupported),
             _ => {}
         }
-        let result = self.tcp_disconnect(now, id);
+        self.make_idle(now, id);
         self.run_loopback(now);
-        result
+        Ok(())
     }
 
     /// Takes the oldest waiting connection of a listener, with its peer's address.
@@ -107,7 +107,9 @@ impl Stack {
     ) -> Result<usize> {
         let key = match self.socket_ref(id)?.kind {
             Kind::Connection(key) => key,
-            Kind::Idle(_) | Kind::Listener(_) => return Err(Error::BrokenPipe),
+            Kind::Idle(_) | Kind::Listener(_) => {
+                return Err(self.take_error(id).unwrap_or(Error::BrokenPipe));
+            }
             Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => {
                 let sent = self.send_to(now, id, chunks.iter().cloned().collect(), None, flags);
                 if sent.is_ok() {
@@ -125,7 +127,12 @@ impl Stack {
     pub fn recv(&mut self, now: Instant, id: SocketId, max: usize, flags: RecvFlags) -> Result<Payload> {
         let key = match self.socket_ref(id)?.kind {
             Kind::Connection(key) => key,
-            Kind::Idle(_) | Kind::Listener(_) => return Err(Error::NotConnected),
+            Kind::Idle(_) => {
+                let received = self.socket_mut(id)?.stage.recv(flags);
+                self.touch(id, Readiness::EMPTY);
+                return received;
+            }
+            Kind::Listener(_) => return Err(Error::NotConnected),
             Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => {
                 let mut payload = self.recv_datagram(now, id, flags)?.payload;
                 payload.trim(0, payload.len().min(max));
@@ -274,7 +281,7 @@ impl Stack {
             Kind::Raw(raw) => raw.queues.error.take(),
             Kind::Packet(packet) => packet.queues.error.take(),
             Kind::Connection(key) => self.connections.get_mut(*key)?.connection.take_error(),
-            Kind::Idle(_) | Kind::Listener(_) => None,
+            Kind::Idle(_) | Kind::Listener(_) => socket.stage.error.take(),
         };
         self.touch(id, Readiness::EMPTY);
         error

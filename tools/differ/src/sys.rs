@@ -16,6 +16,9 @@ use crate::call::PLACES;
 /// The room for an address that the kernel tells.
 const ADDRESS_ROOM: usize = 128;
 
+/// What the kernel has not written over in a buffer.
+const UNTOUCHED: u8 = 0xa5;
+
 /// What a receive took.
 pub(crate) struct Received {
     pub(crate) data: Vec<u8>,
@@ -100,7 +103,7 @@ pub(crate) fn send(fd: c_int, data: &[u8], flags: c_int, to: &[u8]) -> Result<us
 }
 
 pub(crate) fn receive(fd: c_int, room: usize, flags: c_int) -> Result<Received, Errno> {
-    let (mut data, mut from) = (vec![0; room], [0_u8; ADDRESS_ROOM]);
+    let (mut data, mut from) = (vec![UNTOUCHED; room], [0_u8; ADDRESS_ROOM]);
     let mut buffer = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: room };
     // SAFETY: zero is a value of each of its fields, which are integers and pointers.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -110,9 +113,12 @@ pub(crate) fn receive(fd: c_int, room: usize, flags: c_int) -> Result<Received, 
     message.msg_iovlen = 1;
     // SAFETY: name and buffer are writable for as many bytes as the header says, and outlive the call.
     let value = checked(unsafe { libc::recvmsg(fd, &raw mut message, flags) })?;
-    // With MSG_TRUNC a stream's bytes are dropped uncopied.
     data.truncate(value);
     let len = (message.msg_namelen as usize).min(ADDRESS_ROOM);
+    if flags & libc::MSG_TRUNC != 0 && len == 0 && data.iter().all(|byte| *byte == UNTOUCHED) {
+        // With MSG_TRUNC a stream's bytes are dropped uncopied.
+        data.clear();
+    }
     let known = libc::MSG_TRUNC | libc::MSG_CTRUNC | libc::MSG_OOB | libc::MSG_ERRQUEUE;
     Ok(Received { data, value, from: from[..len].to_vec(), flags: message.msg_flags & known })
 }

@@ -6,6 +6,7 @@ use crate::demux::{Target, Tuple};
 use crate::io::{Io, Token};
 use crate::ip::input::Ingress;
 use crate::slab::Key;
+use crate::socket::stage::Stage;
 use crate::socket::{Domain, Kind, Socket, SocketId, scoped};
 use crate::tcp::half_open::{HalfOpen, Opener, Syn};
 use crate::tcp::{Segment, SeqNumber, reset_for};
@@ -156,6 +157,7 @@ impl Stack {
         let id = SocketId(self.sockets.insert(Socket {
             local: scoped(tuple.local, tuple.local_port, nic),
             peer: Some(scoped(tuple.remote, tuple.remote_port, nic)),
+            stage: Stage::CONNECTED,
             ..Socket::new(domain_of(&tuple), self.io.flow_owner(), Kind::Idle(settings.clone()))
         }));
         // The port is the foreign address's: no bind call of this host can be in its way.

@@ -11,6 +11,7 @@ pub(crate) mod queue;
 pub(crate) mod raw;
 pub(crate) mod readiness;
 pub(crate) mod segments;
+pub(crate) mod stage;
 pub(crate) mod tcb;
 pub(crate) mod tcp;
 pub(crate) mod udp;
@@ -33,6 +34,7 @@ use packet::PacketSocket;
 use raw::Raw;
 use sockeye_packet::{Instant, NicId, Payload};
 use sockeye_wire::Protocol;
+use stage::Stage;
 use udp::Udp;
 
 /// A socket of one stack. The id of a closed socket is never used again.
@@ -275,8 +277,11 @@ pub(crate) struct Socket {
     pub(crate) announced: Readiness,
     /// Whether the socket is in the ready list.
     pub(crate) listed: bool,
-    /// connect was called and has not said yet how it went.
-    pub(crate) connecting: bool,
+    /// Of a stream socket: what its user has done with it, and what it keeps without a connection.
+    pub(crate) stage: Stage,
+    /// The local address was named by its user (or is that of a connection to a socket where it was), who keeps it
+    /// beyond a connection.
+    pub(crate) named_ip: bool,
     /// Reports of errors, while there are any.
     pub(crate) errors: Option<Box<ErrorQueue>>,
     pub(crate) kind: Kind,
@@ -319,7 +324,8 @@ impl Socket {
             parent: None,
             announced: Readiness::EMPTY,
             listed: false,
-            connecting: false,
+            stage: Stage::default(),
+            named_ip: false,
             errors: None,
             kind,
         }

@@ -120,6 +120,7 @@ impl Stack {
     }
 
     pub(crate) fn bind_socket(&mut self, id: SocketId, addr: SockAddr, yields: bool) -> Result<()> {
+        let taken = self.socket_ref(id).map(|socket| self.is_named(socket))?;
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
         if socket.check_family(&addr).is_err() {
@@ -131,7 +132,6 @@ impl Stack {
             });
         }
         let v4 = socket.domain == Domain::Inet;
-        let taken = socket.local.port != 0 || matches!(socket.kind, Kind::Listener(_) | Kind::Connection(_));
         if taken && !v4 {
             return Err(Error::InvalidArgument);
         }
@@ -165,11 +165,17 @@ impl Stack {
             let range = if proto.is_echo() { &ECHO_IDS } else { &ports };
             binding.port = io.demux.pick_port(&binding, hold, range, &mut io.rng)?;
         } else if !io.demux.is_free(&binding, hold) {
+            if proto == Proto::Tcp {
+                // As the kernel: what shows of a connection of before is lost, but for the port.
+                socket.local = Socket::unspecified(socket.domain).with_port(socket.local.port);
+            }
             return Err(Error::AddrInUse);
         }
         io.demux.hold(binding, hold);
         socket.bound = Some(Box::new((binding, hold)));
         socket.local = addr.with_port(binding.port);
+        socket.named_ip |= !addr.is_unspecified();
+        socket.peer = socket.peer.filter(|_| proto != Proto::Tcp);
         socket.settings.v6_only |= v6_alone;
         if proto != Proto::Tcp {
             io.demux.join(binding, id);
@@ -181,11 +187,22 @@ impl Stack {
     /// datagram socket's connect or send.
     pub fn auto_bind(&mut self, id: SocketId) -> Result<()> {
         let socket = self.socket_ref(id)?;
-        if socket.local.port != 0 || matches!(socket.kind, Kind::Raw(_) | Kind::Packet(_)) {
+        if self.is_named(socket) || matches!(socket.kind, Kind::Raw(_) | Kind::Packet(_)) {
             return Ok(());
         }
         let any = SockAddr { port: 0, ..socket.local };
-        self.bind_socket(id, any, false)
+        let named_ip = socket.named_ip;
+        self.bind_socket(id, any, false)?;
+        self.socket_mut(id)?.named_ip = named_ip;
+        Ok(())
+    }
+
+    /// Whether the socket has a local port, as bind sees it.
+    pub(crate) fn is_named(&self, socket: &Socket) -> bool {
+        match socket.proto() {
+            Proto::Tcp => self.holds_port(socket),
+            _ => socket.local.port != 0,
+        }
     }
 
     /// Picks a local port for a connection over `path` to `peer` (RFC 6056 §3.3.4): one that no bind call

@@ -369,7 +369,7 @@ impl Stack {
                 if socket.domain != Domain::Inet6 {
                     return Err(Error::ProtocolOption);
                 }
-                if socket.local.port != 0 {
+                if self.is_named(socket) {
                     return Err(Error::InvalidArgument);
                 }
                 self.change(id, |settings| settings.v6_only = on)

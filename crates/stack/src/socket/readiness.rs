@@ -27,8 +27,7 @@ impl Stack {
             Kind::Udp(udp) => udp.queues.readiness(),
             Kind::Raw(raw) => raw.queues.readiness(),
             Kind::Packet(packet) => packet.queues.readiness(),
-            // As the kernel: a stream socket that was never connected hangs up.
-            Kind::Idle(_) => Readiness::WRITABLE | Readiness::WRITE_CLOSED | Readiness::READ_CLOSED,
+            Kind::Idle(_) => socket.stage.readiness(),
             Kind::Listener(listener) => listener.readiness(),
             Kind::Connection(key) => {
                 self.connections.get(*key).map_or(Readiness::EMPTY, |tcb| tcb.readiness(&self.io))

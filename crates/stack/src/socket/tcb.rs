@@ -20,6 +20,7 @@ use crate::socket::{Socket, SocketId};
 use crate::tcp::time_wait::{TimeWait, Verdict, judge};
 use crate::tcp::{Connection, MIN_MSS, Resources, Segment, SeqNumber, State};
 use crate::wheel::TimerId;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use sockeye_packet::{Batch, Instant, NicId};
 use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, TcpHeader};
@@ -391,16 +392,18 @@ impl Stack {
     /// A connection is over. Its socket, if it has one, keeps it to read the rest and the error.
     fn ended(&mut self, key: Key, socket: Option<SocketId>) {
         let Some(id) = socket else { return self.bury(key) };
-        let Stack { connections, io, .. } = self;
+        let Stack { sockets, connections, io } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
         io.demux.remove(&tcb.tuple, Target::Connection(key));
         if let Some(timer) = tcb.timer.take() {
             io.wheel.cancel(timer);
         }
-        if tcb.hold.is_some_and(|hold| !hold.explicit)
-            && let Some((binding, hold)) = tcb.take_bound()
-        {
-            io.demux.release(&binding, hold);
+        // As the kernel: a port that was named stays its socket's, any other is free.
+        if let Some((binding, hold)) = tcb.take_bound() {
+            match sockets.get_mut(id.0) {
+                Some(socket) if hold.named => socket.bound = Some(Box::new((binding, hold))),
+                _ => io.demux.release(&binding, hold),
+            }
         }
         self.touch(id, Readiness::EMPTY);
     }
@@ -457,15 +460,14 @@ impl Stack {
             return; // It can stay as it is: it is there anyway.
         }
         let answer_limit = tcb.connection.answer_limit();
-        let record = TimeWait {
-            tuple: tcb.tuple,
-            bound: tcb.take_bound(),
-            nic: tcb.nic,
-            seed,
-            answer_limit,
-            since: now,
-            timer: None,
-        };
+        let bound = tcb.hold.map(|hold| (tcb.binding(), hold));
+        match bound {
+            // The socket keeps it, too.
+            Some((binding, hold)) if hold.named && tcb.socket.is_some() => io.demux.hold(binding, hold),
+            _ => tcb.hold = None,
+        }
+        let record =
+            TimeWait { tuple: tcb.tuple, bound, nic: tcb.nic, seed, answer_limit, since: now, timer: None };
         io.add_time_wait(now, record, Target::Connection(key));
         tcb.connection.end(&mut io.budget);
         self.after(key, Readiness::EMPTY);

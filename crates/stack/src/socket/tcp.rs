@@ -12,8 +12,9 @@ use crate::ip::address::Cast;
 use crate::ip::route::Path;
 use crate::slab::Key;
 use crate::socket::options::TcpSettings;
+use crate::socket::stage::{Progress, Stage};
 use crate::socket::tcb::{Sizes, Tcb, resources};
-use crate::socket::{Domain, Kind, RecvFlags, SendFlags, Shutdown, SocketId, scoped, tuple_scope};
+use crate::socket::{Kind, RecvFlags, SendFlags, Shutdown, SocketId, scoped, tuple_scope};
 use crate::tcp::half_open::{HalfOpen, beyond};
 use crate::tcp::listener::Listener;
 use crate::tcp::{Connection, OpenParams, Resources, State};
@@ -27,11 +28,8 @@ use sockeye_packet::{Chunk, Instant, Payload};
 /// Opening.
 impl Stack {
     pub(crate) fn tcp_connect(&mut self, now: Instant, id: SocketId, peer: SockAddr) -> Result<()> {
-        match self.socket_ref(id)?.kind {
-            Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => return Err(Error::NotSupported),
-            Kind::Listener(_) => return Err(Error::IsConnected),
-            Kind::Connection(key) => return self.connect_progress(id, key),
-            Kind::Idle(_) => {}
+        if let Some(result) = self.connect_progress(now, id) {
+            return result;
         }
         let socket = self.socket_ref(id)?;
         let peer = socket.towards(peer)?;
@@ -42,9 +40,11 @@ impl Stack {
         }
         let path = self.io.path(&peer.ip, src, peer.scope.or(socket.settings.nic))?;
         socket.check_source(&peer)?;
-        let bound_port = socket.local.port;
-        let port =
-            if bound_port == 0 { self.pick_for_connection(now, id, &path, &peer)? } else { bound_port };
+        let bound_port = socket.bound.as_ref().map(|bound| bound.0.port);
+        let port = match bound_port {
+            Some(port) => port,
+            None => self.pick_for_connection(now, id, &path, &peer)?,
+        };
         let tuple = Tuple {
             local: path.src,
             remote: peer.ip,
@@ -53,29 +53,8 @@ impl Stack {
             scope: tuple_scope(&path.src, &peer.ip, path.nic),
             proto: Proto::Tcp,
         };
-        self.open_active(now, id, tuple, &path, bound_port != 0)?;
+        self.open_active(now, id, tuple, &path, bound_port.is_some())?;
         Err(Error::InProgress)
-    }
-
-    /// connect on a socket that has a connection.
-    fn connect_progress(&mut self, id: SocketId, key: Key) -> Result<()> {
-        let tcb = self.connections.get_mut(key).ok_or(Error::BadSocket)?;
-        let state = tcb.connection.state();
-        let socket = self.sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
-        match state {
-            State::SynSent | State::SynReceived => Err(Error::Already),
-            State::Closed if socket.connecting => {
-                let error = tcb.connection.take_error().unwrap_or(Error::ConnectionAborted);
-                self.back_to_idle(id, key);
-                Err(error)
-            }
-            _ if socket.connecting => {
-                // As the kernel: the call that finds the connection open succeeds, later ones don't.
-                socket.connecting = false;
-                Ok(())
-            }
-            _ => Err(Error::IsConnected),
-        }
     }
 
     fn open_active(
@@ -109,7 +88,8 @@ impl Stack {
             default_mss: sizes.default,
         };
         io.counters.bump(Counter::TcpActiveOpens);
-        let connection = Connection::connect(now, &open);
+        let mut connection = Connection::connect(now, &open);
+        connection.begin_shut(socket.stage.read_shut, socket.stage.write_shut);
         let local = scoped(tuple.local, tuple.local_port, path.nic);
         let hold = match socket.bound.take().map(|bound| *bound) {
             Some((binding, hold)) => {
@@ -121,7 +101,7 @@ impl Stack {
         let binding = socket.binding_at(local);
         socket.local = local;
         socket.peer = Some(scoped(tuple.remote, tuple.remote_port, path.nic));
-        socket.connecting = true;
+        socket.stage = Stage { progress: Progress::Connecting, ..Stage::default() };
         let mut tcb = Tcb::new(connection, settings, tuple, id, path.nic, &socket.settings, io);
         tcb.bind(binding, hold, io);
         let key = connections.insert(tcb);
@@ -270,41 +250,12 @@ impl Stack {
         received
     }
 
-    pub(crate) fn tcp_shutdown(&mut self, now: Instant, id: SocketId, how: Shutdown) -> Result<()> {
-        if matches!(self.socket_ref(id)?.kind, Kind::Listener(_)) {
-            // As the kernel: a listener that reads no more listens no more.
-            if how.read() {
-                self.stop_listening(now, id);
-            }
-            return Ok(());
-        }
-        let key = self.connection_key(id, Error::NotConnected)?;
+    /// Ends a direction of a connection, or both.
+    pub(crate) fn shutdown_connection(&mut self, key: Key, how: Shutdown) {
         let Stack { connections, io, .. } = self;
-        let tcb = connections.get_mut(key).ok_or(Error::BadSocket)?;
-        match tcb.connection.state() {
-            State::Closed => return Err(Error::NotConnected),
-            State::SynSent => {
-                self.tcp_disconnect(now, id)?;
-                return Ok(());
-            }
-            _ => tcb.connection.shutdown(how, &mut resources!(io, tcb)),
-        }
+        let Some(tcb) = connections.get_mut(key) else { return };
+        tcb.connection.shutdown(how, &mut resources!(io, tcb));
         self.after(key, Readiness::EMPTY);
-        Ok(())
-    }
-
-    /// connect(2) with `AF_UNSPEC`: resets the connection; the socket can be used again.
-    pub(crate) fn tcp_disconnect(&mut self, now: Instant, id: SocketId) -> Result<()> {
-        match self.socket_ref(id)?.kind {
-            Kind::Listener(_) => self.stop_listening(now, id),
-            Kind::Connection(key) => {
-                self.reset(key);
-                self.back_to_idle(id, key);
-                self.touch(id, Readiness::EMPTY);
-            }
-            Kind::Idle(_) | Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => {}
-        }
-        Ok(())
     }
 
     pub(crate) fn tcp_close(&mut self, now: Instant, id: SocketId, abort: bool) {
@@ -317,6 +268,7 @@ impl Stack {
             self.remove_socket(id);
             return;
         };
+        self.unbind(id);
         self.remove_socket(id);
         let Stack { connections, io, .. } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
@@ -362,7 +314,7 @@ impl Stack {
 
     /// Makes a listener an ordinary socket again, which is still bound. What waits in its queue is reset, what
     /// is half open forgotten.
-    fn stop_listening(&mut self, now: Instant, id: SocketId) {
+    pub(crate) fn stop_listening(&mut self, now: Instant, id: SocketId) {
         let Stack { sockets, io, .. } = self;
         let Some(socket) = sockets.get_mut(id.0) else { return };
         let Kind::Listener(listener) = &mut socket.kind else { return };
@@ -380,30 +332,6 @@ impl Stack {
             self.tcp_close(now, child, true);
         }
         self.touch(id, Readiness::EMPTY);
-    }
-
-    /// Takes a connection that is over from its socket, which may then connect again.
-    fn back_to_idle(&mut self, id: SocketId, key: Key) {
-        let Some(tcb) = self.connections.get_mut(key) else { return };
-        let settings = tcb.settings.clone();
-        let bound = if tcb.hold.is_some_and(|hold| hold.explicit) { tcb.take_bound() } else { None };
-        tcb.socket = None;
-        self.io.orphans += 1;
-        self.bury(key);
-        let Some(socket) = self.sockets.get_mut(id.0) else { return };
-        socket.kind = Kind::Idle(settings);
-        socket.peer = None;
-        socket.connecting = false;
-        let is_bound = bound.is_some();
-        socket.bound = bound.map(Box::new);
-        if !is_bound {
-            let unspecified = if is_v4(&socket.local.ip) && socket.domain == Domain::Inet {
-                SockAddr::UNSPECIFIED_V4
-            } else {
-                SockAddr::UNSPECIFIED_V6
-            };
-            socket.local = unspecified;
-        }
     }
 
     /// The options of a stream socket have changed.

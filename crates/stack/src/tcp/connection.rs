@@ -146,8 +146,6 @@ pub(crate) struct Connection {
 /// Independent facts about a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flags {
-    /// The handshake is complete: from then on end of file is not "not connected".
-    pub(super) was_open: bool,
     /// The user closed the sending side before the handshake was complete.
     pub(super) close_pending: bool,
     /// The peer's FIN has been received in order and is counted in RCV.NXT.
@@ -156,6 +154,8 @@ pub(super) struct Flags {
     pub(super) orphaned: bool,
     /// The user reads no more.
     pub(super) read_shut: bool,
+    /// The user writes no more, and has said so before there was a connection.
+    pub(super) write_shut: bool,
     /// The last send said that more follows.
     pub(super) more: bool,
     /// A probe of a closed window is due.
@@ -254,6 +254,11 @@ impl Connection {
     /// Bytes in the send buffer that were never sent.
     pub(super) fn unsent(&self) -> u32 {
         (self.send_end() - self.snd_nxt).max(0) as u32
+    }
+
+    /// Whether something of it, the FIN included, was never sent.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent() > 0 || (self.fin_unacked() && self.snd_nxt == self.send_end())
     }
 
     /// The window the peer was told, from RCV.NXT on.

@@ -19,6 +19,7 @@ use crate::ip::input::{Ingress, ecn_counter};
 use crate::ip::train::couple;
 use crate::slab::Key;
 use crate::socket::options::TcpSettings;
+use crate::socket::stage::Stage;
 use crate::socket::tcb::Sizes;
 use crate::socket::{Kind, Socket, SocketId, scoped, tuple_scope};
 use crate::tcp::half_open::{HalfOpen, Opener, Syn};
@@ -453,6 +454,8 @@ impl Stack {
         let settings = listener.settings.clone();
         let mut socket = Socket::new(listening.domain, listening.owner, Kind::Idle(settings.clone()));
         socket.settings = listening.settings;
+        socket.stage = Stage::CONNECTED;
+        socket.named_ip = listening.named_ip;
         socket.local = scoped(tuple.local, tuple.local_port, nic);
         socket.peer = Some(scoped(tuple.remote, tuple.remote_port, nic));
         socket.parent = Some(parent);

@@ -196,8 +196,8 @@ impl Connection {
 
     /// Both SYNs are acknowledged: sizes follow from what was negotiated.
     pub(super) fn establish(&mut self, now: Instant, config: &TcpConfig, settings: &TcpSettings) {
+        let simultaneous = self.state == State::SynReceived;
         self.state = self.state.next(Transition::SynAcked);
-        self.flags.was_open = true;
         self.update_mss(settings);
         // RFC 5681 §3.1: after a lost SYN one segment is the initial window. As the kernel: not after one
         // timeout only, nor when the peer answers the first SYN (the timeout is short, RFC 6298 §2.1).
@@ -213,7 +213,7 @@ impl Connection {
         self.recv_window.establish(now, seq, self.local_mss, scaled, offered);
         self.acks.last_data_at = now;
         self.last_sent_at = now;
-        if self.flags.close_pending {
+        if self.flags.close_pending || (simultaneous && self.flags.write_shut) {
             self.state = self.state.next(Transition::Close);
             if self.snd_una.after(self.iss + 1) {
                 // The FIN followed our SYN, and both are acknowledged.

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Resources};
 use super::seq::SeqNumber;
+use super::state::State;
 use crate::{Error, Result};
 use alloc::boxed::Box;
 use sockeye_packet::{Chunk, Payload};
@@ -150,7 +151,13 @@ impl Connection {
         if resources.settings.oob_inline {
             return Err(Error::InvalidArgument);
         }
-        let Some(byte) = urgent.byte else { return Err(Error::WouldBlock) };
+        if self.state == State::Closed && !self.flags.fin_received {
+            return Err(Error::NotConnected);
+        }
+        let Some(byte) = urgent.byte else {
+            let ended = self.flags.read_shut || !self.state.can_receive();
+            return if ended { Ok(Payload::EMPTY) } else { Err(Error::WouldBlock) };
+        };
         if !peek {
             urgent.byte = None;
             urgent.taken = true;

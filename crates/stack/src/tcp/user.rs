@@ -30,7 +30,7 @@ impl Connection {
             State::SynSent | State::SynReceived if !self.flags.close_pending => {
                 return Err(Error::WouldBlock);
             }
-            state if state.can_send() => {}
+            state if state.can_send() && !self.flags.write_shut => {}
             _ => return Err(Error::BrokenPipe),
         }
         let SendFlags { more, oob, eor, dont_route: _ } = flags;
@@ -80,11 +80,11 @@ impl Connection {
         if oob {
             return self.recv_urgent(peek, resources);
         }
-        if matches!(self.state, State::SynSent | State::SynReceived) {
-            return Err(Error::WouldBlock);
-        }
-        let payload = self.take_in_order(max, peek, resources);
-        if !payload.is_empty() || max == 0 {
+        let opening = matches!(self.state, State::SynSent | State::SynReceived);
+        // What came with the SYN waits until the handshake is complete.
+        let some = !opening && !self.recv.is_empty();
+        let payload = if some { self.take_in_order(max, peek, resources) } else { Payload::EMPTY };
+        if !payload.is_empty() || (max == 0 && some) {
             if !peek {
                 self.on_read(now, payload.len(), resources);
             }
@@ -99,10 +99,7 @@ impl Connection {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        if self.state == State::Closed && !self.flags.was_open {
-            return Err(Error::NotConnected);
-        }
-        if self.flags.read_shut || !self.state.can_receive() {
+        if self.flags.read_shut || !(opening || self.state.can_receive()) {
             return Ok(Payload::EMPTY);
         }
         Err(Error::WouldBlock)
@@ -114,6 +111,12 @@ impl Connection {
         self.adjust_recv_space(now, resources);
         self.feed(resources.budget);
         self.acks.now |= self.is_ack_worth_it(bytes > 0);
+    }
+
+    /// The socket was shut down before it was connected: nothing of it is told to the peer.
+    pub(crate) fn begin_shut(&mut self, read: bool, write: bool) {
+        self.flags.read_shut = read;
+        self.flags.write_shut = write;
     }
 
     /// Ends one direction or both.
@@ -209,15 +212,22 @@ impl Connection {
         self.error.take().or_else(|| self.soft_error.take())
     }
 
+    /// The pending error, which stays so.
+    pub(crate) fn pending_error(&self) -> Option<Error> {
+        self.error
+    }
+
     /// What its socket is ready for.
     pub(crate) fn readiness(&self, settings: &TcpSettings, config: &TcpConfig) -> Readiness {
         let mut ready = Readiness::EMPTY;
         if matches!(self.state, State::SynSent | State::SynReceived) {
+            ready.insert_if(Readiness::READABLE | Readiness::READ_CLOSED, self.flags.read_shut);
+            ready.insert_if(Readiness::WRITE_CLOSED, self.flags.read_shut && self.flags.write_shut);
             return ready;
         }
         let ended = self.state == State::Closed;
         let read_closed = self.flags.read_shut || !self.state.can_receive();
-        let write_closed = !self.state.can_send();
+        let write_closed = self.flags.write_shut || !self.state.can_send();
         let most = (self.recv_window.buffer as usize / 2).max(1);
         let enough = (settings.recv_low_water as usize).clamp(1, most);
         // As the kernel: an urgent byte that is not in line is nothing to read.
