@@ -90,6 +90,9 @@ s = socket.socket(); s.bind(('', 80)); print(s.getsockname())
 t = socket.socket(); print(name(lambda: (t.bind(('', 80)), t.listen())))
 print(name(lambda: t.bind(('192.0.2.1', 80))))
 print(name(t.accept), name(t.getpeername), name(lambda: t.shutdown(2)))
+t = socket.socket(); t.bind(('', 81)); t.listen()
+import ctypes
+print(errno.errorcode[ctypes.get_errno()] if ctypes.CDLL(None, use_errno=True).connect(t.fileno(), bytes([10]) + bytes(27), 28) and ctypes.get_errno() else 0)
 ",
     );
     let output = lab.output(client);
@@ -107,6 +110,7 @@ print(name(t.accept), name(t.getpeername), name(lambda: t.shutdown(2)))
         "EADDRINUSE",
         "EADDRNOTAVAIL",
         "EINVAL ENOTCONN ENOTCONN",
+        "EISCONN",
     ];
     assert_eq!(output.lines().collect::<Vec<_>>(), expected);
 }

@@ -6,7 +6,7 @@ use crate::end::ProgramEnd;
 use crate::proto::{Outcome, Reply};
 use crate::sockets::{Record, Socket, SocketKey};
 use crate::{datagram, stream};
-use sockeye_posix::address::{AddressBytes, Reader};
+use sockeye_posix::address::{AddressBytes, Reader, family};
 use sockeye_posix::{Errno, SocketKind};
 use sockeye_stack::{Domain, Error, SockAddr, SocketType};
 
@@ -43,6 +43,10 @@ pub(crate) fn connect(
         reader.connect(address)
     });
     match (peer, core.sockets.get(key).map(Record::kind)) {
+        // As the kernel: what a stream is comes before what its address is.
+        (Err(_), Some(SocketType::Stream)) if family(address).is_some() && stream::has_begun(core, key) => {
+            stream::connect(core, caller, end, key, Some(SockAddr::default()))
+        }
         (Err(errno), _) => Err(errno).into(),
         (Ok(peer), Some(SocketType::Stream)) => stream::connect(core, caller, end, key, peer),
         (Ok(peer), _) => datagram::connect(core, key, peer).into(),

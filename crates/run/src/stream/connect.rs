@@ -51,6 +51,16 @@ pub(crate) fn connect(
     }
 }
 
+/// Whether connect on a stream socket tells how it is rather than beginning anything.
+pub(crate) fn has_begun(core: &Core, key: SocketKey) -> bool {
+    match core.sockets.get(key).map(|record| &record.socket) {
+        Some(Socket::Listener(_)) => true,
+        Some(Socket::Dead(dead)) => dead.error.is_some(),
+        Some(Socket::Stream(stream)) => stream.phase != Phase::Fresh,
+        _ => false,
+    }
+}
+
 /// A connect call was told that the connection is open, or was gone by then.
 pub(crate) fn connect_seen(core: &mut Core, key: SocketKey, told: bool) {
     if let Some(stream) = stream_of(core, key)

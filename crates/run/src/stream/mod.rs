@@ -15,7 +15,9 @@ mod listen;
 mod pump;
 mod urgent;
 
-pub(crate) use connect::{connect, connect_seen, failure_seen, on_plug as on_connecting_plug, progress};
+pub(crate) use connect::{
+    connect, connect_seen, failure_seen, has_begun, on_plug as on_connecting_plug, progress,
+};
 pub(crate) use listen::{
     Listener, Offer, accept, accept_seen, announce, end_returned, listen, on_plug as on_listener_plug,
     shut as shut_listener, withdraw,

@@ -141,16 +141,19 @@ impl Stack {
     /// The kernel leaves an error where there was a connection, and takes none.
     pub(crate) fn make_idle(&mut self, now: Instant, id: SocketId) {
         let Ok(socket) = self.socket_ref(id) else { return };
-        let mut error = socket.stage.error;
+        let (mut error, mut listened) = (socket.stage.error, false);
         match socket.kind {
             Kind::Udp(_) | Kind::Raw(_) | Kind::Packet(_) => return,
             Kind::Idle(_) => {}
-            Kind::Listener(_) => self.stop_listening(now, id),
+            Kind::Listener(_) => {
+                self.stop_listening(now, id);
+                listened = true;
+            }
             Kind::Connection(key) => error = self.lose_connection(id, key),
         }
         let Some(socket) = self.sockets.get_mut(id.0) else { return };
         socket.stage = Stage { error, ..Stage::default() };
-        self.forget_name(id);
+        self.forget_name(id, listened);
         self.touch(id, Readiness::EMPTY);
     }
 
@@ -178,9 +181,9 @@ impl Stack {
         error
     }
 
-    /// Lets go of what the user of a stream socket has not named: the address, which shows no more, and the port, which
-    /// (as the kernel) shows until there is another.
-    fn forget_name(&mut self, id: SocketId) {
+    /// Lets go of what the user of a stream socket has not named: the address, which shows no more, and if it `listened`
+    /// the port, which (as the kernel) shows until there is another. A connection has let go of its port by itself.
+    fn forget_name(&mut self, id: SocketId, listened: bool) {
         let Stack { sockets, io, .. } = self;
         let Some(socket) = sockets.get_mut(id.0) else { return };
         let port = socket.local.port;
@@ -189,7 +192,7 @@ impl Stack {
         }
         let Some((binding, hold)) = socket.bound.take().map(|bound| *bound) else { return };
         io.demux.release(&binding, hold);
-        if hold.named {
+        if hold.named || !listened {
             let binding = socket.binding_at(socket.local);
             io.demux.hold(binding, hold);
             socket.bound = Some(Box::new((binding, hold)));

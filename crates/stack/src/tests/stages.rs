@@ -165,6 +165,15 @@ fn what_was_named_stays() {
     stack.disconnect(NOW, id).unwrap();
     assert_eq!(stack.local_addr(id), Ok(addr("127.0.0.2:0").with_port(port)));
     stack.bind(id, addr("127.0.0.1:8")).unwrap();
+    // What was picked for a socket that has done nothing since, or that listened.
+    let mut stack = lonely();
+    let id = stream(&mut stack, addr("0.0.0.0:0"));
+    stack.bind(id, addr("0.0.0.0:0")).unwrap();
+    stack.disconnect(NOW, id).unwrap();
+    assert_eq!(stack.bind(id, addr("0.0.0.0:8")), Err(Error::InvalidArgument));
+    stack.listen(NOW, id, 1).unwrap();
+    stack.disconnect(NOW, id).unwrap();
+    stack.bind(id, addr("0.0.0.0:8")).unwrap();
 }
 
 #[test]
