@@ -17,6 +17,7 @@ pub mod interface;
 mod kind;
 pub mod message;
 pub mod options;
+pub mod sock_diag;
 pub mod tcp_info;
 
 pub use errno::Errno;

@@ -4,14 +4,13 @@
 //! at its end. Windows and queues are counted in segments where Linux does so, times are microseconds or
 //! milliseconds as there.
 
+use crate::sock_diag::{LISTEN, state_number};
 use core::time::Duration;
 use sockeye_stack::{CaState, TcpInfo, TcpState};
 
 /// Size of the structure in Linux 6.18.
 const LEN: usize = 280;
 
-/// `TCP_LISTEN`.
-const LISTEN: u8 = 10;
 /// What Linux reports as the threshold before the first loss (`TCP_INFINITE_SSTHRESH`).
 const INFINITE_SSTHRESH: u32 = 0x7fff_ffff;
 
@@ -239,21 +238,6 @@ fn options(info: &TcpInfo) -> u8 {
 }
 
 /// The kernel's number of a state (`TCP_ESTABLISHED` is 1).
-fn state_number(state: TcpState) -> u8 {
-    match state {
-        TcpState::Established => 1,
-        TcpState::SynSent => 2,
-        TcpState::SynReceived => 3,
-        TcpState::FinWait1 => 4,
-        TcpState::FinWait2 => 5,
-        TcpState::TimeWait => 6,
-        TcpState::CloseWait => 8,
-        TcpState::LastAck => 9,
-        TcpState::Closing => 11,
-        TcpState::Closed => 7,
-    }
-}
-
 fn ca_number(state: CaState) -> u8 {
     match state {
         CaState::Open => 0,

@@ -447,7 +447,7 @@ impl Datagram {
     }
 
     /// What the program has not read, in bytes of kernel memory.
-    fn unread(&self) -> usize {
+    pub(crate) fn unread(&self) -> usize {
         sys::unread_by_peer(&self.plug).unwrap_or(0)
     }
 }

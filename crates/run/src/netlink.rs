@@ -1,14 +1,16 @@
-//! Route sockets (`AF_NETLINK`): how programs learn of their host's interfaces, addresses and routes.
+//! Netlink sockets (`AF_NETLINK`): how programs learn of their host's interfaces, addresses and routes
+//! (`NETLINK_ROUTE`), and of its sockets (`NETLINK_SOCK_DIAG`).
 //!
 //! A plug is a pair of SEQPACKET sockets, as a datagram socket's. What the program asks is answered at once,
 //! from the stack as it is, and the answers wait in the program's own queue: nothing comes unasked, so the
 //! groups that a program joins are only remembered. A program that doesn't read loses answers and is told
-//! ENOBUFS, as by Linux. Invariant: what the program wrote natively is answered before any other call on
-//! the socket.
+//! ENOBUFS, as by Linux; only a list of sockets, which may be long, waits until there is room. Invariant: what the
+//! program wrote natively is answered before any other call on the socket.
 
 mod answer;
 mod calls;
 mod describe;
+mod diag;
 mod host;
 mod ioctl;
 mod options;
@@ -19,9 +21,12 @@ pub(crate) use calls::handle;
 pub(crate) use ioctl::interface_request;
 
 use crate::core::Core;
+use crate::poller::Token;
 use crate::sockets::{Record, Socket, SocketKey};
-use crate::sys;
-use answer::{Asker, respond};
+use crate::{stream, sys};
+use answer::{Asker, Reply, respond};
+use netlink_packet_core::NLM_F_DUMP;
+use request::Request;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno as SysErrno;
 use rustix::net::{
@@ -34,6 +39,7 @@ use sockeye_stack::{SocketId, SocketOption};
 use std::collections::HashSet;
 use std::io;
 use std::mem::MaybeUninit;
+use std::num::NonZeroI32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The longest request; a plug takes no longer ones than the calls do.
@@ -43,12 +49,14 @@ const SHARE: usize = 64;
 /// Where ports start that are no process's number, downwards.
 const FIRST_FREE_PORT: u32 = 0xffff_efff;
 
-/// The network's side of a route socket.
+/// The network's side of a netlink socket.
 #[derive(Debug)]
 pub(crate) struct Netlink {
     plug: OwnedFd,
     /// `SOCK_RAW` or `SOCK_DGRAM`, which are the same here.
     kind: i32,
+    /// `NETLINK_ROUTE` or `NETLINK_SOCK_DIAG`.
+    protocol: i32,
     /// The process that made it, whose number is its first choice of a port.
     process: u32,
     /// Its port, once it is bound.
@@ -61,6 +69,10 @@ pub(crate) struct Netlink {
     flags: u32,
     /// Options that other sockets have in the stack, by their numbers.
     generic: Vec<(i32, SocketOption)>,
+    /// The list of sockets that is being told.
+    dump: Option<Box<diag::Dump>>,
+    /// Room in the program's queue is an event: a list waits for it.
+    hears_of_room: bool,
     /// An answer found no room, and the program was not told yet.
     overrun: bool,
     /// All descriptors of the program's end are closed.
@@ -69,20 +81,22 @@ pub(crate) struct Netlink {
     unfinished: bool,
 }
 
-/// The family and type of a route socket, or the errno for what there is none of.
-pub(crate) fn check(kind: i32, protocol: i32) -> Result<i32, Errno> {
+/// The type and protocol of a netlink socket, or the errno for what there is none of.
+pub(crate) fn check(kind: i32, protocol: i32) -> Result<[i32; 2], Errno> {
     if kind & !(0xf | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
         return Err(Errno::EINVAL);
     }
     match (kind & 0xf, protocol) {
-        (kind @ (libc::SOCK_RAW | libc::SOCK_DGRAM), libc::NETLINK_ROUTE) => Ok(kind),
+        (kind @ (libc::SOCK_RAW | libc::SOCK_DGRAM), libc::NETLINK_ROUTE | libc::NETLINK_SOCK_DIAG) => {
+            Ok([kind, protocol])
+        }
         (libc::SOCK_RAW | libc::SOCK_DGRAM, _) => Err(Errno::EPROTONOSUPPORT),
         _ => Err(Errno::ESOCKTNOSUPPORT),
     }
 }
 
-/// A new route socket for a thread, and the program's end of its plug, non-blocking if asked for.
-pub(crate) fn open(kind: i32, tid: u32, nonblocking: bool) -> io::Result<(Netlink, OwnedFd)> {
+/// A new netlink socket for a thread, and the program's end of its plug, non-blocking if asked for.
+pub(crate) fn open(kind: [i32; 2], tid: u32, nonblocking: bool) -> io::Result<(Netlink, OwnedFd)> {
     let (plug, theirs) = socketpair(AddressFamily::UNIX, SysType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&plug, true)?;
     if nonblocking {
@@ -93,21 +107,24 @@ pub(crate) fn open(kind: i32, tid: u32, nonblocking: bool) -> io::Result<(Netlin
 }
 
 impl Netlink {
-    /// The id in the stack of a route socket: of no socket there.
+    /// The id in the stack of a netlink socket: of no socket there.
     pub(crate) fn stack_id() -> SocketId {
         SocketId::from_u64(u64::MAX)
     }
 
-    fn new(plug: OwnedFd, kind: i32, process: u32) -> Netlink {
+    fn new(plug: OwnedFd, [kind, protocol]: [i32; 2], process: u32) -> Netlink {
         Netlink {
             plug,
             kind,
+            protocol,
             process,
             port: None,
             peer: NetlinkAddress::default(),
             groups: 0,
             flags: 0,
             generic: Vec::new(),
+            dump: None,
+            hears_of_room: false,
             overrun: false,
             closed: false,
             unfinished: false,
@@ -139,7 +156,7 @@ pub(crate) fn on_plug(core: &mut Core, key: SocketKey, events: EventFlags) {
     serve(core, key);
 }
 
-/// The route socket of a record.
+/// The netlink socket of a record.
 fn of(core: &mut Core, key: SocketKey) -> Option<&mut Netlink> {
     match core.sockets.get_mut(key) {
         Some(Record { socket: Socket::Netlink(netlink), .. }) => Some(netlink),
@@ -150,6 +167,7 @@ fn of(core: &mut Core, key: SocketKey) -> Option<&mut Netlink> {
 /// Answers what the program wrote natively, a share of it.
 #[allow(clippy::large_stack_arrays, reason = "64 KiB of a stack of megabytes, never cleared")]
 fn serve(core: &mut Core, key: SocketKey) {
+    go_on(core, key);
     let mut buffer = [MaybeUninit::uninit(); REQUEST_MAX];
     for _ in 0..SHARE {
         let Some(netlink) = of(core, key) else { return };
@@ -161,6 +179,11 @@ fn serve(core: &mut Core, key: SocketKey) {
             Ok(((bytes, _), _)) => answer(core, key, bytes),
         }
     }
+    come_back(core, key);
+}
+
+/// There is more to do, when others have had their turn.
+fn come_back(core: &mut Core, key: SocketKey) {
     if let Some(netlink) = of(core, key)
         && !std::mem::replace(&mut netlink.unfinished, true)
     {
@@ -179,13 +202,87 @@ fn answer(core: &mut Core, key: SocketKey, bytes: &[u8]) {
         capped: netlink.has(options::CAP_ACK),
         strict: netlink.has(options::STRICT_CHECK),
     };
+    if netlink.protocol == libc::NETLINK_SOCK_DIAG {
+        for request in request::requests(bytes) {
+            list(core, key, asker, &request);
+        }
+        core.wake(key);
+        return;
+    }
     let (plug, overrun) = (&netlink.plug, &mut netlink.overrun);
     let mut put = |message: &[u8]| {
-        let sent = send(plug, message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-        *overrun |= sent.is_err();
-        sent.is_ok()
+        let sent = put(plug, message);
+        *overrun |= !sent;
+        sent
     };
     core.world.with(host, |stack| respond(stack, asker, bytes, &mut put));
+    core.wake(key);
+}
+
+/// Puts a message into the program's queue; says whether there was room.
+fn put(plug: &OwnedFd, message: &[u8]) -> bool {
+    send(plug, message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok()
+}
+
+/// Answers a request for sockets.
+fn list(core: &mut Core, key: SocketKey, asker: Asker, request: &Request<'_>) {
+    let Some(Record { host, socket: Socket::Netlink(netlink), .. }) = core.sockets.get(key) else { return };
+    let wants_all = request.flags & NLM_F_DUMP != 0;
+    let answer = if !request.asks() {
+        Ok(None)
+    } else if wants_all && netlink.dump.is_some() {
+        // As by the kernel, which tells one list at a time.
+        Err(Errno::EBUSY)
+    } else {
+        core.world.with(*host, |stack| {
+            let host = diag::Host { id: *host, stack, sockets: &core.sockets, now: core.now };
+            diag::answer(&host, asker.port, request).map(Some)
+        })
+    };
+    let reply = Reply::new(asker, *request);
+    let mut put = |message: &[u8]| put(&netlink.plug, message);
+    let fits = match answer {
+        Ok(Some(diag::Answer::Dump(dump))) => {
+            if let Some(netlink) = of(core, key) {
+                netlink.dump = Some(dump);
+            }
+            return go_on(core, key);
+        }
+        // As the kernel: the answer is the acknowledgment.
+        Ok(Some(diag::Answer::One(body))) => {
+            put(&diag::message([request.kind, 0], [request.sequence, asker.port], &body))
+        }
+        Ok(None) => reply.acknowledge(None, &mut put),
+        Err(errno) => reply.acknowledge(NonZeroI32::new(-errno.0), &mut put),
+    };
+    if let Some(netlink) = of(core, key) {
+        netlink.overrun |= !fits;
+    }
+}
+
+/// Goes on with a list of sockets, as far as there is room in the program's queue.
+fn go_on(core: &mut Core, key: SocketKey) {
+    let Some(Record { host, socket: Socket::Netlink(netlink), .. }) = core.sockets.get_mut(key) else {
+        return;
+    };
+    let (host, Some(mut dump)) = (*host, netlink.dump.take()) else { return };
+    let Some(Record { socket: Socket::Netlink(netlink), .. }) = core.sockets.get(key) else { return };
+    let progress = core.world.with(host, |stack| {
+        let host = diag::Host { id: host, stack, sockets: &core.sockets, now: core.now };
+        dump.go_on(&host, &mut |message| put(&netlink.plug, message))
+    });
+    let room = if progress == diag::Progress::Full { EventFlags::OUT } else { EventFlags::empty() };
+    if !room.is_empty() != netlink.hears_of_room {
+        let events = EventFlags::IN | stream::idle() | room;
+        core.poller.rewatch(&netlink.plug, Token::Plug(key), events).ok();
+    }
+    if let Some(netlink) = of(core, key) {
+        netlink.hears_of_room = !room.is_empty();
+        netlink.dump = Some(dump).filter(|_| progress != diag::Progress::Ended);
+    }
+    if progress == diag::Progress::More {
+        come_back(core, key);
+    }
     core.wake(key);
 }
 
@@ -195,7 +292,7 @@ fn bind_anywhere(core: &mut Core, key: SocketKey) -> u32 {
     if let Some(port) = netlink.port {
         return port;
     }
-    let taken = ports(core, *host);
+    let taken = ports(core, *host, netlink.protocol);
     let candidates = std::iter::once(netlink.process).chain((1..=FIRST_FREE_PORT).rev());
     let port = candidates.into_iter().find(|port| !taken.contains(port)).unwrap_or(FIRST_FREE_PORT);
     if let Some(netlink) = of(core, key) {
@@ -204,12 +301,12 @@ fn bind_anywhere(core: &mut Core, key: SocketKey) -> u32 {
     port
 }
 
-/// The ports of a host's route sockets.
-fn ports(core: &Core, host: HostId) -> HashSet<u32> {
+/// The ports of a host's sockets of a protocol.
+fn ports(core: &Core, host: HostId, protocol: i32) -> HashSet<u32> {
     let of_host = core.sockets.records().filter(|record| record.host == host);
     of_host
         .filter_map(|record| match &record.socket {
-            Socket::Netlink(netlink) => netlink.port,
+            Socket::Netlink(netlink) if netlink.protocol == protocol => netlink.port,
             _ => None,
         })
         .collect()

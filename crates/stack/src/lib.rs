@@ -34,6 +34,7 @@ mod ip;
 mod orphan;
 mod slab;
 mod socket;
+mod survey;
 mod tap;
 mod tcp;
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub use socket::{
     SocketId, SocketType,
 };
 pub use sockeye_wire::Protocol;
+pub use survey::{SocketReport, SurveyPosition, SurveyTimer, SurveyTimerKind};
 pub use tcp::{CaState, State as TcpState, TcpInfo, congestion};
 pub use usage::Usage;
 

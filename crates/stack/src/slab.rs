@@ -116,6 +116,15 @@ impl<T> Slab<T> {
         })
     }
 
+    /// The first entry from a place in the table on, and its place.
+    pub(crate) fn at_or_after(&self, index: u32) -> Option<(u32, (Key, &T))> {
+        let slot = |at: u32| self.pages.get(at as usize / PAGE).map(|page| &page[at as usize % PAGE]);
+        (index..=u32::MAX).map_while(|at| slot(at).map(|slot| (at, slot))).find_map(|(index, slot)| {
+            let key = Key { index, generation: slot.generation };
+            slot.value.as_ref().map(|value| (index, (key, value)))
+        })
+    }
+
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot<T>> {
         let page = self.pages.get_mut(key.index as usize / PAGE)?;
         page.get_mut(key.index as usize % PAGE).filter(|slot| slot.generation == key.generation)
@@ -177,6 +186,20 @@ mod tests {
             slab.insert(number);
         }
         assert_eq!(core::ptr::from_ref(slab.get(key).unwrap()), before);
+    }
+
+    #[test]
+    fn entries_are_found_in_the_order_of_their_places() {
+        let mut slab = Slab::default();
+        let keys: Vec<_> = (0..100).map(|number| slab.insert(number)).collect();
+        for key in &keys[10..90] {
+            slab.remove(*key);
+        }
+        let found = |index| slab.at_or_after(index).map(|(at, (key, value))| (at, key, *value));
+        assert_eq!(found(0), Some((0, keys[0], 0)));
+        assert_eq!(found(10), Some((90, keys[90], 90)));
+        assert_eq!(found(99), Some((99, keys[99], 99)));
+        assert_eq!([found(100), found(1_000), found(u32::MAX)], [None; 3]);
     }
 
     proptest! {

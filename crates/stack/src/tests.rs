@@ -22,6 +22,7 @@ mod solo;
 mod stages;
 mod standard;
 mod streams;
+mod survey;
 mod tap;
 mod trains;
 

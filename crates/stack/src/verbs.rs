@@ -4,6 +4,7 @@ use crate::demux::Proto;
 use crate::error::{Error, Result};
 use crate::event::Readiness;
 use crate::socket::packet::PacketSocket;
+use crate::socket::tcb::Tcb;
 use crate::socket::udp::Udp;
 use crate::socket::{Kind, Message, Socket};
 use crate::{
@@ -351,10 +352,14 @@ impl Stack {
             return Ok(listener.info(&self.io.config.tcp));
         }
         let tcb = self.connection_of(id).ok_or(Error::NotConnected)?;
+        Ok(self.info_of(now, tcb))
+    }
+
+    pub(crate) fn info_of(&self, now: Instant, tcb: &Tcb) -> TcpInfo {
         let info = tcb.connection.info(now);
         let pacing_rate = tcb.connection.pacing_rate(&self.io.config.tcp, &tcb.settings);
         let max_pacing_rate = tcb.settings.max_pacing_rate;
-        Ok(TcpInfo { pmtu: tcb.path_mtu(), pacing_rate, max_pacing_rate, ..info })
+        TcpInfo { pmtu: tcb.path_mtu(), pacing_rate, max_pacing_rate, ..info }
     }
 
     /// The longest packet, in bytes with its IP header, that reaches the peer whole, as far as is known; ENOTCONN
@@ -373,7 +378,7 @@ impl Stack {
         Ok(self.socket_ref(id)?.owner)
     }
 
-    fn connection_of(&self, id: SocketId) -> Option<&crate::socket::tcb::Tcb> {
+    fn connection_of(&self, id: SocketId) -> Option<&Tcb> {
         match self.sockets.get(id.0)?.kind {
             Kind::Connection(key) => self.connections.get(key),
             _ => None,

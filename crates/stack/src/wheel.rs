@@ -110,7 +110,6 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// The deadline of a timer that has not fired.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn deadline(&self, id: TimerId) -> Instant {
         Instant::from_nanos(self.entries[id.0 as usize].deadline)
     }

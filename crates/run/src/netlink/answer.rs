@@ -53,7 +53,7 @@ enum Answer {
 pub(super) fn respond(stack: &mut Stack, asker: Asker, bytes: &[u8], put: &mut dyn FnMut(&[u8]) -> bool) {
     for request in requests(bytes) {
         let answer = if request.asks() { answer(stack, asker, &request) } else { Ok(Answer::Nothing) };
-        let reply = Reply { asker, request };
+        let reply = Reply::new(asker, request);
         let fits = match answer {
             // The end of a dump is its acknowledgment.
             Ok(Answer::Dump { messages, filtered }) => reply.dump(messages, filtered, put),
@@ -167,12 +167,16 @@ fn one_address(stack: &Stack, request: &Request<'_>) -> Result<Answer, Errno> {
 }
 
 /// The answers to one request.
-struct Reply<'a> {
+pub(super) struct Reply<'a> {
     asker: Asker,
     request: Request<'a>,
 }
 
-impl Reply<'_> {
+impl<'a> Reply<'a> {
+    pub(super) fn new(asker: Asker, request: Request<'a>) -> Reply<'a> {
+        Reply { asker, request }
+    }
+
     fn message(&self, payload: NetlinkPayload<RouteNetlinkMessage>, flags: u16) -> Vec<u8> {
         let mut header = NetlinkHeader::default();
         header.sequence_number = self.request.sequence;
@@ -210,7 +214,7 @@ impl Reply<'_> {
     }
 
     /// The errno of a request, negative, or none: that it was carried out is told only who asks.
-    fn acknowledge(&self, code: Option<NonZeroI32>, put: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+    pub(super) fn acknowledge(&self, code: Option<NonZeroI32>, put: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         if code.is_none() && self.request.flags & NLM_F_ACK == 0 {
             return true;
         }

@@ -50,14 +50,14 @@ fn netlink(core: &mut Core, key: SocketKey) -> Result<&mut Netlink, Errno> {
 /// `bind`: to a port, or to any when it is 0. Binding again to the same one joins other groups.
 fn bind(core: &mut Core, caller: Caller, key: SocketKey, address: &[u8]) -> Answer {
     let address = NetlinkAddress::parse(address)?;
-    let bound = netlink(core, key)?.port;
+    let (bound, protocol) = (netlink(core, key)?.port, netlink(core, key)?.protocol);
     match bound {
         Some(port) if port != address.port => return Err(Errno::EINVAL),
         Some(_) => {}
         None if address.port == 0 => {
             bind_anywhere(core, key);
         }
-        None if ports(core, caller.host).contains(&address.port) => return Err(Errno::EADDRINUSE),
+        None if ports(core, caller.host, protocol).contains(&address.port) => return Err(Errno::EADDRINUSE),
         None => netlink(core, key)?.port = Some(address.port),
     }
     let netlink = netlink(core, key)?;

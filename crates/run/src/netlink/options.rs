@@ -1,4 +1,4 @@
-//! Options of route sockets: those of every socket, and those of `SOL_NETLINK`.
+//! Options of netlink sockets: those of every socket, and those of `SOL_NETLINK`.
 
 use super::{Netlink, of};
 use crate::calls::Answer;
@@ -18,8 +18,9 @@ pub(super) const STRICT_CHECK: i32 = 12;
 const FLAGS: [i32; 6] =
     [PKTINFO, libc::NETLINK_BROADCAST_ERROR, NO_ENOBUFS, CAP_ACK, libc::NETLINK_EXT_ACK, STRICT_CHECK];
 
-/// The groups of the protocol (`RTNLGRP_MAX`), numbered from 1.
-const GROUPS: u32 = 38;
+/// The groups of `NETLINK_ROUTE` (`RTNLGRP_MAX`), numbered from 1, and those that every protocol has.
+const ROUTE_GROUPS: u32 = 38;
+const GROUPS: u32 = 32;
 /// Size of both buffers until a program sets them (`net.core.rmem_default`).
 const BUFFER: i32 = 212_992;
 /// For options of every socket: those of the internet's datagram sockets are all that Linux knows here.
@@ -58,7 +59,8 @@ impl Netlink {
     fn set(&mut self, name: i32, value: u32) -> Result<(), Errno> {
         match name {
             libc::NETLINK_ADD_MEMBERSHIP | libc::NETLINK_DROP_MEMBERSHIP => {
-                if !(1..=GROUPS).contains(&value) {
+                let groups = if self.protocol == libc::NETLINK_ROUTE { ROUTE_GROUPS } else { GROUPS };
+                if !(1..=groups).contains(&value) {
                     return Err(Errno::EINVAL);
                 }
                 let group = 1 << (value - 1);
@@ -108,7 +110,7 @@ fn generic(core: &mut Core, end: &ProgramEnd, key: SocketKey, name: i32, room: u
     let value = match (name, stored) {
         (libc::SO_DOMAIN, _) => OptionValue::int(libc::AF_NETLINK),
         (libc::SO_TYPE, _) => OptionValue::int(netlink.kind),
-        (libc::SO_PROTOCOL, _) => OptionValue::int(libc::NETLINK_ROUTE),
+        (libc::SO_PROTOCOL, _) => OptionValue::int(netlink.protocol),
         (_, Get::Ready(value)) => value,
         (_, Get::Stack(option)) => netlink.generic(name, option),
         (_, Get::Fact(Fact::Error)) => OptionValue::int(take_error(netlink, end)),

@@ -145,6 +145,11 @@ impl Stream {
         }
     }
 
+    /// Whether bytes are pumped.
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected { .. })
+    }
+
     /// How many bytes from the program wait to be read.
     pub(crate) fn unread(&self) -> usize {
         let queued = rustix::io::ioctl_fionread(&self.plug).map_or(0, |n| n as usize);
@@ -170,6 +175,11 @@ impl Stream {
         // All it wrote is in the queue.
         self.program = self.program.max(End::WriteShut);
         Ok(())
+    }
+
+    /// What the program has not read, in bytes of kernel memory.
+    pub(crate) fn unread_by_program(&self) -> usize {
+        crate::sys::unread_by_peer(&self.plug).unwrap_or(0)
     }
 
     /// Whether closing the plug now shows as a reset.

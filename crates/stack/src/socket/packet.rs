@@ -43,6 +43,11 @@ impl PacketSocket {
         PacketSocket { queues: Queues::new(config), cooked, ethertype, nic: None, passed: 0 }
     }
 
+    /// Its type.
+    pub(crate) fn kind(&self) -> SocketType {
+        SocketType::Packet { cooked: self.cooked, ethertype: self.ethertype }
+    }
+
     /// Whether it is to see a frame. As in the kernel, what this host sends is seen by those who want all.
     fn wants(&self, frame: &Frame) -> bool {
         self.nic.is_none_or(|nic| nic == frame.nic)

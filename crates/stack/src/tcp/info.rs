@@ -4,6 +4,8 @@ use super::chrono::Limits;
 use super::congestion::Controller as _;
 use super::connection::Connection;
 use super::state::State;
+use super::timers::Timer;
+use crate::survey::{SurveyTimer, SurveyTimerKind};
 use core::time::Duration;
 use sockeye_packet::Instant;
 
@@ -202,6 +204,23 @@ impl Totals {
 }
 
 impl Connection {
+    /// What it waits for, as the kernel's sock_diag(7) tells it: one of its timers.
+    pub(crate) fn awaited(&self, now: Instant) -> Option<SurveyTimer> {
+        let close = if self.state == State::TimeWait {
+            SurveyTimerKind::TimeWait
+        } else {
+            SurveyTimerKind::KeepAlive
+        };
+        let timers = [
+            (Timer::Retransmit, SurveyTimerKind::Retransmit, self.retransmits),
+            (Timer::Persist, SurveyTimerKind::Probe, self.window_probes),
+            (Timer::Close, close, 0),
+            (Timer::KeepAlive, SurveyTimerKind::KeepAlive, self.keep_probes),
+        ];
+        let (timer, kind, tries) = timers.into_iter().find(|(timer, ..)| self.timers.is_set(*timer))?;
+        Some(SurveyTimer { kind, left: self.timers.deadline(timer).saturating_since(now), tries })
+    }
+
     /// How it is doing; but for `pmtu`, which its owner knows.
     pub(crate) fn info(&self, now: Instant) -> TcpInfo {
         let Totals { bytes_acked, bytes_received, bytes_sent, bytes_retrans, .. } = self.totals;
