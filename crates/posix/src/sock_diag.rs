@@ -1,4 +1,4 @@
-//! The memory layout of the messages by which programs ask for a list of sockets (`NETLINK_SOCK_DIAG`, sock_diag(7);
+//! The memory layout of the messages by which programs ask for a list of sockets (`NETLINK_SOCK_DIAG`, `sock_diag(7)`;
 //! `linux/inet_diag.h`, `linux/packet_diag.h`, `linux/netlink_diag.h`). The bytes come from a program and are never
 //! trusted.
 

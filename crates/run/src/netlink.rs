@@ -271,13 +271,14 @@ fn go_on(core: &mut Core, key: SocketKey) {
         let host = diag::Host { id: host, stack, sockets: &core.sockets, now: core.now };
         dump.go_on(&host, &mut |message| put(&netlink.plug, message))
     });
-    let room = if progress == diag::Progress::Full { EventFlags::OUT } else { EventFlags::empty() };
-    if !room.is_empty() != netlink.hears_of_room {
+    let is_full = progress == diag::Progress::Full;
+    if is_full != netlink.hears_of_room {
+        let room = if is_full { EventFlags::OUT } else { EventFlags::empty() };
         let events = EventFlags::IN | stream::idle() | room;
         core.poller.rewatch(&netlink.plug, Token::Plug(key), events).ok();
     }
     if let Some(netlink) = of(core, key) {
-        netlink.hears_of_room = !room.is_empty();
+        netlink.hears_of_room = is_full;
         netlink.dump = Some(dump).filter(|_| progress != diag::Progress::Ended);
     }
     if progress == diag::Progress::More {

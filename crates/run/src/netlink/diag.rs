@@ -1,4 +1,4 @@
-//! Lists of sockets (`NETLINK_SOCK_DIAG`, sock_diag(7)): what `ss` asks for.
+//! Lists of sockets (`NETLINK_SOCK_DIAG`, `sock_diag(7)`): what `ss` asks for.
 //!
 //! A program is told of all sockets of its own host, also those of other programs there, and of nothing else.
 //! Local sockets are the kernel's: asked for those, the answer is that of a kernel without such a list, after which

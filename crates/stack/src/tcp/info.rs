@@ -204,7 +204,7 @@ impl Totals {
 }
 
 impl Connection {
-    /// What it waits for, as the kernel's sock_diag(7) tells it: one of its timers.
+    /// What it waits for, as the kernel's `sock_diag(7)` tells it: one of its timers.
     pub(crate) fn awaited(&self, now: Instant) -> Option<SurveyTimer> {
         let close = if self.state == State::TimeWait {
             SurveyTimerKind::TimeWait

@@ -151,10 +151,9 @@ fn closeness(report: &SocketReport, domain: Domain, [local, peer]: [SockAddr; 2]
     match report.peer {
         _ if report.domain != domain => 0,
         Some(own) if same(own, peer) && same(report.local, local) => 4,
-        Some(_) => 0,
         None if same(report.local, local) => 2,
         None if is_open(report.local) => 1,
-        None => 0,
+        _ => 0,
     }
 }
 
