@@ -77,8 +77,12 @@ pub(super) fn asks_for_clones(request: &Request<'_>) -> bool {
 /// The routes of a family that pass, the main table's first.
 pub(super) fn table(stack: &Stack, v4: bool, filter: Filter) -> Vec<RouteNetlinkMessage> {
     let interfaces = interfaces(stack);
-    let main = stack.routes().into_iter().filter(|route| route.dest.is_ipv4() == v4);
-    let main = main.map(|route| main_route(&route, &interfaces));
+    let mut main: Vec<_> = stack.routes().into_iter().filter(|route| route.dest.is_ipv4() == v4).collect();
+    if v4 {
+        // As the kernel: in the order of the addresses, of which the default route's is the first.
+        main.sort_by_key(|route| (network(route.dest, route.prefix), u8::MAX - route.prefix));
+    }
+    let main = main.iter().map(|route| main_route(route, &interfaces));
     let local = interfaces.iter().flat_map(|interface| local_routes(interface, v4));
     main.chain(local).filter(|route| filter.lets(route)).map(RouteNetlinkMessage::NewRoute).collect()
 }

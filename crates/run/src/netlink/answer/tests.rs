@@ -201,7 +201,7 @@ fn routes_are_listed_by_table() {
     let told = |asker, family, table| -> Vec<String> {
         dump(asker, get_routes(family, table)).iter().map(told_route).collect()
     };
-    let main = ["254 10.77.0.0/16 dev 2 src 10.77.0.2", "254 default/0 dev 2 via 10.77.0.1"];
+    let main = ["254 default/0 dev 2 via 10.77.0.1", "254 10.77.0.0/16 dev 2 src 10.77.0.2"];
     let local = [
         "255 local 127.0.0.0/8 dev 1 src 127.0.0.1",
         "255 local 127.0.0.1/32 dev 1 src 127.0.0.1",
