@@ -26,7 +26,8 @@
 #include <sys/uio.h>
 #include <time.h>
 
-/* Complete only with _GNU_SOURCE. */
+/* What strict C hides: complete with _GNU_SOURCE. */
+struct addrinfo;
 struct mmsghdr;
 
 /**

@@ -8,6 +8,7 @@ use sockeye_posix::Errno;
 use sockeye_posix::message::{ADDRESS_MAX, IOV_MAX, IoVec, MessageHeader, TRANSFER_MAX};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::sync::Arc;
 
 /// Sets the thread's `errno`.
@@ -268,10 +269,7 @@ impl<'a> Message<'a> {
     pub(crate) unsafe fn new(pointer: *mut libc::msghdr) -> Result<Message<'a>, Errno> {
         // SAFETY: passed on.
         let place = unsafe { Place::new(pointer) }?;
-        // SAFETY: it has these bytes, of integers and pointers, and padding that C has written or not; that is
-        // copied, and never looked at.
-        let bytes = unsafe { pointer.cast::<[u8; MessageHeader::SIZE]>().read() };
-        Ok(Message { header: MessageHeader::parse(&bytes)?, place })
+        Ok(Message { header: MessageHeader::parse(&layout(&place.read()))?, place })
     }
 
     /// Its buffers.
@@ -292,6 +290,20 @@ impl<'a> Message<'a> {
         header.msg_flags = flags;
         self.place.write(header);
     }
+}
+
+/// The bytes of a message as they lie in memory, with zeros between the fields, where C may have written nothing.
+fn layout(message: &libc::msghdr) -> [u8; MessageHeader::SIZE] {
+    let mut bytes = [0; MessageHeader::SIZE];
+    let mut put = |at: usize, value: &[u8]| bytes[at..][..value.len()].copy_from_slice(value);
+    put(offset_of!(libc::msghdr, msg_name), &message.msg_name.expose_provenance().to_ne_bytes());
+    put(offset_of!(libc::msghdr, msg_namelen), &message.msg_namelen.to_ne_bytes());
+    put(offset_of!(libc::msghdr, msg_iov), &message.msg_iov.expose_provenance().to_ne_bytes());
+    put(offset_of!(libc::msghdr, msg_iovlen), &message.msg_iovlen.to_ne_bytes());
+    put(offset_of!(libc::msghdr, msg_control), &message.msg_control.expose_provenance().to_ne_bytes());
+    put(offset_of!(libc::msghdr, msg_controllen), &message.msg_controllen.to_ne_bytes());
+    put(offset_of!(libc::msghdr, msg_flags), &message.msg_flags.to_ne_bytes());
+    bytes
 }
 
 /// The steps of the filter that a `struct sock_fprog` points to, for `SO_ATTACH_FILTER`.

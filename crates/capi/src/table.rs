@@ -30,6 +30,7 @@ pub(crate) struct Table(RwLock<Option<HashMap<c_int, Arc<Entry>>>>);
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) socket: StackSocket,
+    kind: SocketKind,
     /// Taken within the host's lock, or for a moment without it.
     posix: Mutex<Socket>,
     nonblocking: AtomicBool,
@@ -79,19 +80,15 @@ impl Table {
 impl Entry {
     pub(crate) fn new(socket: StackSocket, posix: Socket, nonblocking: bool) -> Entry {
         let [nonblocking, is_closed] = [nonblocking, false].map(AtomicBool::new);
-        Entry { socket, posix: Mutex::new(posix), nonblocking, is_closed }
+        Entry { socket, kind: posix.kind(), posix: Mutex::new(posix), nonblocking, is_closed }
     }
 
-    pub(crate) fn posix(&self) -> MutexGuard<'_, Socket> {
+    fn posix(&self) -> MutexGuard<'_, Socket> {
         self.posix.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn kind(&self) -> SocketKind {
-        self.posix().kind()
-    }
-
     pub(crate) fn is_stream(&self) -> bool {
-        self.kind().kind == SocketType::Stream
+        self.kind.kind == SocketType::Stream
     }
 
     pub(crate) fn is_nonblocking(&self) -> bool {
