@@ -232,7 +232,8 @@ impl Socket {
         let to = self.reader(stack).destination(to, urgent)?;
         let controls = cmsg::parse_send(control, self.kind.domain, &self.stored)?;
         let SendControls { source, nic, ttl, tos, segment_size } = controls;
-        let message = Message { to, source, nic, ttl, tos, segment_size };
+        let more = flags & libc::MSG_MORE != 0;
+        let message = Message { to, source, nic, ttl, tos, segment_size, more };
         Ok(stack.send_msg(now, self.id, payload, &message)?)
     }
 

@@ -209,6 +209,21 @@ fn of(core: &mut Core, key: SocketKey) -> Option<&mut Datagram> {
     }
 }
 
+/// Takes what the program has written so far: before options change, by which it is sent.
+pub(crate) fn take_written(core: &mut Core, key: SocketKey) {
+    for _ in 0..LAST_SHARE / SHARE {
+        // The event that tells of it may not have been fetched yet.
+        match of(core, key) {
+            Some(datagram) => datagram.readable = true,
+            None => return,
+        }
+        pump(core, key);
+        if of(core, key).is_none_or(|datagram| !datagram.readable || datagram.outgoing.is_some()) {
+            return;
+        }
+    }
+}
+
 /// Moves what can be moved now, a share each way.
 fn pump(core: &mut Core, key: SocketKey) {
     let now = core.now;

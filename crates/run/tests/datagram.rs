@@ -45,6 +45,30 @@ for host, family in [('10.77.0.2', socket.AF_INET), ('fd77::2', socket.AF_INET6)
 }
 
 #[test]
+fn corked_datagrams_are_joined() {
+    let output = against_echo(
+        "
+import socket
+UDP_CORK = 1
+for host, family in [('10.77.0.2', socket.AF_INET), ('fd77::2', socket.AF_INET6)]:
+    c = socket.socket(family, socket.SOCK_DGRAM)
+    c.connect((host, 7)); c.settimeout(5)
+    c.setsockopt(socket.IPPROTO_UDP, UDP_CORK, 1)
+    assert c.getsockopt(socket.IPPROTO_UDP, UDP_CORK) == 1
+    for n in range(200):
+        c.send(b'%d,' % n)
+    c.setsockopt(socket.IPPROTO_UDP, UDP_CORK, 0)
+    assert c.recv(9999) == b''.join(b'%d,' % n for n in range(200))
+    c.sendmsg([b'one ', b'two '], [], socket.MSG_MORE)
+    c.sendto(b'three ', socket.MSG_MORE, (host, 9))
+    c.send(b'four')
+    print(c.recv(99))
+",
+    );
+    assert_eq!(output, "b'one two three four'\n".repeat(2));
+}
+
+#[test]
 fn a_negative_number_is_no_descriptor() {
     let mut lab = Lab::new();
     let script = "

@@ -2,6 +2,7 @@
 
 mod checksums;
 mod complaints;
+mod corks;
 mod cost;
 mod datagrams;
 mod errors;

@@ -168,7 +168,7 @@ impl Stack {
             // As the kernel: a stream ignores the address once it is connected.
             return self.send(now, id, &mut payload.into_iter().collect(), flags);
         }
-        self.send_msg(now, id, payload, &Message { to, ..Message::default() })
+        self.send_msg(now, id, payload, &Message { to, more: flags.more, ..Message::default() })
     }
 
     /// Sends one datagram as `message` says.

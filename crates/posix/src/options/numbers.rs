@@ -60,6 +60,7 @@ pub(super) fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
         OptionName::NoCheck6Tx => SocketOption::NoCheck6Tx(on),
         OptionName::NoCheck6Rx => SocketOption::NoCheck6Rx(on),
         OptionName::UdpSegment => SocketOption::UdpSegment(u16::try_from(value).ok()?),
+        OptionName::UdpCork => SocketOption::UdpCork(on),
         OptionName::UdpGro => SocketOption::UdpGro(on),
         OptionName::RecvErr => SocketOption::RecvErr(on),
         OptionName::RecvErrV6 => SocketOption::RecvErrV6(on),
@@ -146,6 +147,7 @@ pub(super) fn to_int(option: SocketOption) -> i32 {
         | SocketOption::NoCheck(on)
         | SocketOption::NoCheck6Tx(on)
         | SocketOption::NoCheck6Rx(on)
+        | SocketOption::UdpCork(on)
         | SocketOption::UdpGro(on)
         | SocketOption::RecvErr(on)
         | SocketOption::RecvErrV6(on)

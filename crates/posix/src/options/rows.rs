@@ -307,10 +307,11 @@ table! {
     RAW IPV6_CHECKSUM = 7 on Raw: ANY => Honoured(OptionName::ChecksumOffset);
     ICMP6 ICMP6_FILTER = 1 on Raw least 0: Field => Honoured(OptionName::Icmp6Filter);
 
+    UDPLITE UDP_CORK on UdpLite: Flag => Honoured(OptionName::UdpCork);
     UDPLITE UDPLITE_SEND_CSCOV = 10 on UdpLite: ANY => Honoured(OptionName::SendCoverage);
     UDPLITE UDPLITE_RECV_CSCOV = 11 on UdpLite: ANY => Honoured(OptionName::RecvCoverage);
 
-    UDP UDP_CORK on Udp: Flag => Refused(Errno::ENOPROTOOPT, READS_ZERO);
+    UDP UDP_CORK on Udp: Flag => Honoured(OptionName::UdpCork);
     UDP UDPLITE_SEND_CSCOV = 10 on Udp: ANY => ReadOnly(READS_ZERO);
     UDP UDPLITE_RECV_CSCOV = 11 on Udp: ANY => ReadOnly(READS_ZERO);
     UDP UDP_ENCAP = 100 on Udp: ANY => Forbidden(Errno::ENOPROTOOPT, READS_ZERO), "datagrams are not decapsulated";

@@ -74,7 +74,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("TCP_QUEUE_SEQ", "EINVAL in every state"),
     ("TCP_TX_DELAY", "`sockeye lab` has links that delay"),
     ("TCP_ZEROCOPY_RECEIVE", "memory can't be lent"),
-    ("UDP_CORK", "datagrams are sent as they are written"),
     ("UDP_ENCAP", "datagrams are not decapsulated"),
 ];
 

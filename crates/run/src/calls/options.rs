@@ -2,6 +2,7 @@
 
 use super::{Answer, done};
 use crate::core::Core;
+use crate::datagram;
 use crate::end::ProgramEnd;
 use crate::proto::Outcome;
 use crate::sockets::{Record, Socket, SocketKey};
@@ -29,6 +30,7 @@ pub(crate) fn asks_for_errors(option: (i32, i32), value: &[u8]) -> bool {
 }
 
 fn apply(core: &mut Core, key: SocketKey, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+    datagram::take_written(core, key);
     let now = core.now;
     let record = core.sockets.get_mut(key).ok_or(Errno::EBADF)?;
     let (host, id, kind) = (record.host, record.id, kind(record));

@@ -62,7 +62,8 @@ impl Outgoing<'_> {
     fn send(&self, core: &mut Core, end: &ProgramEnd, key: SocketKey, flags: i32) -> Result<usize, Errno> {
         let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
         let controls = cmsg::parse_send(self.control, record.domain, &record.stored)?;
-        // `MSG_DONTROUTE` and `MSG_MORE` change nothing that a program could see.
+        // `MSG_DONTROUTE` changes nothing that a program could see.
+        let more = flags & libc::MSG_MORE != 0;
         let to = address_reader(core, key)?.destination(self.name, flags & libc::MSG_OOB != 0)?;
         // What the program wrote natively goes first.
         pump(core, key);
@@ -78,7 +79,7 @@ impl Outgoing<'_> {
         let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
         let (id, now) = (record.id, core.now);
         let SendControls { source, nic, ttl, tos, segment_size } = controls;
-        let message = Message { to, source, nic, ttl, tos, segment_size };
+        let message = Message { to, source, nic, ttl, tos, segment_size, more };
         core.world.with(record.host, |stack| stack.send_msg(now, id, payload, &message))?;
         Ok(self.data.len())
     }

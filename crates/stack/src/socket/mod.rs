@@ -1,5 +1,6 @@
 //! Sockets: what they are called, what kinds there are, what goes in and out.
 
+pub(crate) mod cork;
 pub(crate) mod discover;
 pub(crate) mod errors;
 pub(crate) mod groups;
@@ -136,7 +137,7 @@ impl Shutdown {
 /// How to send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendFlags {
-    /// `MSG_MORE`: more follows, don't send a small segment yet.
+    /// `MSG_MORE`: more follows, don't send a small segment yet; of a datagram, its rest.
     pub more: bool,
     /// `MSG_OOB`: the last byte is urgent.
     pub oob: bool,
@@ -162,6 +163,8 @@ pub struct Message {
     pub tos: Option<u8>,
     /// Bytes of each datagram that the message is cut into (`UDP_SEGMENT`), 0 for one whole; none for the socket's.
     pub segment_size: Option<u16>,
+    /// `MSG_MORE`: the rest of the datagram follows in other messages, which all go where this one goes.
+    pub more: bool,
 }
 
 /// How to receive.

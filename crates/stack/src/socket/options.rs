@@ -75,6 +75,8 @@ pub enum SocketOption {
     NoCheck6Rx(bool),
     /// `UDP_SEGMENT`: bytes of each datagram that a message is cut into; 0 for one whole.
     UdpSegment(u16),
+    /// `UDP_CORK`: messages are gathered into one datagram, which is sent when this is switched off.
+    UdpCork(bool),
     /// `UDP_GRO`: datagrams that follow each other may be read as one, with
     /// [`segment_size`](crate::Datagram::segment_size).
     UdpGro(bool),
@@ -191,6 +193,7 @@ pub enum OptionName {
     NoCheck6Tx,
     NoCheck6Rx,
     UdpSegment,
+    UdpCork,
     UdpGro,
     RecvErr,
     RecvErrV6,
@@ -357,6 +360,7 @@ impl Stack {
             SocketOption::Mtu(Some(mtu)) if mtu.get() < LEAST_V6_MTU => Err(Error::InvalidArgument),
             SocketOption::Mtu(mtu) => self.change(id, |settings| settings.mtu = mtu),
             SocketOption::NoCheck(on) => self.change(id, |settings| settings.no_check = on),
+            SocketOption::UdpCork(on) => self.set_cork(id, on),
             SocketOption::UdpSegment(_)
             | SocketOption::UdpGro(_)
             | SocketOption::NoCheck6Tx(_)
@@ -468,7 +472,11 @@ impl Stack {
             OptionName::DontFragment => SocketOption::DontFragment(settings.dont_fragment),
             OptionName::Mtu => SocketOption::Mtu(settings.mtu),
             OptionName::NoCheck => SocketOption::NoCheck(settings.no_check),
-            OptionName::UdpSegment | OptionName::UdpGro | OptionName::NoCheck6Tx | OptionName::NoCheck6Rx => {
+            OptionName::UdpCork
+            | OptionName::UdpSegment
+            | OptionName::UdpGro
+            | OptionName::NoCheck6Tx
+            | OptionName::NoCheck6Rx => {
                 return socket.udp_option(name);
             }
             OptionName::RecvErr => SocketOption::RecvErr(settings.recv_err),

@@ -13,6 +13,7 @@ use crate::ip::icmp::Unreachable;
 use crate::ip::input::Ingress;
 use crate::ip::output::fill;
 use crate::ip::route::Path;
+use crate::socket::cork::Corked;
 use crate::socket::discover::MtuDiscover;
 use crate::socket::errors::ErrorReport;
 use crate::socket::options::SocketOption;
@@ -20,6 +21,8 @@ use crate::socket::queue::Queues;
 use crate::socket::udp::received;
 use crate::socket::{Domain, Kind, Message, Socket, SocketId, scoped};
 use crate::{Config, OptionName, SockAddr, Stack};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use sockeye_packet::{Checksum as Known, Chunk, Head, Instant, Meta, NicId, Packet, Payload};
 use sockeye_wire::{Checksum, Ipv4Header, Ipv6Header, Protocol, Quoted, header_len};
 
@@ -31,6 +34,8 @@ const V4_LEN: usize = Ipv4Header::MIN_LEN;
 pub(crate) struct Raw {
     pub(crate) protocol: Protocol,
     pub(crate) queues: Queues,
+    /// The packet that it gathers.
+    pub(super) corked: Option<Box<Corked>>,
     header_included: bool,
     /// Whether the local address was named by bind: connect picks one otherwise.
     bound: bool,
@@ -48,6 +53,7 @@ impl Raw {
         Raw {
             protocol,
             queues: Queues::new(config),
+            corked: None,
             // raw(7): IPPROTO_RAW implies it.
             header_included: protocol == Protocol::RAW,
             bound: false,
@@ -75,7 +81,7 @@ impl Stack {
         if domain == Domain::Packet || protocol == Protocol(0) {
             return Err(Error::ProtocolNotSupported);
         }
-        Ok(Kind::Raw(alloc::boxed::Box::new(Raw::new(&self.io.config, domain, protocol))))
+        Ok(Kind::Raw(Box::new(Raw::new(&self.io.config, domain, protocol))))
     }
 
     /// A new raw socket's port is its protocol. It hears, or a packet socket sees, from now on.
@@ -161,25 +167,63 @@ impl Stack {
         };
         let path = self.udp_path(id, &to, message.source, message.nic)?;
         let sent = payload.len();
-        let packet = if included {
-            self.packet_with_own_header(now, id, &path, &to, payload)?
-        } else {
-            self.raw_packet(now, id, (&path, &to), message, payload)?
-        };
+        if included {
+            let packet = self.packet_with_own_header(now, id, &path, &to, payload)?;
+            let whole = Path { mtu: u32::MAX, ..path };
+            return self.send_raw(id, &whole, &to, packet).map(|()| sent);
+        }
+        if self.is_corked(id)? {
+            return self.append(now, id, &payload, message.more);
+        }
+        if let Some(mtu) = self.too_long_for_raw(id, &path, &to, sent)? {
+            self.report_too_long(now, id, to, mtu);
+            return Err(Error::MessageSize);
+        }
+        if message.more {
+            let corked = Corked { path, to, message: *message, segment_size: 0, data: Vec::new() };
+            return self.cork(id, corked, &payload);
+        }
+        let packet = self.raw_packet(id, (&path, &to), message, payload)?;
+        self.send_raw(id, &path, &to, packet).map(|()| sent)
+    }
+
+    /// Sends a packet, cut to the path's MTU.
+    pub(super) fn send_raw(
+        &mut self,
+        id: SocketId,
+        path: &Path,
+        to: &SockAddr,
+        packet: Packet,
+    ) -> Result<()> {
         if self.queues(id)?.send_space() == 0 {
             return Err(Error::WouldBlock);
         }
-        if self.hear_ourselves(id, &path, &to.ip, &packet) {
-            let mtu = if included { usize::MAX } else { path.mtu as usize };
-            self.queue_packet(id, (path.nic, mtu), packet)?;
+        if self.hear_ourselves(id, path, &to.ip, &packet) {
+            self.queue_packet(id, (path.nic, path.mtu as usize), packet)?;
         }
-        Ok(sent)
+        Ok(())
+    }
+
+    /// The MTU when it forbids a packet with `len` bytes of data, or when no packet is so long.
+    pub(super) fn too_long_for_raw(
+        &self,
+        id: SocketId,
+        path: &Path,
+        to: &SockAddr,
+        len: usize,
+    ) -> Result<Option<u32>> {
+        let v4 = to.is_v4();
+        let discover = self.socket_ref(id)?.settings.of(v4).mtu_discover;
+        let mtu = if discover == MtuDiscover::Probe { self.io.nic(path.nic).config.mtu } else { path.mtu };
+        let whole = matches!(discover, MtuDiscover::Do | MtuDiscover::Probe);
+        let (header_len, counted) = if v4 { (V4_LEN, V4_LEN) } else { (Ipv6Header::LEN, 0) };
+        let too_long = len + counted > usize::from(u16::MAX) || whole && header_len + len > mtu as usize;
+        Ok(too_long.then_some(mtu))
     }
 
     /// A packet with an IP header from here.
-    fn raw_packet(
+    pub(super) fn raw_packet(
         &mut self,
-        now: Instant,
         id: SocketId,
         (path, to): (&Path, &SockAddr),
         message: &Message,
@@ -188,15 +232,6 @@ impl Stack {
         let raw = self.raw(id)?;
         let (protocol, checksum_at) = (raw.protocol, raw.checksum_at);
         let ip = self.ip_params(id, path, to, protocol, message)?;
-        let discover = self.socket_ref(id)?.settings.of(to.is_v4()).mtu_discover;
-        let mtu = if discover == MtuDiscover::Probe { self.io.nic(path.nic).config.mtu } else { path.mtu };
-        let whole = matches!(discover, MtuDiscover::Do | MtuDiscover::Probe);
-        let counted = if to.is_v4() { V4_LEN } else { 0 };
-        let len = ip.header_len() + payload.len();
-        if payload.len() + counted > usize::from(u16::MAX) || whole && len > mtu as usize {
-            self.report_too_long(now, id, *to, mtu);
-            return Err(Error::MessageSize);
-        }
         let mut header = [0; Ipv6Header::LEN];
         let identification = if ip.dont_fragment { 0 } else { self.io.rng.next_u32() as u16 };
         let header = &mut header[..ip.header_len()];

@@ -12,6 +12,7 @@ use crate::ip::icmp::Unreachable;
 use crate::ip::input::{Ingress, is_unchecked};
 use crate::ip::output::IpParams;
 use crate::ip::route::Path;
+use crate::socket::cork::Corked;
 use crate::socket::discover::MtuDiscover;
 use crate::socket::errors::ErrorReport;
 use crate::socket::options::IpSettings;
@@ -21,6 +22,7 @@ use crate::socket::udp_options::UdpOptions;
 use crate::socket::{Datagram, Domain, Kind, Message, Socket, SocketId, ping, scoped, tuple_scope, udp_lite};
 use crate::{Config, SockAddr, Stack};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 use sockeye_packet::{Chunk, Instant, NicId, Packet, Payload};
 use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, UdpHeader};
@@ -32,6 +34,8 @@ pub(crate) struct Udp {
     pub(crate) proto: Proto,
     pub(crate) options: UdpOptions,
     pub(crate) queues: Queues,
+    /// The datagram that it gathers.
+    pub(super) corked: Option<Box<Corked>>,
     /// The four-tuple it owns while it is connected.
     tuple: Option<Tuple>,
     /// Its local address is not the host's: it was a flow.
@@ -46,6 +50,7 @@ impl Udp {
             proto,
             options: UdpOptions::default(),
             queues: Queues::new(config),
+            corked: None,
             tuple: None,
             foreign: false,
             coverage: Coverage::default(),
@@ -210,7 +215,12 @@ impl Stack {
         }
         // As the kernel: it has a port whatever becomes of this.
         self.auto_bind(id)?;
-        let proto = self.udp(id)?.proto;
+        let udp = self.udp(id)?;
+        let proto = udp.proto;
+        let more = !proto.is_echo() && (message.more || udp.options.cork);
+        if udp.corked.is_some() {
+            return self.append(now, id, &payload, more);
+        }
         if proto.is_echo() {
             ping::check_request(proto, &payload)?;
         }
@@ -236,10 +246,29 @@ impl Stack {
         if self.udp(id)?.queues.write_shut {
             return Err(Error::BrokenPipe);
         }
-        if size > 0 {
-            return self.send_segments(id, path, &to, message, &payload, size);
+        if more {
+            let (message, data) = (*message, Vec::new());
+            return self.cork(id, Corked { path, to, message, segment_size: size, data }, &payload);
         }
-        let packet = self.datagram_packet(id, &path, &to, message, payload)?;
+        self.send_along(id, path, &to, message, payload, size)
+    }
+
+    /// Sends a datagram, or those of `size` bytes that it is cut into, by a path.
+    pub(super) fn send_along(
+        &mut self,
+        id: SocketId,
+        path: Path,
+        to: &SockAddr,
+        message: &Message,
+        payload: Payload,
+        size: u16,
+    ) -> Result<usize> {
+        if size > 0 {
+            return self.send_segments(id, path, to, message, &payload, size);
+        }
+        let sent = payload.len();
+        let proto = self.socket_ref(id)?.proto();
+        let packet = self.datagram_packet(id, &path, to, message, payload)?;
         let udp = self.udp(id)?;
         // As the kernel: a datagram that doesn't fit is sent while there is any room.
         if udp.queues.send_space() == 0 {
@@ -254,7 +283,7 @@ impl Stack {
 
     /// The MTU of the path when it forbids a datagram with `len` bytes of data, or when no packet is so long. What is
     /// `cut` into segments is whole only on paper.
-    fn too_long_for(
+    pub(super) fn too_long_for(
         &self,
         id: SocketId,
         path: &Path,

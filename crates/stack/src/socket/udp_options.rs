@@ -11,6 +11,8 @@ use crate::{SocketOption, Stack};
 pub(crate) struct UdpOptions {
     /// `UDP_SEGMENT`: bytes of each datagram that a message is cut into; 0 for one whole.
     pub(crate) segment: u16,
+    /// `UDP_CORK`: messages are gathered into one datagram.
+    pub(crate) cork: bool,
     /// `UDP_GRO`: datagrams that follow each other may be read as one.
     pub(crate) gro: bool,
     /// `UDP_NO_CHECK6_TX`: sends without checksums over IPv6.
@@ -32,6 +34,9 @@ impl Socket {
     pub(super) fn udp_option(&self, name: OptionName) -> Result<SocketOption> {
         match &self.kind {
             Kind::Udp(udp) if udp.proto == Proto::Udp => udp.options.get(name),
+            Kind::Udp(udp) if udp.proto == Proto::UdpLite && name == OptionName::UdpCork => {
+                udp.options.get(name)
+            }
             _ => Err(Error::ProtocolOption),
         }
     }
@@ -52,6 +57,7 @@ impl UdpOptions {
     fn get(self, name: OptionName) -> Result<SocketOption> {
         Ok(match name {
             OptionName::UdpSegment => SocketOption::UdpSegment(self.segment),
+            OptionName::UdpCork => SocketOption::UdpCork(self.cork),
             OptionName::UdpGro => SocketOption::UdpGro(self.gro),
             OptionName::NoCheck6Tx => SocketOption::NoCheck6Tx(self.no_check6_tx),
             OptionName::NoCheck6Rx => SocketOption::NoCheck6Rx(self.no_check6_rx),

@@ -145,7 +145,7 @@ impl World {
         let on = source.chance(128);
         let time = Duration::from_millis(source.pick(&[0, 1, 1000, 3000, 60_000]));
         let size = source.pick(&[0, 1, 2000, 100_000, 10_000_000]);
-        let option = match source.below(29) {
+        let option = match source.below(30) {
             0 => SocketOption::ReuseAddr(on),
             1 => SocketOption::ReusePort(on),
             2 => SocketOption::KeepAlive(on),
@@ -177,6 +177,7 @@ impl World {
             24 => SocketOption::WindowClamp(size as u32),
             25 => SocketOption::HopLimit(on.then_some(size as u8)),
             26 => SocketOption::TrafficClass(size as u8),
+            28 => SocketOption::UdpCork(on),
             27 => SocketOption::MtuDiscoverV6(if on { MtuDiscover::Do } else { MtuDiscover::Dont }),
             _ => source.pick(&[
                 SocketOption::NotSentLowWater(1),
