@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::datagram::Loopbacks;
 use crate::gateway::{Gateway, GatewayConfig, Publication, PublishError, PublishSpec};
+use crate::mirror::{self, Mirrors};
 use crate::names::NameServers;
 use crate::poller::{Poller, Token};
 use crate::proto::{Class, Identity, MemberId, Notice, Outcome, Reply, Request, Seen, Ticket};
@@ -80,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) sweep: Sweep,
     /// Datagram plugs that show error queues.
     pub(crate) loopbacks: Loopbacks,
+    /// Hosts whose interfaces programs look at.
+    pub(crate) mirrors: Mirrors,
 }
 
 impl Core {
@@ -111,6 +114,7 @@ impl Core {
             warned: HashSet::new(),
             sweep: Sweep::default(),
             loopbacks: Loopbacks::default(),
+            mirrors: Mirrors::default(),
         };
         if outward {
             core.forward_names(None)?;
@@ -369,7 +373,7 @@ impl Core {
     /// Lets network and plugs work until they are at rest or have had their share; returns when to come back.
     pub(crate) fn settle(&mut self) -> Option<Instant> {
         let (mut due, mut names_due) = (None, None);
-        let sweep_due = [self.sweep(), datagram::look(self)].into_iter().flatten().min();
+        let sweep_due = [self.sweep(), datagram::look(self), mirror::look(self)].into_iter().flatten().min();
         for _ in 0..ROUNDS {
             for _ in 0..self.unfinished.len() {
                 let Some(key) = self.unfinished.pop_front() else { break };
@@ -410,6 +414,7 @@ impl Core {
             Token::Plug(key) => stream::on_plug(self, key, flags),
             Token::Resolver => self.names.on_ready(self.now),
             Token::Gateway => self.gateway_is_busy = true,
+            Token::Mirror(host) => mirror::on_ready(self, host),
             _ => {}
         }
     }
@@ -419,6 +424,9 @@ impl Core {
         if let Event::Ready(id) = event {
             if let Some(key) = self.sockets.by_id(host, id) {
                 return stream::on_stack(self, key);
+            }
+            if self.mirrors.has(host, id) {
+                return mirror::on_stack(self, host);
             }
             if self.names.on_stack(&self.world, self.now, host, id) {
                 return;

@@ -4,6 +4,7 @@
 mod surroundings;
 
 use crate::launch::Child;
+use crate::mirror;
 use crate::reach;
 use crate::sys::{self, Confinement};
 use crate::{filter, launch};
@@ -75,6 +76,7 @@ pub fn examine() -> Vec<Finding> {
         ),
         surroundings::open_files(),
         surroundings::ping(),
+        packet_sockets(&mirror::try_out()),
         surroundings::ipv6(),
         surroundings::resolvers(),
         surroundings::control_files(),
@@ -221,6 +223,20 @@ fn landlock(abi: Option<u32>) -> Finding {
             older.map_or("none".to_owned(), |abi| format!("version {abi}, without scopes")),
             "programs are less confined: they can signal this user's processes outside the network; \
              Linux 6.12 with Landlock enabled has the scopes",
+        ),
+    }
+}
+
+fn packet_sockets(mirrored: &io::Result<()>) -> Finding {
+    const WHAT: &str = "packet sockets";
+    match mirrored {
+        Ok(()) => Finding::ok(WHAT, "work, in namespaces of this user"),
+        Err(error) => Finding::limited(
+            WHAT,
+            format!("no namespaces: {}", launch::plain(error)),
+            "tcpdump, hping3, nmap's SYN scan and their like get EPERM; allow this user namespaces (sysctl \
+             user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0; in a container \
+             docker run --security-opt seccomp=unconfined), with the kernel's module veth",
         ),
     }
 }

@@ -179,9 +179,10 @@ fn block(rule: Rule) -> Vec<sock_filter> {
         Rule::Refused(error) => vec![give(errno(error))],
         Rule::Family => vec![
             load(low(0)),
-            jump_equal(libc::AF_INET as u32, 4, 0),
-            jump_equal(libc::AF_INET6 as u32, 3, 0),
-            jump_equal(libc::AF_NETLINK as u32, 2, 0),
+            jump_equal(libc::AF_INET as u32, 5, 0),
+            jump_equal(libc::AF_INET6 as u32, 4, 0),
+            jump_equal(libc::AF_NETLINK as u32, 3, 0),
+            jump_equal(libc::AF_PACKET as u32, 2, 0),
             jump_equal(libc::AF_UNIX as u32, 2, 0),
             // glibc, musl and Go take this for a kernel without the family, and go on without it.
             give(errno(libc::EAFNOSUPPORT)),

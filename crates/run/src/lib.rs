@@ -21,6 +21,7 @@ mod filter;
 mod front;
 mod gateway;
 mod launch;
+mod mirror;
 mod names;
 mod netlink;
 mod poller;

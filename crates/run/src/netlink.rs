@@ -18,6 +18,7 @@ mod request;
 mod routes;
 
 pub(crate) use calls::handle;
+pub(crate) use host::{Interface, hardware_of, interfaces};
 pub(crate) use ioctl::interface_request;
 
 use crate::core::Core;

@@ -41,6 +41,8 @@ pub(crate) enum Token {
     Resolver,
     /// The process that outlives this one has ended.
     Guard,
+    /// Programs on the host of this number sent frames.
+    Mirror(usize),
 }
 
 impl Token {
@@ -59,6 +61,7 @@ impl Token {
             Token::Gateway => (8, 0),
             Token::Resolver => (9, 0),
             Token::Guard => (10, 0),
+            Token::Mirror(host) => (11, host as u64),
         };
         kind << Self::KIND_SHIFT | value
     }
@@ -76,7 +79,8 @@ impl Token {
             7 => Token::Member(MemberId(value as u32)),
             8 => Token::Gateway,
             9 => Token::Resolver,
-            _ => Token::Guard,
+            10 => Token::Guard,
+            _ => Token::Mirror(value as usize),
         }
     }
 }

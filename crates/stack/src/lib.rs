@@ -266,6 +266,7 @@ impl Stack {
     /// Appends packets that are to leave by `nic`, until there are none or the batch is full.
     pub fn poll_transmit(&mut self, now: Instant, nic: NicId, batch: &mut Batch) {
         let before = batch.len();
+        let mut shown = before;
         while !batch.is_full() {
             let Some(queues) = self.io.nics.get_mut(usize::from(nic.0)) else { return };
             if let Some(packet) = queues.replies.pop_front() {
@@ -278,6 +279,7 @@ impl Stack {
                 Dirty::Datagram(id) => {
                     let (packet, stays) = self.transmit_queued(id, nic);
                     if let Some(packet) = packet {
+                        shown = self.show_to_others(now, (nic, id), &packet, (batch, shown));
                         batch.push(packet);
                     }
                     stays
@@ -289,7 +291,7 @@ impl Stack {
         }
         self.io.state_next_hops(nic, batch, before);
         if !self.io.packet_sockets.is_empty() {
-            self.show_departures(now, nic, batch, before);
+            self.show_departures(now, nic, batch, shown);
         }
         self.io.counters.add(Counter::IpOutRequests, (batch.len() - before) as u64);
     }

@@ -8,7 +8,7 @@ use crate::poller::Token;
 use crate::proto::{Class, MemberId, Outcome, Reply};
 use crate::sockets::{PlugNames, Record, Socket, SocketKey};
 use crate::stream::{self, Phase, Stream};
-use crate::{datagram, netlink};
+use crate::{datagram, mirror, netlink};
 use rustix::event::epoll::EventFlags;
 use rustix::net::SendFlags;
 use rustix::net::sockopt::Timeout;
@@ -47,7 +47,8 @@ fn open(
         return Ok(enter(core, caller, (Domain::Inet, Netlink::stack_id()), plug));
     }
     if domain == libc::AF_PACKET {
-        return Err(Errno::EAFNOSUPPORT);
+        // The kernel's from then on.
+        return Ok((Class::Other, mirror::open(core, caller, kind, protocol)?));
     }
     // Everybody may have raw sockets: the network is the program's own.
     let SocketKind { domain, kind } = SocketKind::of_call(domain, kind, protocol, Privilege::NetRaw)?;

@@ -13,18 +13,18 @@ const DISCARD_PORT: u16 = 9;
 
 /// An interface as programs are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Interface {
-    pub(super) nic: NicId,
-    pub(super) name: String,
-    pub(super) mtu: u32,
+pub(crate) struct Interface {
+    pub(crate) nic: NicId,
+    pub(crate) name: String,
+    pub(crate) mtu: u32,
     /// The hardware address: zero on the loopback.
-    pub(super) hardware: [u8; 6],
+    pub(crate) hardware: [u8; 6],
     /// Addresses with their prefixes, IPv4 first.
-    pub(super) addresses: Vec<(IpAddr, u8)>,
+    pub(crate) addresses: Vec<(IpAddr, u8)>,
 }
 
 /// All interfaces of a host, the loopback first.
-pub(super) fn interfaces(stack: &Stack) -> Vec<Interface> {
+pub(crate) fn interfaces(stack: &Stack) -> Vec<Interface> {
     let nics = (0..=u16::MAX).map(NicId).map_while(|nic| stack.nic(nic).map(|config| (nic, config)));
     nics.map(|(nic, config)| {
         let mut addresses = stack.addresses(nic);
@@ -43,16 +43,23 @@ pub(super) fn interfaces(stack: &Stack) -> Vec<Interface> {
 
 /// A locally administered address that stays the same as long as the interface's IP address does.
 fn hardware_address(nic: NicId, addresses: &[(IpAddr, u8)]) -> [u8; 6] {
-    let [a, b, c, d] = match addresses.first() {
-        Some((IpAddr::V4(ip), _)) => ip.octets(),
-        Some((IpAddr::V6(ip), _)) => ip.octets().last_chunk().copied().unwrap_or_default(),
-        None => u32::from(nic.0).to_be_bytes(),
-    };
+    addresses.first().map_or_else(|| of_last(u32::from(nic.0).to_be_bytes()), |&(ip, _)| hardware_of(ip))
+}
+
+/// The hardware address that stands for whoever has an IP address.
+pub(crate) fn hardware_of(ip: IpAddr) -> [u8; 6] {
+    of_last(match ip {
+        IpAddr::V4(ip) => ip.octets(),
+        IpAddr::V6(ip) => ip.octets().last_chunk().copied().unwrap_or_default(),
+    })
+}
+
+fn of_last([a, b, c, d]: [u8; 4]) -> [u8; 6] {
     [0x02, 0x42, a, b, c, d]
 }
 
 impl Interface {
-    pub(super) fn index(&self) -> u32 {
+    pub(crate) fn index(&self) -> u32 {
         interface_index(self.nic)
     }
 

@@ -6,8 +6,10 @@
 mod child;
 mod datagram;
 mod epoll;
+mod frames;
 mod loopback;
 mod memory;
+mod namespace;
 mod seccomp;
 mod signals;
 mod socket;
@@ -17,11 +19,13 @@ pub(crate) use child::{
 };
 pub(crate) use datagram::{receive_datagram, send_datagram, tell_destinations};
 pub(crate) use epoll::{Change, Interest, change_entry};
+pub(crate) use frames::{Cut, CutKind, hear_others_send, receive_frame, send_frame, with_facts};
 pub(crate) use loopback::{
     MARKS, hide_error, is_of_loopback_pair, loopback_pair, peer_is_closed, receive_marked, send_marked,
     show_error,
 };
 pub(crate) use memory::{read_memory, write_memory};
+pub(crate) use namespace::{Namespace, Namespaces, new_namespaces};
 pub(crate) use seccomp::{
     AddFd, Confinement, Notification, Response, add_fd, confine_this_thread, notification_is_valid,
     receive_notification, send_response, set_sync_wake_up, user_notification_is_available,

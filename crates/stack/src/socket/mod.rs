@@ -220,6 +220,8 @@ pub struct LinkInfo {
     pub network: u16,
     /// Whether the transport's checksum is not in the packet: it never leaves memory.
     pub checksum_unfilled: bool,
+    /// Of a super-segment, the bytes of payload of each segment that it is cut into further on; else 0.
+    pub segment_size: u16,
 }
 
 /// What interfaces there are, as packet sockets see them (`ARPHRD_*`).

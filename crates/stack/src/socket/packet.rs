@@ -178,22 +178,43 @@ impl Stack {
     /// Shows packet sockets what comes in by `nic`.
     pub(crate) fn show_arrivals(&mut self, now: Instant, nic: NicId, batch: &Batch) {
         for packet in batch.iter() {
-            self.show(now, nic, packet, false);
+            self.show(now, nic, packet, false, None);
         }
     }
 
     /// Shows packet sockets what leaves by `nic`: the packets of `batch` behind the first `from`.
     pub(crate) fn show_departures(&mut self, now: Instant, nic: NicId, batch: &Batch, from: usize) {
         for packet in batch.iter().skip(from) {
-            self.show(now, nic, packet, true);
+            self.show(now, nic, packet, true, None);
         }
     }
 
-    fn show(&mut self, now: Instant, nic: NicId, packet: &Packet, leaves: bool) {
+    /// Shows packet sockets what leaves by `nic` and was sent by a packet socket, behind the packets of `batch` that
+    /// leave before it, from the number `from` on. As in the kernel, the sender doesn't see it; of other sockets
+    /// this does nothing. Returns how many packets have been shown when this one is in the batch.
+    pub(crate) fn show_to_others(
+        &mut self,
+        now: Instant,
+        (nic, sender): (NicId, SocketId),
+        packet: &Packet,
+        (batch, from): (&Batch, usize),
+    ) -> usize {
+        if !self.io.packet_sockets.contains(&sender) {
+            return from;
+        }
+        self.show_departures(now, nic, batch, from);
+        self.show(now, nic, packet, true, Some(sender));
+        batch.len() + 1
+    }
+
+    fn show(&mut self, now: Instant, nic: NicId, packet: &Packet, leaves: bool, sender: Option<SocketId>) {
         let Some(frame) = self.io.frame(nic, packet, leaves) else { return };
         let mut at = 0;
         while let Some(&id) = self.io.packet_sockets.get(at) {
             at += 1;
+            if sender == Some(id) {
+                continue;
+            }
             let Stack { sockets, io, .. } = self;
             let Some(Kind::Packet(socket)) = sockets.get_mut(id.0).map(|socket| &mut socket.kind) else {
                 continue;
@@ -253,7 +274,17 @@ impl Io {
         let len = packet.len() as u32;
         let source = [link[6], link[7], link[8], link[9], link[10], link[11]];
         let checksum_unfilled = packet.meta.checksum == Checksum::Unfilled;
-        let info = LinkInfo { ethertype, hardware, direction, source, len, network: 0, checksum_unfilled };
+        let segment_size = packet.meta.gso_size;
+        let info = LinkInfo {
+            ethertype,
+            hardware,
+            direction,
+            source,
+            len,
+            network: 0,
+            checksum_unfilled,
+            segment_size,
+        };
         Some(Frame { nic, link, packet, info })
     }
 

@@ -78,6 +78,36 @@ fn the_loopback_shows_each_packet_on_its_way_out_and_in() {
 }
 
 #[test]
+fn what_a_packet_socket_sends_is_seen_by_all_others_in_its_place() {
+    let mut pair = Pair::new();
+    let now = pair.now;
+    let [sender, other] = [(); 2].map(|()| packets(&mut pair.a, true, SocketType::ALL));
+    let from = datagram(&mut pair.a, "10.0.0.1:1000");
+    datagram(&mut pair.b, "10.0.0.2:9");
+    say(&mut pair.a, now, from, "10.0.0.2:9", b"first");
+    pair.cable();
+    let copy = frame(&mut pair.a, now, sender).unwrap().payload;
+    frame(&mut pair.a, now, other).unwrap();
+    say(&mut pair.a, now, from, "10.0.0.2:9", b"second");
+    pair.a.send_packet(now, sender, Some(LINK), copy.clone()).unwrap();
+    say(&mut pair.a, now, from, "10.0.0.2:9", b"third!");
+    let mut sizes = |id| -> Vec<usize> {
+        core::iter::from_fn(|| frame(&mut pair.a, now, id)).map(|seen| seen.payload.len()).collect()
+    };
+    assert_eq!((sizes(sender), sizes(other)), (Vec::new(), Vec::new()), "nothing has left yet");
+    let mut batch = Batch::new();
+    pair.a.poll_transmit(now, LINK, &mut batch);
+    let mut sizes = |id| -> Vec<usize> {
+        core::iter::from_fn(|| frame(&mut pair.a, now, id)).map(|seen| seen.payload.len()).collect()
+    };
+    let left: Vec<usize> = batch.iter().map(sockeye_packet::Packet::len).collect();
+    assert_eq!(sizes(other), left);
+    let mut rest = left;
+    rest.retain(|&len| len != copy.len());
+    assert_eq!((rest.len(), sizes(sender)), (2, rest));
+}
+
+#[test]
 fn a_socket_is_bound_to_an_interface_and_a_protocol() {
     let mut pair = Pair::new();
     let now = pair.now;
