@@ -29,6 +29,7 @@ pub(crate) enum Syscall {
     SendMMsg,
     RecvMMsg,
     Ioctl,
+    OpenAt,
     IoUringSetup,
     Prctl,
 }
@@ -48,6 +49,8 @@ enum Rule {
     ExceptOptions(&'static [u32]),
     /// When the request, the second argument, is one of ours.
     Request,
+    /// When a file is opened by its whole path for reading, with no other flag, as `fopen` does it.
+    PlainRead,
     /// Never: it fails with this errno.
     Refused(i32),
     /// Never, but `PR_SET_DUMPABLE` with zero is not done and said to be done.
@@ -62,7 +65,7 @@ const NATIVE_OPTIONS: &[u32] = &[20, 21, 66, 67];
 const ROUTE_REQUEST_LEN: u32 = 20;
 
 /// Call, number on x86-64, number on aarch64, rule.
-const CALLS: [(Syscall, i32, i32, Rule); 20] = [
+const CALLS: [(Syscall, i32, i32, Rule); 21] = [
     (Syscall::RecvMsg, 47, 212, Rule::Always),
     (Syscall::SendMsg, 46, 211, Rule::Always),
     (Syscall::RecvFrom, 45, 207, Rule::Pointer(4)),
@@ -81,6 +84,8 @@ const CALLS: [(Syscall, i32, i32, Rule); 20] = [
     (Syscall::SendMMsg, 307, 269, Rule::Always),
     (Syscall::RecvMMsg, 299, 243, Rule::Always),
     (Syscall::Ioctl, 16, 29, Rule::Request),
+    // Tables of the machine's network. Nearly all other files are opened with a flag, most often close-on-exec.
+    (Syscall::OpenAt, 257, 56, Rule::PlainRead),
     // A ring would make calls that nobody can intercept; programs fall back to epoll.
     (Syscall::IoUringSetup, 425, 425, Rule::Refused(libc::ENOSYS)),
     (Syscall::Prctl, 157, 167, Rule::StaysDumpable),
@@ -226,6 +231,14 @@ fn block(rule: Rule) -> Vec<sock_filter> {
             load(low(1) + 4),
             jump_equal(0, 0, 1),
             give(errno(0)),
+            allow,
+        ],
+        Rule::PlainRead => vec![
+            load(low(0)),
+            jump_equal(libc::AT_FDCWD as u32, 0, 3),
+            load(low(2)),
+            jump_equal(libc::O_RDONLY as u32, 0, 1),
+            notify,
             allow,
         ],
         Rule::Request => vec![

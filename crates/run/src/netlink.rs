@@ -16,10 +16,12 @@ mod ioctl;
 mod options;
 mod request;
 mod routes;
+mod tables;
 
 pub(crate) use calls::handle;
 pub(crate) use host::{Interface, hardware_of, interfaces};
 pub(crate) use ioctl::interface_request;
+pub(crate) use tables::open as open_table;
 
 use crate::core::Core;
 use crate::poller::Token;

@@ -87,6 +87,54 @@ pub(crate) enum Op {
     Pass { send: Option<i32> },
     /// `ioctl`, with the structure that goes with the request.
     Ioctl { request: u32, argument: Vec<u8> },
+    /// Opening a file of `/proc/net`.
+    Table { table: Table },
+}
+
+/// The files of `/proc/net` that tell of interfaces and routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Table {
+    /// `dev`: the interfaces.
+    Interfaces,
+    /// `if_inet6`: their IPv6 addresses.
+    AddressesV6,
+    /// `route`: the routes of IPv4.
+    RoutesV4,
+    /// `ipv6_route`: those of IPv6.
+    RoutesV6,
+}
+
+impl Table {
+    /// The longest path of one, with the zero at its end.
+    pub(crate) const PATH_MAX: usize = 26;
+
+    /// The one that this path leads to.
+    pub(crate) fn at(path: &[u8]) -> Option<Table> {
+        let name =
+            [&b"/proc/net/"[..], b"/proc/self/net/"].iter().find_map(|folder| path.strip_prefix(*folder));
+        Some(match name? {
+            b"dev" => Table::Interfaces,
+            b"if_inet6" => Table::AddressesV6,
+            b"route" => Table::RoutesV4,
+            b"ipv6_route" => Table::RoutesV6,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Table;
+
+    #[test]
+    fn tables_are_found_by_their_paths() {
+        assert_eq!(Table::at(b"/proc/net/dev"), Some(Table::Interfaces));
+        assert_eq!(Table::at(b"/proc/self/net/ipv6_route"), Some(Table::RoutesV6));
+        for other in [&b"/proc/net/de"[..], b"/proc/net/dev/", b"/proc/1/net/dev", b"dev", b""] {
+            assert_eq!(Table::at(other), None);
+        }
+        assert_eq!(b"/proc/self/net/ipv6_route".len() + 1, Table::PATH_MAX);
+    }
 }
 
 /// What becomes of a call.

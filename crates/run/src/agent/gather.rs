@@ -4,7 +4,7 @@ use super::processes::Named;
 use super::{Agent, Call};
 use crate::datagram::SEND_MAX;
 use crate::filter::Syscall;
-use crate::proto::{Class, Identity, Op, Outcome, Request};
+use crate::proto::{Class, Identity, Op, Outcome, Request, Table};
 use crate::sys;
 use sockeye_posix::Errno;
 use sockeye_posix::interface::{self, InterfaceList, InterfaceRequest};
@@ -77,6 +77,12 @@ impl Agent {
             let op = Op::Socket { domain: call.int(0), kind: call.int(1), protocol: call.int(2) };
             return Ok(ask(call, None, None, (op, Landing::Nothing)));
         }
+        if call.syscall == Syscall::OpenAt {
+            let table =
+                path_of(call).filter(|_| !self.attachment.is_gone()).and_then(|path| Table::at(&path));
+            let ask = table.map(|table| ask(call, None, None, (Op::Table { table }, Landing::Nothing)));
+            return Ok(ask.unwrap_or(Step::Conclude(Outcome::Continue)));
+        }
         let (identity, theirs) = match self.processes.named(call.tid, call.int(0))? {
             Named::Socket(identity, theirs) => (identity, theirs),
             Named::Other => return not_ours(call),
@@ -124,6 +130,21 @@ fn ask(
 ) -> Step {
     let request = Request { tid: call.tid, fd: call.int(0), identity, waited_for: call.waited_for, op };
     Step::Ask { request, theirs, landing }
+}
+
+/// The path that a file is opened by; none when it can't be read, or is longer than any of the tables'.
+fn path_of(call: &Call) -> Option<Vec<u8>> {
+    /// Shorter than any page: memory may end behind the path.
+    const STEP: u64 = 4096;
+    let address = call.word(1);
+    let here = (STEP - address % STEP).min(Table::PATH_MAX as u64) as usize;
+    let ranges = [(address, here), (address.wrapping_add(here as u64), Table::PATH_MAX - here)];
+    let mut path = vec![0; Table::PATH_MAX];
+    let len = sys::read_memory(call.tid, &ranges, &mut path).ok()?;
+    path.truncate(len);
+    let end = path.iter().position(|&byte| byte == 0)?;
+    path.truncate(end);
+    Some(path)
 }
 
 /// A call on something that isn't the network's socket.

@@ -66,6 +66,9 @@ pub(crate) fn handle(
     if let Op::Socket { domain, kind, protocol } = request.op {
         return socket::socket(core, caller, [domain, kind, protocol]);
     }
+    if let Op::Table { table } = request.op {
+        return netlink::open_table(core, host, table);
+    }
     if let Op::Ioctl { request, argument } = &request.op
         && interface::REQUESTS.contains(request)
     {
@@ -135,7 +138,7 @@ fn on_socket(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey, 
         }
         Op::Pass { send } => socket::pass(core, key, *send).into(),
         Op::Ioctl { request, argument: _ } => options::request(core, key, *request).into(),
-        Op::Socket { .. } => Outcome::Continue.into(),
+        Op::Socket { .. } | Op::Table { .. } => Outcome::Continue.into(),
     }
 }
 

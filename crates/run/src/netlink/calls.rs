@@ -39,7 +39,7 @@ pub(crate) fn handle(core: &mut Core, caller: Caller, end: &ProgramEnd, key: Soc
         }
         Op::Listen { .. } | Op::Accept { .. } | Op::Shutdown { .. } => Err(Errno::EOPNOTSUPP),
         Op::Ioctl { .. } => Err(Errno::ENOTTY),
-        Op::Socket { .. } | Op::Pass { .. } => Ok(Outcome::Continue),
+        Op::Socket { .. } | Op::Pass { .. } | Op::Table { .. } => Ok(Outcome::Continue),
     }
 }
 
