@@ -50,8 +50,8 @@ const SHOWN_BUFFER: usize = 4 << 20;
 const LOOK: Duration = Duration::from_secs(1);
 /// Who hasn't got its packet socket yet isn't in the kernel's list: so many looks find nobody before a mirror goes.
 const PATIENCE: u32 = 3;
-/// The Ethernet protocols.
-const ARP: u16 = 0x0806;
+/// `ETH_P_IPV6`.
+const IPV6: u16 = 0x86dd;
 
 /// The mirrors of all hosts that have one.
 #[derive(Debug, Default)]
@@ -167,7 +167,7 @@ impl Mirror {
         let mut list = [0; 1024];
         let len = rustix::io::pread(&self.namespaces.listed, &mut list, 0);
         // A list that can't be read may have any number.
-        len.map_or(true, |len| list[..len].iter().filter(|&&byte| byte == b'\n').count() > 2)
+        len.map_or(true, |len| list[..len].split(|&byte| byte == b'\n').nth(3).is_some())
     }
 }
 
@@ -228,12 +228,8 @@ fn send(core: &mut Core, host: HostId, interface: u32, frame: &[u8]) {
     let (Some(nic), Some(mirror)) = (nic_of_index(interface), core.mirrors.by_host.get(&host)) else {
         return;
     };
-    let ethertype =
-        frame.get(12..LINK_LEN).and_then(<[u8]>::first_chunk).map(|bytes| u16::from_be_bytes(*bytes));
-    let ask =
-        if ethertype == Some(ARP) { neighbors::answer(core.world.network(), host, frame) } else { None };
-    if let Some(answer) = ask {
-        sys::send_frame(&mirror.namespaces.far.packets, interface, ARP, None, &answer).ok();
+    if let Some((ethertype, answer)) = neighbors::answer(core.world.network(), host, frame) {
+        sys::send_frame(&mirror.namespaces.far.packets, interface, ethertype, None, &answer).ok();
         return;
     }
     let (now, tap) = (core.now, mirror.tap);

@@ -111,6 +111,18 @@ fn a_socket_is_taken_by_its_family() {
 }
 
 #[test]
+fn files_are_taken_only_when_they_are_opened_with_no_flag_by_their_whole_path() {
+    let here = libc::AT_FDCWD as u64;
+    let open = |folder, flags: i32| on_x86_64(257, [folder, 4096, flags as u64, 0, 0, 0]);
+    assert_eq!(open(here, libc::O_RDONLY), NOTIFY);
+    assert_eq!(open(here & 0xffff_ffff, libc::O_RDONLY), NOTIFY, "an int");
+    for flags in [libc::O_CLOEXEC, libc::O_WRONLY, libc::O_RDWR, libc::O_DIRECTORY, libc::O_NONBLOCK] {
+        assert_eq!(open(here, flags), ALLOW);
+    }
+    assert_eq!(open(3, libc::O_RDONLY), ALLOW);
+}
+
+#[test]
 fn transfers_are_taken_only_with_an_address() {
     for number in [44, 45] {
         assert_eq!(on_x86_64(number, [3, 4096, 10, 0, 0, 0]), ALLOW);

@@ -55,10 +55,12 @@ fn text_of(stack: &Stack, table: Table) -> String {
         Table::RoutesV4 => {
             let head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT";
             let lines = routes.iter().filter_map(|route| route_v4(route, name(route)));
-            std::iter::once(head.to_owned())
-                .chain(lines)
-                .map(|line| format!("{line:ROUTE_LINE$}\n"))
-                .collect()
+            let mut text = String::new();
+            for line in std::iter::once(head.to_owned()).chain(lines) {
+                // Writing to a String can't fail.
+                writeln!(text, "{line:ROUTE_LINE$}").ok();
+            }
+            text
         }
         Table::RoutesV6 => routes.iter().filter_map(|route| route_v6(route, name(route))).collect(),
     }

@@ -123,7 +123,7 @@ fn made_by_child<const N: usize>(
     // SAFETY: the child makes system calls on its own stack and ends in _exit.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        hand_over(&theirs, make());
+        hand_over(&theirs, &make());
         // SAFETY: ends the child, without what other code wants done at the end of its process.
         unsafe { libc::_exit(0) }
     }
@@ -137,7 +137,7 @@ fn made_by_child<const N: usize>(
 }
 
 /// Sends what a child has made, or the errno.
-fn hand_over<const N: usize>(way: &OwnedFd, made: Result<[OwnedFd; N], SysErrno>) {
+fn hand_over<const N: usize>(way: &OwnedFd, made: &Result<[OwnedFd; N], SysErrno>) {
     let errno = made.as_ref().map_or_else(|errno| errno.raw_os_error(), |_| 0).to_ne_bytes();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED))];
     let mut control = SendAncillaryBuffer::new(&mut space);
