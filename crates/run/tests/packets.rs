@@ -6,7 +6,7 @@ use common::{Lab, has};
 use sockeye_run::doctor::{Mark, examine};
 
 /// What every script here begins with.
-const PRELUDE: &str = r#"
+const PRELUDE: &str = r"
 import socket, struct
 PACKET = 17
 def packets(kind=socket.SOCK_RAW, protocol=3):
@@ -14,7 +14,7 @@ def packets(kind=socket.SOCK_RAW, protocol=3):
 def kind(s):
     frame, (name, protocol, kind, hardware, address) = s.recvfrom(70000)
     return frame, name, kind
-"#;
+";
 
 /// Runs a script on `b`, which is 10.77.0.3; none on a machine without namespaces.
 fn run(script: &str) -> Option<String> {

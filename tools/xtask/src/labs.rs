@@ -2,7 +2,8 @@
 //!
 //! What the labs use beside the machine's programs (the command itself, two static clients) is built
 //! and laid out in a folder that every user can read, so that another user can run them too. A lab names
-//! the programs it needs in a line `# needs: …`; where one is missing the lab is skipped by name.
+//! the programs it needs in a line `# needs: …`, and `namespaces` among them if its user must be let have those;
+//! where one is missing the lab is skipped by name.
 
 use std::error::Error;
 use std::fs;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+/// The word of a lab that needs namespaces.
+const NAMESPACES: &str = "namespaces";
 /// Longest output of a failed lab that is shown.
 const SHOWN: usize = 6_000;
 
@@ -36,13 +39,14 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<bool, Box<dyn Error>> {
         if !args.names.is_empty() && !args.names.iter().any(|part| name.contains(part.as_str())) {
             continue;
         }
-        if let Some(missing) = missing_program(&fs::read_to_string(&lab)?, stage.path()) {
+        let user = args.user.as_deref();
+        if let Some(missing) = missing_need(&fs::read_to_string(&lab)?, stage.path(), user) {
             println!("SKIP {name}: {missing} is not here");
             skipped.push(name);
             continue;
         }
         let start = Instant::now();
-        let output = lab_command(stage.path(), &lab, args.user.as_deref()).output()?;
+        let output = lab_command(stage.path(), &lab, user).output()?;
         let seconds = start.elapsed().as_secs_f64();
         if output.status.success() {
             passed += 1;
@@ -109,10 +113,32 @@ fn lab_command(stage: &Path, lab: &Path, user: Option<&str>) -> Command {
     command
 }
 
-/// The first program of the lab's `# needs:` line that is nowhere to be found.
-fn missing_program(lab: &str, stage: &Path) -> Option<String> {
+/// The first of the lab's `# needs:` line that is nowhere to be found.
+fn missing_need(lab: &str, stage: &Path, user: Option<&str>) -> Option<String> {
     let needs = lab.lines().find_map(|line| line.strip_prefix("# needs:"))?;
-    needs.split_whitespace().find(|name| find_program(name, stage).is_none()).map(str::to_string)
+    let is_there = |name: &str| match name {
+        NAMESPACES => may_have_namespaces(user),
+        name => find_program(name, stage).is_some(),
+    };
+    needs.split_whitespace().find(|name| !is_there(name)).map(str::to_string)
+}
+
+/// Whether this machine lets the user who runs the labs have namespaces.
+fn may_have_namespaces(user: Option<&str>) -> bool {
+    let unshare = ["unshare", "--user", "--map-root-user", "--net", "true"];
+    let mut command = match user {
+        Some(user) => {
+            let mut command = Command::new("runuser");
+            command.args(["-u", user, "--"]).args(unshare);
+            command
+        }
+        None => {
+            let mut command = Command::new(unshare[0]);
+            command.args(&unshare[1..]);
+            command
+        }
+    };
+    command.current_dir("/").output().is_ok_and(|output| output.status.success())
 }
 
 fn find_program(name: &str, stage: &Path) -> Option<PathBuf> {
