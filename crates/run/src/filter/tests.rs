@@ -55,6 +55,7 @@ fn the_table_has_this_machines_numbers() {
         (libc::SYS_sendmmsg, Syscall::SendMMsg),
         (libc::SYS_recvmmsg, Syscall::RecvMMsg),
         (libc::SYS_ioctl, Syscall::Ioctl),
+        (libc::SYS_openat, Syscall::OpenAt),
         (libc::SYS_io_uring_setup, Syscall::IoUringSetup),
         (libc::SYS_prctl, Syscall::Prctl),
     ];

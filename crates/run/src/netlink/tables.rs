@@ -143,10 +143,10 @@ mod tests {
         let lines = |table| -> Vec<String> {
             text_of(&stack(), table).lines().map(|line| line.trim_end().to_owned()).collect()
         };
-        let zeros = "       0       0    0    0    0     0          0         0        0       0    0    0    0     0       \
-                     0          0";
+        let zeros = ":       0       0    0    0    0     0          0         0        0       0    0    0    0     \
+                     0       0          0";
         let devices = lines(Table::Interfaces);
-        assert_eq!(devices[2..], [format!("    lo: {zeros}"), format!("  eth0: {zeros}")]);
+        assert_eq!(devices[2..], [format!("    lo{zeros}"), format!("  eth0{zeros}")]);
         assert_eq!(devices[0].find('|'), devices[1].find('|'));
         assert_eq!(
             lines(Table::AddressesV6),
