@@ -71,7 +71,7 @@ fn other_families_and_rings_are_refused() {
     let mut lab = Lab::new();
     let script = "
 import socket, errno, ctypes
-for family, kind, proto in [(16, 3, 9), (17, 3, 0), (31, 1, 0), (2, 3, 0), (2, 1, 262), (2, 2, 58), (2, 5, 0)]:
+for family, kind, proto in [(16, 3, 9), (31, 1, 0), (2, 3, 0), (2, 1, 262), (2, 2, 58), (2, 5, 0)]:
     try:
         socket.socket(family, kind, proto)
         print('made', family, kind, proto)
@@ -83,7 +83,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 print(libc.syscall(425, 8, 0), errno.errorcode[ctypes.get_errno()])
 ";
     let program = lab.python("a", script);
-    let expected = "EPROTONOSUPPORT EAFNOSUPPORT EAFNOSUPPORT EPROTONOSUPPORT EPROTONOSUPPORT EPROTONOSUPPORT ESOCKTNOSUPPORT b'x' -1 ENOSYS";
+    let expected = "EPROTONOSUPPORT EAFNOSUPPORT EPROTONOSUPPORT EPROTONOSUPPORT EPROTONOSUPPORT ESOCKTNOSUPPORT b'x' -1 ENOSYS";
     assert_eq!(lab.output(program).split_whitespace().collect::<Vec<_>>().join(" "), expected);
 }
 
