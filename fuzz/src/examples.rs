@@ -46,6 +46,11 @@ pub fn control(rng: &mut Rng) -> Vec<u8> {
     sockeye_run::fuzz_example(&mut || u64::from(rng.next_u32()) << 32 | u64::from(rng.next_u32()), to_network)
 }
 
+/// Requests of a netlink socket or of `ioctl`, what they are in front.
+pub fn netlink(rng: &mut Rng) -> Vec<u8> {
+    sockeye_run::fuzz_netlink_example(&mut || u64::from(rng.next_u32()))
+}
+
 /// Control messages of a datagram, the socket's kind in front.
 pub fn cmsgs(rng: &mut Rng) -> Vec<u8> {
     /// Levels, numbers and lengths that mean something.

@@ -42,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "headers", run: |bytes| parser(headers, bytes), example: examples::transport, share: 1 },
     Target { name: "line", run: |bytes| parser(line, bytes), example: examples::line, share: 1 },
     Target { name: "control", run: |bytes| parser(control, bytes), example: examples::control, share: 1 },
+    Target { name: "netlink", run: |bytes| parser(netlink, bytes), example: examples::netlink, share: 1 },
     Target { name: "cmsgs", run: |bytes| parser(cmsgs, bytes), example: examples::cmsgs, share: 1 },
     Target {
         name: "sockaddrs",
@@ -70,6 +71,11 @@ fn parser(run: fn(&[u8]), bytes: &[u8]) -> Seen {
 /// A message of the control socket of a named network: any bytes from any process of the user.
 pub fn control(bytes: &[u8]) {
     sockeye_run::fuzz_decode(bytes);
+}
+
+/// What a program asks of a netlink socket, or by `ioctl` about interfaces.
+pub fn netlink(bytes: &[u8]) {
+    sockeye_run::fuzz_netlink(bytes);
 }
 
 /// Input number `run` of `target` for a seed and what is `kept`: a valid one or one of those, damaged more often

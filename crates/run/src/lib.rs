@@ -47,6 +47,7 @@ pub use core::Outside;
 pub use front::{Behind, Ended, Front, Guard, Split, close_inherited, leave_terminal, split};
 pub use gateway::{Publication, PublishError, PublishProtocol, PublishSpec, PublishSpecError};
 pub use launch::{LaunchError, ProgramSpec, Stdio};
+pub use netlink::{fuzz_netlink, fuzz_netlink_example};
 pub use server::{NetworkServer, ServerError, ServerOptions};
 pub use status::end_as;
 pub use supervisor::{ProgramId, StdStream, Supervisor, SupervisorEvent};

@@ -11,6 +11,7 @@ mod answer;
 mod calls;
 mod describe;
 mod diag;
+mod fuzz;
 mod host;
 mod ioctl;
 mod options;
@@ -19,6 +20,7 @@ mod routes;
 mod tables;
 
 pub(crate) use calls::handle;
+pub use fuzz::{fuzz_netlink, fuzz_netlink_example};
 pub(crate) use host::{Interface, hardware_of, interfaces};
 pub(crate) use ioctl::interface_request;
 pub(crate) use tables::open as open_table;
@@ -238,7 +240,7 @@ fn list(core: &mut Core, key: SocketKey, asker: Asker, request: &Request<'_>) {
         Err(Errno::EBUSY)
     } else {
         core.world.with(*host, |stack| {
-            let host = diag::Host { id: *host, stack, sockets: &core.sockets, now: core.now };
+            let host = diag::Host { stack, now: core.now, plugs: Some((*host, &core.sockets)) };
             diag::answer(&host, asker.port, request).map(Some)
         })
     };
@@ -271,7 +273,7 @@ fn go_on(core: &mut Core, key: SocketKey) {
     let (host, Some(mut dump)) = (*host, netlink.dump.take()) else { return };
     let Some(Record { socket: Socket::Netlink(netlink), .. }) = core.sockets.get(key) else { return };
     let progress = core.world.with(host, |stack| {
-        let host = diag::Host { id: host, stack, sockets: &core.sockets, now: core.now };
+        let host = diag::Host { stack, now: core.now, plugs: Some((host, &core.sockets)) };
         dump.go_on(&host, &mut |message| put(&netlink.plug, message))
     });
     let is_full = progress == diag::Progress::Full;

@@ -32,10 +32,10 @@ const LOOKS: usize = 4096;
 /// A host with its sockets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Host<'a> {
-    pub(super) id: HostId,
     pub(super) stack: &'a Stack,
-    pub(super) sockets: &'a Sockets,
     pub(super) now: Instant,
+    /// Its number, and the sockets of programs, where there are programs.
+    pub(super) plugs: Option<(HostId, &'a Sockets)>,
 }
 
 /// What of a socket its plug tells.
@@ -49,9 +49,11 @@ struct Plugged {
 
 impl Host<'_> {
     fn plugged(&self, socket: Option<SocketId>) -> Plugged {
-        let key = socket.and_then(|id| self.sockets.by_id(self.id, id));
-        let record = key.and_then(|key| self.sockets.get(key));
-        record.map(|record| Plugged { waiting: waiting(record), ..Plugged::of(record) }).unwrap_or_default()
+        let record = || {
+            let (host, sockets) = self.plugs?;
+            sockets.get(sockets.by_id(host, socket?)?)
+        };
+        record().map(|record| Plugged { waiting: waiting(record), ..Plugged::of(record) }).unwrap_or_default()
     }
 }
 
@@ -220,9 +222,15 @@ impl Dump {
         match &self.wanted {
             Wanted::Nothing(_) => Next::End,
             Wanted::Netlink(request) => {
+                let Some((id, sockets)) = host.plugs else { return Next::End };
                 self.index += 1;
-                let record = host.sockets.records().nth(self.index - 1);
-                record.map_or(Next::End, |record| other::netlink(host, request, record))
+                let record = sockets.records().nth(self.index - 1);
+                record.map_or(Next::End, |record| match &record.socket {
+                    Socket::Netlink(netlink) if record.host == id => {
+                        other::netlink(request, Plugged::of(record), netlink)
+                    }
+                    _ => Next::Other,
+                })
             }
             Wanted::Packet(request) => match host.stack.survey(host.now, &mut self.position) {
                 Some(report) => other::packet(host, request, &report),

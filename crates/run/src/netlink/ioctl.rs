@@ -18,6 +18,9 @@ const LOOPBACK: u16 = 772;
 /// The length of the queue that Linux gives an interface.
 const QUEUE_LEN: i32 = 1000;
 
+/// The longest answer: a list of addresses, 40 bytes each, of which nobody has more than thousands.
+pub(super) const ANSWER_MAX: usize = 1 << 20;
+
 /// Requests that libc doesn't name.
 const SIOCGIFMEM: u32 = 0x891f;
 const SIOCSIFMEM: u32 = 0x8920;
@@ -32,7 +35,7 @@ pub(crate) fn interface_request(core: &Core, host: HostId, request: u32, argumen
     core.world.with(host, |stack| answer(stack, request, argument)).map(Outcome::Bytes)
 }
 
-fn answer(stack: &Stack, request: u32, argument: &[u8]) -> Result<Vec<u8>, Errno> {
+pub(super) fn answer(stack: &Stack, request: u32, argument: &[u8]) -> Result<Vec<u8>, Errno> {
     if request == LIST_REQUEST {
         return Ok(list(&interfaces(stack)));
     }

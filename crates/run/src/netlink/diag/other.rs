@@ -1,7 +1,7 @@
 //! Packet sockets and netlink sockets in lists.
 
+use super::super::Netlink;
 use super::{Host, Next, Plugged, Wanted, attribute, inet, words};
-use crate::sockets::{Record, Socket};
 use sockeye_posix::Errno;
 use sockeye_posix::address::interface_index;
 use sockeye_posix::sock_diag::{OtherRequest, netlink_message, packet_message};
@@ -23,8 +23,8 @@ const RUNNING: u32 = 1;
 const ALL: u8 = 255;
 /// Protocols of netlink from this number on don't exist (`MAX_LINKS`).
 const PROTOCOLS: u8 = 32;
-/// The state of a socket without a peer, and of one with one (`NETLINK_UNCONNECTED`, `NETLINK_CONNECTED`).
-const UNCONNECTED: u8 = 0;
+/// The state of all (`TCP_CLOSE`).
+const CLOSED: u8 = 7;
 
 pub(super) fn netlink_wanted(request: OtherRequest) -> Wanted {
     if request.protocol != ALL && request.protocol >= PROTOCOLS {
@@ -55,18 +55,14 @@ pub(super) fn packet(host: &Host<'_>, request: &OtherRequest, report: &SocketRep
 }
 
 /// A netlink socket.
-pub(super) fn netlink(host: &Host<'_>, request: &OtherRequest, record: &Record) -> Next {
-    let Socket::Netlink(netlink) = &record.socket else { return Next::Other };
+pub(super) fn netlink(request: &OtherRequest, plugged: Plugged, netlink: &Netlink) -> Next {
     let protocol = netlink.protocol as u8;
     // As in the kernel: only those with a port are in the table.
     let (Some(port), true) = (netlink.port, [ALL, protocol].contains(&request.protocol)) else {
         return Next::Other;
     };
-    if record.host != host.id {
-        return Next::Other;
-    }
-    let Plugged { inode, cookie, .. } = Plugged::of(record);
-    let numbers = [netlink.kind as u8, protocol, UNCONNECTED];
+    let Plugged { inode, cookie, .. } = plugged;
+    let numbers = [netlink.kind as u8, protocol, CLOSED];
     let ports = [port, netlink.peer.port, netlink.peer.groups];
     let mut body = netlink_message(numbers, ports, inode, cookie).to_vec();
     if request.show & SHOW_NETLINK_GROUPS != 0 && netlink.groups != 0 {

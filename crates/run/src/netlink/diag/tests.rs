@@ -38,9 +38,7 @@ fn host() -> Stack {
 }
 
 fn asking(stack: &Stack, bytes: &[u8], most: usize) -> Result<Vec<Vec<u8>>, Errno> {
-    let sockets = Sockets::default();
-    let id = sockeye::Network::builder().build().unwrap().gateway().id();
-    let host = Host { id, stack, sockets: &sockets, now: NOW };
+    let host = Host { stack, now: NOW, plugs: None };
     let request = requests(bytes).next().unwrap();
     let mut messages = Vec::new();
     match answer(&host, 77, &request)? {
