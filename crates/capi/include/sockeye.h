@@ -463,7 +463,8 @@ int sockeye_ioctl(const sockeye_host *host,
 
 /**
  * Waits until one of several sockets of a host is ready, as poll(2): at most `timeout` milliseconds, for ever if that is
- * negative. Of one that is closed meanwhile it says POLLNVAL. The kernel's descriptors are none here.
+ * negative. Of one that is closed meanwhile it says POLLNVAL. Descriptors of the kernel may stand among them, for a
+ * program that waits for both, unless time is virtual; then a signal may end the wait (EINTR).
  *
  * Returns how many are ready, 0 when the time is over. -1 with EFAULT, or EINVAL for more than 1,048,576 descriptors.
  *

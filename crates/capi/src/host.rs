@@ -15,7 +15,7 @@ use std::ffi::{c_char, c_int};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// A host of a network, with the sockets of the programs on it.
@@ -95,6 +95,26 @@ impl Host {
             return Deadline::Virtual(limit.map(|limit| self.network.now() + limit));
         }
         Deadline::Machine(limit.and_then(|limit| std::time::Instant::now().checked_add(limit)))
+    }
+
+    /// Whether time is virtual.
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.network.is_manual()
+    }
+
+    /// As [`sockeye::Host::poll_for`].
+    pub(crate) fn poll_for<R>(
+        &self,
+        sockets: &[(&StackSocket, Interest)],
+        waker: &Waker,
+        call: impl FnMut(&mut Stack, Instant) -> Poll<R>,
+    ) -> Poll<R> {
+        self.inner.poll_for(sockets, waker, call)
+    }
+
+    /// As [`sockeye::Host::stop_polling`].
+    pub(crate) fn stop_polling(&self, sockets: &[(&StackSocket, Interest)], waker: &Waker) {
+        self.inner.stop_polling(sockets, waker);
     }
 
     /// Makes `call` until it is ready, as [`sockeye::Host::wait_for`] does, or, under virtual time, has time pass until

@@ -18,7 +18,6 @@ pub(crate) fn set_errno(errno: Errno) {
 }
 
 /// The thread's `errno`.
-#[cfg(test)]
 pub(crate) fn errno() -> Errno {
     // SAFETY: as above.
     Errno(unsafe { *libc::__errno_location() })
@@ -317,6 +316,13 @@ pub(crate) unsafe fn filter<'a>(value: &[u8]) -> Result<&'a [u8], Errno> {
     let start = program.last_chunk().map_or(0, |start| u64::from_ne_bytes(*start));
     // SAFETY: passed on.
     unsafe { bytes(pointer(start), count * size_of::<libc::sock_filter>()) }
+}
+
+/// `poll` of the kernel's descriptors, for so many milliseconds, for ever if negative.
+pub(crate) fn poll_kernel(fds: &mut [libc::pollfd], timeout: c_int) -> Result<usize, Errno> {
+    // SAFETY: there are so many, and nobody else has them.
+    let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
+    usize::try_from(ready).map_err(|_| errno())
 }
 
 /// The pointer that a structure of C holds.

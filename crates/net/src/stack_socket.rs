@@ -5,13 +5,13 @@ use crate::blocking::park_until;
 use crate::driver::check_may_wait;
 use crate::poller::Interest;
 use crate::sync::Instant as Clock;
-use crate::waiters::Interest as Direction;
+use crate::waiters::{Interest as Direction, Waiter};
 use sockeye_packet::Instant;
 use sockeye_stack::{Readiness, SocketId, Stack};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// A socket made on the stack itself, for who brings calls of their own, as a library for another language does.
@@ -110,34 +110,14 @@ impl Host {
         limit: Option<Duration>,
         mut call: impl FnMut(&mut Stack, Instant) -> Poll<R>,
     ) -> io::Result<Option<R>> {
-        let core = &self.shared.core;
-        let refusal = check_may_wait(core.simulator()).err();
+        let refusal = check_may_wait(self.shared.core.simulator()).err();
         let deadline = limit.and_then(|limit| Clock::now().checked_add(limit));
         let mut has_waited = false;
-        // Wakers may be the last handles to something with sockets: they are dropped without the lock.
-        let mut dropped = Vec::new();
         let polled = park_until(deadline, io::ErrorKind::WouldBlock, |waiter| {
-            let result = core.with(&self.core, |state, now, _| {
-                let result = catch_unwind(AssertUnwindSafe(|| call(&mut state.stack, now)));
-                let Some(waiter) = waiter.filter(|_| refusal.is_none()) else { return result };
-                let stays = matches!(result, Ok(Poll::Pending)) && waiter.stays();
-                if !stays && !has_waited {
-                    return result;
-                }
-                for (socket, interest) in sockets {
-                    for direction in directions(*interest) {
-                        dropped.extend(if stays {
-                            state.waiters.wait(socket.id, *direction, waiter)
-                        } else {
-                            state.waiters.take_back(socket.id, *direction, waiter)
-                        });
-                    }
-                }
-                result
-            });
+            let waiter = waiter.filter(|_| refusal.is_none());
+            let result = self.attempt(sockets, waiter, has_waited, &mut call);
             has_waited = true;
-            dropped.clear();
-            match (result.unwrap_or_else(|payload| resume_unwind(payload)), &refusal) {
+            match (result, &refusal) {
                 (Poll::Pending, Some(refusal)) => {
                     Poll::Ready(Err(io::Error::new(refusal.kind(), refusal.to_string())))
                 }
@@ -149,6 +129,57 @@ impl Host {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// [`Host::wait_for`] for who waits in a way of their own, for something else as well: makes `call` once, and if that is
+    /// pending, `waker` is woken once when it is worth another try. Then, or when it isn't waited for any more
+    /// ([`Host::stop_polling`]), the waker is forgotten. Wakers are told apart by [`Waker::will_wake`].
+    pub fn poll_for<R>(
+        &self,
+        sockets: &[(&StackSocket, Interest)],
+        waker: &Waker,
+        mut call: impl FnMut(&mut Stack, Instant) -> Poll<R>,
+    ) -> Poll<R> {
+        self.attempt(sockets, Some(Waiter::thread(waker)), true, &mut call)
+    }
+
+    /// Forgets a waker that [`Host::poll_for`] was given with these sockets.
+    pub fn stop_polling(&self, sockets: &[(&StackSocket, Interest)], waker: &Waker) {
+        let leaving = Waiter::thread(waker).leaving();
+        let _: Poll<()> = self.attempt(sockets, Some(leaving), true, &mut |_, _| Poll::Pending);
+    }
+
+    /// Makes `call`, and has the waiter wait for the sockets if it is pending; else, if it may have waited before, no
+    /// longer.
+    fn attempt<R>(
+        &self,
+        sockets: &[(&StackSocket, Interest)],
+        waiter: Option<Waiter<'_>>,
+        has_waited: bool,
+        call: &mut impl FnMut(&mut Stack, Instant) -> Poll<R>,
+    ) -> Poll<R> {
+        // Wakers may be the last handles to something with sockets: they are dropped without the lock.
+        let mut dropped = Vec::new();
+        let result = self.shared.core.with(&self.core, |state, now, _| {
+            let result = catch_unwind(AssertUnwindSafe(|| call(&mut state.stack, now)));
+            let Some(waiter) = waiter else { return result };
+            let stays = matches!(result, Ok(Poll::Pending)) && waiter.stays();
+            if !stays && !has_waited {
+                return result;
+            }
+            for (socket, interest) in sockets {
+                for direction in directions(*interest) {
+                    dropped.extend(if stays {
+                        state.waiters.wait(socket.id, *direction, waiter)
+                    } else {
+                        state.waiters.take_back(socket.id, *direction, waiter)
+                    });
+                }
+            }
+            result
+        });
+        drop(dropped);
+        result.unwrap_or_else(|payload| resume_unwind(payload))
     }
 }
 
@@ -170,6 +201,9 @@ mod tests {
     use super::*;
     use crate::{HostConfig, Network};
     use sockeye_stack::{Domain, Error, Owner, RecvFlags, SocketType};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
 
     fn open(host: &Host, port: u16) -> StackSocket {
         let address = std::net::SocketAddr::from((host.ipv4(), port));
@@ -231,6 +265,33 @@ mod tests {
         });
         drop(second);
         assert_eq!(web.usage().sockets, 1);
+    }
+
+    #[test]
+    fn a_waker_is_called_once_and_can_be_taken_back() {
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let network = Network::builder().host("web", HostConfig::default()).build().unwrap();
+        let web = network.host("web").unwrap();
+        let socket = open(&web, 1);
+        let sockets = [(&socket, Interest::READABLE)];
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let poll = || web.poll_for(&sockets, &waker, |_, _| Poll::<()>::Pending);
+        let sender = web.udp_bind("web:0").unwrap();
+        for woken in [1, 2] {
+            assert!(poll().is_pending() && poll().is_pending());
+            sender.send_to(b"x", "web:1").unwrap();
+            sender.send_to(b"x", "web:1").unwrap();
+            assert_eq!(count.0.load(Ordering::SeqCst), woken);
+        }
+        assert!(poll().is_pending());
+        web.stop_polling(&sockets, &waker);
+        assert_eq!(web.core.lock().waiters.wakers(), 0);
     }
 
     #[test]

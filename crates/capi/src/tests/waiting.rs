@@ -5,6 +5,8 @@ use crate::host::*;
 use crate::network::*;
 use crate::options::*;
 use crate::poll::*;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 
 /// A network of virtual time, with so much delay each way.
 fn slow() -> Lab {
@@ -154,6 +156,46 @@ fn a_poll_of_many_says_which() {
     }
     // SAFETY: none is looked at.
     assert_eq!(unsafe { sockeye_poll(lab.web, null_mut(), 0, 1) }, 0);
+}
+
+#[test]
+fn sockets_and_descriptors_of_the_kernel_are_waited_for_together() {
+    let lab = &Lab::new("", "");
+    let (server, client) = (socket(lab.web, libc::SOCK_DGRAM), socket(lab.me, libc::SOCK_DGRAM));
+    bind(lab.web, server, &address(lab.web, 9)).unwrap();
+    connect(lab.me, client, &address(lab.web, 9)).unwrap();
+    let (reader, mut writer) = io::pipe().unwrap();
+    let polled = |timeout| {
+        let of = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: -1 };
+        let mut asked = [of(server), of(reader.as_raw_fd()), of(-1)];
+        // SAFETY: there are three.
+        let ready = unsafe { sockeye_poll(lab.web, asked.as_mut_ptr(), 3, timeout) };
+        (ready, asked.map(|asked| asked.revents))
+    };
+    assert_eq!(polled(0), (0, [0; 3]));
+    assert_eq!(polled(2), (0, [0; 3]));
+    std::thread::scope(|scope| {
+        scope.spawn(move || send(lab.me, client, b"x", 0).unwrap());
+        assert_eq!(polled(-1), (1, [libc::POLLIN, 0, 0]));
+    });
+    writer.write_all(b"y").unwrap();
+    assert_eq!(polled(-1), (2, [libc::POLLIN, libc::POLLIN, 0]));
+    assert_eq!(recv(lab.web, server, 1, 0).unwrap(), b"x");
+    assert_eq!(polled(-1), (1, [0, libc::POLLIN, 0]));
+    (&reader).read_exact(&mut [0]).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| writer.write_all(b"z").unwrap());
+        assert_eq!(polled(-1), (1, [0, libc::POLLIN, 0]));
+    });
+    (&reader).read_exact(&mut [0]).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| polled(-1));
+        // SAFETY: the host is there.
+        assert_eq!(unsafe { sockeye_close(lab.web, server) }, 0);
+        assert_eq!(waiting.join().unwrap(), (1, [libc::POLLNVAL, 0, 0]));
+    });
+    let slow = slow();
+    assert_eq!(poll(slow.web, reader.as_raw_fd(), libc::POLLIN, 0), (1, libc::POLLNVAL), "no clock for both");
 }
 
 #[test]
