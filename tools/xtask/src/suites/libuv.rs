@@ -32,9 +32,10 @@ pub(super) fn run(stage: &Stage) -> Result<Score, Box<dyn Error>> {
         build(&source, &built)?;
     }
     let folder = stage.path("libuv");
-    fs::create_dir(&folder)?;
+    fs::create_dir_all(&folder)?;
     copy_all(&built, &folder.join("uv_run_tests"))?;
     copy_all(&source.join("test"), &folder.join("test"))?;
+    stage.give(&folder)?;
     let program = folder.join("uv_run_tests");
     let listed =
         stage.output(&stage.command(false, true, &[program.as_os_str(), OsStr::new("--list")]), LIMIT)?;

@@ -3,13 +3,17 @@
 //! A suite is run twice in the same way, natively and under Sockeye, and judged by test name: what counts are the
 //! tests that pass natively. Sources and packages are fetched with apt-get into `target/suites`, outside of the
 //! repository. The table of docs/suites.md is written by `--write`; why a test fails is in `reasons.txt` beside this file.
+//!
+//! Two parts run at a time: an application, and a suite. What fails then, and needn't, is run again alone.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 mod apps;
 mod fetch;
+mod lanes;
 mod libuv;
+mod parts;
 mod python;
 mod redis;
 mod report;
@@ -17,8 +21,9 @@ mod results;
 mod socat;
 mod stage;
 mod tcl;
+mod times;
 
-use report::Score;
+use lanes::Board;
 use stage::Stage;
 
 #[derive(Debug, clap::Args)]
@@ -35,17 +40,18 @@ pub(crate) struct Args {
     /// The command under test, built already [default: a release build made first]
     #[arg(long, value_name = "FILE")]
     sockeye: Option<PathBuf>,
-    /// Write docs/suites.md
+    /// Write docs/suites.md, anew after each part
     #[arg(long)]
     write: bool,
+    /// Begin no part after so many minutes
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    minutes: u64,
     /// Show the end of the output of what failed
     #[arg(long)]
     verbose: bool,
     /// Only these: apps, app names, `test_socket`, python, libuv, tcl, socat, redis
     names: Vec<String>,
 }
-
-type Suite = fn(&Stage) -> Result<Score, Box<dyn Error>>;
 
 /// The part of the tests that `--brief` runs.
 const BRIEF: [&str; 7] = [
@@ -61,46 +67,15 @@ const BRIEF: [&str; 7] = [
 /// Runs the suites; true when all that pass natively pass, but for those with a reason.
 pub(crate) fn run(root: &Path, args: &Args) -> Result<bool, Box<dyn Error>> {
     let stage = Stage::new(root, args)?;
-    let mut scores: Vec<Score> = Vec::new();
-    let mut add = |score: Result<Score, Box<dyn Error>>| -> Result<(), Box<dyn Error>> {
-        let score = score?;
-        println!("{}", score.line());
-        scores.push(score);
-        Ok(())
-    };
     let reasons = report::Reasons::read();
-    let wants = |name: &str| is_wanted(args, name);
-    for app in apps::all(&stage)? {
-        if wants("apps") || wants(&app.name) {
-            // What is known to fail costs the check of every change its time, and tells nothing.
-            let is_known = |mode: &apps::Mode| args.brief && reasons.of(mode.suite(), &app.name).is_some();
-            // That check has minutes only: one mode of each, two hosts where that can be.
-            let most = if args.brief { 1 } else { apps::MODES.len() };
-            for mode in apps::MODES.into_iter().filter(|mode| !is_known(mode)).take(most) {
-                add(apps::run(&stage, &app, mode))?;
-            }
-        }
-    }
-    for module in python::MODULES {
-        if wants("python") || wants(module) {
-            add(python::run(&stage, module))?;
-        }
-    }
-    let others: [(&str, Suite); 4] =
-        [("libuv", libuv::run), ("tcl", tcl::run), ("socat", socat::run), ("redis", redis::run)];
-    for (name, suite) in others {
-        if wants(name) {
-            add(suite(&stage))?;
-        }
-    }
-    if scores.is_empty() {
+    let parts = parts::wanted(&stage, args, &reasons)?;
+    if parts.is_empty() {
         return Err("no suite of that name, or no scripts: see --apps".into());
     }
-    print!("{}", report::table(&scores, &reasons));
-    if args.write {
-        report::write(root, &scores, &reasons)?;
-    }
-    Ok(scores.iter().all(|score| score.failed().all(|test| reasons.of(&score.suite, test).is_some())))
+    let board = Board::new(&stage, parts, &reasons, args.minutes, args.write.then_some(root));
+    board.run()?;
+    print!("{}", report::table(&board.scores(), &reasons));
+    board.finish()
 }
 
 /// Whether a suite, or all of a kind, is among those asked for.

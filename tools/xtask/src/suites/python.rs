@@ -33,7 +33,7 @@ pub(super) const MODULES: [&str; 19] = [
 const PACKAGES: [&str; 4] =
     ["python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib", "libpython3.11-testsuite"];
 /// Longest time that one file takes, in seconds.
-const LIMIT: u32 = 400;
+const LIMIT: u32 = 240;
 
 /// Runs one file.
 pub(super) fn run(stage: &Stage, module: &str) -> Result<Score, Box<dyn Error>> {

@@ -6,7 +6,7 @@ use super::results::{self, Verdict};
 use super::stage::{Stage, copy_all, said};
 use std::error::Error;
 use std::ffi::OsStr;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 /// Longest time that the units take, in seconds.
@@ -22,10 +22,7 @@ pub(super) fn run(stage: &Stage) -> Result<Score, Box<dyn Error>> {
             said(Command::new("sh").args(["-c", "command -v \"$0\" || command -v redis-server", name]))?;
         symlink(program, folder.join("src").join(name))?;
     }
-    if let Some(user) = &stage.user {
-        let id: u32 = said(Command::new("id").args(["-u", user]))?.parse()?;
-        chown(folder.join("tests/tmp"), Some(id), None)?;
-    }
+    stage.give(&folder.join("tests/tmp"))?;
     let line =
         ["./runtest", "--single", "unit/networking", "--single", "unit/protocol", "--single", "unit/pubsub"];
     let line = line.map(OsStr::new);

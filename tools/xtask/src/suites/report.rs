@@ -13,6 +13,7 @@ use std::process::Command;
 const REASONS: &str = include_str!("reasons.txt");
 
 /// What one suite came to.
+#[derive(Clone)]
 pub(super) struct Score {
     /// Its name.
     pub(super) suite: String,
@@ -100,22 +101,27 @@ pub(super) fn table(scores: &[Score], reasons: &Reasons) -> String {
     text
 }
 
-/// Writes docs/suites.md.
-pub(super) fn write(root: &Path, scores: &[Score], reasons: &Reasons) -> Result<(), Box<dyn Error>> {
+/// Writes docs/suites.md; `missing` are parts without a score.
+pub(super) fn write(
+    root: &Path,
+    scores: &[Score],
+    missing: &[String],
+    reasons: &Reasons,
+) -> Result<(), Box<dyn Error>> {
     let git = |args: &[&str]| said(Command::new("git").args(args).current_dir(root));
     let commit = git(&["rev-parse", "HEAD"])?;
-    let changed = if git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty() {
-        ""
-    } else {
-        ", with changes"
-    };
+    // This file changes with each part that has run.
+    let changes = ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/suites.md"];
+    let changed = if git(&changes)?.is_empty() { "" } else { ", with changes" };
     let text = format!(
         "# Applications and API suites\n\n\
          Written by `cargo xtask suites --write` at commit {commit}{changed}. Each suite runs twice on one machine in the\n\
          same way, on the kernel's sockets and under `sockeye run`, and counts the tests that pass natively. The scripts\n\
          of real servers and clients run with both on two hosts, on one host, and on two hosts whose link loses 1 % and\n\
-         delays by 10 ms each way; two of them demand that nothing is lost, and don't run there.\n\n{}",
-        table(scores, reasons)
+         delays by 10 ms each way; two of them demand that nothing is lost, and don't run there. Applications and suites\n\
+         run beside each other; what fails then and needn't runs once more, alone, and that counts.\n\n{}{}",
+        table(scores, reasons),
+        if missing.is_empty() { String::new() } else { format!("\nNot run: {}.\n", missing.join(", ")) }
     );
     fs::write(root.join("docs/suites.md"), text)?;
     Ok(())

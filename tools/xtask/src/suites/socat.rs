@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 /// Longest time that the parts take, in seconds.
-const LIMIT: u32 = 1200;
+const LIMIT: u32 = 600;
 const PARTS: [&str; 4] = ["tcp4", "udp4", "ip4", "unix"];
 
 /// Runs them, with the machine's socat; as whoever started this, for some need root.

@@ -120,9 +120,19 @@ impl Stage {
         // What a suite leaves running must not hold the pipes open: its output goes to a file.
         let file = tempfile::tempfile_in(&self.kept)?;
         bounded.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file.try_clone()?);
-        let status = bounded.status().map_err(|error| format!("{bounded:?}: {error}"))?;
+        let mut child = bounded.spawn().map_err(|error| format!("{bounded:?}: {error}"))?;
+        let status = child.wait()?;
+        // `timeout` makes a group of its own of what it runs; some tests leave servers running.
+        let group = format!("-{}", child.id());
+        Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status()?;
         let text = read_from_start(file)?;
         Ok(Output { text, success: status.success() })
+    }
+
+    /// Gives a folder with all in it to the ordinary user, whose tests write there.
+    pub(super) fn give(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
+        let Some(user) = &self.user else { return Ok(()) };
+        check(Command::new("chown").args(["-R", user]).arg(folder))
     }
 
     /// Shows the end of what failed, if that is asked for.
@@ -162,6 +172,10 @@ pub(super) fn said(command: &mut Command) -> Result<String, Box<dyn Error>> {
 
 /// Copies a folder so that everybody can read it.
 pub(super) fn copy_all(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    if to.is_dir() {
+        // Left by a run before this one.
+        fs::remove_dir_all(to)?;
+    }
     check(Command::new("cp").arg("-rH").arg(from).arg(to))?;
     check(Command::new("chmod").args(["-R", "u+w,a+rX"]).arg(to))
 }

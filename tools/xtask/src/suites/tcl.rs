@@ -8,15 +8,16 @@ use std::error::Error;
 use std::ffi::OsStr;
 
 /// Longest time that the file takes, in seconds.
-const LIMIT: u32 = 300;
+const LIMIT: u32 = 120;
 
-/// Runs it.
+/// Runs it as whoever started this: it writes beside itself, and an ordinary user's four tests more want ports below 1024
+/// refused, which networks give to everybody.
 pub(super) fn run(stage: &Stage) -> Result<Score, Box<dyn Error>> {
     let folder = stage.path("tcl");
     copy_all(&fetch::source(stage, "tcl8.6", "tcl8.6-")?.join("tests"), &folder)?;
     let line = ["tclsh8.6", "socket.test", "-verbose", "pse"].map(OsStr::new);
     let side = |here: bool| {
-        let mut command = stage.command(here, true, &line);
+        let mut command = stage.command(here, false, &line);
         stage.output(command.current_dir(&folder), LIMIT)
     };
     let (native, here) = (side(false)?.text, side(true)?.text);
