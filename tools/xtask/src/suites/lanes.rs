@@ -103,7 +103,7 @@ impl<'a> Board<'a> {
         let mut state = self.state();
         match result {
             Ok(score) => {
-                println!("{} ({seconds} s{how})", score.line());
+                println!("{} ({seconds} s{how})", score.line(&part.name));
                 state.times.took(&part.name, seconds);
                 state.outcomes[index] = Outcome::Scored(score);
             }

@@ -36,10 +36,10 @@ impl Score {
         self.failed.iter().map(String::as_str)
     }
 
-    /// The score in a line.
-    pub(super) fn line(&self) -> String {
+    /// The score in a line, of what goes by this name.
+    pub(super) fn line(&self, name: &str) -> String {
         let passed = self.native - self.failed.len();
-        let mut line = format!("{}: {passed} of {}", self.suite, self.native);
+        let mut line = format!("{name}: {passed} of {}", self.native);
         if !self.failed.is_empty() {
             let _ = write!(line, "; not {}", self.failed.join(", "));
         }
@@ -137,7 +137,7 @@ mod tests {
             |verdicts: [Verdict; 3]| ["a", "b", "c"].map(str::to_owned).into_iter().zip(verdicts).collect();
         let native = of([Verdict::Pass, Verdict::Pass, Verdict::Fail]);
         let mut here: Results = of([Verdict::Pass, Verdict::Skip, Verdict::Pass]);
-        assert_eq!(Score::new("suite", &native, &here).line(), "suite: 1 of 2; not b");
+        assert_eq!(Score::new("suite", &native, &here).line("name"), "name: 1 of 2; not b");
         here.remove("a");
         assert_eq!(Score::new("suite", &native, &here).failed, ["a", "b"]);
     }
