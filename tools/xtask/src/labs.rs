@@ -126,18 +126,10 @@ fn missing_need(lab: &str, stage: &Path, user: Option<&str>) -> Option<String> {
 /// Whether this machine lets the user who runs the labs have namespaces.
 fn may_have_namespaces(user: Option<&str>) -> bool {
     let unshare = ["unshare", "--user", "--map-root-user", "--net", "true"];
-    let mut command = match user {
-        Some(user) => {
-            let mut command = Command::new("runuser");
-            command.args(["-u", user, "--"]).args(unshare);
-            command
-        }
-        None => {
-            let mut command = Command::new(unshare[0]);
-            command.args(&unshare[1..]);
-            command
-        }
-    };
+    let line = user.map_or_else(Vec::new, |user| vec!["runuser", "-u", user, "--"]);
+    let mut words = line.into_iter().chain(unshare);
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
     command.current_dir("/").output().is_ok_and(|output| output.status.success())
 }
 
