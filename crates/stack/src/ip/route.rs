@@ -208,6 +208,9 @@ impl Io {
             let own = if is_v4(dst) && is_loopback(dst) { map_v4([127, 0, 0, 1]) } else { *dst };
             return Ok(Path { nic: NicId::LOOPBACK, src: src.unwrap_or(own), mtu: self.nics[0].config.mtu });
         }
+        // As the kernel: IPv4 groups and everybody are asked where the source address is, before any route.
+        let everywhere = is_v4(dst) && (is_multicast(dst) || dst[12..] == [255; 4]);
+        let nic = nic.or_else(|| self.nic_of(&src.filter(|_| everywhere)?));
         let nic = match self.routes.look_up(dst, nic).map_err(Refusal::error)? {
             Some(route) => route.nic,
             None if is_multicast(dst) || self.addresses.is_broadcast(dst) || is_link_local_v6(dst) => {
@@ -229,9 +232,16 @@ impl Io {
     /// The interface for destinations that every link has: the one asked for, else that of the source
     /// address, else the default route's, else the first.
     fn link_for(&self, src: Option<[u8; 16]>, nic: Option<NicId>) -> Option<NicId> {
-        let of_source = || self.addresses.iter().find(|address| Some(address.ip) == src).map(|a| a.nic);
         let first = || (self.nics.len() > 1).then_some(NicId(1));
-        nic.or_else(of_source).or_else(first)
+        nic.or_else(|| self.nic_of(&src?)).or_else(first)
+    }
+
+    /// The interface that has an address.
+    fn nic_of(&self, ip: &[u8; 16]) -> Option<NicId> {
+        if is_v4(ip) && is_loopback(ip) {
+            return Some(NicId::LOOPBACK);
+        }
+        self.addresses.iter().find(|address| address.ip == *ip).map(|address| address.nic)
     }
 }
 

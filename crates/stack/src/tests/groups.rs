@@ -275,6 +275,21 @@ fn the_loopback_interface_carries_groups_too() {
 }
 
 #[test]
+fn a_group_is_reached_by_the_interface_of_the_source_address() {
+    let mut pair = Pair::new();
+    let (now, stack) = (pair.now, &mut pair.a);
+    let route = crate::Route { dest: ip("0.0.0.0"), prefix: 0, gateway: None, nic: LINK, metric: 0 };
+    stack.add_route(route).unwrap();
+    let id = shared(stack, now, "0.0.0.0:5000");
+    let by = Membership { address: Some(ip("127.1.0.1")), ..Membership::of(ip("239.1.1.1")) };
+    stack.join_group(now, id, &by).unwrap();
+    let sender = datagram(stack, "127.1.0.1:0");
+    send_to(stack, now, sender, b"here", "239.1.1.1:5000").unwrap();
+    let got = stack.recv_from(now, id, RecvFlags::default()).unwrap();
+    assert_eq!((got.from.ip_addr(), got.nic), (ip("127.1.0.1"), NicId::LOOPBACK));
+}
+
+#[test]
 fn broadcasts_are_for_every_socket_of_the_port_here_too() {
     for to in ["255.255.255.255:5000", "10.0.0.255:5000"] {
         let mut pair = Pair::new();
