@@ -6,8 +6,9 @@
 cargo xtask header --check
 cargo xtask install-c --prefix "$work/usr" >"$work/out" 2>&1 || fail "install-c: $(cat "$work/out")"
 export PKG_CONFIG_PATH=$work/usr/lib/pkgconfig
-same "$(pkg-config --modversion sockeye)" 0.1.0 "the version that pkg-config tells"
-same "$(objdump -p "$work/usr/lib/libsockeye.so" | awk '$1 == "SONAME" { print $2 }')" libsockeye.so.0.1 "the soname"
+version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"$/\1/p' Cargo.toml)
+same "$(pkg-config --modversion sockeye)" "$version" "the version that pkg-config tells"
+same "$(objdump -p "$work/usr/lib/libsockeye.so" | awk '$1 == "SONAME" { print $2 }')" "libsockeye.so.${version%.*}" "the soname"
 strange=$(nm -D --defined-only "$work/usr/lib/libsockeye.so" | awk '$2 == "T" && $3 !~ /^sockeye_/ { print $3 }')
 same "$strange" "" "other symbols that it exports"
 

@@ -1,34 +1,37 @@
-/* One thread that serves many clients: poll, and sockets that don't wait. */
+/* One thread that serves many clients: poll, and sockets that don't wait; and a pipe of the kernel's beside them, by
+ * which it is told to stop. */
 #include "common.h"
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <unistd.h>
 
 enum { CLIENTS = 40, ROUNDS = 5 };
 
 struct server {
   sockeye_host *host;
   int listener;
+  int stop;
 };
 
-/* Sends back what comes, until all clients have ended. */
+/* Sends back what comes, until there is something in the pipe. */
 static void *serve(void *argument) {
   struct server *server = argument;
-  struct pollfd polled[CLIENTS + 1] = {{server->listener, POLLIN, 0}};
-  int count = 1, ended = 0;
+  struct pollfd polled[CLIENTS + 2] = {{server->stop, POLLIN, 0}, {server->listener, POLLIN, 0}};
+  int count = 2;
   char buffer[512];
 
-  while (ended < CLIENTS) {
+  while (polled[0].revents == 0) {
     TRY(sockeye_poll(server->host, polled, (nfds_t)count, -1));
-    if (polled[0].revents & POLLIN) {
+    if (polled[1].revents & POLLIN) {
       int client;
       while ((client = sockeye_accept4(server->host, server->listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
-        MUST(count <= CLIENTS);
+        MUST(count < CLIENTS + 2);
         polled[count++] = (struct pollfd){client, POLLIN, 0};
       }
       MUST(errno == EAGAIN);
     }
-    for (int at = 1; at < count; at++) {
+    for (int at = 2; at < count; at++) {
       if (polled[at].fd < 0 || polled[at].revents == 0) continue;
       ssize_t got = sockeye_read(server->host, polled[at].fd, buffer, sizeof buffer);
       if (got > 0) {
@@ -37,10 +40,11 @@ static void *serve(void *argument) {
       } else if (got == 0 || errno != EAGAIN) {
         TRY(sockeye_close(server->host, polled[at].fd));
         polled[at].fd = -1;
-        ended++;
       }
     }
   }
+  /* What is still open is closed with the host. */
+  printf("server: told to stop\n");
   return NULL;
 }
 
@@ -52,7 +56,9 @@ int main(void) {
   sockeye_host *me = sockeye_host_new(network, "me", NULL, NULL);
   MADE(me);
 
-  struct server server = {host, (int)TRY(sockeye_socket(host, AF_INET, SOCK_STREAM, 0))};
+  int ends[2];
+  TRY(pipe(ends));
+  struct server server = {host, (int)TRY(sockeye_socket(host, AF_INET, SOCK_STREAM, 0)), ends[0]};
   struct sockaddr_in address = address_of(host, 7);
   TRY(sockeye_bind(host, server.listener, (struct sockaddr *)&address, sizeof address));
   TRY(sockeye_listen(host, server.listener, CLIENTS));
@@ -79,7 +85,10 @@ int main(void) {
     }
   }
   for (int at = 0; at < CLIENTS; at++) TRY(sockeye_close(me, fds[at]));
+  TRY(write(ends[1], "!", 1));
   pthread_join(thread, NULL);
+  close(ends[0]);
+  close(ends[1]);
   sockeye_host_free(me);
   sockeye_host_free(host);
   sockeye_network_free(network);
