@@ -1,0 +1,170 @@
+//! One end of a connection over shared memory: its halves, and how it ends.
+
+use crate::half::{READ_SHUT, ReadHalf, WRITE_SHUT, WriteHalf};
+use crate::outside::Outside;
+use crate::ring::{CUT, Memory, SHUT};
+use crate::sys::{Mapping, Side};
+use crate::wait::{Limit, wake};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Which end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Connector,
+    Acceptor,
+}
+
+/// One end.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) outside: Outside,
+    reader: ReadHalf<Side>,
+    writer: WriteHalf<Side>,
+    is_nonblocking: AtomicBool,
+    /// In nanoseconds; none is 0.
+    read_timeout: AtomicU64,
+    write_timeout: AtomicU64,
+    /// A place among its listener's connections.
+    _place: Option<Place>,
+}
+
+impl End {
+    pub(crate) fn new(socket: UnixStream, mapping: Arc<Mapping>, role: Role, place: Option<Place>) -> End {
+        let (reads, writes) = match role {
+            Role::Connector => (1, 0),
+            Role::Acceptor => (0, 1),
+        };
+        End {
+            outside: Outside::new(socket),
+            reader: ReadHalf::new(Side { mapping: Arc::clone(&mapping), index: reads }),
+            writer: WriteHalf::new(Side { mapping, index: writes }),
+            is_nonblocking: AtomicBool::new(false),
+            read_timeout: AtomicU64::new(0),
+            write_timeout: AtomicU64::new(0),
+            _place: place,
+        }
+    }
+
+    pub(crate) fn read(&self, bytes: &mut [u8], keep: bool) -> io::Result<usize> {
+        let was_unread = || !self.writer.is_drained();
+        let limit = self.limit(&self.read_timeout);
+        let read = self.reader.read(&self.outside, &self.outside.state, limit, bytes, keep, was_unread);
+        self.give_up_if_broken(read)
+    }
+
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let limit = self.limit(&self.write_timeout);
+        let written = self.writer.write(&self.outside, &self.outside.state, limit, bytes);
+        self.give_up_if_broken(written)
+    }
+
+    /// Waits for the first bytes only.
+    pub(crate) fn read_vectored(&self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let mut done = 0;
+        for part in parts.iter_mut().filter(|part| !part.is_empty()) {
+            let count = match done {
+                0 => self.read(part, false)?,
+                _ => self.reader.read_more(&self.outside, part),
+            };
+            done += count;
+            if count < part.len() {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    pub(crate) fn write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut done = 0;
+        for part in parts {
+            match self.write(part) {
+                Ok(count) if count == part.len() => done += count,
+                Ok(count) => return Ok(done + count),
+                Err(error) => return if done > 0 { Ok(done) } else { Err(error) },
+            }
+        }
+        Ok(done)
+    }
+
+    /// A peer that breaks the rules is left: its socket ends, as do this end's other calls.
+    fn give_up_if_broken(&self, result: io::Result<usize>) -> io::Result<usize> {
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) {
+            let _ = self.outside.socket.shutdown(Shutdown::Both);
+            self.wake_own();
+        }
+        result
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) {
+        let (reads, writes) = (self.reader.memory().lane(), self.writer.memory().lane());
+        if how != Shutdown::Write {
+            self.outside.state.note(READ_SHUT);
+            reads.reader.gone.store(1, Ordering::Release);
+            wake(&self.outside, &reads.writer.waits);
+        }
+        if how != Shutdown::Read {
+            self.outside.state.note(WRITE_SHUT);
+            writes.produced.end.store(SHUT, Ordering::Release);
+            wake(&self.outside, &writes.reader.waits);
+        }
+        self.wake_own();
+    }
+
+    fn wake_own(&self) {
+        self.outside.wake_own(&self.reader.memory().lane().reader.waits);
+        self.outside.wake_own(&self.writer.memory().lane().writer.waits);
+    }
+
+    fn limit(&self, timeout: &AtomicU64) -> Limit {
+        let nanos = timeout.load(Ordering::Relaxed);
+        let timeout = (nanos != 0).then_some(Duration::from_nanos(nanos));
+        Limit { nonblocking: self.is_nonblocking.load(Ordering::Relaxed), timeout }
+    }
+
+    pub(crate) fn set_nonblocking(&self, is_nonblocking: bool) {
+        self.is_nonblocking.store(is_nonblocking, Ordering::Relaxed);
+    }
+
+    pub(crate) fn timeouts(&self) -> [&AtomicU64; 2] {
+        [&self.read_timeout, &self.write_timeout]
+    }
+}
+
+/// Says farewell in the shared memory; a process that is killed doesn't, and the socket's end says it.
+impl Drop for End {
+    fn drop(&mut self) {
+        let (reads, writes) = (self.reader.memory().lane(), self.writer.memory().lane());
+        let end = if self.reader.is_empty() { SHUT } else { CUT };
+        reads.reader.gone.store(1, Ordering::Release);
+        writes.produced.end.store(end, Ordering::Release);
+        wake(&self.outside, &reads.writer.waits);
+        wake(&self.outside, &writes.reader.waits);
+    }
+}
+
+/// A place among the connections that a listener may have at once.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// Takes one of `all`, if fewer are taken.
+    pub(crate) fn take(taken: &Arc<AtomicUsize>, all: usize) -> Option<Place> {
+        let more = |taken: usize| (taken < all).then_some(taken + 1);
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Place(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

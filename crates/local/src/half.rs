@@ -1,0 +1,235 @@
+//! The two halves of an end: a ring's side with its lock, its waiting and its end.
+//!
+//! Generic over memory and machine, so that `tools/model` can run them under a scheduler.
+
+use crate::ring::{CUT, Consumer, Memory, OPEN, Producer};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{Mutex, lock};
+use crate::wait::{Limit, Spin, Wait, World, wake};
+use std::io;
+
+/// Facts about an end that end its calls.
+#[derive(Debug, Default)]
+pub(crate) struct State(AtomicU32);
+
+/// This end is shut for reading.
+pub(crate) const READ_SHUT: u32 = 1;
+/// This end is shut for writing.
+pub(crate) const WRITE_SHUT: u32 = 2;
+/// The peer is gone.
+pub(crate) const DEAD: u32 = 4;
+/// The peer broke the rules.
+pub(crate) const BROKEN: u32 = 8;
+/// A reset was told: once, as the kernel does.
+const TOLD: u32 = 16;
+
+impl State {
+    pub(crate) fn has(&self, facts: u32) -> bool {
+        self.0.load(Ordering::Acquire) & facts != 0
+    }
+
+    /// Notes facts; says which of them are news.
+    pub(crate) fn note(&self, facts: u32) -> u32 {
+        facts & !self.0.fetch_or(facts, Ordering::AcqRel)
+    }
+}
+
+/// The largest part of a write that is published at once, so that the reader can copy while the writer does.
+const PIECE: usize = 32 * 1024;
+
+/// The side that reads.
+#[derive(Debug)]
+pub(crate) struct ReadHalf<M> {
+    memory: M,
+    side: Mutex<(Consumer, Spin)>,
+}
+
+impl<M: Memory> ReadHalf<M> {
+    pub(crate) fn new(memory: M) -> ReadHalf<M> {
+        ReadHalf { memory, side: Mutex::default() }
+    }
+
+    pub(crate) fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Whether nothing waits to be read.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.side).0.is_empty(&self.memory).unwrap_or(true)
+    }
+
+    /// Reads some bytes, or none at the end. `was_unread` says whether the peer left without having read everything.
+    pub(crate) fn read(
+        &self,
+        world: &impl World,
+        state: &State,
+        limit: Limit,
+        bytes: &mut [u8],
+        keep: bool,
+        was_unread: impl Fn() -> bool,
+    ) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let lane = self.memory.lane();
+        let mut wait = Wait::new(limit);
+        loop {
+            let mut side = lock(&self.side);
+            let (consumer, spin) = &mut *side;
+            if let Some(count) = self.try_read(world, state, consumer, bytes, keep, &was_unread)? {
+                return Ok(count);
+            }
+            let seen = consumer.seen();
+            let is_ready = || {
+                lane.produced.position.load(Ordering::Acquire) != seen
+                    || lane.produced.end.load(Ordering::Acquire) != OPEN
+                    || state.has(READ_SHUT | DEAD | BROKEN)
+            };
+            if wait.may_wait() && spin.spin(is_ready) {
+                continue;
+            }
+            drop(side);
+            wait.pause(world, &lane.reader.waits, is_ready)?;
+        }
+    }
+
+    /// Reads what there is, after a read that got something.
+    pub(crate) fn read_more(&self, world: &impl World, bytes: &mut [u8]) -> usize {
+        let consumer = &mut lock(&self.side).0;
+        // A broken peer is for the next read to tell.
+        let count = consumer.read(&self.memory, bytes).unwrap_or(0);
+        if consumer.is_to_look_for_writer(&self.memory) {
+            wake(world, &self.memory.lane().writer.waits);
+        }
+        count
+    }
+
+    /// What there is to say without waiting.
+    fn try_read(
+        &self,
+        world: &impl World,
+        state: &State,
+        consumer: &mut Consumer,
+        bytes: &mut [u8],
+        keep: bool,
+        was_unread: &impl Fn() -> bool,
+    ) -> io::Result<Option<usize>> {
+        if state.has(BROKEN) {
+            return Err(reset());
+        }
+        let lane = self.memory.lane();
+        // Looked at before the bytes: what comes before the end is there once the end is seen.
+        let end = lane.produced.end.load(Ordering::Acquire);
+        let is_dead = state.has(DEAD);
+        let count = if keep { consumer.peek(&self.memory, bytes) } else { consumer.read(&self.memory, bytes) };
+        let Ok(count) = count else {
+            state.note(BROKEN);
+            return Err(reset());
+        };
+        if count > 0 {
+            if consumer.is_to_look_for_writer(&self.memory) {
+                wake(world, &lane.writer.waits);
+            }
+            return Ok(Some(count));
+        }
+        if end == OPEN && !is_dead {
+            return Ok(state.has(READ_SHUT).then_some(0));
+        }
+        let is_reset = end == CUT || (is_dead && end == OPEN && was_unread());
+        if is_reset && state.note(TOLD) != 0 { Err(reset()) } else { Ok(Some(0)) }
+    }
+}
+
+/// The side that writes.
+#[derive(Debug)]
+pub(crate) struct WriteHalf<M> {
+    memory: M,
+    side: Mutex<(Producer, Spin)>,
+}
+
+impl<M: Memory> WriteHalf<M> {
+    pub(crate) fn new(memory: M) -> WriteHalf<M> {
+        WriteHalf { memory, side: Mutex::default() }
+    }
+
+    pub(crate) fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Whether the peer has read everything.
+    pub(crate) fn is_drained(&self) -> bool {
+        lock(&self.side).0.is_drained(&self.memory)
+    }
+
+    /// Writes all bytes, or as many as there is room for where it may not wait or its time is over.
+    pub(crate) fn write(
+        &self,
+        world: &impl World,
+        state: &State,
+        limit: Limit,
+        bytes: &[u8],
+    ) -> io::Result<usize> {
+        let lane = self.memory.lane();
+        let mut wait = Wait::new(limit);
+        let mut done = 0;
+        world.glance();
+        loop {
+            let mut side = lock(&self.side);
+            let (producer, spin) = &mut *side;
+            let pushed = self.push(world, state, producer, &bytes[done..], &mut done);
+            if done == bytes.len() || (done > 0 && (pushed.is_err() || limit.nonblocking)) {
+                return pushed.map(|()| done).or(if done > 0 { Ok(done) } else { Err(reset()) });
+            }
+            pushed?;
+            let seen = producer.seen();
+            let is_ready = || {
+                lane.consumed.position.load(Ordering::Acquire) != seen
+                    || lane.reader.gone.load(Ordering::Acquire) != 0
+                    || state.has(WRITE_SHUT | DEAD | BROKEN)
+            };
+            if wait.may_wait() && spin.spin(is_ready) {
+                continue;
+            }
+            drop(side);
+            if let Err(error) = wait.pause(world, &lane.writer.waits, is_ready) {
+                return if done > 0 { Ok(done) } else { Err(error) };
+            }
+        }
+    }
+
+    /// Writes what there is room for, in pieces, and counts it.
+    fn push(
+        &self,
+        world: &impl World,
+        state: &State,
+        producer: &mut Producer,
+        bytes: &[u8],
+        done: &mut usize,
+    ) -> io::Result<()> {
+        let lane = self.memory.lane();
+        if state.has(BROKEN) {
+            return Err(reset());
+        }
+        if state.has(WRITE_SHUT | DEAD) || lane.reader.gone.load(Ordering::Acquire) != 0 {
+            return Err(io::Error::from_raw_os_error(libc::EPIPE));
+        }
+        for piece in bytes.chunks(PIECE.min(self.memory.capacity() / 4)) {
+            let Ok(count) = producer.write(&self.memory, piece) else {
+                state.note(BROKEN);
+                return Err(reset());
+            };
+            *done += count;
+            if count > 0 {
+                wake(world, &lane.reader.waits);
+            }
+            if count < piece.len() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn reset() -> io::Error {
+    io::Error::from_raw_os_error(libc::ECONNRESET)
+}

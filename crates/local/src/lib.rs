@@ -1,0 +1,93 @@
+//! Local sockets: named by a file, carried by shared memory (Linux only).
+//!
+//! ```
+//! use sockeye_local::{LocalListener, LocalStream};
+//! use std::io::{Read, Write};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let listener = LocalListener::bind(folder.path().join("echo"))?;
+//! let serving = std::thread::spawn(move || {
+//!     let (mut stream, _) = listener.accept()?;
+//!     std::io::copy(&mut stream.try_clone()?, &mut stream)
+//! });
+//! let mut stream = LocalStream::connect(folder.path().join("echo"))?;
+//! stream.write_all(b"anybody?")?;
+//! stream.shutdown(std::net::Shutdown::Write)?;
+//! let mut answer = String::new();
+//! stream.read_to_string(&mut answer)?;
+//! assert_eq!(answer, "anybody?");
+//! # assert_eq!(serving.join().unwrap()?, 8);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! The types have the methods of `std::os::unix::net`. Either end may also be an ordinary program with an ordinary
+//! socket: then the kernel carries the bytes, and nothing else is different. Programs under `sockeye run` have the kernel's
+//! AF_UNIX sockets, not these.
+//!
+//! # How it works
+//!
+//! ```text
+//!            client                        the file's path                         server
+//!   Offer::leave ──── nonce, memfd ────▶ companion (abstract name) ──────▶ Companion::hear_out
+//!   Offer::connect ── socket named by the nonce ──▶ path ──────▶ accept, Companion::claim
+//!   End ═══════════════ Lane + ring ═══▶ one sealed memfd ◀═══ Lane + ring ═══════════════ End
+//!    └ Outside ──────── bells, and the end of either process ──────────────── Outside ┘
+//! ```
+//!
+//! - **Rendezvous** (`rendezvous`): a listener is a kernel socket at the path, and a companion whose abstract name is
+//!   made of the file's device, inode and time of birth. A client that finds a companion leaves it an offer, a nonce and
+//!   a sealed memfd, and connects to the path from a socket that is named by the nonce, if the same process listens at both
+//!   (`SO_PEERCRED`). Everything else is plain, and a plain peer sees no byte of this. The path's permissions count in
+//!   every case.
+//! - **Ring** (`ring`): for each direction a single-producer, single-consumer ring of bytes. Each side publishes one position on
+//!   a line of the cache of its own and remembers the other's, so that a write touches what the reader
+//!   touches only when the ring seems full.
+//! - **Waiting** (`wait`, `half`): no system call while the peer is awake. Who has nothing to do spins for up to 2 µs if that
+//!   has paid lately, says in the lane that it waits, looks again, and sleeps on a futex; or wants a byte (a bell) on the
+//!   kernel socket, if it is non-blocking or has been idle for 40 ms. Who publishes wakes only those who said so.
+//! - **End** (`end`, `outside`): a close is said in the lane. A process that dies says nothing, but its kernel socket
+//!   ends: a sleeper looks at that every 40 ms, an idle one waits there.
+//! - **Trust** (`sys`, `ring`): the other process may write anything into the memory at any time. It is sealed
+//!   against shrinking, nobody has a reference to its bytes, each index is read once and checked before it is used, and
+//!   what breaks the rules gets the connection reset: calls fail with `ConnectionReset`.
+//!
+//! # Processes
+//!
+//! - A process that is killed closes its end: the other reads what was written, then the end of file, or fails with
+//!   `ConnectionReset` where something it wrote was never read. It learns that within 100 ms.
+//! - After a `fork` both processes have the end, as with any descriptor, but only one of them may go on using it:
+//!   its positions are in the process's own memory. The other end sees this end close when both have. After `exec` it is gone.
+//! - The kernel socket of a stream over shared memory ([`AsFd`](LocalStream#impl-AsFd-for-LocalStream)) is not the
+//!   stream: passing it to another process, or reading and writing it there, doesn't pass the stream.
+//! - A connection takes one descriptor at each end, and one more once a blocking thread has waited for 40 ms;
+//!   memory is taken as the rings are first used.
+
+#![cfg(target_os = "linux")]
+#![deny(unsafe_code)]
+
+mod credentials;
+mod end;
+mod half;
+mod listener;
+mod outside;
+mod rendezvous;
+mod ring;
+mod stream;
+mod sync;
+#[allow(unsafe_code, reason = "shared memory; each block says why it is sound")]
+mod sys;
+mod wait;
+
+pub use credentials::Credentials;
+pub use listener::{Incoming, ListenerConfig, LocalListener};
+pub use stream::LocalStream;
+
+/// Bytes of a ring, unless others are asked for.
+pub const DEFAULT_RING: usize = 256 << 10;
+/// Bytes of the smallest ring.
+pub const SMALLEST_RING: usize = 4 << 10;
+/// Bytes of the largest ring.
+pub const LARGEST_RING: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests;

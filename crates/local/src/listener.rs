@@ -1,0 +1,251 @@
+//! Listening at a path.
+
+use crate::end::{End, Place, Role};
+use crate::rendezvous::{Companion, File, nonce_of, socket};
+use crate::stream::{Carrier, LocalStream, unnamed_if_client};
+use crate::sys::peer_credentials;
+use crate::{LARGEST_RING, SMALLEST_RING};
+use rustix::io::Errno;
+use rustix::net::{SocketAddrUnix, SocketFlags, SocketType};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The bounds that a [`LocalListener`] sets to what others may have it keep.
+///
+/// ```
+/// use sockeye_local::{ListenerConfig, LocalListener};
+///
+/// let folder = tempfile::tempdir()?;
+/// let config = ListenerConfig { connections: 100, largest_ring: 1 << 20, ..ListenerConfig::default() };
+/// let listener = LocalListener::bind_with(folder.path().join("socket"), &config)?;
+/// # drop(listener);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// Connections that wait to be accepted, at most; more wait to be made. The kernel has a bound of its own
+    /// (`net.core.somaxconn`).
+    pub backlog: u32,
+    /// Connections over shared memory that were accepted and are open, at most: further ones are closed at once.
+    pub connections: usize,
+    /// The largest rings that a client may ask for, in bytes for each direction: connections with larger ones are closed
+    /// at once.
+    pub largest_ring: usize,
+}
+
+impl Default for ListenerConfig {
+    fn default() -> ListenerConfig {
+        ListenerConfig { backlog: 4096, connections: 65_536, largest_ring: LARGEST_RING }
+    }
+}
+
+/// A socket that listens at a path: what `std::os::unix::net::UnixListener` is, for plain clients too.
+///
+/// The file appears with `bind`, with the permissions that the umask leaves of 0777, and stays when the listener is
+/// dropped, as the kernel's do; one that nobody listens at any more is replaced by the next `bind`.
+///
+/// ```
+/// use sockeye_local::{LocalListener, LocalStream};
+/// use std::io::{Read, Write};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("echo");
+/// let listener = LocalListener::bind(&path)?;
+/// let mut client = LocalStream::connect(&path)?;
+/// let mut plain = std::os::unix::net::UnixStream::connect(&path)?;
+/// client.write_all(b"hello")?;
+/// plain.write_all(b"hello")?;
+/// for _ in 0..2 {
+///     let (mut stream, _) = listener.accept()?;
+///     let mut word = [0; 5];
+///     stream.read_exact(&mut word)?;
+///     assert_eq!(&word, b"hello");
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LocalListener {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    socket: UnixListener,
+    /// None where its name was taken: all connections are the kernel's then.
+    companion: Option<Mutex<Companion>>,
+    connections: Arc<AtomicUsize>,
+    config: ListenerConfig,
+}
+
+impl LocalListener {
+    /// Listens at a path. Fails with `AddrInUse` where something else does, or where a file stands that is no socket;
+    /// a socket's file that nobody listens at is replaced.
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<LocalListener> {
+        LocalListener::bind_with(path, &ListenerConfig::default())
+    }
+
+    /// The same with bounds of one's own.
+    pub fn bind_with(path: impl AsRef<Path>, config: &ListenerConfig) -> io::Result<LocalListener> {
+        let path = path.as_ref();
+        let stream = bind(path, SocketType::STREAM)?;
+        // Before anybody can connect: whoever does finds the companion.
+        let companion = File::at(path).and_then(|file| Companion::new(&file, config.backlog));
+        rustix::net::listen(&stream, config.backlog as i32)?;
+        let shared = Shared {
+            socket: UnixListener::from(stream),
+            companion: companion.map(Mutex::new),
+            connections: Arc::default(),
+            config: ListenerConfig {
+                largest_ring: config.largest_ring.clamp(SMALLEST_RING, LARGEST_RING),
+                ..config.clone()
+            },
+        };
+        Ok(LocalListener { shared: Arc::new(shared) })
+    }
+
+    /// The next connection, and the name of its other end, which rarely has one. Waits for one, unless the listener is
+    /// non-blocking.
+    pub fn accept(&self) -> io::Result<(LocalStream, SocketAddr)> {
+        loop {
+            let (socket, address) = self.shared.socket.accept()?;
+            let (Some(nonce), Some(companion)) = (nonce_of(&address), &self.shared.companion) else {
+                return Ok((LocalStream::new(Carrier::Kernel(socket)), unnamed_if_client(address)?));
+            };
+            let client = peer_credentials(socket.as_fd())?;
+            let ShareLimits { largest_ring, connections } = self.limits();
+            let claimed = {
+                let mut companion = companion.lock().unwrap_or_else(PoisonError::into_inner);
+                companion.claim(&nonce, &client, largest_ring)
+            };
+            let place = Place::take(&self.shared.connections, connections);
+            // A client without an offer, with a bad one, or one too many: it finds the connection closed.
+            let (Some(mapping), Some(place)) = (claimed, place) else { continue };
+            let end = End::new(socket, Arc::new(mapping), Role::Acceptor, Some(place));
+            return Ok((LocalStream::new(Carrier::Ring(Box::new(end))), unnamed_if_client(address)?));
+        }
+    }
+
+    fn limits(&self) -> ShareLimits {
+        let ListenerConfig { connections, largest_ring, .. } = self.shared.config;
+        ShareLimits { largest_ring, connections }
+    }
+
+    /// Another handle to the same listener.
+    pub fn try_clone(&self) -> io::Result<LocalListener> {
+        Ok(LocalListener { shared: Arc::clone(&self.shared) })
+    }
+
+    /// Its name.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.shared.socket.local_addr()
+    }
+
+    /// Has `accept` fail with `WouldBlock` where it would wait, or wait again.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.shared.socket.set_nonblocking(nonblocking)
+    }
+
+    /// The error that waits to be told, if there is one.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.shared.socket.take_error()
+    }
+
+    /// The connections as they come, without end.
+    ///
+    /// ```
+    /// use sockeye_local::{LocalListener, LocalStream};
+    /// use std::io::Write;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let listener = LocalListener::bind(folder.path().join("time"))?;
+    /// let client = LocalStream::connect(folder.path().join("time"))?;
+    /// for stream in listener.incoming().take(1) {
+    ///     stream?.write_all(b"noon")?;
+    /// }
+    /// # drop(client);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+}
+
+struct ShareLimits {
+    largest_ring: usize,
+    connections: usize,
+}
+
+/// It becomes readable when there is a connection to accept.
+impl AsFd for LocalListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.socket.as_fd()
+    }
+}
+
+impl AsRawFd for LocalListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.shared.socket.as_raw_fd()
+    }
+}
+
+/// The connections of a [`LocalListener`], as they come.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    listener: &'a LocalListener,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<LocalStream>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
+    }
+}
+
+impl<'a> IntoIterator for &'a LocalListener {
+    type Item = io::Result<LocalStream>;
+    type IntoIter = Incoming<'a>;
+
+    fn into_iter(self) -> Incoming<'a> {
+        self.incoming()
+    }
+}
+
+/// A kernel socket with a name in the file system, in place of a stale one.
+fn bind(path: &Path, kind: SocketType) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path).map_err(|error| match error {
+        Errno::NAMETOOLONG => io::Error::new(io::ErrorKind::InvalidInput, "the path is longer than 107 bytes"),
+        error => error.into(),
+    })?;
+    let socket = socket(kind, SocketFlags::empty())?;
+    for _ in 0..16 {
+        match rustix::net::bind(&socket, &address) {
+            Err(Errno::ADDRINUSE) if remove_if_stale(path, &address) => {}
+            result => return result.map(|()| socket).map_err(io::Error::from),
+        }
+    }
+    Err(Errno::ADDRINUSE.into())
+}
+
+/// Removes the file of a socket that nobody has any more; says whether that was tried, or somebody else does it.
+fn remove_if_stale(path: &Path, address: &SocketAddrUnix) -> bool {
+    // A symbolic link isn't followed by bind either.
+    let is_link = path.symlink_metadata().is_ok_and(|file| file.is_symlink());
+    let Some(file) = File::at(path).filter(|_| !is_link) else { return false };
+    // A datagram socket can't connect to a stream's, which says that there is one; a datagram socket's owner doesn't
+    // notice. Refused is who dials a file that no socket has.
+    let Ok(probe) = socket(SocketType::DGRAM, SocketFlags::NONBLOCK) else { return false };
+    if rustix::net::connect(&probe, address) != Err(Errno::CONNREFUSED) {
+        return false;
+    }
+    // Whoever has this name may remove this very file: nobody removes the one that took its place.
+    let lock = file.name("stale").ok().and_then(|name| rustix::net::bind(&probe, &name).ok());
+    if lock.is_some() && File::at(path) == Some(file) {
+        let _ = std::fs::remove_file(path);
+    }
+    true
+}

@@ -1,0 +1,219 @@
+//! One direction of a connection: a ring of bytes with one producer and one consumer, in memory that both may
+//! scribble on.
+//!
+//! Positions count bytes since the start and never wrap in practice (64 bits); a place in the ring is a position
+//! under the mask. Each side keeps its own position to itself and only publishes it; of the other's it takes one
+//! reading at a time and checks it: a position may move forward only, the consumer's never beyond the
+//! producer's, the producer's at most the ring's capacity ahead. Whoever finds otherwise has a [`Broken`] peer.
+
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// What two processes share of one direction. All zero is its beginning. Two lines of the processor's cache apart, as
+/// they are fetched in pairs.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub(crate) struct Lane {
+    pub(crate) produced: Produced,
+    pub(crate) consumed: Consumed,
+    pub(crate) reader: ReaderWaits,
+    pub(crate) writer: WriterWaits,
+}
+
+/// Written by the producer.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub(crate) struct Produced {
+    pub(crate) position: AtomicU64,
+    /// [`OPEN`], [`SHUT`] or [`CUT`].
+    pub(crate) end: AtomicU32,
+}
+
+/// Written by the consumer.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub(crate) struct Consumed {
+    pub(crate) position: AtomicU64,
+}
+
+/// What the producer looks at after each write: seldom written, so that it stays in its cache.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub(crate) struct ReaderWaits {
+    /// How the consumer waits for bytes, see [`crate::wait`].
+    pub(crate) waits: AtomicU32,
+    /// Nothing will be consumed any more.
+    pub(crate) gone: AtomicU32,
+}
+
+/// How the producer waits for room.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub(crate) struct WriterWaits {
+    pub(crate) waits: AtomicU32,
+}
+
+/// More may come.
+pub(crate) const OPEN: u32 = 0;
+/// Nothing comes after what is there.
+pub(crate) const SHUT: u32 = 1;
+/// The producer closed without having read everything, which the other learns as a reset.
+pub(crate) const CUT: u32 = 2;
+
+/// The memory of one direction. The bytes may change under whoever copies them.
+pub(crate) trait Memory {
+    fn lane(&self) -> &Lane;
+    /// A power of two.
+    fn capacity(&self) -> usize;
+    /// Copies to a place in the ring that has room for it to the ring's end.
+    fn copy_in(&self, place: usize, bytes: &[u8]);
+    /// Copies from a place in the ring that has as much to the ring's end.
+    fn copy_out(&self, place: usize, bytes: &mut [u8]);
+}
+
+/// The peer has broken the rules of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken;
+
+/// The writing side's own view.
+#[derive(Debug, Default)]
+pub(crate) struct Producer {
+    tail: u64,
+    /// The consumer's position as last seen.
+    head: u64,
+}
+
+impl Producer {
+    /// Room as far as is known.
+    fn room(&self, memory: &impl Memory) -> usize {
+        memory.capacity() - (self.tail - self.head) as usize
+    }
+
+    /// Looks where the consumer is.
+    fn look(&mut self, memory: &impl Memory) -> Result<(), Broken> {
+        let head = memory.lane().consumed.position.load(Ordering::Acquire);
+        if !(self.head..=self.tail).contains(&head) {
+            return Err(Broken);
+        }
+        self.head = head;
+        Ok(())
+    }
+
+    /// The consumer's position that a wait for room is about.
+    pub(crate) fn seen(&self) -> u64 {
+        self.head
+    }
+
+    /// Whether the consumer has taken everything.
+    pub(crate) fn is_drained(&mut self, memory: &impl Memory) -> bool {
+        self.look(memory).is_ok() && self.head == self.tail
+    }
+
+    /// Writes as much as there is room for, and says how much that was.
+    pub(crate) fn write(&mut self, memory: &impl Memory, bytes: &[u8]) -> Result<usize, Broken> {
+        if self.room(memory) < bytes.len() {
+            self.look(memory)?;
+        }
+        let count = bytes.len().min(self.room(memory));
+        self.put(memory, 0, &bytes[..count]);
+        self.publish(memory, count);
+        Ok(count)
+    }
+
+    /// Copies to `offset` bytes beyond what is published.
+    fn put(&self, memory: &impl Memory, offset: u64, bytes: &[u8]) {
+        let place = place(memory, self.tail + offset);
+        let (first, second) = bytes.split_at(bytes.len().min(memory.capacity() - place));
+        memory.copy_in(place, first);
+        if !second.is_empty() {
+            memory.copy_in(0, second);
+        }
+    }
+
+    fn publish(&mut self, memory: &impl Memory, count: usize) {
+        if count > 0 {
+            self.tail += count as u64;
+            memory.lane().produced.position.store(self.tail, Ordering::Release);
+        }
+    }
+}
+
+/// The reading side's own view.
+#[derive(Debug, Default)]
+pub(crate) struct Consumer {
+    head: u64,
+    /// The producer's position as last seen.
+    tail: u64,
+    /// Bytes taken since a waiting producer was last looked for.
+    taken: usize,
+}
+
+impl Consumer {
+    fn available(&self) -> usize {
+        (self.tail - self.head) as usize
+    }
+
+    fn look(&mut self, memory: &impl Memory) -> Result<(), Broken> {
+        let tail = memory.lane().produced.position.load(Ordering::Acquire);
+        if tail < self.tail || tail - self.head > memory.capacity() as u64 {
+            return Err(Broken);
+        }
+        self.tail = tail;
+        Ok(())
+    }
+
+    /// The position that a wait for bytes is about: there are some once the producer's is another.
+    pub(crate) fn seen(&self) -> u64 {
+        self.head
+    }
+
+    /// Whether there is nothing, looking again.
+    pub(crate) fn is_empty(&mut self, memory: &impl Memory) -> Result<bool, Broken> {
+        self.look(memory)?;
+        Ok(self.available() == 0)
+    }
+
+    /// Copies what there is, leaving it there.
+    pub(crate) fn peek(&mut self, memory: &impl Memory, bytes: &mut [u8]) -> Result<usize, Broken> {
+        if self.available() < bytes.len() {
+            self.look(memory)?;
+        }
+        let count = bytes.len().min(self.available());
+        let place = place(memory, self.head);
+        let (first, second) = bytes[..count].split_at_mut(count.min(memory.capacity() - place));
+        memory.copy_out(place, first);
+        if !second.is_empty() {
+            memory.copy_out(0, second);
+        }
+        Ok(count)
+    }
+
+    /// Takes what there is.
+    pub(crate) fn read(&mut self, memory: &impl Memory, bytes: &mut [u8]) -> Result<usize, Broken> {
+        let count = self.peek(memory, bytes)?;
+        self.release(memory, count);
+        Ok(count)
+    }
+
+    fn release(&mut self, memory: &impl Memory, count: usize) {
+        if count > 0 {
+            self.head += count as u64;
+            self.taken += count;
+            memory.lane().consumed.position.store(self.head, Ordering::Release);
+        }
+    }
+
+    /// Whether a producer that waits for room is to be looked for now: when a quarter of the ring was taken
+    /// since, or nothing is left. So nobody is woken for a few bytes of room, and nobody forgotten: a producer
+    /// waits only while the ring is full, and whoever empties it comes by here.
+    pub(crate) fn is_to_look_for_writer(&mut self, memory: &impl Memory) -> bool {
+        let is_due = self.taken > 0 && (self.available() == 0 || self.taken >= memory.capacity() / 4);
+        if is_due {
+            self.taken = 0;
+        }
+        is_due
+    }
+}
+
+fn place(memory: &impl Memory, position: u64) -> usize {
+    position as usize & (memory.capacity() - 1)
+}

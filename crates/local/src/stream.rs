@@ -1,0 +1,314 @@
+//! Streams of bytes.
+
+use crate::end::{End, Role};
+use crate::rendezvous::{Offer, nonce_of};
+use crate::sys::{Mapping, peer_credentials};
+use crate::{Credentials, DEFAULT_RING, LARGEST_RING, SMALLEST_RING};
+use rustix::net::RecvFlags;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A connection: what `std::os::unix::net::UnixStream` is, over shared memory where both ends are this library's, and
+/// over the kernel's socket otherwise.
+///
+/// ```
+/// use sockeye_local::LocalStream;
+/// use std::io::{Read, Write};
+/// use std::net::Shutdown;
+///
+/// let (mut ours, mut theirs) = LocalStream::pair()?;
+/// ours.write_all(b"hello")?;
+/// ours.shutdown(Shutdown::Write)?;
+/// let mut heard = String::new();
+/// theirs.read_to_string(&mut heard)?;
+/// assert_eq!(heard, "hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LocalStream {
+    carrier: Arc<Carrier>,
+}
+
+/// What carries a stream's bytes.
+#[derive(Debug)]
+pub(crate) enum Carrier {
+    Ring(Box<End>),
+    Kernel(UnixStream),
+}
+
+impl LocalStream {
+    pub(crate) fn new(carrier: Carrier) -> LocalStream {
+        LocalStream { carrier: Arc::new(carrier) }
+    }
+
+    /// Connects to the listener at a path, a [`LocalListener`](crate::LocalListener) or any other. Waits while its
+    /// queue is full.
+    pub fn connect(path: impl AsRef<Path>) -> io::Result<LocalStream> {
+        LocalStream::connect_with(path, DEFAULT_RING)
+    }
+
+    /// The same with rings of so many bytes for each direction: rounded up to a power of two, from 4 KiB to 16 MiB.
+    ///
+    /// ```
+    /// use sockeye_local::{LocalListener, LocalStream};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let listener = LocalListener::bind(folder.path().join("films"))?;
+    /// let stream = LocalStream::connect_with(folder.path().join("films"), 4 << 20)?;
+    /// assert!(stream.is_shared_memory());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn connect_with(path: impl AsRef<Path>, ring: usize) -> io::Result<LocalStream> {
+        let path = path.as_ref();
+        if let Some(offer) = Offer::leave(path, whole(ring))
+            && let Some((socket, mapping)) = offer.connect(path)?
+        {
+            let end = End::new(socket, Arc::new(mapping), Role::Connector, None);
+            return Ok(LocalStream::new(Carrier::Ring(Box::new(end))));
+        }
+        UnixStream::connect(path).map(|socket| LocalStream::new(Carrier::Kernel(socket)))
+    }
+
+    /// Two ends that are connected to each other.
+    pub fn pair() -> io::Result<(LocalStream, LocalStream)> {
+        LocalStream::pair_with(DEFAULT_RING)
+    }
+
+    /// The same with rings of so many bytes, as [`connect_with`](LocalStream::connect_with).
+    pub fn pair_with(ring: usize) -> io::Result<(LocalStream, LocalStream)> {
+        let (one, other) = UnixStream::pair()?;
+        let (mapping, _) = Mapping::create(whole(ring))?;
+        let mapping = Arc::new(mapping);
+        let end = |socket, role| {
+            LocalStream::new(Carrier::Ring(Box::new(End::new(socket, Arc::clone(&mapping), role, None))))
+        };
+        Ok((end(one, Role::Connector), end(other, Role::Acceptor)))
+    }
+
+    /// Whether it is carried by shared memory, and not by the kernel's socket.
+    pub fn is_shared_memory(&self) -> bool {
+        matches!(*self.carrier, Carrier::Ring(_))
+    }
+
+    /// Another handle to the same end: it is closed with the last.
+    pub fn try_clone(&self) -> io::Result<LocalStream> {
+        Ok(LocalStream { carrier: Arc::clone(&self.carrier) })
+    }
+
+    /// The name of this end: a connecting one has none.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        unnamed_if_client(self.socket().local_addr()?)
+    }
+
+    /// The name of the other end: the listener's for who connected, mostly none for who accepted.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        unnamed_if_client(self.socket().peer_addr()?)
+    }
+
+    /// Who was at the other end when the connection was made, as the kernel knows it.
+    pub fn peer_cred(&self) -> io::Result<Credentials> {
+        peer_credentials(self.socket().as_fd())
+    }
+
+    /// Has calls fail with `WouldBlock` where they would wait, or wait again. See [`AsFd`] for how to wait for several.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        match &*self.carrier {
+            Carrier::Ring(end) => {
+                end.set_nonblocking(nonblocking);
+                Ok(())
+            }
+            Carrier::Kernel(socket) => socket.set_nonblocking(nonblocking),
+        }
+    }
+
+    /// How long a read waits before it fails with `WouldBlock`; for ever if none. Zero is refused.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match &*self.carrier {
+            Carrier::Ring(end) => set_timeout(end.timeouts()[0], timeout),
+            Carrier::Kernel(socket) => socket.set_read_timeout(timeout),
+        }
+    }
+
+    /// How long a write waits before it fails with `WouldBlock`, or ends with what was written; for ever if none. Zero is
+    /// refused.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match &*self.carrier {
+            Carrier::Ring(end) => set_timeout(end.timeouts()[1], timeout),
+            Carrier::Kernel(socket) => socket.set_write_timeout(timeout),
+        }
+    }
+
+    /// What [`set_read_timeout`](LocalStream::set_read_timeout) has set.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        match &*self.carrier {
+            Carrier::Ring(end) => Ok(timeout(end.timeouts()[0])),
+            Carrier::Kernel(socket) => socket.read_timeout(),
+        }
+    }
+
+    /// What [`set_write_timeout`](LocalStream::set_write_timeout) has set.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        match &*self.carrier {
+            Carrier::Ring(end) => Ok(timeout(end.timeouts()[1])),
+            Carrier::Kernel(socket) => socket.write_timeout(),
+        }
+    }
+
+    /// The error that waits to be told, if there is one.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.socket().take_error()
+    }
+
+    /// Closes one half, or both: the other end reads what was written and then the end of file; what it writes to a half
+    /// that isn't read any more fails with `BrokenPipe`.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match &*self.carrier {
+            Carrier::Ring(end) => {
+                end.shutdown(how);
+                Ok(())
+            }
+            Carrier::Kernel(socket) => socket.shutdown(how),
+        }
+    }
+
+    /// Reads what the next read will, and leaves it there. Waits as that would.
+    ///
+    /// ```
+    /// use sockeye_local::LocalStream;
+    /// use std::io::{Read, Write};
+    ///
+    /// let (mut ours, mut theirs) = LocalStream::pair()?;
+    /// ours.write_all(b"GET /")?;
+    /// let mut word = [0; 3];
+    /// assert_eq!(theirs.peek(&mut word)?, 3);
+    /// assert_eq!(theirs.read(&mut [0; 8])?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match &*self.carrier {
+            Carrier::Ring(end) => end.read(buf, true),
+            Carrier::Kernel(socket) => Ok(rustix::net::recv(socket, buf, RecvFlags::PEEK)?.0),
+        }
+    }
+
+    fn socket(&self) -> &UnixStream {
+        match &*self.carrier {
+            Carrier::Ring(end) => &end.outside.socket,
+            Carrier::Kernel(socket) => socket,
+        }
+    }
+}
+
+impl Read for &LocalStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match &*self.carrier {
+            Carrier::Ring(end) => end.read(buf, false),
+            Carrier::Kernel(socket) => (&mut &*socket).read(buf),
+        }
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match &*self.carrier {
+            Carrier::Ring(end) => end.read_vectored(bufs),
+            Carrier::Kernel(socket) => (&mut &*socket).read_vectored(bufs),
+        }
+    }
+}
+
+impl Write for &LocalStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match &*self.carrier {
+            Carrier::Ring(end) => end.write(buf),
+            Carrier::Kernel(socket) => (&mut &*socket).write(buf),
+        }
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &*self.carrier {
+            Carrier::Ring(end) => end.write_vectored(bufs),
+            Carrier::Kernel(socket) => (&mut &*socket).write_vectored(bufs),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for LocalStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(bufs)
+    }
+}
+
+impl Write for LocalStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The connection's kernel socket, for waiting only: what is read from it or written to it is not the stream's where
+/// that is carried by shared memory.
+///
+/// After a call has failed with `WouldBlock`, the descriptor has an event once the call is worth another try. Wait for
+/// reading and writing, edge-triggered (`EPOLLIN | EPOLLOUT | EPOLLET`), whatever the call was: over shared memory
+/// every news comes as a byte to read, and what the kernel has to say of room is not about the ring.
+impl AsFd for LocalStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket().as_fd()
+    }
+}
+
+impl AsRawFd for LocalStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket().as_raw_fd()
+    }
+}
+
+/// The kernel's carrier, for a socket that is connected already.
+impl From<UnixStream> for LocalStream {
+    fn from(socket: UnixStream) -> LocalStream {
+        LocalStream::new(Carrier::Kernel(socket))
+    }
+}
+
+/// A ring's size that can be had.
+fn whole(ring: usize) -> usize {
+    ring.clamp(SMALLEST_RING, LARGEST_RING).next_power_of_two()
+}
+
+/// The names of clients' sockets are between the two libraries.
+pub(crate) fn unnamed_if_client(address: SocketAddr) -> io::Result<SocketAddr> {
+    if nonce_of(&address).is_some() { SocketAddr::from_pathname("") } else { Ok(address) }
+}
+
+fn set_timeout(place: &AtomicU64, timeout: Option<Duration>) -> io::Result<()> {
+    if timeout == Some(Duration::ZERO) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
+    }
+    let nanos = timeout.map_or(0, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+    place.store(nanos, Ordering::Relaxed);
+    Ok(())
+}
+
+fn timeout(place: &AtomicU64) -> Option<Duration> {
+    Some(place.load(Ordering::Relaxed)).filter(|&nanos| nanos != 0).map(Duration::from_nanos)
+}

@@ -1,0 +1,203 @@
+//! Memory that two processes share, and what of the kernel no safe wrapper offers.
+//!
+//! All `unsafe` of this crate stands here. Two things make it sound whatever the peer does. The memory stays: it is a
+//! memfd sealed against shrinking, of the kernel's shared memory (a file of huge pages could fail to be paged in).
+//! And nobody ever has a reference to its bytes: indices and flags are atomics, everything else is copied in or out by
+//! volatile accesses or by an instruction that the compiler doesn't look into, at places that are checked here.
+
+use crate::Credentials;
+use crate::ring::{Lane, Memory};
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags};
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+/// Where the rings begin: the lanes have a page of their own.
+const HEAD: usize = 4096;
+
+/// What `fstatfs` says of a file in the kernel's shared memory.
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+const _: () = assert!(size_of::<[Lane; 2]>() <= HEAD && align_of::<Lane>() <= HEAD);
+
+/// The shared memory of one connection: two lanes, then two rings.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    ring: usize,
+}
+
+// SAFETY: it owns a range of addresses, which belongs to no thread, and hands out atomics and copies only.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; all accesses are atomic or volatile.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// New memory with rings of so many bytes (a power of two, at least a page), and a descriptor of it for the peer.
+    pub(crate) fn create(ring: usize) -> io::Result<(Mapping, OwnedFd)> {
+        let memory = rustix::fs::memfd_create(
+            c"sockeye-local",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL,
+        )
+        .or_else(|error| match error {
+            // Before Linux 6.3.
+            Errno::INVAL => {
+                let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+                rustix::fs::memfd_create(c"sockeye-local", flags)
+            }
+            error => Err(error),
+        })?;
+        rustix::fs::ftruncate(&memory, size(ring) as u64)?;
+        rustix::fs::fcntl_add_seals(&memory, SEALS)?;
+        Ok((Mapping::map(memory.as_fd(), ring)?, memory))
+    }
+
+    /// The memory that a peer offers, if it is as [`Mapping::create`] makes it.
+    pub(crate) fn adopt(memory: BorrowedFd<'_>, ring: usize) -> io::Result<Mapping> {
+        let stat = rustix::fs::fstat(memory)?;
+        let is_memory = rustix::fs::fstatfs(memory)?.f_type == TMPFS_MAGIC;
+        let is_sealed = rustix::fs::fcntl_get_seals(memory)?.contains(SealFlags::SHRINK | SealFlags::SEAL);
+        if !is_memory || !is_sealed || stat.st_size as u64 != size(ring) as u64 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Mapping::map(memory, ring)
+    }
+
+    fn map(memory: BorrowedFd<'_>, ring: usize) -> io::Result<Mapping> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses addresses that nobody uses.
+        let start =
+            unsafe { rustix::mm::mmap(ptr::null_mut(), size(ring), protection, MapFlags::SHARED, memory, 0)? };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Mapping { start, ring })
+    }
+
+    fn lane(&self, index: usize) -> &Lane {
+        assert!(index < 2);
+        // SAFETY: two lanes fit in front of the rings, a page's start is aligned for them, and they consist of atomics,
+        // for which any bytes are values and any change by others is a change of an atomic. They live as long as the
+        // mapping, which `self` borrows.
+        unsafe { self.start.cast::<Lane>().add(index).as_ref() }
+    }
+
+    /// The address of a place in a ring from which so many bytes are inside it.
+    fn place(&self, index: usize, place: usize, len: usize) -> *mut u8 {
+        assert!(index < 2 && place <= self.ring && len <= self.ring - place);
+        // SAFETY: that is inside the mapping, as was just checked.
+        unsafe { self.start.as_ptr().add(HEAD + index * self.ring + place) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: whoever borrowed from it is gone. It fails for no mapping that is one.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), size(self.ring)) };
+    }
+}
+
+fn size(ring: usize) -> usize {
+    HEAD + 2 * ring
+}
+
+/// One direction of a mapping.
+#[derive(Clone, Debug)]
+pub(crate) struct Side {
+    pub(crate) mapping: Arc<Mapping>,
+    pub(crate) index: usize,
+}
+
+impl Memory for Side {
+    fn lane(&self) -> &Lane {
+        self.mapping.lane(self.index)
+    }
+
+    fn capacity(&self) -> usize {
+        self.mapping.ring
+    }
+
+    fn copy_in(&self, place: usize, bytes: &[u8]) {
+        let to = self.mapping.place(self.index, place, bytes.len());
+        // SAFETY: `place` has checked the range in the mapping; `bytes` is outside it, as nobody has a slice of it.
+        unsafe { copy(to, bytes.as_ptr(), bytes.len()) };
+    }
+
+    fn copy_out(&self, place: usize, bytes: &mut [u8]) {
+        let from = self.mapping.place(self.index, place, bytes.len());
+        // SAFETY: as above, the other way round.
+        unsafe { copy(bytes.as_mut_ptr(), from, bytes.len()) };
+    }
+}
+
+/// Copies bytes of which either side may change meanwhile.
+///
+/// # Safety
+///
+/// Both ranges are mapped and don't overlap.
+#[inline]
+unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if len >= 128 {
+        // SAFETY: the caller vouches for the ranges; the direction flag is clear by the ABI.
+        unsafe {
+            std::arch::asm!(
+                "rep movsb",
+                inout("rcx") len => _,
+                inout("rdi") to => _,
+                inout("rsi") from => _,
+                options(nostack, preserves_flags)
+            );
+        }
+        return;
+    }
+    // SAFETY: the caller vouches for the ranges.
+    unsafe { copy_words(to, from, len) };
+}
+
+/// The same by volatile accesses, eight bytes at a time.
+///
+/// # Safety
+///
+/// As [`copy`].
+unsafe fn copy_words(to: *mut u8, from: *const u8, len: usize) {
+    type Word = [u8; 8];
+    let words = len / size_of::<Word>();
+    for word in 0..words {
+        // SAFETY: both are in the ranges, and a `Word` may stand at any address.
+        unsafe {
+            let value = ptr::read_volatile(from.cast::<Word>().add(word));
+            ptr::write_volatile(to.cast::<Word>().add(word), value);
+        }
+    }
+    for byte in words * size_of::<Word>()..len {
+        // SAFETY: both are in the ranges.
+        unsafe { ptr::write_volatile(to.add(byte), ptr::read_volatile(from.add(byte))) };
+    }
+}
+
+/// Who was at the other end of a socket when it was connected, or began to listen. (rustix's type has no place for a
+/// process that this one can't see, whose number is 0.)
+pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, which are there, and any bytes are a `ucred`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut len,
+        )
+    };
+    if result as c_int != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let pid = u32::try_from(credentials.pid).ok().filter(|&pid| pid != 0);
+    Ok(Credentials { pid, uid: credentials.uid, gid: credentials.gid })
+}

@@ -1,0 +1,5 @@
+//! Tests of streams and listeners: what the kernel's sockets do too is in `tests/parity.rs`.
+
+mod hostile;
+mod ring;
+mod stream;

@@ -1,0 +1,155 @@
+//! A peer that writes anything into the shared pages, at any time.
+
+use crate::ring::Lane;
+use crate::sys::{Mapping, Side};
+use crate::{LocalStream, SMALLEST_RING};
+use crate::{end, ring::Memory, stream};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A victim, and what its peer has: the memory and the socket.
+fn victim() -> (LocalStream, Arc<Mapping>, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mapping = Arc::new(Mapping::create(SMALLEST_RING).unwrap().0);
+    let end = end::End::new(ours, Arc::clone(&mapping), end::Role::Acceptor, None);
+    (LocalStream::new(stream::Carrier::Ring(Box::new(end))), mapping, theirs)
+}
+
+fn lane(side: &Side) -> &Lane {
+    side.lane()
+}
+
+/// Sides as the peer, a connector, has them: it writes the first ring and reads the second.
+fn sides(mapping: &Arc<Mapping>) -> [Side; 2] {
+    [0, 1].map(|index| Side { mapping: Arc::clone(mapping), index })
+}
+
+#[test]
+fn positions_beyond_the_ring_reset_the_connection_for_both() {
+    for is_reader in [true, false] {
+        let (mut victim, mapping, mut socket) = victim();
+        let [first, second] = sides(&mapping);
+        if is_reader {
+            lane(&first).produced.position.store(1 << 40, Ordering::Release);
+            assert_eq!(victim.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        } else {
+            lane(&second).consumed.position.store(1 << 40, Ordering::Release);
+            let error = victim.write_all(&vec![0; 2 * SMALLEST_RING]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        }
+        assert_eq!(victim.write(&[0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(victim.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        assert_eq!(socket.read(&mut [0]).unwrap(), 0, "the socket ended");
+    }
+}
+
+#[test]
+fn memory_that_could_be_taken_away_is_refused() {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+    use std::os::fd::AsFd;
+    let size = 4096 + 2 * SMALLEST_RING as u64;
+    let memory = memfd_create("m", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    ftruncate(&memory, size).unwrap();
+    fcntl_add_seals(&memory, SealFlags::GROW).unwrap();
+    assert!(Mapping::adopt(memory.as_fd(), SMALLEST_RING).is_err(), "not sealed against shrinking");
+    fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::SEAL).unwrap();
+    assert!(Mapping::adopt(memory.as_fd(), SMALLEST_RING).is_ok());
+    assert!(Mapping::adopt(memory.as_fd(), 2 * SMALLEST_RING).is_err(), "shorter than it was said to be");
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(size).unwrap();
+    assert!(Mapping::adopt(file.as_fd(), SMALLEST_RING).is_err(), "a file of a disk");
+    let (socket, _) = UnixStream::pair().unwrap();
+    assert!(Mapping::adopt(socket.as_fd(), SMALLEST_RING).is_err());
+}
+
+/// A small generator of seeded numbers.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+/// Scribbles for a while: words that were there with a bit turned, small numbers, any numbers, bells.
+fn scribble(mapping: &Arc<Mapping>, socket: &mut UnixStream, numbers: &mut Numbers) {
+    for side in sides(mapping) {
+        let lane = side.lane();
+        let value = numbers.next();
+        let small = value % (2 * SMALLEST_RING as u64);
+        match numbers.next() % 12 {
+            0 => lane.produced.position.store(value, Ordering::Relaxed),
+            1 => lane.consumed.position.store(value, Ordering::Relaxed),
+            2 | 3 => drop(lane.produced.position.fetch_add(small, Ordering::Relaxed)),
+            4 | 5 => drop(lane.consumed.position.fetch_add(small / 4, Ordering::Relaxed)),
+            6 => drop(lane.produced.position.fetch_xor(1 << (value % 64), Ordering::Relaxed)),
+            7 => lane.produced.end.store((value % 4 * (value >> 32 & 1)) as u32, Ordering::Relaxed),
+            8 => lane.reader.gone.store((value % 16 == 0).into(), Ordering::Relaxed),
+            9 => lane.reader.waits.store(value as u32, Ordering::Relaxed),
+            10 => lane.writer.waits.store(value as u32 % 4, Ordering::Relaxed),
+            _ => {
+                let bytes = value.to_ne_bytes().repeat(8);
+                side.copy_in(value as usize % (SMALLEST_RING - bytes.len()), &bytes);
+            }
+        }
+    }
+    if numbers.next().is_multiple_of(64) {
+        let _ = socket.write(&[0; 3]);
+    }
+}
+
+/// A victim reads and writes while its peer scribbles: every call ends, by its limit at the latest.
+fn play(numbers: &mut Numbers) {
+    let (victim, mapping, mut socket) = victim();
+    socket.set_nonblocking(true).unwrap();
+    let limit = Some(Duration::from_millis(20));
+    victim.set_read_timeout(limit).unwrap();
+    victim.set_write_timeout(limit).unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (victim, is_over) = (&victim, &is_over);
+        let working = scope.spawn(move || {
+            let mut buffer = vec![0; 3 * SMALLEST_RING];
+            while !is_over.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                let read = (&mut &*victim).read(&mut buffer);
+                let written = (&mut &*victim).write(&buffer);
+                assert!(start.elapsed() < Duration::from_secs(10), "a call was stuck");
+                let is_reset = |result: &std::io::Result<usize>| {
+                    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+                };
+                if is_reset(&read) && is_reset(&written) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..numbers.next() % 3000 {
+            scribble(&mapping, &mut socket, numbers);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        working.join().unwrap();
+    });
+}
+
+/// For a second, or as many as `SOCKEYE_LOCAL_FUZZ` says, from the seed `SOCKEYE_LOCAL_SEED`.
+#[test]
+fn scribbling_harms_nobody() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let limit = Duration::from_secs(number("SOCKEYE_LOCAL_FUZZ").unwrap_or(1));
+    let mut numbers = Numbers(number("SOCKEYE_LOCAL_SEED").unwrap_or(0x5eed).max(1));
+    let start = Instant::now();
+    let mut games = 0;
+    while start.elapsed() < limit {
+        play(&mut numbers);
+        games += 1;
+    }
+    println!("{games} games");
+}

@@ -1,0 +1,105 @@
+//! The ring alone, over memory of this process.
+
+use crate::ring::{Broken, Consumer, Lane, Memory, Producer};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+struct Bytes {
+    lane: Lane,
+    bytes: Vec<AtomicU8>,
+}
+
+impl Bytes {
+    fn new(capacity: usize) -> Bytes {
+        Bytes { lane: Lane::default(), bytes: (0..capacity).map(|_| AtomicU8::new(0)).collect() }
+    }
+}
+
+impl Memory for Bytes {
+    fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn copy_in(&self, place: usize, bytes: &[u8]) {
+        for (to, from) in self.bytes[place..place + bytes.len()].iter().zip(bytes) {
+            to.store(*from, Ordering::Relaxed);
+        }
+    }
+
+    fn copy_out(&self, place: usize, bytes: &mut [u8]) {
+        for (from, to) in self.bytes[place..place + bytes.len()].iter().zip(bytes) {
+            *to = from.load(Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn bytes_come_out_as_they_went_in_across_the_rings_end() {
+    let memory = Bytes::new(16);
+    let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
+    let (mut written, mut read) = (0_u8, 0_u8);
+    for round in 0..1000_usize {
+        let bytes: Vec<u8> = (0..round % 19).map(|at| written.wrapping_add(at as u8)).collect();
+        let count = producer.write(&memory, &bytes).unwrap();
+        assert!(count == bytes.len() || producer.write(&memory, &[0]) == Ok(0), "there was room");
+        written = written.wrapping_add(count as u8);
+        let mut out = vec![0; round % 13];
+        let peeked = consumer.peek(&memory, &mut out).unwrap();
+        assert_eq!(consumer.read(&memory, &mut out), Ok(peeked));
+        for byte in &out[..peeked] {
+            assert_eq!(*byte, read);
+            read = read.wrapping_add(1);
+        }
+    }
+}
+
+#[test]
+fn a_full_ring_takes_nothing_and_an_empty_one_gives_nothing() {
+    let memory = Bytes::new(8);
+    let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
+    assert_eq!(consumer.read(&memory, &mut [0; 4]), Ok(0));
+    assert_eq!(producer.write(&memory, &[1; 9]), Ok(8));
+    assert_eq!(producer.write(&memory, &[1]), Ok(0));
+    assert!(!producer.is_drained(&memory));
+    assert_eq!(consumer.read(&memory, &mut [0; 9]), Ok(8));
+    assert!(producer.is_drained(&memory));
+}
+
+#[test]
+fn a_writer_is_looked_for_at_a_quarter_and_at_nothing_left() {
+    let memory = Bytes::new(16);
+    let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
+    producer.write(&memory, &[0; 16]).unwrap();
+    let mut looks = |count: usize| {
+        consumer.read(&memory, &mut vec![0; count]).unwrap();
+        consumer.is_to_look_for_writer(&memory)
+    };
+    assert_eq!([3, 1, 3, 6, 2, 1].map(&mut looks), [false, true, false, true, false, true]);
+    assert!(!looks(1), "there was nothing to take");
+}
+
+#[test]
+fn positions_that_cannot_be_are_found() {
+    for tail in [u64::MAX, 17, 1 << 63] {
+        let memory = Bytes::new(16);
+        memory.lane.produced.position.store(tail, Ordering::Relaxed);
+        assert_eq!(Consumer::default().read(&memory, &mut [0; 32]), Err(Broken), "{tail}");
+    }
+    let memory = Bytes::new(16);
+    let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
+    producer.write(&memory, &[0; 8]).unwrap();
+    consumer.read(&memory, &mut [0; 4]).unwrap();
+    memory.lane.produced.position.store(7, Ordering::Relaxed);
+    assert_eq!(consumer.read(&memory, &mut [0; 8]), Err(Broken), "the producer went back");
+    for head in [9, u64::MAX] {
+        memory.lane.consumed.position.store(head, Ordering::Relaxed);
+        assert_eq!(producer.write(&memory, &[0; 16]), Err(Broken), "{head}");
+    }
+    memory.lane.consumed.position.store(4, Ordering::Relaxed);
+    assert_eq!(producer.write(&memory, &[0; 16]), Ok(12));
+    memory.lane.consumed.position.store(3, Ordering::Relaxed);
+    assert_eq!(producer.write(&memory, &[0; 16]), Err(Broken), "the consumer went back");
+}

@@ -1,0 +1,168 @@
+//! Sleeping and waking across processes without a lost wake-up.
+//!
+//! Who waits says how in a word of the lane ([`SLEEP`], [`BELL`], or both where several threads wait), then looks
+//! once more, then sleeps. Who has published something looks at the word, and wakes only those who said so:
+//! nothing goes to a peer that is awake. Between one's store and one's look at what the other stores stands a
+//! sequentially consistent fence on both sides, so at least one of the two sees the other's.
+//!
+//! A thread spins for up to 2 µs first, where that has paid lately; then it sleeps on the word as a futex, in turns of
+//! [`TURN`], between which it looks whether the peer is alive; a connection on which nothing came for a turn is
+//! idle, and its thread waits at the connection's kernel socket, which brings bells and the peer's end alike.
+
+use crate::sync::LOOKS;
+use crate::sync::atomic::{AtomicU32, Ordering, fence};
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Somebody sleeps on the word.
+pub(crate) const SLEEP: u32 = 1;
+/// Somebody wants a byte on the kernel socket.
+pub(crate) const BELL: u32 = 2;
+/// Added to the word by a thread that has others of its process look again.
+pub(crate) const NUDGE: u32 = 4;
+
+/// The longest sleep without a look whether the peer lives.
+pub(crate) const TURN: Duration = Duration::from_millis(40);
+
+/// How long a thread spins, at most.
+const SPIN: Duration = Duration::from_micros(2);
+
+/// What waiting needs of the machine.
+pub(crate) trait World {
+    /// Sleeps while the word has this value, at most so long; says whether the time ran out.
+    fn sleep(&self, word: &AtomicU32, value: u32, limit: Duration) -> bool;
+    /// Ends the sleep of all who sleep on the word.
+    fn wake(&self, word: &AtomicU32);
+    /// Sends the peer a byte on the kernel socket.
+    fn ring(&self);
+    /// Takes the bytes that came, and sees whether the peer is gone.
+    fn drain(&self);
+    /// Waits at the kernel socket, if no other thread of this end does; says whether it did.
+    fn listen(&self, limit: Option<Duration>, is_ready: &dyn Fn() -> bool, word: &AtomicU32) -> bool;
+    /// Sees whether the peer is gone, and takes nothing.
+    fn glance(&self);
+}
+
+/// Says in the word that somebody waits in this way, before a last look; the word's value now.
+pub(crate) fn announce(word: &AtomicU32, how: u32) -> u32 {
+    let value = word.fetch_or(how, Ordering::SeqCst) | how;
+    fence(Ordering::SeqCst);
+    value
+}
+
+/// Wakes who waits at the word, after something was published.
+pub(crate) fn wake(world: &impl World, word: &AtomicU32) {
+    fence(Ordering::SeqCst);
+    if word.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let how = word.swap(0, Ordering::SeqCst);
+    if how & SLEEP != 0 {
+        world.wake(word);
+    }
+    if how & BELL != 0 {
+        world.ring();
+    }
+}
+
+/// How long a call may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    pub(crate) nonblocking: bool,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// The waiting of one call.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    limit: Limit,
+    deadline: Option<Instant>,
+    is_idle: bool,
+}
+
+impl Wait {
+    pub(crate) fn new(limit: Limit) -> Wait {
+        Wait { limit, deadline: None, is_idle: false }
+    }
+
+    /// Whether the call may wait at all.
+    pub(crate) fn may_wait(&self) -> bool {
+        !self.limit.nonblocking
+    }
+
+    /// Waits until `is_ready`, or for a while: the caller looks again. Fails with `WouldBlock` when the time is
+    /// over, as the kernel's sockets do.
+    pub(crate) fn pause(
+        &mut self,
+        world: &impl World,
+        word: &AtomicU32,
+        is_ready: impl Fn() -> bool,
+    ) -> io::Result<()> {
+        if self.limit.nonblocking {
+            // A bell that rings from here on is for whoever polls the socket.
+            world.drain();
+            announce(word, BELL);
+            return if is_ready() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        let left = self.left()?;
+        if self.is_idle && world.listen(left, &is_ready, word) {
+            return Ok(());
+        }
+        let value = announce(word, SLEEP);
+        if !is_ready() && world.sleep(word, value, left.map_or(TURN, |left| left.min(TURN))) {
+            world.glance();
+            self.is_idle = true;
+        }
+        Ok(())
+    }
+
+    /// What is left of the time.
+    fn left(&mut self) -> io::Result<Option<Duration>> {
+        let Some(timeout) = self.limit.timeout else { return Ok(None) };
+        let now = Instant::now();
+        let deadline = *self.deadline.get_or_insert_with(|| now.checked_add(timeout).unwrap_or(now + YEAR));
+        let left = deadline.saturating_duration_since(now);
+        if left.is_zero() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(Some(left)) }
+    }
+}
+
+const YEAR: Duration = Duration::from_hours(24 * 365);
+
+/// Whether spinning pays, as learnt from the last times.
+#[derive(Debug, Default)]
+pub(crate) struct Spin {
+    /// Times in a row that it was for nothing.
+    misses: u32,
+}
+
+impl Spin {
+    /// After so many misses it is tried once in [`Spin::RETRY`] times only.
+    const PATIENCE: u32 = 4;
+    const RETRY: u32 = 32;
+
+    /// Spins for at most [`SPIN`]; says whether `is_ready` came true.
+    pub(crate) fn spin(&mut self, is_ready: impl Fn() -> bool) -> bool {
+        if LOOKS == 0 {
+            return false;
+        }
+        if self.misses >= Spin::PATIENCE && !self.misses.is_multiple_of(Spin::RETRY) {
+            self.misses = self.misses.wrapping_add(1);
+            return false;
+        }
+        let mut start = None;
+        loop {
+            for _ in 0..LOOKS {
+                if is_ready() {
+                    self.misses = 0;
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            let now = Instant::now();
+            if now.duration_since(*start.get_or_insert(now)) >= SPIN {
+                self.misses = self.misses.wrapping_add(1);
+                return false;
+            }
+        }
+    }
+}
