@@ -1,6 +1,6 @@
 //! One end of a connection over shared memory: its halves, and how it ends.
 
-use crate::half::{READ_SHUT, ReadHalf, WRITE_SHUT, WriteHalf};
+use crate::half::{BROKEN, READ_SHUT, ReadHalf, WRITE_SHUT, WriteHalf};
 use crate::outside::Outside;
 use crate::ring::{CUT, Memory, SHUT};
 use crate::sys::{Mapping, Side};
@@ -96,7 +96,7 @@ impl End {
 
     /// A peer that breaks the rules is left: its socket ends, as do this end's other calls.
     fn give_up_if_broken(&self, result: io::Result<usize>) -> io::Result<usize> {
-        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) {
+        if result.is_err() && self.outside.state.has(BROKEN) {
             let _ = self.outside.socket.shutdown(Shutdown::Both);
             self.wake_own();
         }

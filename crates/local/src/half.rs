@@ -20,8 +20,10 @@ pub(crate) const WRITE_SHUT: u32 = 2;
 pub(crate) const DEAD: u32 = 4;
 /// The peer broke the rules.
 pub(crate) const BROKEN: u32 = 8;
+/// Its socket says that it went with something unread, or never accepted the connection.
+pub(crate) const CUT_OFF: u32 = 16;
 /// A reset was told: once, as the kernel does.
-const TOLD: u32 = 16;
+const TOLD: u32 = 32;
 
 impl State {
     pub(crate) fn has(&self, facts: u32) -> bool {
@@ -135,7 +137,7 @@ impl<M: Memory> ReadHalf<M> {
         if end == OPEN && !is_dead {
             return Ok(state.has(READ_SHUT).then_some(0));
         }
-        let is_reset = end == CUT || (is_dead && end == OPEN && was_unread());
+        let is_reset = end == CUT || (is_dead && end == OPEN && (state.has(CUT_OFF) || was_unread()));
         if is_reset && state.note(TOLD) != 0 { Err(reset()) } else { Ok(Some(0)) }
     }
 }

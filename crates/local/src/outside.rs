@@ -1,7 +1,7 @@
 //! What an end needs of the machine besides shared memory: its kernel socket, which brings bells and the peer's end,
 //! and the futex.
 
-use crate::half::{DEAD, State};
+use crate::half::{CUT_OFF, DEAD, State};
 use crate::wait::{BELL, NUDGE, TURN, World, announce};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -98,6 +98,7 @@ impl World for Outside {
             match rustix::net::recv(&self.socket, &mut bells, RecvFlags::DONTWAIT) {
                 Ok((64, _)) | Err(Errno::INTR) => {}
                 Ok((1.., _)) | Err(Errno::AGAIN) => return,
+                Err(Errno::CONNRESET) => drop(self.state.note(DEAD | CUT_OFF)),
                 Ok((0, _)) | Err(_) => {
                     self.state.note(DEAD);
                     return;
@@ -130,7 +131,8 @@ impl World for Outside {
         let mut sources = [PollFd::new(&self.socket, PollFlags::RDHUP)];
         let result = rustix::event::poll(&mut sources, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
         if matches!(result, Ok(1..)) {
-            self.state.note(DEAD);
+            let is_cut = rustix::net::sockopt::socket_error(&self.socket) == Ok(Err(Errno::CONNRESET));
+            self.state.note(if is_cut { DEAD | CUT_OFF } else { DEAD });
         }
     }
 }

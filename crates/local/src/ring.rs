@@ -2,7 +2,7 @@
 //! scribble on.
 //!
 //! Positions count bytes since the start and never wrap in practice (64 bits); a place in the ring is a position
-//! under the mask. Each side keeps its own position to itself and only publishes it; of the other's it takes one
+//! under the mask, from the memory's origin on. Each side keeps its own position to itself and only publishes it; of the other's it takes one
 //! reading at a time and checks it: a position may move forward only, the consumer's never beyond the
 //! producer's, the producer's at most the ring's capacity ahead. Whoever finds otherwise has a [`Broken`] peer.
 
@@ -64,6 +64,10 @@ pub(crate) trait Memory {
     fn lane(&self) -> &Lane;
     /// A power of two.
     fn capacity(&self) -> usize;
+    /// The place of position 0.
+    fn origin(&self) -> usize {
+        0
+    }
     /// Copies to a place in the ring that has room for it to the ring's end.
     fn copy_in(&self, place: usize, bytes: &[u8]);
     /// Copies from a place in the ring that has as much to the ring's end.
@@ -215,5 +219,5 @@ impl Consumer {
 }
 
 fn place(memory: &impl Memory, position: u64) -> usize {
-    position as usize & (memory.capacity() - 1)
+    (position as usize).wrapping_add(memory.origin()) & (memory.capacity() - 1)
 }

@@ -5,8 +5,8 @@
 //! And nobody ever has a reference to its bytes: indices and flags are atomics, everything else is copied in or out by
 //! volatile accesses or by an instruction that the compiler doesn't look into, at places that are checked here.
 
-use crate::Credentials;
 use crate::ring::{Lane, Memory};
+use crate::{Credentials, SMALLEST_RING};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -16,15 +16,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-/// Where the rings begin: the lanes have a page of their own.
-const HEAD: usize = 4096;
+/// The lanes stand in the middle of a page, between the end of the second ring and the start of the first. The second
+/// begins so far before its end: a connection on which little was said has one page.
+const LANES: usize = size_of::<[Lane; 2]>();
+const MARGIN: usize = (PAGE - LANES) / 2;
+const PAGE: usize = 4096;
 
 /// What `fstatfs` says of a file in the kernel's shared memory.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
-const _: () = assert!(size_of::<[Lane; 2]>() <= HEAD && align_of::<Lane>() <= HEAD);
+const _: () = assert!(LANES < PAGE && MARGIN.is_multiple_of(align_of::<Lane>()) && SMALLEST_RING.is_multiple_of(PAGE));
 
 /// The shared memory of one connection: two lanes, then two rings.
 #[derive(Debug)]
@@ -80,17 +83,20 @@ impl Mapping {
 
     fn lane(&self, index: usize) -> &Lane {
         assert!(index < 2);
-        // SAFETY: two lanes fit in front of the rings, a page's start is aligned for them, and they consist of atomics,
-        // for which any bytes are values and any change by others is a change of an atomic. They live as long as the
+        let place = MARGIN + self.ring + index * size_of::<Lane>();
+        // SAFETY: both lanes are inside the mapping and aligned, as margin and rings are, and they consist of atomics, for
+        // which any bytes are values and any change by others is a change of an atomic. They live as long as the
         // mapping, which `self` borrows.
-        unsafe { self.start.cast::<Lane>().add(index).as_ref() }
+        unsafe { self.start.add(place).cast::<Lane>().as_ref() }
     }
 
     /// The address of a place in a ring from which so many bytes are inside it.
     fn place(&self, index: usize, place: usize, len: usize) -> *mut u8 {
         assert!(index < 2 && place <= self.ring && len <= self.ring - place);
-        // SAFETY: that is inside the mapping, as was just checked.
-        unsafe { self.start.as_ptr().add(HEAD + index * self.ring + place) }
+        let ring = [MARGIN + self.ring + LANES, MARGIN][index];
+        // SAFETY: that is inside the mapping, as was just checked: before it are the margin, the second ring and the lanes
+        // at most, and behind it the rest of the ring.
+        unsafe { self.start.as_ptr().add(ring + place) }
     }
 }
 
@@ -102,7 +108,7 @@ impl Drop for Mapping {
 }
 
 fn size(ring: usize) -> usize {
-    HEAD + 2 * ring
+    PAGE + 2 * ring
 }
 
 /// One direction of a mapping.
@@ -119,6 +125,10 @@ impl Memory for Side {
 
     fn capacity(&self) -> usize {
         self.mapping.ring
+    }
+
+    fn origin(&self) -> usize {
+        [0, self.mapping.ring - MARGIN][self.index]
     }
 
     fn copy_in(&self, place: usize, bytes: &[u8]) {

@@ -1,0 +1,337 @@
+//! Local sockets beside the kernel's AF_UNIX sockets, pipes and TCP loopback: two threads on two cores, or on one.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use sockeye_local::{LocalListener, LocalStream};
+
+use crate::row::{Figure, Row};
+
+/// How long one figure of throughput takes.
+const SPAN: Duration = Duration::from_millis(150);
+const ROUNDS: u32 = 20_000;
+const PARKED_ROUNDS: u32 = 300;
+/// What a thread does between two parked rounds: so long that the other one sleeps.
+const THINKING: Duration = Duration::from_micros(100);
+const CONNECTIONS: u32 = 5_000;
+const MANY: usize = 10_000;
+
+/// Two ends of a connection, each with a reading and a writing handle.
+struct Pair {
+    ours: (Box<dyn Read + Send>, Box<dyn Write + Send>),
+    theirs: (Box<dyn Read + Send>, Box<dyn Write + Send>),
+}
+
+type Connect = fn() -> Result<Pair, std::io::Error>;
+
+fn local() -> Result<Pair, std::io::Error> {
+    let (one, other) = LocalStream::pair()?;
+    Ok(Pair {
+        ours: (Box::new(one.try_clone()?), Box::new(one)),
+        theirs: (Box::new(other.try_clone()?), Box::new(other)),
+    })
+}
+
+fn unix() -> Result<Pair, std::io::Error> {
+    let (one, other) = UnixStream::pair()?;
+    Ok(Pair {
+        ours: (Box::new(one.try_clone()?), Box::new(one)),
+        theirs: (Box::new(other.try_clone()?), Box::new(other)),
+    })
+}
+
+fn pipe() -> Result<Pair, std::io::Error> {
+    let ((from_ours, to_theirs), (from_theirs, to_ours)) = (std::io::pipe()?, std::io::pipe()?);
+    Ok(Pair {
+        ours: (Box::new(from_theirs), Box::new(to_theirs)),
+        theirs: (Box::new(from_ours), Box::new(to_ours)),
+    })
+}
+
+fn tcp() -> Result<Pair, std::io::Error> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let one = TcpStream::connect(listener.local_addr()?)?;
+    let (other, _) = listener.accept()?;
+    one.set_nodelay(true)?;
+    other.set_nodelay(true)?;
+    Ok(Pair {
+        ours: (Box::new(one.try_clone()?), Box::new(one)),
+        theirs: (Box::new(other.try_clone()?), Box::new(other)),
+    })
+}
+
+const PEERS: [(&str, Connect); 3] = [("AF_UNIX", unix), ("pipe", pipe), ("TCP loopback", tcp)];
+
+pub(super) fn rows() -> Vec<Row> {
+    let sizes = [
+        ("local, 64 B writes", 64, 10.0),
+        ("local, 1 KiB writes", 1 << 10, 1.0),
+        ("local, 16 KiB writes", 16 << 10, 1.0),
+        ("local, 64 KiB writes", 64 << 10, 4.0),
+        ("local, 1 MiB writes", 1 << 20, 1.0),
+    ];
+    let mut rows = Vec::new();
+    for (name, size, goal) in sizes {
+        for (peer, connect) in PEERS {
+            let goal = if peer == "AF_UNIX" { goal } else { 1.0 };
+            rows.push(throughput(name, peer, connect, size, Cores::Two, goal));
+        }
+    }
+    rows.push(throughput("local, 64 B writes, one core", "AF_UNIX", unix, 64, Cores::One, 10.0));
+    rows.push(throughput("local, 64 KiB writes, one core", "AF_UNIX", unix, 64 << 10, Cores::One, 4.0));
+    rows.push(round_trip("local, round trip awake", "0.3 µs", |_| Ok(0.3), Cores::Two, awake));
+    let row = |name, cores, rounds| round_trip(name, "AF_UNIX", move |cores| rounds(unix, cores), cores, rounds);
+    rows.push(row("local, round trip at once", Cores::Two, awake));
+    rows.push(row("local, round trip at once, one core", Cores::One, awake));
+    rows.push(row("local, round trip parked", Cores::Two, parked));
+    rows.push(row("local, round trip parked, one core", Cores::One, parked));
+    rows.push(connects());
+    rows.push(memory());
+    rows
+}
+
+#[derive(Clone, Copy)]
+enum Cores {
+    Two,
+    One,
+}
+
+/// The processors that this program may use, of which a thread takes one.
+struct Processors {
+    all: CpuSet,
+    first: usize,
+    second: usize,
+}
+
+impl Processors {
+    fn find(cores: Cores) -> Result<Processors, String> {
+        let all = sched_getaffinity(None).map_err(|error| error.to_string())?;
+        let mut usable = (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu));
+        let first = usable.next().ok_or("no processor")?;
+        let second = match cores {
+            Cores::One => first,
+            Cores::Two => usable.next().ok_or("there is only one processor")?,
+        };
+        Ok(Processors { all, first, second })
+    }
+
+    fn take(cpu: usize) {
+        let mut set = CpuSet::new();
+        set.set(cpu);
+        // Where it is refused, the figure is that of threads that the kernel places.
+        let _ = sched_setaffinity(None, &set);
+    }
+}
+
+/// This thread may run anywhere again.
+impl Drop for Processors {
+    fn drop(&mut self) {
+        let _ = sched_setaffinity(None, &self.all);
+    }
+}
+
+fn throughput(
+    name: &'static str,
+    peer: &'static str,
+    connect: Connect,
+    size: usize,
+    cores: Cores,
+    goal: f64,
+) -> Row {
+    Row {
+        name,
+        unit: "Gbit/s",
+        peer,
+        goal,
+        smaller: false,
+        ours: Box::new(move || bits_per_second(local, size, cores)),
+        theirs: Box::new(move || bits_per_second(connect, size, cores)),
+    }
+}
+
+/// Writes of a size in one thread, reads of what there is in another.
+fn bits_per_second(connect: Connect, size: usize, cores: Cores) -> Figure {
+    let processors = Processors::find(cores)?;
+    let Pair { ours: (_, mut to), theirs: (mut from, _) } = connect().map_err(|error| error.to_string())?;
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            Processors::take(processors.second);
+            let mut buffer = vec![0; size.max(64 << 10)];
+            let (mut total, start) = (0_u64, Instant::now());
+            while start.elapsed() < SPAN {
+                total += from.read(&mut buffer)? as u64;
+            }
+            is_over.store(true, Ordering::Relaxed);
+            let spent = start.elapsed();
+            // What the writer is still at.
+            while from.read(&mut buffer)? > 0 {}
+            Ok(total as f64 * 8.0 / spent.as_secs_f64() / 1e9)
+        });
+        Processors::take(processors.first);
+        let bytes = vec![1; size];
+        while !is_over.load(Ordering::Relaxed) {
+            to.write_all(&bytes).map_err(|error| error.to_string())?;
+        }
+        drop(to);
+        let figure: std::io::Result<f64> = reading.join().map_err(|_| "the reader failed")?;
+        figure.map_err(|error| error.to_string())
+    })
+}
+
+fn round_trip(
+    name: &'static str,
+    peer: &'static str,
+    theirs: impl Fn(Cores) -> Figure + 'static,
+    cores: Cores,
+    rounds: fn(Connect, Cores) -> Figure,
+) -> Row {
+    Row {
+        name,
+        unit: "µs",
+        peer,
+        goal: 1.0,
+        smaller: true,
+        ours: Box::new(move || rounds(local, cores)),
+        theirs: Box::new(move || theirs(cores)),
+    }
+}
+
+/// One byte there and back again and again.
+fn awake(connect: Connect, cores: Cores) -> Figure {
+    round_trips(connect, cores, ROUNDS, Duration::ZERO)
+}
+
+/// One byte there and back to a thread that sleeps by then.
+fn parked(connect: Connect, cores: Cores) -> Figure {
+    round_trips(connect, cores, PARKED_ROUNDS, THINKING)
+}
+
+/// The median time of a round in microseconds where there is thinking between them, the mean otherwise.
+fn round_trips(connect: Connect, cores: Cores, rounds: u32, thinking: Duration) -> Figure {
+    let processors = Processors::find(cores)?;
+    let Pair { ours: (mut from, mut to), theirs: (mut there, mut back) } =
+        connect().map_err(|error| error.to_string())?;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            Processors::take(processors.second);
+            let mut byte = [0];
+            while there.read(&mut byte).is_ok_and(|count| count == 1) && back.write_all(&byte).is_ok() {}
+        });
+        Processors::take(processors.first);
+        let mut times = Vec::new();
+        let start = Instant::now();
+        for _ in 0..rounds {
+            if !thinking.is_zero() {
+                thread::sleep(thinking);
+            }
+            let asked = Instant::now();
+            to.write_all(&[1]).and_then(|()| from.read_exact(&mut [0])).map_err(|error| error.to_string())?;
+            if !thinking.is_zero() {
+                times.push(asked.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+        let mean = start.elapsed().as_secs_f64() * 1e6 / f64::from(rounds);
+        drop((to, from));
+        Ok(if times.is_empty() { mean } else { crate::row::median(&times) })
+    })
+}
+
+fn connects() -> Row {
+    let folder = std::rc::Rc::new(tempfile::tempdir().ok());
+    let theirs = std::rc::Rc::clone(&folder);
+    Row {
+        name: "local, connect and accept",
+        unit: "/s",
+        peer: "AF_UNIX",
+        goal: 0.5,
+        smaller: false,
+        ours: Box::new(move || {
+            let path = folder.as_ref().as_ref().ok_or("no folder")?.path().join("ours");
+            let listener = LocalListener::bind(&path).map_err(|error| error.to_string())?;
+            per_second(|| {
+                let client = LocalStream::connect(&path)?;
+                let (server, _) = listener.accept()?;
+                assert!(server.is_shared_memory());
+                drop((client, server));
+                Ok(())
+            })
+        }),
+        theirs: Box::new(move || {
+            let path = theirs.as_ref().as_ref().ok_or("no folder")?.path().join("theirs");
+            let _ = std::fs::remove_file(&path);
+            let listener = UnixListener::bind(&path).map_err(|error| error.to_string())?;
+            per_second(|| {
+                let client = UnixStream::connect(&path)?;
+                let (server, _) = listener.accept()?;
+                drop((client, server));
+                Ok(())
+            })
+        }),
+    }
+}
+
+fn per_second(mut connect: impl FnMut() -> std::io::Result<()>) -> Figure {
+    let start = Instant::now();
+    for _ in 0..CONNECTIONS {
+        connect().map_err(|error| error.to_string())?;
+    }
+    Ok(f64::from(CONNECTIONS) / start.elapsed().as_secs_f64())
+}
+
+fn memory() -> Row {
+    Row {
+        name: "local, memory of 10,000 idle",
+        unit: "KiB",
+        peer: "8 KiB",
+        goal: 1.0,
+        smaller: true,
+        ours: Box::new(idle_memory),
+        theirs: Box::new(|| Ok(8.0)),
+    }
+}
+
+/// What an idle connection has resident, both ends in this process: each has carried a byte each way.
+fn idle_memory() -> Figure {
+    let before = rustix::process::getrlimit(Resource::Nofile);
+    let needed = Some(2 * MANY as u64 + 200);
+    if before.current < needed && before.current.is_some() {
+        let raised = Rlimit { current: needed, maximum: before.maximum.max(needed) };
+        rustix::process::setrlimit(Resource::Nofile, raised)
+            .map_err(|_| "that many descriptors are not allowed")?;
+    }
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let path = folder.path().join("many");
+    let listener = LocalListener::bind(&path).map_err(|error| error.to_string())?;
+    let mut all = Vec::with_capacity(MANY);
+    let empty = resident()?;
+    for _ in 0..MANY {
+        let connected = || {
+            let mut client = LocalStream::connect(&path)?;
+            let (mut server, _) = listener.accept()?;
+            client.write_all(&[1])?;
+            server.read_exact(&mut [0])?;
+            server.write_all(&[1])?;
+            client.read_exact(&mut [0])?;
+            Ok((client, server))
+        };
+        all.push(connected().map_err(|error: std::io::Error| error.to_string())?);
+    }
+    let figure = (resident()? - empty) / 1024.0 / MANY as f64;
+    drop(all);
+    Ok(figure)
+}
+
+/// Bytes of this process that are resident, shared ones by their share: a page that both ends have counts once.
+fn resident() -> Figure {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").map_err(|error| error.to_string())?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or("no Pss")?;
+    let kib = line.trim().trim_end_matches(" kB").trim().parse::<f64>();
+    kib.map(|kib| kib * 1024.0).map_err(|error| error.to_string())
+}
