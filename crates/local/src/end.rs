@@ -41,8 +41,8 @@ impl End {
         };
         End {
             outside: Outside::new(socket),
-            reader: ReadHalf::new(Side { mapping: Arc::clone(&mapping), index: reads }),
-            writer: WriteHalf::new(Side { mapping, index: writes }),
+            reader: ReadHalf::new(Side::new(Arc::clone(&mapping), reads)),
+            writer: WriteHalf::new(Side::new(mapping, writes)),
             is_nonblocking: AtomicBool::new(false),
             read_timeout: AtomicU64::new(0),
             write_timeout: AtomicU64::new(0),

@@ -2,7 +2,7 @@
 //!
 //! Generic over memory and machine, so that `tools/model` can run them under a scheduler.
 
-use crate::ring::{CUT, Consumer, Memory, OPEN, Producer};
+use crate::ring::{Broken, CUT, Consumer, Memory, OPEN, Producer};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::wait::{Limit, Spin, Wait, World, wake};
@@ -36,8 +36,9 @@ impl State {
     }
 }
 
-/// The largest part of a write that is published at once, so that the reader can copy while the writer does.
-const PIECE: usize = 32 * 1024;
+/// The largest part of a write, or of a read, that the other side doesn't learn of before it is done: so that both
+/// copy at the same time, and neither has to spin for longer than it may for the other's next.
+pub(crate) const PIECE: usize = 8 * 1024;
 
 /// The side that reads.
 #[derive(Debug)]
@@ -99,11 +100,24 @@ impl<M: Memory> ReadHalf<M> {
     pub(crate) fn read_more(&self, world: &impl World, bytes: &mut [u8]) -> usize {
         let consumer = &mut lock(&self.side).0;
         // A broken peer is for the next read to tell.
-        let count = consumer.read(&self.memory, bytes).unwrap_or(0);
+        let count = self.take(consumer, bytes).unwrap_or(0);
         if consumer.is_to_look_for_writer(&self.memory) {
             wake(world, &self.memory.lane().writer.waits);
         }
         count
+    }
+
+    /// Reads what there is, in pieces.
+    fn take(&self, consumer: &mut Consumer, bytes: &mut [u8]) -> Result<usize, Broken> {
+        let mut done = 0;
+        for piece in bytes.chunks_mut(PIECE) {
+            let count = consumer.read(&self.memory, piece)?;
+            done += count;
+            if count < piece.len() {
+                break;
+            }
+        }
+        Ok(done)
     }
 
     /// What there is to say without waiting.
@@ -123,7 +137,7 @@ impl<M: Memory> ReadHalf<M> {
         // Looked at before the bytes: what comes before the end is there once the end is seen.
         let end = lane.produced.end.load(Ordering::Acquire);
         let is_dead = state.has(DEAD);
-        let count = if keep { consumer.peek(&self.memory, bytes) } else { consumer.read(&self.memory, bytes) };
+        let count = if keep { consumer.peek(&self.memory, bytes) } else { self.take(consumer, bytes) };
         let Ok(count) = count else {
             state.note(BROKEN);
             return Err(reset());

@@ -22,7 +22,7 @@
 //!
 //! The types have the methods of `std::os::unix::net`. Either end may also be an ordinary program with an ordinary
 //! socket: then the kernel carries the bytes, and nothing else is different. Programs under `sockeye run` have the kernel's
-//! AF_UNIX sockets, not these.
+//! `AF_UNIX` sockets, not these.
 //!
 //! # How it works
 //!

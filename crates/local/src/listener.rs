@@ -206,6 +206,7 @@ impl Iterator for Incoming<'_> {
     }
 }
 
+#[expect(clippy::into_iter_without_iter, reason = "the standard library's has `incoming`")]
 impl<'a> IntoIterator for &'a LocalListener {
     type Item = io::Result<LocalStream>;
     type IntoIter = Incoming<'a>;
@@ -218,7 +219,9 @@ impl<'a> IntoIterator for &'a LocalListener {
 /// A kernel socket with a name in the file system, in place of a stale one.
 fn bind(path: &Path, kind: SocketType) -> io::Result<OwnedFd> {
     let address = SocketAddrUnix::new(path).map_err(|error| match error {
-        Errno::NAMETOOLONG => io::Error::new(io::ErrorKind::InvalidInput, "the path is longer than 107 bytes"),
+        Errno::NAMETOOLONG => {
+            io::Error::new(io::ErrorKind::InvalidInput, "the path is longer than 107 bytes")
+        }
         error => error.into(),
     })?;
     let socket = socket(kind, SocketFlags::empty())?;

@@ -59,10 +59,8 @@ impl Outside {
 
     /// Waits for a byte, the peer's end, or this process's own bell.
     fn wait_at_socket(&self, bell: &OwnedFd, limit: Option<Duration>) {
-        let mut sources = [
-            PollFd::new(&self.socket, PollFlags::IN | PollFlags::RDHUP),
-            PollFd::new(bell, PollFlags::IN),
-        ];
+        let mut sources =
+            [PollFd::new(&self.socket, PollFlags::IN | PollFlags::RDHUP), PollFd::new(bell, PollFlags::IN)];
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let _ = rustix::event::poll(&mut sources, limit.as_ref());
         let (at_socket, own) = (sources[0].revents(), sources[1].revents());

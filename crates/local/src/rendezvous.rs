@@ -54,7 +54,8 @@ impl File {
     /// An abstract name made of it.
     pub(crate) fn name(&self, purpose: &str) -> io::Result<SocketAddrUnix> {
         let ((major, minor), (seconds, nanos)) = (self.device, self.born);
-        let name = format!("sockeye-local-{purpose}/{major:x}:{minor:x}/{:x}/{seconds:x}.{nanos:x}", self.inode);
+        let name =
+            format!("sockeye-local-{purpose}/{major:x}:{minor:x}/{:x}/{seconds:x}.{nanos:x}", self.inode);
         Ok(SocketAddrUnix::new_abstract_name(name.as_bytes())?)
     }
 }

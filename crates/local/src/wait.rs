@@ -137,8 +137,8 @@ pub(crate) struct Spin {
 
 impl Spin {
     /// After so many misses it is tried once in [`Spin::RETRY`] times only.
-    const PATIENCE: u32 = 4;
-    const RETRY: u32 = 32;
+    const PATIENCE: u32 = 8;
+    const RETRY: u32 = 8;
 
     /// Spins for at most [`SPIN`]; says whether `is_ready` came true.
     pub(crate) fn spin(&mut self, is_ready: impl Fn() -> bool) -> bool {

@@ -27,8 +27,20 @@ mod kinds {
 
 library!(kernel, crate::kinds::UnixListener, crate::kinds::UnixStream, crate::kinds::UnixStream, false);
 library!(ours, crate::kinds::LocalListener, crate::kinds::LocalStream, crate::kinds::LocalStream, true);
-library!(plain_client, crate::kinds::LocalListener, crate::kinds::UnixStream, crate::kinds::LocalStream, false);
-library!(plain_server, crate::kinds::UnixListener, crate::kinds::LocalStream, crate::kinds::UnixStream, false);
+library!(
+    plain_client,
+    crate::kinds::LocalListener,
+    crate::kinds::UnixStream,
+    crate::kinds::LocalStream,
+    false
+);
+library!(
+    plain_server,
+    crate::kinds::UnixListener,
+    crate::kinds::LocalStream,
+    crate::kinds::UnixStream,
+    false
+);
 
 /// What the standard library hasn't made stable.
 trait Extra {

@@ -55,6 +55,8 @@ pub use bytes::Bytes;
 pub use sockeye_link as link;
 pub use sockeye_link::fabric::Direction;
 pub use sockeye_link::netem::NetemConfig;
+#[cfg(all(feature = "local", target_os = "linux"))]
+pub use sockeye_local as local;
 pub use sockeye_packet as packet;
 pub use sockeye_packet::Instant;
 pub use sockeye_stack as stack;

@@ -25,7 +25,7 @@ fn lane(side: &Side) -> &Lane {
 
 /// Sides as the peer, a connector, has them: it writes the first ring and reads the second.
 fn sides(mapping: &Arc<Mapping>) -> [Side; 2] {
-    [0, 1].map(|index| Side { mapping: Arc::clone(mapping), index })
+    [0, 1].map(|index| Side::new(Arc::clone(mapping), index))
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn scribble(mapping: &Arc<Mapping>, socket: &mut UnixStream, numbers: &mut Numbe
             4 | 5 => drop(lane.consumed.position.fetch_add(small / 4, Ordering::Relaxed)),
             6 => drop(lane.produced.position.fetch_xor(1 << (value % 64), Ordering::Relaxed)),
             7 => lane.produced.end.store((value % 4 * (value >> 32 & 1)) as u32, Ordering::Relaxed),
-            8 => lane.reader.gone.store((value % 16 == 0).into(), Ordering::Relaxed),
+            8 => lane.reader.gone.store(value.is_multiple_of(16).into(), Ordering::Relaxed),
             9 => lane.reader.waits.store(value as u32, Ordering::Relaxed),
             10 => lane.writer.waits.store(value as u32 % 4, Ordering::Relaxed),
             _ => {

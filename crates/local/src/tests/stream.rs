@@ -44,7 +44,9 @@ fn clients_of_several_kinds_are_told_apart_in_a_queue() {
     for (at, stream) in ours.iter_mut().enumerate() {
         stream.write_all(&[at as u8]).unwrap();
     }
-    plain.iter_mut().for_each(|stream| stream.write_all(&[100]).unwrap());
+    for stream in &mut plain {
+        stream.write_all(&[100]).unwrap();
+    }
     let mut heard = Vec::new();
     for _ in 0..15 {
         let mut byte = [0];
@@ -189,4 +191,33 @@ fn both_directions_of_an_end_can_wait_long() {
     writing.join().unwrap();
     (&server).write_all(b"x").unwrap();
     assert_eq!(reading.join().unwrap(), 1);
+}
+
+#[test]
+fn a_stale_file_is_replaced_and_one_in_use_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    for _ in 0..3 {
+        let listener = LocalListener::bind(&path).unwrap();
+        LocalStream::connect(&path).unwrap();
+        drop(listener);
+    }
+    let stream = std::os::unix::net::UnixDatagram::bind(folder.path().join("letters")).unwrap();
+    for taken in [folder.path().join("letters"), folder.path().to_owned()] {
+        assert_eq!(LocalListener::bind(taken).unwrap_err().kind(), ErrorKind::AddrInUse);
+    }
+    drop(stream);
+    std::os::unix::fs::symlink(&path, folder.path().join("link")).unwrap();
+    assert_eq!(LocalListener::bind(folder.path().join("link")).unwrap_err().kind(), ErrorKind::AddrInUse);
+    // Of several that find it stale at once, one has it in the end.
+    let racing: Vec<_> = (0..8)
+        .map(|_| {
+            let path = path.clone();
+            thread::spawn(move || LocalListener::bind(path))
+        })
+        .collect();
+    let bound: Vec<_> = racing.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect();
+    assert_eq!(bound.len(), 1);
+    let _client = LocalStream::connect(&path).unwrap();
+    assert!(bound[0].accept().unwrap().0.is_shared_memory());
 }

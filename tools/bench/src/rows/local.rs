@@ -1,4 +1,4 @@
-//! Local sockets beside the kernel's AF_UNIX sockets, pipes and TCP loopback: two threads on two cores, or on one.
+//! Local sockets beside the kernel's `AF_UNIX` sockets, pipes and TCP loopback: two threads on two cores, or on one.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -86,9 +86,10 @@ pub(super) fn rows() -> Vec<Row> {
     rows.push(throughput("local, 64 B writes, one core", "AF_UNIX", unix, 64, Cores::One, 10.0));
     rows.push(throughput("local, 64 KiB writes, one core", "AF_UNIX", unix, 64 << 10, Cores::One, 4.0));
     rows.push(round_trip("local, round trip awake", "0.3 µs", |_| Ok(0.3), Cores::Two, awake));
-    let row = |name, cores, rounds| round_trip(name, "AF_UNIX", move |cores| rounds(unix, cores), cores, rounds);
-    rows.push(row("local, round trip at once", Cores::Two, awake));
-    rows.push(row("local, round trip at once, one core", Cores::One, awake));
+    let row =
+        |name, cores, rounds| round_trip(name, "AF_UNIX", move |cores| rounds(unix, cores), cores, rounds);
+    rows.push(row("local, round trip busy", Cores::Two, awake));
+    rows.push(row("local, round trip busy, one core", Cores::One, awake));
     rows.push(row("local, round trip parked", Cores::Two, parked));
     rows.push(row("local, round trip parked, one core", Cores::One, parked));
     rows.push(connects());
@@ -205,16 +206,25 @@ fn round_trip(
 
 /// One byte there and back again and again.
 fn awake(connect: Connect, cores: Cores) -> Figure {
-    round_trips(connect, cores, ROUNDS, Duration::ZERO)
+    round_trips(connect, cores, ROUNDS, Thinking::Not)
 }
 
 /// One byte there and back to a thread that sleeps by then.
 fn parked(connect: Connect, cores: Cores) -> Figure {
-    round_trips(connect, cores, PARKED_ROUNDS, THINKING)
+    round_trips(connect, cores, PARKED_ROUNDS, Thinking::Long)
 }
 
-/// The median time of a round in microseconds where there is thinking between them, the mean otherwise.
-fn round_trips(connect: Connect, cores: Cores, rounds: u32, thinking: Duration) -> Figure {
+/// What the asking thread does before a round.
+#[derive(Clone, Copy, PartialEq)]
+enum Thinking {
+    /// Nothing; but now and then it asks much at once, so that both threads are awake.
+    Not,
+    /// It sleeps so long that the other does too.
+    Long,
+}
+
+/// The median time of a round in microseconds.
+fn round_trips(connect: Connect, cores: Cores, rounds: u32, thinking: Thinking) -> Figure {
     let processors = Processors::find(cores)?;
     let Pair { ours: (mut from, mut to), theirs: (mut there, mut back) } =
         connect().map_err(|error| error.to_string())?;
@@ -225,21 +235,23 @@ fn round_trips(connect: Connect, cores: Cores, rounds: u32, thinking: Duration) 
             while there.read(&mut byte).is_ok_and(|count| count == 1) && back.write_all(&byte).is_ok() {}
         });
         Processors::take(processors.first);
+        let mut ask = |count: usize| {
+            let asked = (0..count).try_for_each(|_| to.write_all(&[1]));
+            asked.and_then(|()| from.read_exact(&mut vec![0; count])).map_err(|error| error.to_string())
+        };
         let mut times = Vec::new();
-        let start = Instant::now();
-        for _ in 0..rounds {
-            if !thinking.is_zero() {
-                thread::sleep(thinking);
+        for round in 0..rounds {
+            match thinking {
+                Thinking::Long => thread::sleep(THINKING),
+                Thinking::Not if round.is_multiple_of(100) => ask(500)?,
+                Thinking::Not => {}
             }
             let asked = Instant::now();
-            to.write_all(&[1]).and_then(|()| from.read_exact(&mut [0])).map_err(|error| error.to_string())?;
-            if !thinking.is_zero() {
-                times.push(asked.elapsed().as_secs_f64() * 1e6);
-            }
+            ask(1)?;
+            times.push(asked.elapsed().as_secs_f64() * 1e6);
         }
-        let mean = start.elapsed().as_secs_f64() * 1e6 / f64::from(rounds);
         drop((to, from));
-        Ok(if times.is_empty() { mean } else { crate::row::median(&times) })
+        Ok(crate::row::median(&times))
     })
 }
 

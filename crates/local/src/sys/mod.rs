@@ -5,6 +5,8 @@
 //! And nobody ever has a reference to its bytes: indices and flags are atomics, everything else is copied in or out by
 //! volatile accesses or by an instruction that the compiler doesn't look into, at places that are checked here.
 
+mod copy;
+
 use crate::ring::{Lane, Memory};
 use crate::{Credentials, SMALLEST_RING};
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -15,6 +17,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
 
 /// The lanes stand in the middle of a page, between the end of the second ring and the start of the first. The second
 /// begins so far before its end: a connection on which little was said has one page.
@@ -27,7 +31,8 @@ const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
-const _: () = assert!(LANES < PAGE && MARGIN.is_multiple_of(align_of::<Lane>()) && SMALLEST_RING.is_multiple_of(PAGE));
+const _: () =
+    assert!(LANES < PAGE && MARGIN.is_multiple_of(align_of::<Lane>()) && SMALLEST_RING.is_multiple_of(PAGE));
 
 /// The shared memory of one connection: two lanes, then two rings.
 #[derive(Debug)]
@@ -75,8 +80,9 @@ impl Mapping {
     fn map(memory: BorrowedFd<'_>, ring: usize) -> io::Result<Mapping> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses addresses that nobody uses.
-        let start =
-            unsafe { rustix::mm::mmap(ptr::null_mut(), size(ring), protection, MapFlags::SHARED, memory, 0)? };
+        let start = unsafe {
+            rustix::mm::mmap(ptr::null_mut(), size(ring), protection, MapFlags::SHARED, memory, 0)?
+        };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Mapping { start, ring })
     }
@@ -112,10 +118,26 @@ fn size(ring: usize) -> usize {
 }
 
 /// One direction of a mapping.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Side {
-    pub(crate) mapping: Arc<Mapping>,
-    pub(crate) index: usize,
+    mapping: Arc<Mapping>,
+    index: usize,
+    /// So many of the next long copies go past the caches.
+    past_caches: AtomicU32,
+    was_slow: AtomicBool,
+}
+
+impl Side {
+    pub(crate) fn new(mapping: Arc<Mapping>, index: usize) -> Side {
+        Side { mapping, index, past_caches: AtomicU32::new(0), was_slow: AtomicBool::new(false) }
+    }
+
+    /// A long copy that took a nanosecond for fewer bytes than this had to fetch its lines from another core.
+    const SLOW: u128 = 8;
+    const LONG: usize = 2048;
+    /// After so many copies past the caches it is tried again whether another way is faster: both threads may be on one
+    /// core now.
+    const TURNS: u32 = 256;
 }
 
 impl Memory for Side {
@@ -133,60 +155,31 @@ impl Memory for Side {
 
     fn copy_in(&self, place: usize, bytes: &[u8]) {
         let to = self.mapping.place(self.index, place, bytes.len());
-        // SAFETY: `place` has checked the range in the mapping; `bytes` is outside it, as nobody has a slice of it.
-        unsafe { copy(to, bytes.as_ptr(), bytes.len()) };
+        let turns = self.past_caches.load(Ordering::Relaxed);
+        // SAFETY, all three: `place` has checked the range in the mapping; `bytes` is outside it, as nobody has a slice of it.
+        if bytes.len() < Side::LONG {
+            // SAFETY: see above.
+            unsafe { copy::copy_in(to, bytes.as_ptr(), bytes.len()) };
+        } else if turns > 0 {
+            self.past_caches.store(turns - 1, Ordering::Relaxed);
+            // SAFETY: see above.
+            unsafe { copy::copy_past_caches(to, bytes.as_ptr(), bytes.len()) };
+        } else {
+            let start = Instant::now();
+            // SAFETY: see above.
+            unsafe { copy::copy_in(to, bytes.as_ptr(), bytes.len()) };
+            let is_slow = start.elapsed().as_nanos() * Side::SLOW > bytes.len() as u128;
+            // One alone may have been interrupted.
+            if self.was_slow.swap(is_slow, Ordering::Relaxed) && is_slow {
+                self.past_caches.store(Side::TURNS, Ordering::Relaxed);
+            }
+        }
     }
 
     fn copy_out(&self, place: usize, bytes: &mut [u8]) {
         let from = self.mapping.place(self.index, place, bytes.len());
         // SAFETY: as above, the other way round.
-        unsafe { copy(bytes.as_mut_ptr(), from, bytes.len()) };
-    }
-}
-
-/// Copies bytes of which either side may change meanwhile.
-///
-/// # Safety
-///
-/// Both ranges are mapped and don't overlap.
-#[inline]
-unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if len >= 128 {
-        // SAFETY: the caller vouches for the ranges; the direction flag is clear by the ABI.
-        unsafe {
-            std::arch::asm!(
-                "rep movsb",
-                inout("rcx") len => _,
-                inout("rdi") to => _,
-                inout("rsi") from => _,
-                options(nostack, preserves_flags)
-            );
-        }
-        return;
-    }
-    // SAFETY: the caller vouches for the ranges.
-    unsafe { copy_words(to, from, len) };
-}
-
-/// The same by volatile accesses, eight bytes at a time.
-///
-/// # Safety
-///
-/// As [`copy`].
-unsafe fn copy_words(to: *mut u8, from: *const u8, len: usize) {
-    type Word = [u8; 8];
-    let words = len / size_of::<Word>();
-    for word in 0..words {
-        // SAFETY: both are in the ranges, and a `Word` may stand at any address.
-        unsafe {
-            let value = ptr::read_volatile(from.cast::<Word>().add(word));
-            ptr::write_volatile(to.cast::<Word>().add(word), value);
-        }
-    }
-    for byte in words * size_of::<Word>()..len {
-        // SAFETY: both are in the ranges.
-        unsafe { ptr::write_volatile(to.add(byte), ptr::read_volatile(from.add(byte))) };
+        unsafe { copy::copy_out(bytes.as_mut_ptr(), from, bytes.len()) };
     }
 }
 

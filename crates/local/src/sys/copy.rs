@@ -1,0 +1,237 @@
+//! Copies between memory that others may change meanwhile, the shared side, and memory of one's own.
+//!
+//! Accesses to the shared side are volatile, or made by instructions that the compiler doesn't look into: whatever
+//! stands there, or half of it, arrives as bytes, and nothing is assumed of it.
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+pub(super) use x86::{copy_in, copy_out, copy_past_caches};
+
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+pub(super) use portable::{copy_in, copy_in as copy_past_caches, copy_out};
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod x86 {
+    use std::arch::asm;
+    use std::arch::x86_64::__m128i;
+
+    /// From here on the processor's own loop is fastest.
+    const LONG: usize = 256;
+
+    /// How far on lines are fetched that short writes will want.
+    const AHEAD: usize = 512;
+
+    /// Copies to the shared side.
+    ///
+    /// # Safety
+    ///
+    /// Both ranges are mapped and don't overlap.
+    #[inline]
+    pub(in crate::sys) unsafe fn copy_in(shared: *mut u8, own: *const u8, len: usize) {
+        if len < LONG {
+            // The line that a write some way on will want, in its turn.
+            // SAFETY: it is a hint, which harms no address.
+            unsafe {
+                asm!("prefetchw [{line}]", line = in(reg) shared.wrapping_add(AHEAD), options(nostack, preserves_flags));
+            }
+        }
+        // SAFETY: as the caller says.
+        unsafe { copy(shared, own, len) }
+    }
+
+    /// Copies from the shared side.
+    ///
+    /// # Safety
+    ///
+    /// As [`copy_in`].
+    #[inline]
+    pub(in crate::sys) unsafe fn copy_out(own: *mut u8, shared: *const u8, len: usize) {
+        // SAFETY: as the caller says.
+        unsafe { copy(own, shared, len) }
+    }
+
+    #[inline]
+    unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
+        match len {
+            0..8 => {
+                for at in 0..len {
+                    // SAFETY: inside both ranges.
+                    unsafe { to.add(at).write_volatile(from.add(at).read_volatile()) };
+                }
+            }
+            8..16 => {
+                // SAFETY: inside both ranges; the two words may overlap each other.
+                unsafe {
+                    move_word(to, from);
+                    move_word(to.add(len - 8), from.add(len - 8));
+                }
+            }
+            16..LONG => {
+                for at in (0..len - 15).step_by(16) {
+                    // SAFETY: inside both ranges.
+                    unsafe { store(to.add(at), load(from.add(at))) };
+                }
+                // SAFETY: inside both ranges.
+                unsafe { store(to.add(len - 16), load(from.add(len - 16))) };
+            }
+            _ => {
+                // SAFETY: the caller vouches for the ranges; the direction flag is clear by the ABI.
+                unsafe {
+                    asm!("rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _,
+                        options(nostack, preserves_flags));
+                }
+            }
+        }
+    }
+
+    /// Copies to the shared side without fetching its lines into this core's cache first: for long copies to memory
+    /// that another core has in its own.
+    ///
+    /// # Safety
+    ///
+    /// As [`copy_in`].
+    pub(in crate::sys) unsafe fn copy_past_caches(shared: *mut u8, own: *const u8, len: usize) {
+        let before = shared.align_offset(64).min(len);
+        let lines = (len - before) / 64;
+        let after = before + lines * 64;
+        // SAFETY: the three parts make up the ranges, and the second begins at a line of the cache.
+        unsafe {
+            copy(shared, own, before);
+            if lines > 0 {
+                asm!(
+                    "2:",
+                    "movups {a}, [{from}]",
+                    "movups {b}, [{from} + 16]",
+                    "movups {c}, [{from} + 32]",
+                    "movups {d}, [{from} + 48]",
+                    "movntdq [{to}], {a}",
+                    "movntdq [{to} + 16], {b}",
+                    "movntdq [{to} + 32], {c}",
+                    "movntdq [{to} + 48], {d}",
+                    "add {from}, 64",
+                    "add {to}, 64",
+                    "dec {lines}",
+                    "jnz 2b",
+                    from = inout(reg) own.add(before) => _,
+                    to = inout(reg) shared.add(before) => _,
+                    lines = inout(reg) lines => _,
+                    a = out(xmm_reg) _,
+                    b = out(xmm_reg) _,
+                    c = out(xmm_reg) _,
+                    d = out(xmm_reg) _,
+                    options(nostack)
+                );
+            }
+            copy(shared.add(after), own.add(after), len - after);
+            // Such stores are in no order with the position that is published next, without this.
+            asm!("sfence", options(nostack, preserves_flags));
+        }
+    }
+
+    #[inline]
+    unsafe fn load(from: *const u8) -> __m128i {
+        let value;
+        // SAFETY: 16 bytes from there are inside the caller's range, at any alignment.
+        unsafe {
+            asm!("movups {value}, [{from}]", value = out(xmm_reg) value, from = in(reg) from,
+                options(nostack, preserves_flags, readonly));
+        }
+        value
+    }
+
+    #[inline]
+    unsafe fn store(to: *mut u8, value: __m128i) {
+        // SAFETY: as `load`.
+        unsafe {
+            asm!("movups [{to}], {value}", to = in(reg) to, value = in(xmm_reg) value,
+                options(nostack, preserves_flags));
+        }
+    }
+
+    #[inline]
+    unsafe fn move_word(to: *mut u8, from: *const u8) {
+        // SAFETY: 8 bytes from each are inside the caller's ranges, at any alignment.
+        unsafe {
+            asm!("mov {word}, [{from}]", "mov [{to}], {word}", word = out(reg) _, from = in(reg) from,
+                to = in(reg) to, options(nostack, preserves_flags));
+        }
+    }
+}
+
+#[cfg_attr(
+    all(target_arch = "x86_64", not(miri)),
+    allow(dead_code, reason = "for other machines; tested on all")
+)]
+mod portable {
+    const WORD: usize = size_of::<u64>();
+
+    /// Copies to the shared side, by words where its addresses are such.
+    ///
+    /// # Safety
+    ///
+    /// Both ranges are mapped and don't overlap.
+    pub(in crate::sys) unsafe fn copy_in(shared: *mut u8, own: *const u8, len: usize) {
+        let (before, words) = split(shared, len);
+        // SAFETY: inside both ranges, and words stand at aligned addresses of the shared side.
+        unsafe {
+            for at in (0..before).chain(before + words * WORD..len) {
+                shared.add(at).write_volatile(*own.add(at));
+            }
+            for at in (0..words).map(|word| before + word * WORD) {
+                #[allow(clippy::cast_ptr_alignment, reason = "`split` sees to it")]
+                shared.add(at).cast::<u64>().write_volatile(own.add(at).cast::<u64>().read_unaligned());
+            }
+        }
+    }
+
+    /// Copies from the shared side, as [`copy_in`].
+    ///
+    /// # Safety
+    ///
+    /// As [`copy_in`].
+    pub(in crate::sys) unsafe fn copy_out(own: *mut u8, shared: *const u8, len: usize) {
+        let (before, words) = split(shared, len);
+        // SAFETY: as above.
+        unsafe {
+            for at in (0..before).chain(before + words * WORD..len) {
+                *own.add(at) = shared.add(at).read_volatile();
+            }
+            for at in (0..words).map(|word| before + word * WORD) {
+                #[allow(clippy::cast_ptr_alignment, reason = "`split` sees to it")]
+                own.add(at).cast::<u64>().write_unaligned(shared.add(at).cast::<u64>().read_volatile());
+            }
+        }
+    }
+
+    /// Bytes before the first aligned word, and whole words from there.
+    fn split(shared: *const u8, len: usize) -> (usize, usize) {
+        let before = shared.align_offset(WORD).min(len);
+        (before, (len - before) / WORD)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{copy_in, copy_out, copy_past_caches, portable};
+
+    #[test]
+    fn every_length_and_alignment_is_copied_and_nothing_beside_it() {
+        type Copy = unsafe fn(*mut u8, *const u8, usize);
+        let copies: [Copy; 5] = [copy_in, copy_out, copy_past_caches, portable::copy_in, portable::copy_out];
+        let from: Vec<u8> = (0..1000_u32).map(|at| (at % 251) as u8 + 1).collect();
+        for copy in copies {
+            for len in (0..300).chain([511, 512, 700]) {
+                for (to_at, from_at) in [(0, 0), (1, 0), (0, 3), (7, 5), (33, 64), (63, 17)] {
+                    let mut to = vec![0; 1000];
+                    // SAFETY: two vectors, each as long as that.
+                    unsafe { copy(to[to_at..].as_mut_ptr(), from[from_at..].as_ptr(), len) };
+                    assert_eq!(
+                        to[to_at..to_at + len],
+                        from[from_at..from_at + len],
+                        "{len} {to_at} {from_at}"
+                    );
+                    assert!(to[..to_at].iter().chain(&to[to_at + len..]).all(|byte| *byte == 0));
+                }
+            }
+        }
+    }
+}
