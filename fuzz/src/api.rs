@@ -79,7 +79,7 @@ pub fn sockaddrs(bytes: &[u8]) {
             kind: kind.kind,
             v6_only: which % 2 == 1,
             local_is_v4: which % 4 > 1,
-            peer_is_v4: which % 8 > 3,
+            peer: (which % 8 > 3).then_some(address(std::net::Ipv4Addr::LOCALHOST.into())),
         };
         let bound = reader.bind(bytes).ok();
         let connected = reader.connect(bytes).ok().flatten();

@@ -9,7 +9,7 @@ use crate::message::ADDRESS_MAX;
 use crate::{Errno, SocketKind};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sockeye_packet::NicId;
-use sockeye_stack::{Domain, OptionName, SockAddr, SocketId, SocketOption, SocketType, Stack};
+use sockeye_stack::{Domain, OptionName, Protocol, SockAddr, SocketId, SocketOption, SocketType, Stack};
 
 /// Length of `struct sockaddr_in`.
 pub(crate) const INET_LEN: usize = 16;
@@ -17,6 +17,8 @@ pub(crate) const INET_LEN: usize = 16;
 pub(crate) const INET6_LEN: usize = 28;
 /// Length of `struct sockaddr_in6` before it had a scope (RFC 2133): still enough for the kernel.
 const INET6_LEN_MIN: usize = 24;
+/// Length of an echo request without data.
+const ECHO_HEADER_LEN: usize = 8;
 /// Length of `sa_family`, all that dissolving an association needs.
 const FAMILY_LEN: usize = 2;
 
@@ -31,8 +33,8 @@ pub struct Reader {
     pub v6_only: bool,
     /// Whether it is bound to an IPv4 address.
     pub local_is_v4: bool,
-    /// Whether it is connected to one.
-    pub peer_is_v4: bool,
+    /// Whom it is connected to.
+    pub peer: Option<SockAddr>,
 }
 
 impl Reader {
@@ -45,14 +47,14 @@ impl Reader {
             // A ping socket's protocol is that of one version of IP.
             v6_only: v6_only || kind == SocketType::Ping,
             local_is_v4: stack.local_addr(id).is_ok_and(|addr| addr.is_v4()),
-            peer_is_v4: stack.peer_addr(id).is_ok_and(|addr| addr.is_v4()),
+            peer: stack.connected_to(id),
         }
     }
 
     /// The address of a `bind`.
     ///
     /// EINVAL when short, or a v4-mapped address on an IPv6-only socket, or a link-local one without scope;
-    /// EAFNOSUPPORT for another family.
+    /// EAFNOSUPPORT for another family, which raw sockets don't look at (IPv4) or say EINVAL to (IPv6).
     pub fn bind(self, bytes: &[u8]) -> Result<SockAddr, Errno> {
         check_length(bytes)?;
         match self.domain {
@@ -60,12 +62,20 @@ impl Reader {
                 let inet = Inet::parse(bytes)?;
                 // Old programs leave the family of the wildcard address unset.
                 let wildcard = inet.family == libc::AF_UNSPEC && inet.addr.ip_addr().is_unspecified();
-                if inet.family == libc::AF_INET || wildcard {
+                if inet.family == libc::AF_INET || wildcard || self.is_raw() {
                     Ok(inet.addr)
                 } else {
                     Err(Errno::EAFNOSUPPORT)
                 }
             }
+            Domain::Inet6 if self.is_raw() => {
+                if bytes.len() < INET6_LEN_MIN || family(bytes) != Some(libc::AF_INET6) {
+                    return Err(Errno::EINVAL);
+                }
+                let addr = parse_inet6(bytes)?;
+                if addr.is_v4() { Err(Errno::EADDRNOTAVAIL) } else { scoped(addr) }
+            }
+            Domain::Inet6 if self.kind == SocketType::Ping && bytes.len() < INET6_LEN => Err(Errno::EINVAL),
             Domain::Inet6 => {
                 let addr = parse_inet6(bytes)?;
                 if self.v6_only && addr.ip_addr().is_ipv4() { Err(Errno::EINVAL) } else { scoped(addr) }
@@ -98,6 +108,9 @@ impl Reader {
                 }
                 Ok(Some(Inet::parse(bytes)?.addr))
             }
+            Domain::Inet6 if self.kind != SocketType::Stream && family != libc::AF_INET6 => {
+                Err(Errno::EAFNOSUPPORT)
+            }
             Domain::Inet6 => {
                 let addr = parse_inet6(bytes)?;
                 if self.v6_only && addr.ip_addr().is_ipv4() {
@@ -114,6 +127,34 @@ impl Reader {
     pub fn connect_binds(self, bytes: &[u8]) -> bool {
         let named = family(bytes).is_some_and(|family| family != libc::AF_UNSPEC);
         self.kind != SocketType::Stream && named && check_length(bytes).is_ok()
+    }
+
+    /// The destination of a message of `len` bytes that begins with `head`, as [`Reader::destination`]; what is sent by
+    /// ping and raw sockets is looked at first, or then.
+    ///
+    /// EINVAL for what is no echo request from a ping socket; EFAULT for less than a type and a code from a raw one of
+    /// ICMP.
+    pub fn message(
+        self,
+        to: &[u8],
+        head: &[u8],
+        len: usize,
+        urgent: bool,
+    ) -> Result<Option<SockAddr>, Errno> {
+        if self.kind == SocketType::Ping {
+            let request = if self.domain == Domain::Inet { 8 } else { 128 };
+            if len < ECHO_HEADER_LEN || !urgent && head.first_chunk() != Some(&[request, 0]) {
+                return Err(Errno::EINVAL);
+            }
+        }
+        let to = self.destination(to, urgent)?;
+        let icmp = if self.domain == Domain::Inet { Protocol::ICMP } else { Protocol::ICMPV6 };
+        let short = self.kind == SocketType::Raw(icmp) && len < 2;
+        if short && to.or(self.peer).is_some() { Err(Errno::EFAULT) } else { Ok(to) }
+    }
+
+    fn is_raw(self) -> bool {
+        matches!(self.kind, SocketType::Raw(_))
     }
 
     /// The destination of a `sendto` or `sendmsg`; `None` is the connected peer.
@@ -135,6 +176,14 @@ impl Reader {
             return Ok(None);
         }
         let is_ping = self.kind == SocketType::Ping;
+        let least = match self.domain {
+            Domain::Inet6 if is_ping => INET6_LEN,
+            Domain::Inet6 => INET6_LEN_MIN,
+            _ => INET_LEN,
+        };
+        if bytes.len() < least {
+            return Err(Errno::EINVAL);
+        }
         let addr = match self.domain {
             Domain::Packet => return Err(Errno::EINVAL),
             _ if (is_ping || self.domain == Domain::Inet6) && !self.is_own_family(bytes) => {
@@ -151,7 +200,7 @@ impl Reader {
             Domain::Inet6 => parse_inet6(bytes)?,
         };
         if self.v6_only && addr.is_v4() && self.domain == Domain::Inet6 {
-            return Err(Errno::ENETUNREACH);
+            return Err(if is_ping { Errno::EINVAL } else { Errno::ENETUNREACH });
         }
         let right = match (self.kind, self.domain) {
             // raw(7): the port may repeat the protocol, and may not be another.
@@ -168,7 +217,11 @@ impl Reader {
         let addr = match family(bytes) {
             None if !bytes.is_empty() => return Err(Errno::EINVAL),
             None | Some(libc::AF_UNSPEC) => {
-                return if self.peer_is_v4 { refused.map(|()| None) } else { Ok(None) };
+                return if self.peer.is_some_and(|peer| peer.is_v4()) {
+                    refused.map(|()| None)
+                } else {
+                    Ok(None)
+                };
             }
             Some(libc::AF_INET) if self.v6_only => return Err(Errno::ENETUNREACH),
             Some(libc::AF_INET) => {

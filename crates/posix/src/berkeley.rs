@@ -229,7 +229,9 @@ impl Socket {
         // As the kernel: it gets a port before anything is looked at.
         stack.auto_bind(self.id)?;
         let urgent = flags & libc::MSG_OOB != 0;
-        let to = self.reader(stack).destination(to, urgent)?;
+        let (mut head, len) = ([0; 2], payload.len());
+        payload.slice(0, len.min(head.len())).copy_to(&mut head);
+        let to = self.reader(stack).message(to, &head, len, urgent)?;
         let controls = cmsg::parse_send(control, self.kind.domain, &self.stored)?;
         let SendControls { source, nic, ttl, tos, segment_size } = controls;
         let more = flags & libc::MSG_MORE != 0;
@@ -297,8 +299,9 @@ impl Socket {
         flags: RecvFlags,
         control: Option<&mut ControlWriter>,
     ) -> Result<Received, Errno> {
-        // Nothing is urgent about a datagram: the kernel reads over it.
-        let how = sockeye_stack::RecvFlags { peek: flags.peek, oob: false };
+        // Nothing is urgent about a datagram: UDP reads over it, others refuse it.
+        let is_udp = matches!(self.kind.kind, SocketType::Datagram | SocketType::DatagramLite);
+        let how = sockeye_stack::RecvFlags { peek: flags.peek, oob: flags.out_of_band && !is_udp };
         let datagram = stack.recv_from(now, self.id, how)?;
         let ended = stack.readiness(self.id).contains(Readiness::READ_CLOSED);
         if ended && datagram.payload.is_empty() && datagram.ttl == 0 {
@@ -351,6 +354,7 @@ impl Socket {
         let listens = listens == Ok(SocketOption::AcceptsConnections(true));
         let value = match request {
             SIOCATMARK if self.is_stream() => usize::from(stack.at_mark(self.id)),
+            _ if self.kind.kind == SocketType::Ping => return Err(Errno::ENOTTY),
             request if request == libc::FIONREAD as u32 && !listens => stack.recv_queued(self.id),
             request if request == libc::TIOCOUTQ as u32 && !listens => stack.send_queued(self.id),
             request if request == libc::FIONREAD as u32 || request == libc::TIOCOUTQ as u32 => {

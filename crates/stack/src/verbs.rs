@@ -36,7 +36,14 @@ impl Stack {
                 Kind::Udp(Box::new(Udp::new(&self.io.config, proto)))
             }
         };
-        let id = SocketId(self.sockets.insert(Socket::new(domain, owner, kind)));
+        // As the kernel: these may share their numbers from the beginning.
+        let shares = match &kind {
+            Kind::Udp(udp) => udp.proto.is_echo(),
+            kind => matches!(kind, Kind::Raw(_)),
+        };
+        let mut socket = Socket::new(domain, owner, kind);
+        socket.settings.reuse_addr = shares;
+        let id = SocketId(self.sockets.insert(socket));
         self.enlist(id);
         let ready = self.readiness_of(id);
         self.socket_mut(id)?.announced = ready;
@@ -267,6 +274,11 @@ impl Stack {
         // As the kernel: a raw socket's peer shows only if a port was named with it.
         let shows = |peer: &SockAddr| peer.port != 0 || !matches!(socket.kind, Kind::Raw(_));
         socket.peer.filter(shows).ok_or(Error::NotConnected)
+    }
+
+    /// Whom connect named, also where [`Stack::peer_addr`] doesn't show it: a raw socket's peer without a port.
+    pub fn connected_to(&self, id: SocketId) -> Option<SockAddr> {
+        self.socket_ref(id).ok()?.peer
     }
 
     /// What the socket is ready for now; empty when there is no such socket.

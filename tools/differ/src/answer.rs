@@ -85,14 +85,15 @@ impl Ports {
     fn name(&mut self, port: u16) -> String {
         match port {
             0 => "0".into(),
-            PICKED.. => {
+            port if (self.first..=self.nobody()).contains(&port) => format!("P{}", port - self.first),
+            // Picked by the host, or no port at all.
+            port => {
                 let at = self.picked.iter().position(|known| *known == port).unwrap_or_else(|| {
                     self.picked.push(port);
                     self.picked.len() - 1
                 });
                 format!("picked {at}")
             }
-            _ => format!("P{}", port.wrapping_sub(self.first)),
         }
     }
 

@@ -87,6 +87,8 @@ pub(crate) enum Call {
     Send {
         at: Place,
         len: usize,
+        /// The first byte.
+        first: u8,
         flags: i32,
         to: Option<Address>,
     },

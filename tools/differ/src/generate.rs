@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use libc::{AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET};
+use libc::{
+    AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM, SOL_SOCKET,
+};
 use sockeye_packet::Rng;
 use sockeye_posix::berkeley::SIOCATMARK;
 use sockeye_posix::options::TABLE;
@@ -19,14 +21,24 @@ enum Theme {
     Anything,
 }
 
-/// The sequence of a seed; with `options`, some are about options of all kinds.
-pub(crate) fn sequence(seed: u64, options: bool) -> Vec<Call> {
-    let mut maker = Maker { rng: Rng::from_u64(seed), kinds: [None; PLACES], calls: Vec::new() };
+/// What there is in sequences beside streams, UDP and the options about names.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scope {
+    /// Options of all kinds, with all kinds of values.
+    pub(crate) options: bool,
+    /// Ping, raw and UDP-Lite sockets instead of streams.
+    pub(crate) packets: bool,
+}
+
+/// The sequence of a seed.
+pub(crate) fn sequence(seed: u64, scope: Scope) -> Vec<Call> {
+    let mut maker = Maker { rng: Rng::from_u64(seed), scope, kinds: [None; PLACES], calls: Vec::new() };
     let theme = match maker.below(10) {
+        0..=3 if scope.packets => Theme::Anything,
         0..=3 => Theme::Stream,
         4 | 5 => Theme::Datagram,
         6 | 7 => Theme::Names,
-        8 if options => Theme::Options,
+        8 if scope.options => Theme::Options,
         _ => Theme::Anything,
     };
     match theme {
@@ -40,10 +52,30 @@ pub(crate) fn sequence(seed: u64, options: bool) -> Vec<Call> {
     maker.calls
 }
 
+/// The numbers of a socket call.
+#[derive(Clone, Copy)]
+struct Kind {
+    domain: i32,
+    of: i32,
+    protocol: i32,
+}
+
+impl Kind {
+    /// Whether its local port is no port.
+    fn is_portless(self) -> bool {
+        self.of == SOCK_RAW || self.is_ping()
+    }
+
+    fn is_ping(self) -> bool {
+        self.of == SOCK_DGRAM && [libc::IPPROTO_ICMP, libc::IPPROTO_ICMPV6].contains(&self.protocol)
+    }
+}
+
 struct Maker {
     rng: Rng,
-    /// Family and type of the socket in each place, as far as can be told.
-    kinds: [Option<(i32, i32)>; PLACES],
+    scope: Scope,
+    /// The socket in each place, as far as can be told.
+    kinds: [Option<Kind>; PLACES],
     calls: Vec<Call>,
 }
 
@@ -61,8 +93,27 @@ impl Maker {
     }
 
     fn socket(&mut self, at: Place, domain: i32, kind: i32) {
-        self.kinds[at] = Some((domain, kind));
-        self.calls.push(Call::Socket { at, domain, kind, protocol: 0 });
+        self.open(at, Kind { domain, of: kind, protocol: 0 });
+    }
+
+    fn open(&mut self, at: Place, what: Kind) {
+        self.kinds[at] = Some(what);
+        let Kind { domain, of: kind, protocol } = what;
+        self.calls.push(Call::Socket { at, domain, kind, protocol });
+    }
+
+    /// A socket that carries packets, of any kind; some there are none of.
+    fn open_packets(&mut self, at: Place, domain: i32) {
+        let echo = if domain == AF_INET { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 };
+        let (of, protocol) = match self.below(14) {
+            0..=3 => (SOCK_DGRAM, 0),
+            4 | 5 => (SOCK_DGRAM, libc::IPPROTO_UDPLITE),
+            6..=8 => (SOCK_DGRAM, echo),
+            9 | 10 => (SOCK_RAW, self.pick(&[echo, libc::IPPROTO_UDP])),
+            11 | 12 => (SOCK_RAW, 253),
+            _ => (self.pick(&[SOCK_DGRAM, SOCK_RAW, SOCK_STREAM, 7]), self.pick(&[-1, 0, 1, 6, 17, 58, 263])),
+        };
+        self.open(at, Kind { domain, of, protocol });
     }
 
     /// A connection between two places, accepted at a third.
@@ -130,14 +181,17 @@ impl Maker {
     fn port(&mut self) -> Port {
         match self.below(8) {
             0 => Port::Zero,
-            1..=3 => Port::Of(self.below(PLACES)),
+            1..=3 => match self.below(PLACES) {
+                place if self.kinds[place].is_some_and(Kind::is_portless) => Port::Fixed(0),
+                place => Port::Of(place),
+            },
             _ => Port::Fixed(self.below(PORTS.into()) as u16),
         }
     }
 
     /// Any address, right for the socket's family more often than not.
     fn address(&mut self, at: Place) -> Address {
-        let domain = self.kinds[at].map_or(AF_INET, |(domain, _)| domain);
+        let domain = self.kinds[at].map_or(AF_INET, |kind| kind.domain);
         let other = if domain == AF_INET { AF_INET6 } else { AF_INET };
         let mut address = match self.below(20) {
             0 => Address { family: other, ..self.own_address(domain) },
@@ -153,6 +207,11 @@ impl Maker {
             }
             _ => self.own_address(domain),
         };
+        let raw = self.kinds[at].is_some_and(|kind| kind.of == SOCK_RAW);
+        if raw && domain == AF_INET6 && !self.one_in(4) {
+            // A port is wrong there.
+            address.port = Port::Zero;
+        }
         if self.one_in(30) {
             address.len = Some(self.pick(&[0, 1, 2, 8, 15, 16, 24, 27, 28, 128]));
         }
@@ -162,7 +221,7 @@ impl Maker {
     /// An address to connect to. A datagram socket that is connected to port 0 is a curiosity of the kernel's.
     fn peer(&mut self, at: Place) -> Address {
         let mut address = self.address(at);
-        if address.port == Port::Zero && self.kinds[at].is_some_and(|(_, kind)| kind == SOCK_DGRAM) {
+        if address.port == Port::Zero && self.kinds[at].is_some_and(|kind| kind.of == SOCK_DGRAM) {
             address.port = Port::Fixed(0);
         }
         address
@@ -198,6 +257,9 @@ impl Maker {
 
     fn fresh(&mut self, at: Place, theme: Theme) {
         let domain = self.pick(&[AF_INET, AF_INET6]);
+        if self.scope.packets {
+            return self.open_packets(at, domain);
+        }
         let kind = match (theme, self.below(4)) {
             (Theme::Stream, 0..3) | (Theme::Datagram, 0) => SOCK_STREAM,
             (Theme::Stream | Theme::Datagram, _) => SOCK_DGRAM,
@@ -230,6 +292,7 @@ impl Maker {
             41..=53 => Call::Send {
                 at,
                 len: self.length(),
+                first: self.first_byte(at),
                 flags: self.send_flags(),
                 to: if self.one_in(3) { Some(self.address(at)) } else { None },
             },
@@ -250,6 +313,16 @@ impl Maker {
 
     fn length(&mut self) -> usize {
         self.pick(&[0, 1, 10, 100, 100, 1000, 2000])
+    }
+
+    /// The first byte to send: that of an echo request from a ping socket, mostly.
+    fn first_byte(&mut self, at: Place) -> u8 {
+        let Some(kind) = self.kinds[at].filter(|kind| kind.is_ping()) else { return 0 };
+        match (self.one_in(4), kind.domain) {
+            (true, _) => 0,
+            (false, AF_INET) => 8,
+            (false, _) => 128,
+        }
     }
 
     fn send_flags(&mut self) -> i32 {

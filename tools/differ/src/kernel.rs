@@ -6,7 +6,7 @@ use sockeye_posix::Errno;
 
 use crate::answer::{Answer, Masks, Ports};
 use crate::call::{Address, Call, PLACES, Place, Port};
-use crate::{Side, sys};
+use crate::{Side, namespace, sys};
 
 pub(crate) struct Kernel {
     sockets: [Option<OwnedFd>; PLACES],
@@ -53,7 +53,10 @@ impl Side for Kernel {
         match call {
             Call::Socket { at, domain, kind, protocol } => {
                 self.close(*at);
-                return Answer::of(sys::socket(*domain, *kind, *protocol).map(|socket| {
+                let open = || sys::socket(*domain, *kind, *protocol);
+                // Here, and only here, raw sockets are anybody's.
+                let opened = if *kind == libc::SOCK_RAW { namespace::with_rights(open) } else { open() };
+                return Answer::of(opened.map(|socket| {
                     self.sockets[*at] = Some(socket);
                     0
                 }));
@@ -74,9 +77,9 @@ impl Side for Kernel {
             Call::Bind { address, .. } => Answer::of(sys::bind(fd, &self.address(address))),
             Call::Connect { address, .. } => Answer::of(sys::connect(fd, &self.address(address))),
             Call::Listen { backlog, .. } => Answer::of(sys::listen(fd, *backlog)),
-            Call::Send { len, flags, to, .. } => {
+            Call::Send { len, first, flags, to, .. } => {
                 let to = to.map_or_else(Vec::new, |to| self.address(&to));
-                Answer::of(sys::send(fd, &crate::pattern(*len), *flags, &to))
+                Answer::of(sys::send(fd, &crate::pattern(*len, *first), *flags, &to))
             }
             Call::Receive { room, flags, .. } => match sys::receive(fd, *room, *flags) {
                 Err(errno) => Answer::of(Err(errno)),

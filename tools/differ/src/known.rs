@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use libc::{AF_INET, AF_INET6, AF_UNSPEC, SOCK_DGRAM};
+use libc::{AF_INET, AF_INET6, AF_UNSPEC, SOCK_DGRAM, SOCK_RAW};
 
 use crate::call::{Address, Call, Place};
 
@@ -15,7 +15,7 @@ pub(crate) struct Row {
 }
 
 /// All of them.
-pub(crate) const ROWS: [Row; 2] = [
+pub(crate) const ROWS: [Row; 5] = [
     Row {
         told: "An IPv6 datagram socket that was connected over IPv4 and disconnected hears everybody over IPv6",
         shows: |calls| {
@@ -32,6 +32,43 @@ pub(crate) const ROWS: [Row; 2] = [
             datagram && peers.next().is_some() && peers.any(|peer| is_nobody(&peer))
         },
     },
+    Row {
+        told: "An IPv6 ping or raw socket can't be connected to an IPv4 address",
+        shows: |calls| {
+            let [before @ .., last @ Call::Connect { at, .. }] = calls else { return false };
+            let of_packets = match socket(before, *at) {
+                Some([AF_INET6, SOCK_RAW, _]) => true,
+                Some([AF_INET6, SOCK_DGRAM, protocol]) => protocol == libc::IPPROTO_ICMPV6,
+                _ => false,
+            };
+            of_packets && peer(last).is_some_and(|peer| is_v4(&peer))
+        },
+    },
+    Row {
+        told: "packets with a wrong TCP, UDP or ICMP checksum",
+        shows: |calls| {
+            let checked = [libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMP];
+            let sends = |(count, call): (usize, &Call)| match call {
+                Call::Send { at, .. } => socket(&calls[..count], *at),
+                _ => None,
+            };
+            let wrong = |[_, kind, protocol]: [i32; 3]| kind == SOCK_RAW && checked.contains(&protocol);
+            let seen = matches!(calls, [.., Call::Send { .. } | Call::Receive { .. } | Call::Request { .. }]);
+            seen && calls.iter().enumerate().filter_map(sends).any(wrong)
+        },
+    },
+    Row {
+        told: "IPv4 and IPv6 share identifiers",
+        shows: |calls| {
+            let [before @ .., Call::Bind { at, .. }] = calls else { return false };
+            let ping = |at| match socket(before, at) {
+                Some([family, SOCK_DGRAM, libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6]) => Some(family),
+                _ => None,
+            };
+            let own = ping(*at);
+            own.is_some() && (0..crate::call::PLACES).filter_map(ping).any(|family| Some(family) != own)
+        },
+    },
 ];
 
 /// What docs/compatibility.md says of a difference that shows at the last of these calls.
@@ -45,8 +82,15 @@ fn places(calls: &[Call], family: i32) -> impl Iterator<Item = Place> {
 }
 
 fn is_datagram(calls: &[Call], at: Place, family: i32) -> bool {
-    let made = calls.iter().rfind(|call| matches!(call, Call::Socket { .. }) && call.at() == at);
-    matches!(made, Some(Call::Socket { domain, kind: SOCK_DGRAM, .. }) if *domain == family)
+    matches!(socket(calls, at), Some([domain, SOCK_DGRAM, _]) if domain == family)
+}
+
+/// Domain, type and protocol of the place's latest socket.
+pub(crate) fn socket(calls: &[Call], place: Place) -> Option<[i32; 3]> {
+    calls.iter().rev().find_map(|call| match *call {
+        Call::Socket { at, domain, kind, protocol } if at == place => Some([domain, kind, protocol]),
+        _ => None,
+    })
 }
 
 /// The calls on the place's latest socket.
@@ -100,7 +144,7 @@ mod tests {
     #[test]
     fn a_row_covers_its_own_calls_only() {
         let socket = |domain| Call::Socket { at: 1, domain, kind: SOCK_DGRAM, protocol: 0 };
-        let send = Call::Send { at: 1, len: 1, flags: 0, to: None };
+        let send = Call::Send { at: 1, len: 1, first: 0, flags: 0, to: None };
         let v4 = connect(AF_INET6, Ipv4Addr::LOCALHOST.to_ipv6_mapped());
         let disconnect = connect(AF_UNSPEC, Ipv6Addr::LOCALHOST);
         let nowhere = connect(AF_INET, Ipv4Addr::new(192, 0, 2, 1));
@@ -113,5 +157,18 @@ mod tests {
         assert_eq!(of(&[&v6, &v4, &nowhere, &send]), Some(ROWS[1].told));
         assert_eq!(of(&[&v6, &nowhere, &v4, &send]), None);
         assert_eq!(of(&[&v6, &v4, &nowhere]), None);
+        let other = |at, domain, kind, protocol| Call::Socket { at, domain, kind, protocol };
+        let ping = other(1, AF_INET6, SOCK_DGRAM, libc::IPPROTO_ICMPV6);
+        assert_eq!(of(&[&ping, &v4]), Some(ROWS[2].told));
+        assert_eq!(of(&[&v6, &v4]), None);
+        let raw = |protocol| other(1, AF_INET, SOCK_RAW, protocol);
+        assert_eq!(of(&[&raw(17), &send]), Some(ROWS[3].told));
+        assert_eq!(of(&[&raw(253), &send]), None);
+        let address =
+            Address { family: AF_INET6, ip: Ipv6Addr::LOCALHOST.into(), port: Port::Fixed(0), len: None };
+        let bind = Call::Bind { at: 1, address };
+        let ping4 = other(2, AF_INET, SOCK_DGRAM, libc::IPPROTO_ICMP);
+        assert_eq!(of(&[&ping, &ping4, &bind]), Some(ROWS[4].told));
+        assert_eq!(of(&[&ping, &bind]), None);
     }
 }

@@ -26,6 +26,7 @@ use std::time::Instant;
 use answer::{Answer, Masks};
 use call::Call;
 use clap::Parser;
+use generate::Scope;
 use run::Judge;
 
 /// What poll is asked for, and told without being asked.
@@ -41,9 +42,9 @@ trait Side {
     fn masks(&mut self) -> Masks;
 }
 
-/// Data to send: bytes that tell their place.
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| at as u8).collect()
+/// Data to send: bytes that tell their place, but for the first.
+fn pattern(len: usize, first: u8) -> Vec<u8> {
+    (0..len).map(|at| if at == 0 { first } else { at as u8 }).collect()
 }
 
 #[derive(Debug, Parser)]
@@ -64,6 +65,9 @@ struct Args {
     /// Also sequences of options of all kinds, with all kinds of values
     #[arg(long)]
     options: bool,
+    /// Ping, raw and UDP-Lite sockets instead of streams
+    #[arg(long)]
+    packets: bool,
     /// Show the calls of the first sequence, and their answers
     #[arg(long)]
     show: bool,
@@ -93,7 +97,7 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         return Ok(true);
     }
     let started = Instant::now();
-    let mut judge = Judge::new(args.options);
+    let mut judge = Judge::new(Scope { options: args.options, packets: args.packets });
     if args.show {
         judge.show(args.seed)?;
         return Ok(true);

@@ -15,6 +15,7 @@ pub(crate) fn kind(kind: i32) -> String {
     match kind {
         libc::SOCK_STREAM => "SOCK_STREAM".into(),
         libc::SOCK_DGRAM => "SOCK_DGRAM".into(),
+        libc::SOCK_RAW => "SOCK_RAW".into(),
         other => format!("type {other}"),
     }
 }

@@ -58,7 +58,7 @@ impl Ours {
             Call::Socket { at, domain, kind, protocol } => {
                 self.close(*at);
                 let what = [*domain, *kind, *protocol];
-                let socket = Socket::open(&mut self.stack, what, Privilege::None, Owner::default());
+                let socket = Socket::open(&mut self.stack, what, Privilege::NetRaw, Owner::default());
                 return Answer::of(socket.map(|socket| {
                     self.sockets[*at] = Some(socket);
                     0
@@ -87,8 +87,8 @@ impl Ours {
             Call::Bind { .. } => unit(socket.bind(stack, &address)),
             Call::Connect { .. } => unit(socket.connect(stack, now, &address)),
             Call::Listen { backlog, .. } => unit(socket.listen(stack, now, *backlog)),
-            Call::Send { len, flags, .. } => {
-                Answer::of(socket.send(stack, now, &crate::pattern(*len), *flags, &address))
+            Call::Send { len, first, flags, .. } => {
+                Answer::of(socket.send(stack, now, &crate::pattern(*len, *first), *flags, &address))
             }
             Call::Receive { room, flags, .. } => match socket.recv(stack, now, *room, *flags) {
                 Err(errno) => Answer::of(Err(errno)),

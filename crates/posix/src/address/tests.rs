@@ -1,13 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
-const V4: Reader = Reader {
-    domain: Domain::Inet,
-    kind: SocketType::Stream,
-    v6_only: false,
-    local_is_v4: true,
-    peer_is_v4: false,
-};
+const V4: Reader =
+    Reader { domain: Domain::Inet, kind: SocketType::Stream, v6_only: false, local_is_v4: true, peer: None };
 const V6: Reader = Reader { domain: Domain::Inet6, local_is_v4: false, ..V4 };
 const ONLY: Reader = Reader { v6_only: true, ..V6 };
 const PING4: Reader = Reader { kind: SocketType::Ping, ..V4 };
@@ -60,10 +55,41 @@ fn what_is_urgent_is_refused_over_ipv4_where_it_is_seen_to_go_there() {
     assert_eq!(UDP6.destination(&[], true), Ok(None));
     let only = Reader { v6_only: true, ..UDP6 };
     assert_eq!(only.destination(&v4, true), Err(Errno::ENETUNREACH));
-    let bound = Reader { local_is_v4: true, peer_is_v4: true, ..UDP6 };
+    let bound = Reader { local_is_v4: true, peer: Some(addr("10.0.0.1:7")), ..UDP6 };
     assert_eq!(bound.destination(&any, true), Err(Errno::EOPNOTSUPP));
     assert_eq!(bound.destination(&[], true), Err(Errno::EOPNOTSUPP));
     assert_eq!(PING6.destination(&[], true), Err(Errno::EOPNOTSUPP));
+}
+
+/// Tried on Linux 6.18.
+#[test]
+fn raw_and_ping_sockets_read_addresses_their_own_way() {
+    let (v4, v6) = (bytes("10.0.0.1:0", Domain::Inet), bytes("[fd77::2]:0", Domain::Inet6));
+    let mapped = bytes("10.0.0.1:0", Domain::Inet6);
+    let raw4 = Reader { kind: SocketType::Raw(Protocol::ICMP), ..V4 };
+    let raw6 = Reader { kind: SocketType::Raw(Protocol::ICMPV6), ..V6 };
+    assert_eq!(raw4.bind(&v6), Ok(addr("0.0.0.0:0")));
+    assert_eq!(raw6.bind(&v4), Err(Errno::EINVAL));
+    assert_eq!(raw6.bind(&mapped), Err(Errno::EADDRNOTAVAIL));
+    assert_eq!(PING6.bind(&v6[..27]), Err(Errno::EINVAL));
+    assert_eq!(raw6.connect(&v4), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(PING6.connect(&v4[..3]), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(raw6.destination(&v4, false), Err(Errno::EINVAL));
+    assert_eq!(PING6.destination(&mapped, false), Err(Errno::EINVAL));
+}
+
+#[test]
+fn what_is_sent_is_looked_at_before_or_behind_the_address() {
+    let (v4, request) = (bytes("10.0.0.1:0", Domain::Inet), [8, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(PING4.message(&v4, &request, 8, false), Ok(Some(addr("10.0.0.1:0"))));
+    assert_eq!(PING4.message(&v4, &request, 8, true), Err(Errno::EOPNOTSUPP));
+    assert_eq!(PING4.message(&v4, &request[..7], 7, true), Err(Errno::EINVAL));
+    assert_eq!(PING4.message(&v4[..3], &[0; 8], 8, false), Err(Errno::EINVAL));
+    let raw = Reader { kind: SocketType::Raw(Protocol::ICMP), ..V4 };
+    assert_eq!(raw.message(&v4, &[8], 1, false), Err(Errno::EFAULT));
+    assert_eq!(raw.message(&v4, &request, 8, false), Ok(Some(addr("10.0.0.1:0"))));
+    // That nobody is named is the stack's to tell.
+    assert_eq!(raw.message(&[], &[8], 1, false), Ok(None));
 }
 
 #[test]
@@ -73,12 +99,13 @@ fn ping_sockets_know_one_family_and_no_ports() {
     assert_eq!(PING6.destination(&v6, false), Ok(Some(addr("[fd77::2]:0"))));
     assert_eq!(PING4.destination(&[], false), Ok(None));
     assert_eq!(PING4.destination(&v6, false), Err(Errno::EAFNOSUPPORT));
-    assert_eq!(PING6.destination(&v4, false), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(PING6.destination(&v4, false), Err(Errno::EINVAL));
     assert_eq!(PING4.destination(&[0; 16], false), Err(Errno::EAFNOSUPPORT));
     assert_eq!(PING4.destination(&v4[..15], false), Err(Errno::EINVAL));
     assert_eq!(PING6.connect(&v6), Ok(Some(addr("[fd77::2]:0"))));
     let mut padded = v4.clone();
     padded.resize(28, 0);
+    assert_eq!(PING6.destination(&padded, false), Err(Errno::EAFNOSUPPORT));
     assert_eq!(PING6.connect(&padded), Err(Errno::EAFNOSUPPORT));
     assert_eq!(PING6.bind(&bytes("10.0.0.1:0", Domain::Inet6)), Err(Errno::EINVAL));
 }

@@ -64,7 +64,8 @@ impl Outgoing<'_> {
         let controls = cmsg::parse_send(self.control, record.domain, &record.stored)?;
         // `MSG_DONTROUTE` changes nothing that a program could see.
         let more = flags & libc::MSG_MORE != 0;
-        let to = address_reader(core, key)?.destination(self.name, flags & libc::MSG_OOB != 0)?;
+        let urgent = flags & libc::MSG_OOB != 0;
+        let to = address_reader(core, key)?.message(self.name, self.data, self.data.len(), urgent)?;
         // What the program wrote natively goes first.
         pump(core, key);
         let datagram = of(core, key).ok_or(Errno::EBADF)?;

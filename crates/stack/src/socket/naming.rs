@@ -132,7 +132,7 @@ impl Stack {
             });
         }
         let v4 = socket.domain == Domain::Inet;
-        if taken && !v4 {
+        if taken && !v4 && !socket.proto().is_echo() {
             return Err(Error::InvalidArgument);
         }
         if is_of_link_v6(&addr.ip) && addr.scope.or(socket.settings.nic).is_none() {
@@ -150,7 +150,7 @@ impl Stack {
             return Err(Error::AddrNotAvailable);
         }
         if taken {
-            // As the kernel: of IPv4, what is wrong with the address is told first.
+            // As the kernel: of IPv4 and echo, what is wrong with the address is told first.
             return Err(Error::InvalidArgument);
         }
         let hold = Hold { yields, named: addr.port != 0, ..socket.hold(true) };

@@ -373,7 +373,8 @@ impl Stack {
                 if socket.domain != Domain::Inet6 {
                     return Err(Error::ProtocolOption);
                 }
-                if self.is_named(socket) {
+                // As the kernel: a raw socket has its number for life.
+                if self.is_named(socket) || matches!(socket.kind, Kind::Raw(_)) {
                     return Err(Error::InvalidArgument);
                 }
                 self.change(id, |settings| settings.v6_only = on)

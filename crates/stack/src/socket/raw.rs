@@ -37,8 +37,6 @@ pub(crate) struct Raw {
     /// The packet that it gathers.
     pub(super) corked: Option<Box<Corked>>,
     header_included: bool,
-    /// Whether the local address was named by bind: connect picks one otherwise.
-    bound: bool,
     /// ICMP types that are not wanted (`ICMP_FILTER`), a bit each.
     icmp_filter: u32,
     /// The same of `ICMPv6`.
@@ -56,7 +54,6 @@ impl Raw {
             corked: None,
             // raw(7): IPPROTO_RAW implies it.
             header_included: protocol == Protocol::RAW,
-            bound: false,
             icmp_filter: 0,
             icmp6_filter: [0; 8],
             // RFC 3542 §3.1: of ICMPv6 always.
@@ -118,9 +115,6 @@ impl Stack {
             return Err(Error::InvalidArgument);
         }
         socket.local = addr.with_port(socket.local.port);
-        if let Kind::Raw(raw) = &mut socket.kind {
-            raw.bound = !is_unspecified(&addr.ip);
-        }
         Ok(())
     }
 
@@ -136,12 +130,13 @@ impl Stack {
     }
 
     pub(crate) fn raw_disconnect(&mut self, id: SocketId) -> Result<()> {
-        let bound = self.raw(id)?.bound;
-        let socket = self.socket_mut(id)?;
+        // As the kernel: it has no address any more, and hears nothing.
+        let Stack { sockets, io, .. } = self;
+        let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
         socket.settings.nic = None;
-        if socket.peer.take().is_some() && !bound {
-            socket.local = Socket::unspecified(socket.domain).with_port(socket.local.port);
-        }
+        socket.peer = None;
+        socket.local = Socket::unspecified(socket.domain);
+        io.raws.retain(|raw| *raw != id);
         Ok(())
     }
 
@@ -152,12 +147,7 @@ impl Stack {
         payload: Payload,
         message: &Message,
     ) -> Result<usize> {
-        self.report_pending(id)?;
-        let raw = self.raw(id)?;
-        let included = raw.header_included;
-        if raw.queues.write_shut {
-            return Err(Error::BrokenPipe);
-        }
+        let included = self.raw(id)?.header_included;
         if payload.len() > usize::from(u16::MAX) {
             return Err(Error::MessageSize);
         }
@@ -168,6 +158,11 @@ impl Stack {
         let path = self.udp_path(id, &to, message.source, message.nic)?;
         let sent = payload.len();
         if included {
+            // As the kernel: only who brings a header is told of what went before.
+            self.report_pending(id)?;
+            if self.raw(id)?.queues.write_shut {
+                return Err(Error::BrokenPipe);
+            }
             let packet = self.packet_with_own_header(now, id, &path, &to, payload)?;
             let whole = Path { mtu: u32::MAX, ..path };
             return self.send_raw(id, &whole, &to, packet).map(|()| sent);

@@ -208,7 +208,9 @@ fn identifiers_are_bound_as_ports_are() {
     };
     let first = bind(&mut stack, "0.0.0.0:0", "0.0.0.0:77").unwrap();
     assert_eq!(stack.local_addr(first), Ok(addr("0.0.0.0:77")));
-    assert_eq!(bind(&mut stack, "0.0.0.0:0", "10.0.0.1:77"), Err(Error::AddrInUse));
+    let alone = pinger(&mut stack, "0.0.0.0:0");
+    stack.set_option(Instant::ZERO, alone, SocketOption::ReuseAddr(false)).unwrap();
+    assert_eq!(stack.bind(alone, addr("10.0.0.1:77")), Err(Error::AddrInUse));
     assert!(bind(&mut stack, "[::]:0", "[::]:77").is_ok());
     assert!(stack.socket(Domain::Inet, SocketType::Datagram, Owner::default()).is_ok());
     datagram(&mut stack, "0.0.0.0:77");
@@ -336,4 +338,20 @@ fn broadcasts_need_permission() {
     assert_eq!(send_to(&mut pair.a, id, &message, Some("10.0.0.255:0")), Ok(11));
     pair.cable();
     assert_eq!(recv_from(&mut pair.a, id), Err(Error::WouldBlock), "nobody answers a broadcast");
+}
+
+#[test]
+fn an_identifier_may_be_shared_from_the_beginning() {
+    let mut stack = Stack::new(Config::default(), [5; 32]);
+    for domain in [Domain::Inet, Domain::Inet6] {
+        let [first, second] =
+            [0; 2].map(|_| stack.socket(domain, SocketType::Ping, Owner::default()).unwrap());
+        let here = if domain == Domain::Inet { "127.0.0.1:7" } else { "[::1]:7" };
+        stack.bind(first, addr(here)).unwrap();
+        stack.bind(second, addr(here)).unwrap();
+        // What is wrong with the address is told first.
+        let nowhere = if domain == Domain::Inet { "192.0.2.1:7" } else { "[2001:db8::1]:7" };
+        assert_eq!(stack.bind(second, addr(nowhere)), Err(Error::AddrNotAvailable));
+        assert_eq!(stack.bind(second, addr(here)), Err(Error::InvalidArgument));
+    }
 }

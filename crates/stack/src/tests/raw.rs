@@ -185,7 +185,7 @@ fn names_are_raw_ones() {
     assert_eq!(pair.a.connect(now, a, addr("10.0.0.2:7")), Ok(()));
     assert_eq!(pair.a.peer_addr(a), Ok(addr("10.0.0.2:7")));
     assert_eq!(pair.a.disconnect(now, a), Ok(()));
-    assert_eq!(pair.a.local_addr(a), Ok(addr("0.0.0.0:253")));
+    assert_eq!(pair.a.local_addr(a), Ok(addr("0.0.0.0:0")));
     assert_eq!(pair.a.listen(now, a, 1), Err(Error::NotSupported));
     let none = pair.a.socket(Domain::Inet, SocketType::Raw(Protocol(0)), Owner::default());
     assert_eq!(none, Err(Error::ProtocolNotSupported));
@@ -228,4 +228,36 @@ fn long_packets_are_cut_and_arrive_whole_and_time_to_live_is_the_messages() {
     // A host hears itself, too.
     assert_eq!(send_to(&mut pair.a, now, a, "10.0.0.1:0", b"self"), Ok(4));
     assert_eq!(receive(&mut pair.a, now, a).unwrap().0[20..], *b"self");
+}
+
+#[test]
+fn a_disconnect_takes_its_address_and_its_hearing() {
+    let mut stack = Stack::new(Config::default(), [5; 32]);
+    let protocol = SocketType::Raw(Protocol(253));
+    let id = stack.socket(Domain::Inet6, protocol, Owner::default()).unwrap();
+    let now = Instant::ZERO;
+    stack.bind(id, addr("[::1]:0")).unwrap();
+    stack.disconnect(now, id).unwrap();
+    assert_eq!(stack.local_addr(id), Ok(addr("[::]:0")));
+    let only = stack.set_option(now, id, SocketOption::V6Only(true));
+    assert_eq!(only, Err(Error::InvalidArgument));
+    let payload = Payload::from(Chunk::copy_from(b"anybody?"));
+    assert_eq!(stack.send_to(now, id, payload, Some(addr("[::1]:0")), SendFlags::default()), Ok(8));
+    assert!(!stack.readiness(id).contains(crate::Readiness::READABLE));
+}
+
+#[test]
+fn only_with_a_header_of_its_own_a_send_is_refused_when_the_socket_is_shut_down() {
+    let mut stack = Stack::new(Config::default(), [5; 32]);
+    let now = Instant::ZERO;
+    let payload = || Payload::from(Chunk::copy_from(&[0x45; 40]));
+    for (protocol, told) in [(Protocol(253), Ok(40)), (Protocol::RAW, Err(Error::BrokenPipe))] {
+        let id = stack.socket(Domain::Inet, SocketType::Raw(protocol), Owner::default()).unwrap();
+        assert_eq!(stack.get_option(id, OptionName::ReuseAddr), Ok(SocketOption::ReuseAddr(true)));
+        assert_eq!(stack.shutdown(now, id, crate::Shutdown::Write), Err(Error::NotConnected));
+        let nobody = stack.send_to(now, id, payload(), None, SendFlags::default());
+        assert_eq!(nobody, Err(Error::DestinationRequired));
+        let sent = stack.send_to(now, id, payload(), Some(addr("127.0.0.1:0")), SendFlags::default());
+        assert_eq!(sent, told);
+    }
 }
