@@ -4,6 +4,8 @@
 //! point to as much memory as is said beside them, and that nobody else writes there during the call, is the promise
 //! of whoever calls from C; the `unsafe` functions here pass it on.
 
+pub(crate) mod names;
+
 use sockeye_posix::Errno;
 use sockeye_posix::message::{ADDRESS_MAX, IOV_MAX, IoVec, MessageHeader, TRANSFER_MAX};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
