@@ -47,7 +47,7 @@ const SHARE: usize = 256;
 /// How much of what passes waits to be shown, in bytes.
 const SHOWN_BUFFER: usize = 4 << 20;
 /// How often somebody looks whether a mirror is still looked at.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
 /// Who hasn't got its packet socket yet isn't in the kernel's list: so many looks find nobody before a mirror goes.
 const PATIENCE: u32 = 3;
 /// `ETH_P_IPV6`.
@@ -103,9 +103,19 @@ fn prepare(core: &mut Core, host: HostId) -> io::Result<()> {
     Ok(())
 }
 
+/// New namespaces. That a user has used up what the machine grants has the errno of a full disk.
+fn new_namespaces() -> io::Result<Namespaces> {
+    sys::new_namespaces().map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EUSERS) => {
+            io::Error::other("no more are granted (user.max_user_namespaces, user.max_net_namespaces)")
+        }
+        _ => error,
+    })
+}
+
 /// Makes a mirror with one interface, and gives it back: an error says why this machine has none.
 pub(crate) fn try_out() -> io::Result<()> {
-    let namespaces = sys::new_namespaces()?;
+    let namespaces = new_namespaces()?;
     devices::quiet_loopback(&namespaces)?;
     let nic = NicId(1);
     let hardware = hardware_of(Ipv4Addr::LOCALHOST.into());
@@ -128,7 +138,7 @@ fn refused(core: &mut Core, caller: Caller, error: &io::Error) -> Errno {
 
 impl Mirror {
     fn new(core: &Core, host: HostId) -> io::Result<Mirror> {
-        let namespaces = sys::new_namespaces()?;
+        let namespaces = new_namespaces()?;
         devices::quiet_loopback(&namespaces)?;
         sys::with_facts(&namespaces.near.packets)?;
         sys::with_facts(&namespaces.far.packets)?;

@@ -16,14 +16,19 @@ def kind(s):
     return frame, name, kind
 ";
 
-/// Runs a script on `b`, which is 10.77.0.3; none on a machine without namespaces.
-fn run(script: &str) -> Option<String> {
+/// A lab; none on a machine without namespaces.
+fn lab() -> Option<Lab> {
     let works = examine().iter().any(|finding| finding.what == "packet sockets" && finding.mark == Mark::Ok);
     if !works {
         eprintln!("skipped: no namespaces for this user");
         return None;
     }
-    let mut lab = Lab::new();
+    Some(Lab::new())
+}
+
+/// Runs a script on `b`, which is 10.77.0.3.
+fn run(script: &str) -> Option<String> {
+    let mut lab = lab()?;
     let id = lab.python("b", &format!("{PRELUDE}{script}"));
     Some(lab.output(id))
 }
@@ -102,4 +107,25 @@ print(int(line.split()[-1]) >= 20000, "Flags" in line)
 "#;
     let Some(said) = run(script) else { return };
     assert_eq!(said, "True True\n");
+}
+
+/// How many descriptors of network namespaces this process has.
+fn namespaces() -> usize {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let links = links.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    links.filter(|link| link.to_string_lossy().starts_with("net:[")).count()
+}
+
+#[test]
+fn namespaces_are_given_back_when_the_last_packet_socket_is_closed() {
+    let Some(mut lab) = lab() else { return };
+    let script = "
+import time
+s = packets(); copy = s.dup(); s.close(); print('open'); time.sleep(1); copy.close(); time.sleep(19)
+";
+    let id = lab.python("b", &format!("{PRELUDE}{script}"));
+    lab.until_printed(id, "open");
+    assert!(namespaces() >= 2);
+    lab.until("giving them back", |_| namespaces() == 0);
+    assert!(lab.outcomes[&id].status.is_none());
 }
