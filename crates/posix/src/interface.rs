@@ -6,8 +6,20 @@
 use crate::Errno;
 use core::net::Ipv4Addr;
 
-/// The requests about interfaces: `SIOCGIFNAME` to the last of its neighbours.
-pub const REQUESTS: core::ops::RangeInclusive<u32> = 0x8910..=0x894f;
+/// The requests about interfaces and their neighbours: `SIOCGIFNAME` to `SIOCSARP`.
+pub const REQUESTS: core::ops::RangeInclusive<u32> = 0x8910..=0x8955;
+
+/// `SIOCDARP`, `SIOCGARP`, `SIOCSARP`: they carry a `struct arpreq`.
+pub const NEIGHBOUR_REQUESTS: core::ops::RangeInclusive<u32> = 0x8953..=0x8955;
+
+/// `SIOCETHTOOL`: what it asks for lies where the value of its `struct ifreq` points.
+pub const ETHTOOL_REQUEST: u32 = 0x8946;
+
+/// How much of that is read: the length of `struct ethtool_link_settings`.
+pub const ETHTOOL_LEN: usize = 48;
+
+/// `SIOCGSTAMP` and `SIOCGSTAMPNS`: when the datagram read last came in.
+pub const STAMP_REQUESTS: [u32; 2] = [0x8906, 0x8907];
 
 /// `SIOCGIFCONF`: the IPv4 addresses of all interfaces.
 pub const LIST_REQUEST: u32 = 0x8912;
@@ -55,6 +67,11 @@ impl InterfaceRequest {
         self.bytes[Self::NAME_LEN..].first_chunk().map_or(0, |int| i32::from_ne_bytes(*int))
     }
 
+    /// The value as an address in the program's memory.
+    pub fn pointer(&self) -> u64 {
+        self.bytes[Self::NAME_LEN..].first_chunk().map_or(0, |pointer| u64::from_ne_bytes(*pointer))
+    }
+
     /// The value as an IPv4 address, if it says that it is one.
     pub fn v4(&self) -> Option<Ipv4Addr> {
         let value = &self.bytes[Self::NAME_LEN..];
@@ -92,6 +109,37 @@ impl InterfaceRequest {
     /// The structure as it lies in memory.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+/// A `struct arpreq`: a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourRequest {
+    /// The family of its address, 0 for one that is cut.
+    pub family: u16,
+    /// `ATF_*`.
+    pub flags: u32,
+    /// The interface's name.
+    name: [u8; 16],
+}
+
+impl NeighbourRequest {
+    /// Size of the structure in bytes.
+    pub const SIZE: usize = 68;
+
+    /// Reads the structure; EFAULT when there is less of it.
+    pub fn parse(bytes: &[u8]) -> Result<NeighbourRequest, Errno> {
+        let bytes: &[u8; Self::SIZE] = bytes.first_chunk().ok_or(Errno::EFAULT)?;
+        Ok(NeighbourRequest {
+            family: u16::from_ne_bytes([bytes[0], bytes[1]]),
+            flags: bytes[32..].first_chunk().map_or(0, |flags| u32::from_ne_bytes(*flags)),
+            name: bytes[52..].first_chunk().copied().unwrap_or_default(),
+        })
+    }
+
+    /// The interface's name, up to its end.
+    pub fn name(&self) -> &[u8] {
+        self.name[..15].split(|&byte| byte == 0).next().unwrap_or_default()
     }
 }
 
@@ -164,6 +212,11 @@ mod tests {
         assert_eq!(std::mem::offset_of!(libc::ifconf, ifc_ifcu), 8);
         assert_eq!(size_of::<libc::sockaddr_nl>(), NetlinkAddress::SIZE);
         assert_eq!(libc::SIOCGIFCONF as u32, LIST_REQUEST);
+        assert_eq!(libc::SIOCETHTOOL as u32, ETHTOOL_REQUEST);
+        assert_eq!([libc::SIOCDARP as u32, libc::SIOCSARP as u32], [0x8953, 0x8955]);
+        assert_eq!(size_of::<libc::arpreq>(), NeighbourRequest::SIZE);
+        assert_eq!(std::mem::offset_of!(libc::arpreq, arp_flags), 32);
+        assert_eq!(std::mem::offset_of!(libc::arpreq, arp_dev), 52);
         assert!(REQUESTS.contains(&(libc::SIOCGIFNAME as u32)));
     }
 

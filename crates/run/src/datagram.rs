@@ -63,6 +63,8 @@ pub(crate) struct Datagram {
     queued: VecDeque<Queued>,
     /// Sum of the charges in `queued`.
     charged: usize,
+    /// When the datagram came in that was read last.
+    read_last: Option<Instant>,
     /// Found no room in the program's queue.
     held: Option<(Chunk, Source)>,
     /// Found no room in the stack.
@@ -258,6 +260,7 @@ impl Datagram {
             plug,
             queued: VecDeque::new(),
             charged: 0,
+            read_last: None,
             held: None,
             outgoing: None,
             writable: true,
@@ -455,8 +458,16 @@ impl Datagram {
         }
     }
 
+    /// When the datagram came in that the program read last (`SIOCGSTAMP`).
+    pub(crate) fn read_last(&mut self) -> Option<Instant> {
+        self.forget_read();
+        self.read_last
+    }
+
     fn forget_first(&mut self) -> Option<Queued> {
         let first = self.queued.pop_front();
+        self.read_last =
+            first.and_then(|first| first.source).map(|source| source.received_at).or(self.read_last);
         self.charged = self.charged.saturating_sub(first.map_or(self.charged, |first| first.charge));
         first
     }

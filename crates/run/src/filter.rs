@@ -243,7 +243,9 @@ fn block(rule: Rule) -> Vec<sock_filter> {
         ],
         Rule::Request => vec![
             load(low(1)),
-            jump_equal(libc::TIOCOUTQ as u32, 2, 0),
+            jump_equal(libc::TIOCOUTQ as u32, 4, 0),
+            jump_equal(interface::STAMP_REQUESTS[0], 3, 0),
+            jump_equal(interface::STAMP_REQUESTS[1], 2, 0),
             jump_at_least(*interface::REQUESTS.start(), 0, 2),
             jump_at_least(*interface::REQUESTS.end() + 1, 1, 0),
             notify,

@@ -11,6 +11,7 @@ mod answer;
 mod calls;
 mod describe;
 mod diag;
+mod ethtool;
 mod fuzz;
 mod host;
 mod ioctl;

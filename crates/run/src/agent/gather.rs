@@ -7,7 +7,7 @@ use crate::filter::Syscall;
 use crate::proto::{Class, Identity, Op, Outcome, Request, Table};
 use crate::sys;
 use sockeye_posix::Errno;
-use sockeye_posix::interface::{self, InterfaceList, InterfaceRequest};
+use sockeye_posix::interface::{self, InterfaceList, InterfaceRequest, NeighbourRequest};
 use sockeye_posix::message::{CONTROL_MAX, IOV_MAX, IoVec, MMSG_MAX, MessageHeader};
 use sockeye_stack::bpf::Filter;
 use std::os::fd::OwnedFd;
@@ -215,7 +215,19 @@ fn interface_op(call: &Call) -> Result<(Op, Landing), Errno> {
         let landing = Landing::Interfaces { at: address, list: InterfaceList::parse(&bytes) };
         return Ok((Op::Ioctl { request, argument: Vec::new() }, landing));
     }
-    let argument = call.read_vec(address, InterfaceRequest::SIZE)?;
+    if interface::NEIGHBOUR_REQUESTS.contains(&request) {
+        let argument = call.read_vec(address, NeighbourRequest::SIZE)?;
+        return Ok((Op::Ioctl { request, argument }, Landing::Value { address }));
+    }
+    let mut argument = call.read_vec(address, InterfaceRequest::SIZE)?;
+    if request != interface::ETHTOOL_REQUEST {
+        return Ok((Op::Ioctl { request, argument }, Landing::Value { address }));
+    }
+    // What is asked for, behind the request; it may be less than a structure.
+    let address = InterfaceRequest::parse(&argument)?.pointer();
+    let command = call.read_vec(address, 4)?;
+    let whole = call.read_vec(address, interface::ETHTOOL_LEN);
+    argument.extend(whole.unwrap_or(command));
     Ok((Op::Ioctl { request, argument }, Landing::Value { address }))
 }
 

@@ -6,6 +6,7 @@ use crate::datagram;
 use crate::end::ProgramEnd;
 use crate::proto::Outcome;
 use crate::sockets::{Record, Socket, SocketKey};
+use sockeye_posix::interface::STAMP_REQUESTS;
 use sockeye_posix::options::{self, Fact, Get, OptionValue, Target};
 use sockeye_posix::{Errno, SocketKind};
 use sockeye_stack::{Error, Owner, SocketType};
@@ -104,8 +105,23 @@ fn take_error(core: &mut Core, end: &ProgramEnd, key: SocketKey) -> Option<Errno
     ours.map(Errno::from).or_else(|| now_native.map(|errno| Errno(errno.raw_os_error())))
 }
 
-/// `ioctl`: how much is queued.
+/// When the datagram that was read last came in: with microseconds, or nanoseconds. ENOENT when there was none.
+fn stamp(core: &mut Core, key: SocketKey, in_nanos: bool) -> Answer {
+    let record = core.sockets.get_mut(key).ok_or(Errno::EBADF)?;
+    let read_last = match &mut record.socket {
+        Socket::Datagram(datagram) => datagram.read_last(),
+        _ => None,
+    };
+    let at = core.clock.since_1970(read_last.ok_or(Errno::ENOENT)?);
+    let part = if in_nanos { at.subsec_nanos() } else { at.subsec_micros() };
+    Ok(Outcome::Bytes([at.as_secs(), part.into()].iter().flat_map(|word| word.to_ne_bytes()).collect()))
+}
+
+/// `ioctl`: how much is queued, and when the last datagram came.
 pub(crate) fn request(core: &mut Core, key: SocketKey, request: u32) -> Answer {
+    if let Some(which) = STAMP_REQUESTS.iter().position(|&stamp| stamp == request) {
+        return stamp(core, key, which == 1);
+    }
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     if request != libc::TIOCOUTQ as u32 {
         return Err(Errno::ENOTTY);

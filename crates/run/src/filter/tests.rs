@@ -157,10 +157,10 @@ fn timeouts_are_set_natively_and_other_options_are_taken() {
 #[test]
 fn only_requests_about_sockets_are_taken() {
     let request = |request: u64| on_x86_64(16, [3, request, 0, 0, 0, 0]);
-    for taken in [0x5411, 0x8910, 0x8912, 0x8933, 0x894f] {
+    for taken in [0x5411, 0x8906, 0x8907, 0x8910, 0x8912, 0x8933, 0x8946, 0x8954, 0x8955] {
         assert_eq!(request(taken), NOTIFY, "{taken:#x}");
     }
-    for native in [0x5401, 0x541b, 0x5421, 0x8905, 0x890f, 0x8950] {
+    for native in [0x5401, 0x541b, 0x5421, 0x8905, 0x8908, 0x890f, 0x8956] {
         assert_eq!(request(native), ALLOW, "{native:#x}");
     }
 }

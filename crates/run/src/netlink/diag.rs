@@ -67,7 +67,9 @@ impl Plugged {
 /// What lies in a plug both ways: what the program has not read, and what was not read from it.
 fn waiting(record: &Record) -> [usize; 2] {
     match &record.socket {
-        Socket::Stream(stream) if stream.is_connected() => [stream.unread_by_program(), stream.unread()],
+        Socket::Stream(stream) if stream.is_connected() => {
+            [stream.unread_by_program(record.names.inode), stream.unread()]
+        }
         Socket::Datagram(datagram) => [datagram.unread(), 0],
         Socket::Stream(_) | Socket::Listener(_) | Socket::Netlink(_) | Socket::Dead(_) => [0; 2],
     }

@@ -2,13 +2,14 @@
 //! are made: C libraries take local ones for them.
 
 use super::describe::flags_of;
+use super::ethtool;
 use super::host::{Interface, interfaces, v4_mask};
 use crate::calls::Answer;
 use crate::core::Core;
 use crate::proto::Outcome;
 use sockeye::HostId;
 use sockeye_posix::Errno;
-use sockeye_posix::interface::{InterfaceRequest, LIST_REQUEST};
+use sockeye_posix::interface::{self, InterfaceRequest, LIST_REQUEST, NeighbourRequest};
 use sockeye_stack::Stack;
 use std::net::Ipv4Addr;
 
@@ -42,6 +43,9 @@ pub(super) fn answer(stack: &Stack, request: u32, argument: &[u8]) -> Result<Vec
     if let Some(errno) = refused(request) {
         return Err(errno);
     }
+    if interface::NEIGHBOUR_REQUESTS.contains(&request) {
+        return Err(neighbour(&interfaces(stack), &NeighbourRequest::parse(argument)?));
+    }
     let mut asked = InterfaceRequest::parse(argument)?;
     let interfaces = interfaces(stack);
     if request == libc::SIOCGIFNAME as u32 {
@@ -49,6 +53,10 @@ pub(super) fn answer(stack: &Stack, request: u32, argument: &[u8]) -> Result<Vec
         asked.set_name(&found.ok_or(Errno::ENODEV)?.name);
     } else {
         let found = interfaces.iter().find(|interface| interface.name.as_bytes() == asked.name());
+        if request == interface::ETHTOOL_REQUEST {
+            let asked = argument.get(InterfaceRequest::SIZE..).unwrap_or_default();
+            return ethtool::answer(found.ok_or(Errno::ENODEV)?, asked);
+        }
         about(found.ok_or(Errno::ENODEV)?, request, &mut asked)?;
     }
     Ok(asked.as_bytes().to_vec())
@@ -58,7 +66,8 @@ pub(super) fn answer(stack: &Stack, request: u32, argument: &[u8]) -> Result<Vec
 /// Linux doesn't know.
 fn refused(request: u32) -> Option<Errno> {
     Some(match request {
-        SIOCGIFMEM | SIOCSIFMEM | SIOCGIFENCAP | SIOCSIFENCAP => Errno::ENOTTY,
+        // The last are from before Linux 2.2.
+        SIOCGIFMEM | SIOCSIFMEM | SIOCGIFENCAP | SIOCSIFENCAP | 0x8950..=0x8952 => Errno::ENOTTY,
         SIOCGIFCOUNT => Errno::EINVAL,
         // `SIOCSIFFLAGS` to `SIOCSIFMTU`: the even ones set.
         0x8914..=0x8922 if request.is_multiple_of(2) => Errno::EPERM,
@@ -73,9 +82,29 @@ fn refused(request: u32) -> Option<Errno> {
         | 0x8937
         | 0x8943
         | 0x8947..=0x8949
+        // `SIOCDARP`, `SIOCSARP`.
+        | 0x8953
+        | 0x8955
         | 0x894c => Errno::EPERM,
         _ => return None,
     })
+}
+
+/// `SIOCGARP`, the errno that says that there is no such neighbour: hosts find each other without ARP.
+fn neighbour(interfaces: &[Interface], asked: &NeighbourRequest) -> Errno {
+    /// `ATF_PUBL`; `ATF_NETMASK` and `ATF_DONTPUB`.
+    const PUBLISHED: u32 = 0x08;
+    const OF_PUBLISHED: u32 = 0x60;
+    let is_there = || interfaces.iter().any(|interface| interface.name.as_bytes() == asked.name());
+    if i32::from(asked.family) != libc::AF_INET {
+        Errno::EPFNOSUPPORT
+    } else if asked.flags & PUBLISHED == 0 && asked.flags & OF_PUBLISHED != 0 {
+        Errno::EINVAL
+    } else if is_there() {
+        Errno::ENXIO
+    } else {
+        Errno::ENODEV
+    }
 }
 
 /// The IPv4 addresses of all interfaces, each a `struct ifreq`.
@@ -116,7 +145,6 @@ fn about(interface: &Interface, request: u32, asked: &mut InterfaceRequest) -> R
                 _ => ip,
             });
         }
-        libc::SIOCETHTOOL => return Err(Errno::EOPNOTSUPP),
         _ if request == SIOCGIFSLAVE => return Err(Errno::EINVAL),
         _ => return Err(Errno::ENOTTY),
     }
@@ -157,6 +185,24 @@ mod tests {
     }
 
     #[test]
+    fn there_are_no_neighbours() {
+        let asked = |family: i32, flags: u8, name: &str| {
+            let mut bytes = [0; 68];
+            (bytes[0], bytes[32]) = (family as u8, flags);
+            bytes[52..][..name.len()].copy_from_slice(name.as_bytes());
+            answer(&stack(), libc::SIOCGARP as u32, &bytes)
+        };
+        assert_eq!(asked(libc::AF_INET, 0, "eth0"), Err(Errno::ENXIO));
+        assert_eq!(asked(libc::AF_INET, 0x20, "eth0"), Err(Errno::EINVAL));
+        assert_eq!(asked(libc::AF_INET, 0x28, "eth0"), Err(Errno::ENXIO));
+        assert_eq!(asked(libc::AF_INET, 0, "eth1"), Err(Errno::ENODEV));
+        assert_eq!(asked(libc::AF_INET, 0, ""), Err(Errno::ENODEV));
+        assert_eq!(asked(libc::AF_INET6, 0, "eth0"), Err(Errno::EPFNOSUPPORT));
+        assert_eq!(answer(&stack(), libc::SIOCGARP as u32, &[0; 67]), Err(Errno::EFAULT));
+        assert_eq!(answer(&stack(), libc::SIOCSARP as u32, &[0; 68]), Err(Errno::EPERM));
+    }
+
+    #[test]
     fn names_are_found_by_number() {
         let name = |index| {
             let mut asked = InterfaceRequest::named("");
@@ -190,7 +236,7 @@ mod tests {
             assert_eq!(ask(set, "eth0"), Err(Errno::EPERM));
             assert_eq!(ask(set, "eth1"), Err(Errno::EPERM), "whether it is there or not");
         }
-        assert_eq!(ask(libc::SIOCETHTOOL, "eth0"), Err(Errno::EOPNOTSUPP));
+        assert_eq!(ask(libc::SIOCETHTOOL, "eth0"), Err(Errno::EFAULT), "what it wants isn't there");
         assert_eq!(ask(libc::SIOCETHTOOL, "eth1"), Err(Errno::ENODEV));
         assert_eq!(ask(SIOCGIFCOUNT.into(), ""), Err(Errno::EINVAL));
         assert_eq!(ask(SIOCGIFENCAP.into(), "eth0"), Err(Errno::ENOTTY));
@@ -199,11 +245,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_request_is_answered(request in 0x8900_u32..0x8960, argument in any::<[u8; 24]>(), len in 0_usize..64) {
+        fn any_request_is_answered(request in 0x8900_u32..0x8960, argument in any::<[u8; 24]>(), len in 0_usize..96) {
             let mut bytes = argument.to_vec();
             bytes.resize(len, 0);
             if let Ok(answer) = answer(&stack(), request, &bytes) {
-                prop_assert!(answer.len() <= 80);
+                prop_assert!(answer.len() <= 256);
             }
         }
     }

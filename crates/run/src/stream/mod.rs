@@ -177,9 +177,13 @@ impl Stream {
         Ok(())
     }
 
-    /// What the program has not read, in bytes of kernel memory.
-    pub(crate) fn unread_by_program(&self) -> usize {
-        crate::sys::unread_by_peer(&self.plug).unwrap_or(0)
+    /// How many bytes the program, whose end has this inode, has not read. Where the kernel doesn't say: how much
+    /// memory they take.
+    pub(crate) fn unread_by_program(&self, inode: u64) -> usize {
+        match crate::sys::unread_by_peer(&self.plug).unwrap_or(0) {
+            0 => 0,
+            memory => crate::sys::unread_of(inode).unwrap_or(memory),
+        }
     }
 
     /// Whether closing the plug now shows as a reset.

@@ -13,6 +13,7 @@ mod namespace;
 mod seccomp;
 mod signals;
 mod socket;
+mod unread;
 
 pub(crate) use child::{
     ChildEnds, ChildPlan, ChildReport, Stage, close_all_but, fork, spawn_child, spawn_idle_child,
@@ -35,6 +36,7 @@ pub(crate) use socket::{
     is_at_mark, landlock_abi, landlock_scope, open_task, peer_process, process_of_thread,
     threads_have_descriptors, unread_by_peer,
 };
+pub(crate) use unread::unread_of;
 
 use std::io;
 
