@@ -51,6 +51,10 @@ impl Binding {
 
     /// Whether some packet could be for both, or the kernel thinks so; `new` is the one that would be bound beside.
     fn overlaps(&self, new: &Binding) -> bool {
+        // As the kernel: an echo identifier is one for all addresses.
+        if self.proto.is_echo() {
+            return true;
+        }
         if self.scope != 0 && new.scope != 0 && self.scope != new.scope {
             return false;
         }

@@ -211,6 +211,8 @@ fn identifiers_are_bound_as_ports_are() {
     let alone = pinger(&mut stack, "0.0.0.0:0");
     stack.set_option(Instant::ZERO, alone, SocketOption::ReuseAddr(false)).unwrap();
     assert_eq!(stack.bind(alone, addr("10.0.0.1:77")), Err(Error::AddrInUse));
+    bind(&mut stack, "0.0.0.0:0", "127.0.0.1:78").unwrap();
+    assert_eq!(stack.bind(alone, addr("10.0.0.1:78")), Err(Error::AddrInUse), "one for all addresses");
     assert!(bind(&mut stack, "[::]:0", "[::]:77").is_ok());
     assert!(stack.socket(Domain::Inet, SocketType::Datagram, Owner::default()).is_ok());
     datagram(&mut stack, "0.0.0.0:77");
