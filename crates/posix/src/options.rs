@@ -19,11 +19,9 @@ pub use table::{On, Reads, Row, Treatment, Type};
 pub use target::Target;
 pub use value::OptionValue;
 
-use crate::address::nic_of_index;
 use crate::{Errno, SocketKind};
 use core::num::NonZeroU16;
 use numbers::{from_int, to_int};
-use sockeye_packet::NicId;
 use sockeye_stack::{Domain, OptionName, SocketOption, SocketType};
 
 /// What is said about a socket's filter.
@@ -50,8 +48,6 @@ pub enum Set<'a> {
     Filter(FilterCall, &'a [u8]),
     /// The stack must be told of groups.
     Groups(GroupChange),
-    /// `IP_UNICAST_IF`: is stored; EADDRNOTAVAIL when there is no such interface.
-    Nic(NicId),
 }
 
 /// Where the answer to a `getsockopt` comes from.
@@ -137,16 +133,6 @@ pub fn set<'a>(
             }
             _ => Err(Errno::EINVAL),
         },
-        Treatment::UnicastNic => {
-            let index = value.first_chunk().filter(|_| value.len() == 4).ok_or(Errno::EINVAL)?;
-            let index = i32::from_be_bytes(*index);
-            let nic = nic_of_index(index as u32);
-            if index != 0 && nic.is_none() {
-                return Err(Errno::EADDRNOTAVAIL);
-            }
-            stored.set(level, name, index);
-            Ok(nic.map_or(Set::Done, Set::Nic))
-        }
         _ => keep(row, stored, value).map(|()| Set::Done),
     }
 }
@@ -165,6 +151,8 @@ fn honoured(row: &Row, option: OptionName, kind: SocketKind, value: &[u8]) -> Re
         OptionName::IcmpFilter => Ok(value::read_icmp_filter(value)),
         OptionName::Icmp6Filter => Ok(value::read_icmp6_filter(value)),
         OptionName::LocalPorts => value::read_port_range(value),
+        OptionName::UnicastNic => Ok(SocketOption::UnicastNic(value::read_nic(value)?)),
+        OptionName::UnicastNicV6 => Ok(SocketOption::UnicastNicV6(value::read_nic(value)?)),
         option => {
             let is_class = matches!(option, OptionName::Tos | OptionName::TrafficClass);
             let default = if is_class { 0 } else { -1 };
@@ -245,7 +233,6 @@ pub fn get(kind: SocketKind, stored: &Stored, level: i32, name: i32) -> Result<G
         Treatment::Priority | Treatment::Asks | Treatment::Backlog => {
             int(stored.get(level, name).unwrap_or(0))
         }
-        Treatment::UnicastNic => int(stored.get(level, name).unwrap_or(0).to_be()),
         Treatment::LowWater => int(stored.get(level, name).unwrap_or(1)),
         Treatment::Mtu => Ok(Get::Fact(Fact::PathMtu)),
         Treatment::AddressPreferences => int(stored.get(level, name).unwrap_or(value::NO_PREFERENCE)),

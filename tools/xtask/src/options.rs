@@ -175,8 +175,7 @@ fn treatment(treatment: Treatment) -> String {
         | Treatment::Backlog
         | Treatment::AddressPreferences
         | Treatment::Priority
-        | Treatment::TransmitTime
-        | Treatment::UnicastNic => "stored".to_owned(),
+        | Treatment::TransmitTime => "stored".to_owned(),
         Treatment::Ignored(Reads::Int(value)) => format!("ignored: reads {value}"),
         Treatment::Ignored(_) => "ignored".to_owned(),
         Treatment::OnlyNone(errno) => format!("refused unless empty: {errno}"),

@@ -160,6 +160,9 @@ pub(super) fn to_int(option: SocketOption) -> i32 {
         SocketOption::BindToNic(nic) | SocketOption::MulticastNicV6(nic) => {
             nic.map_or(0, |nic| crate::address::interface_index(nic) as i32)
         }
+        SocketOption::UnicastNic(nic) | SocketOption::UnicastNicV6(nic) => {
+            nic.map_or(0, |nic| (crate::address::interface_index(nic) as i32).to_be())
+        }
         SocketOption::Ttl(ttl) | SocketOption::HopLimit(ttl) => ttl.unwrap_or(DEFAULT_TTL).into(),
         SocketOption::Tos(tos) | SocketOption::TrafficClass(tos) => tos.into(),
         SocketOption::MinTtl(ttl) | SocketOption::MinHops(ttl) => ttl.into(),

@@ -12,7 +12,7 @@ use Fact::{
 };
 use Treatment::{
     Asks, Device, Fact as Of, Forbidden, Groups, Honoured, Ignored, OfKind as Kind, OnlyNone, Priority, Rate,
-    ReadOnly, Refused, StickyPacketInfo, Stored, Timeout, Timestamp, Timestamping, TransmitTime, UnicastNic,
+    ReadOnly, Refused, StickyPacketInfo, Stored, Timeout, Timestamp, Timestamping, TransmitTime,
 };
 use Type::{Field, Flag, Int, OrDefault};
 use libc::{
@@ -213,7 +213,7 @@ table! {
     IP IP_RECVFRAGSIZE = 25 on NotStream: Flag => OFF;
     IP IP_RECVFRAGSIZE = 25 on Stream: ANY => Refused(Errno::EINVAL, READS_ZERO);
     IP IP_RECVERR_RFC4884 = 26 on All: Int(0, 1) => OFF;
-    IP IP_UNICAST_IF = 50 on All least 4: Field => UnicastNic;
+    IP IP_UNICAST_IF = 50 on All least 4: Field => Honoured(OptionName::UnicastNic), "of datagrams, as in Linux";
     IP IP_LOCAL_PORT_RANGE = 51 on All least 4: ANY => Honoured(OptionName::LocalPorts);
     IP IP_PROTOCOL = 52 on All: ANY => Of(Fact::Number), "the local port, as in Linux";
     IP IP_MULTICAST_TTL on All least 1: OrDefault(0, 255) => Honoured(OptionName::MulticastTtl);
@@ -279,7 +279,7 @@ table! {
     V6 IPV6_MINHOPCOUNT = 73 on All: Int(0, 255) => Honoured(OptionName::MinHops);
     V6 IPV6_RECVORIGDSTADDR = 74 on All: Flag => Asks;
     V6 IPV6_TRANSPARENT = 75 on All: Flag => Forbidden(Errno::EPERM, READS_ZERO);
-    V6 IPV6_UNICAST_IF = 76 on All: Field => UnicastNic;
+    V6 IPV6_UNICAST_IF = 76 on All: Field => Honoured(OptionName::UnicastNicV6);
     V6 IPV6_RECVFRAGSIZE = 77 on All least 0: Flag => OFF;
     V6 IPV6_FREEBIND on All: Flag => Honoured(OptionName::FreeBind);
     V6 IPV6_MULTICAST_HOPS on Datagram: OrDefault(0, 255) => Honoured(OptionName::MulticastHops);

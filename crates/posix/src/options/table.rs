@@ -144,8 +144,6 @@ pub enum Treatment {
     TransmitTime,
     /// `IPV6_PKTINFO`: source address and interface of what is sent.
     StickyPacketInfo,
-    /// `IP_UNICAST_IF`, `IPV6_UNICAST_IF`: the index of an interface in network byte order.
-    UnicastNic,
     /// `IP_OPTIONS` and its like: none, and only none can be set (else this errno).
     OnlyNone(Errno),
     /// Can't be had: this errno unless it switches off what is off.

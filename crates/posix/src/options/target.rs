@@ -34,11 +34,6 @@ impl Target<'_> {
             Set::Stack(option) => option,
             Set::Filter(call, value) => return self.set_filter(call, value),
             Set::Groups(change) => return Ok(change.apply(self.stack, self.now, self.id)?),
-            Set::Nic(nic) if self.stack.nic(nic).is_some() => return Ok(()),
-            Set::Nic(_) => {
-                self.stored.set(level, name, 0);
-                return Err(Errno::EADDRNOTAVAIL);
-            }
             Set::Device([]) => SocketOption::BindToNic(None),
             Set::Device(device) => SocketOption::BindToNic(Some(self.nic_of(device)?)),
         };

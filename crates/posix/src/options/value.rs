@@ -1,9 +1,11 @@
 //! Option values as bytes: reading what a program set, writing what it asked for.
 
 use crate::Errno;
+use crate::address::nic_of_index;
 use crate::tcp_info;
 use core::net::Ipv4Addr;
 use core::time::Duration;
+use sockeye_packet::NicId;
 use sockeye_stack::{CongestionControl, SocketOption, TcpInfo};
 
 /// Bytes of `struct linger`.
@@ -283,6 +285,16 @@ pub(super) fn read_port_range(value: &[u8]) -> Result<SocketOption, Errno> {
     let range = u32::from_ne_bytes(*range);
     let (first, last) = (range as u16, (range >> 16) as u16);
     if last != 0 && first > last { Err(Errno::EINVAL) } else { Ok(SocketOption::LocalPorts(first, last)) }
+}
+
+/// `IP_UNICAST_IF`, `IPV6_UNICAST_IF`: the number of an interface in network byte order, 0 for none; EADDRNOTAVAIL
+/// for one that no interface can have.
+pub(super) fn read_nic(value: &[u8]) -> Result<Option<NicId>, Errno> {
+    let index = value.first_chunk().filter(|_| value.len() == 4).ok_or(Errno::EINVAL)?;
+    match u32::from_be_bytes(*index) {
+        0 => Ok(None),
+        index => nic_of_index(index).map(Some).ok_or(Errno::EADDRNOTAVAIL),
+    }
 }
 
 /// `IPV6_ADDR_PREFERENCES` before it is set: no preference between temporary and public, home rather than care-of.

@@ -8,7 +8,8 @@ use crate::ip::address::{Cast, Ends, is_loopback, is_multicast};
 use crate::ip::complaint::Complaint;
 use sockeye_packet::{Batch, Checksum, Instant, NicId, Packet};
 use sockeye_wire::{
-    Extensions, Fragment, IpLayout, Ipv4Header, Ipv6Header, Protocol, TcpHeader, verify_checksums,
+    BadChecksum, Extensions, Fragment, IpLayout, Ipv4Header, Ipv6Header, Protocol, TcpHeader,
+    verify_checksums,
 };
 
 /// What the internet layer found out about a packet for this host.
@@ -27,6 +28,8 @@ pub(crate) struct Ingress {
     pub(crate) ttl: u8,
     /// This host sent it, to a group or everybody, and hears it itself.
     pub(crate) own: bool,
+    /// Its transport checksum is wrong: only raw sockets get it.
+    pub(crate) damaged: bool,
 }
 
 impl Ingress {
@@ -72,6 +75,9 @@ impl Stack {
     fn dispatch(&mut self, now: Instant, ingress: &Ingress, packet: &mut Packet, batch: &mut Batch) {
         self.io.counters.bump(Counter::IpInDelivers);
         let heard = !self.io.raws.is_empty() && self.raw_input(now, ingress, packet);
+        if ingress.damaged {
+            return self.io.count_bad_checksum(ingress.protocol);
+        }
         match ingress.protocol {
             // Each segment is to be heard: none may be coupled with this one.
             Protocol::TCP if !self.io.raws.is_empty() => {
@@ -101,7 +107,7 @@ impl Io {
         };
         let known = self.addresses.is_latest(&ingress.ends());
         let cast = if known { Cast::Unicast } else { self.addresses.cast(&ingress.dst) };
-        let ingress = Ingress { cast, own, ..ingress };
+        let mut ingress = Ingress { cast, own, ..ingress };
         if cast == Cast::Other && self.config.forwarding && !self.is_interceptable(&ingress) {
             self.forward(now, &ingress, core::mem::take(packet));
             return None;
@@ -109,11 +115,15 @@ impl Io {
         // Whether that will do is up to the socket.
         if packet.meta.checksum == Checksum::Unverified && !is_unchecked(&ingress, packet) {
             let payload = packet.payload.chunks().map(AsRef::as_ref);
-            if verify_checksums(&packet.head, payload).is_err() {
-                self.count_bad_checksum(ingress.protocol);
-                return None;
+            match verify_checksums(&packet.head, payload) {
+                Ok(()) => packet.meta.checksum = Checksum::Verified,
+                // As the kernel: raw sockets get it before anybody looks.
+                Err(BadChecksum::Transport(_)) if !self.raws.is_empty() => ingress.damaged = true,
+                Err(_) => {
+                    self.count_bad_checksum(ingress.protocol);
+                    return None;
+                }
             }
-            packet.meta.checksum = Checksum::Verified;
         }
         if !known && !self.is_for_us(&ingress) {
             return None;
@@ -266,5 +276,6 @@ fn parse(nic: NicId, packet: &mut Packet) -> Option<Ingress> {
         tos_ecn,
         ttl,
         own: false,
+        damaged: false,
     })
 }

@@ -216,6 +216,8 @@ impl Io {
             None if is_multicast(dst) || self.addresses.is_broadcast(dst) || is_link_local_v6(dst) => {
                 self.link_for(src, nic).ok_or(Error::NetworkUnreachable)?
             }
+            // As the kernel: what no route leads to is on the link that was asked for.
+            None if is_v4(dst) => nic.ok_or(Error::NetworkUnreachable)?,
             None => return Err(Error::NetworkUnreachable),
         };
         let src = match src {

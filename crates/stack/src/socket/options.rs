@@ -114,6 +114,10 @@ pub enum SocketOption {
     MinTtl(u8),
     /// `IPV6_MINHOPCOUNT`: the same over IPv6.
     MinHops(u8),
+    /// `IP_UNICAST_IF`: where datagrams to single hosts over IPv4 leave, when the message and the socket don't say it.
+    UnicastNic(Option<NicId>),
+    /// `IPV6_UNICAST_IF`: the same over IPv6.
+    UnicastNicV6(Option<NicId>),
     /// `IP_FREEBIND` or `IPV6_FREEBIND`: an address that isn't the host's can be bound to.
     FreeBind(bool),
     /// `IP_LOCAL_PORT_RANGE`: the first and the last port that is picked, within the host's; 0 for its bounds.
@@ -185,6 +189,8 @@ pub enum OptionName {
     MtuDiscoverV6,
     MinTtl,
     MinHops,
+    UnicastNic,
+    UnicastNicV6,
     FreeBind,
     LocalPorts,
     DontFragment,
@@ -350,7 +356,9 @@ impl Stack {
             | SocketOption::HopLimit(_)
             | SocketOption::TrafficClass(_)
             | SocketOption::MtuDiscoverV6(_)
-            | SocketOption::MinHops(_) => self.set_version_option(id, option),
+            | SocketOption::MinHops(_)
+            | SocketOption::UnicastNic(_)
+            | SocketOption::UnicastNicV6(_) => self.set_version_option(id, option),
             SocketOption::FreeBind(on) => self.change(id, |settings| settings.free_bind = on),
             SocketOption::LocalPorts(first, last) if first > last && last != 0 => Err(Error::InvalidArgument),
             SocketOption::LocalPorts(first, last) => {

@@ -441,7 +441,7 @@ fn is_right(ingress: &Ingress, at: usize, head: &[u8], payload: &Payload) -> boo
     let len = head.len() + payload.len();
     let known = matches!(ingress.protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMPV6);
     if known || ingress.v4 {
-        return true;
+        return !ingress.damaged;
     }
     let ends = [ingress.src, ingress.dst].map(crate::address::ip_from_bytes);
     let mut sum = Checksum::pseudo_header(ends[0], ends[1], ingress.protocol, len).with(head);

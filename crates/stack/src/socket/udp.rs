@@ -194,7 +194,7 @@ impl Stack {
             let (group_nic, group_source) = self.group_way(id, to);
             self.io.path(&to.ip, src.or(group_source), nic.or(group_nic))?
         } else {
-            self.io.path(&to.ip, src, nic)?
+            self.io.path(&to.ip, src, nic.or(socket.settings.of(to.is_v4()).unicast_nic))?
         };
         if source.is_none() {
             socket.check_source(to)?;

@@ -1,7 +1,7 @@
 //! Datagrams without checksums: who may send them, who gets them (RFC 768, RFC 6935, RFC 6936).
 
 use super::*;
-use crate::SocketOption;
+use crate::{Protocol, SocketOption};
 use sockeye_packet::{Checksum, Payload};
 
 const ENDS: [(&str, &str); 2] = [("10.0.0.1:1000", "10.0.0.2:2000"), ("[fd77::1]:1000", "[fd77::2]:2000")];
@@ -89,4 +89,37 @@ fn nobody_is_told_of_a_port_that_may_not_have_been_meant() {
     arrive(&mut pair, packets);
     assert!(!pair.b.wants_transmit(LINK));
     assert_eq!(pair.b.counters()[Counter::UdpInCsumErrors], 1);
+}
+
+#[test]
+fn raw_sockets_hear_what_has_a_wrong_checksum() {
+    let protocols = [(Protocol::UDP, Domain::Inet), (Protocol::UDP, Domain::Inet6)];
+    for ((protocol, family), (local, remote)) in protocols.into_iter().zip(ENDS) {
+        let mut pair = pair();
+        let (a, b) = (datagram(&mut pair.a, local), datagram(&mut pair.b, remote));
+        let damaged = |pair: &mut Pair| {
+            let mut packets = sent(pair, a, b"x", remote);
+            let at = packets[0].head.len() - 1;
+            packets[0].head[at] ^= 1;
+            arrive(pair, packets);
+        };
+        let raw = pair.b.socket(family, SocketType::Raw(protocol), Owner::default()).unwrap();
+        damaged(&mut pair);
+        assert_eq!(recv(&mut pair.b, pair.now, b), Err(Error::WouldBlock));
+        assert!(recv(&mut pair.b, pair.now, raw).unwrap().ends_with(b"x"));
+        assert_eq!(pair.b.counters()[Counter::UdpInCsumErrors], 1);
+        // RFC 3542 §3.1: who wants checksums looked at gets none that is wrong.
+        if family == Domain::Inet6 {
+            pair.b.set_option(pair.now, raw, SocketOption::ChecksumOffset(Some(6))).unwrap();
+            damaged(&mut pair);
+            assert_eq!(recv(&mut pair.b, pair.now, raw), Err(Error::WouldBlock));
+        }
+        // An IPv4 header that is wrong is nobody's.
+        if family == Domain::Inet {
+            let mut packets = sent(&mut pair, a, b"x", remote);
+            packets[0].head[11] ^= 1;
+            arrive(&mut pair, packets);
+            assert_eq!(recv(&mut pair.b, pair.now, raw), Err(Error::WouldBlock));
+        }
+    }
 }

@@ -513,3 +513,34 @@ fn a_socket_of_ipv6_has_settings_of_its_own_for_ipv4() {
     assert_eq!(pair.a.set_option(pair.now, v4, SocketOption::HopLimit(None)), Err(Error::ProtocolOption));
     assert_eq!(pair.a.get_option(v4, OptionName::TrafficClass), Err(Error::ProtocolOption));
 }
+
+#[test]
+fn the_interface_of_single_hosts_is_the_last_word() {
+    let mut stack = Pair::new().a;
+    let eth1 = stack.add_nic(NicConfig::memory("eth1", 1500)).unwrap();
+    stack.add_address(eth1, "10.0.1.1".parse().unwrap(), 24).unwrap();
+    let id = datagram(&mut stack, "0.0.0.0:1000");
+    let now = Instant::ZERO;
+    let leaves_by = |stack: &mut Stack, to: &str| {
+        let sent = send_to(stack, id, b"x", Some(to));
+        let mut batch = Batch::new();
+        let mut sends = |nic: &NicId| {
+            stack.poll_transmit(now, *nic, &mut batch);
+            !batch.is_empty()
+        };
+        sent.map(|_| [LINK, eth1].into_iter().find(&mut sends))
+    };
+    assert_eq!(leaves_by(&mut stack, "10.0.0.9:9"), Ok(Some(LINK)));
+    stack.set_option(now, id, SocketOption::UnicastNic(Some(eth1))).unwrap();
+    assert_eq!(stack.get_option(id, OptionName::UnicastNic), Ok(SocketOption::UnicastNic(Some(eth1))));
+    assert_eq!(leaves_by(&mut stack, "10.0.0.9:9"), Ok(Some(eth1)), "on its link, for want of a route");
+    assert_eq!(leaves_by(&mut stack, "10.0.1.9:9"), Ok(Some(eth1)));
+    stack.set_option(now, id, SocketOption::BindToNic(Some(LINK))).unwrap();
+    assert_eq!(leaves_by(&mut stack, "10.0.1.9:9"), Ok(Some(LINK)), "the socket's interface goes first");
+    assert_eq!(leaves_by(&mut stack, "192.0.2.9:9"), Ok(Some(LINK)));
+    let other = SocketOption::UnicastNic(Some(eth1));
+    assert_eq!(stack.set_option(now, id, other), Err(Error::InvalidArgument));
+    let none = SocketOption::UnicastNic(Some(NicId(77)));
+    assert_eq!(stack.set_option(now, id, none), Err(Error::AddrNotAvailable));
+    stack.set_option(now, id, SocketOption::UnicastNic(None)).unwrap();
+}

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::socket::discover::MtuDiscover;
 use crate::socket::{Domain, Socket, SocketId};
 use crate::{OptionName, SocketOption, Stack};
+use sockeye_packet::NicId;
 
 /// What a socket's packets over one version of IP are like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(crate) struct VersionSettings {
     /// Type of service or traffic class.
     pub(crate) tos: u8,
     pub(crate) mtu_discover: MtuDiscover,
+    /// Where datagrams to single hosts leave, when nothing else says it.
+    pub(crate) unicast_nic: Option<NicId>,
 }
 
 impl super::IpSettings {
@@ -28,6 +31,14 @@ impl super::IpSettings {
 
 impl Stack {
     pub(super) fn set_version_option(&mut self, id: SocketId, option: SocketOption) -> Result<()> {
+        if let SocketOption::UnicastNic(Some(nic)) | SocketOption::UnicastNicV6(Some(nic)) = option {
+            if self.nic(nic).is_none() {
+                return Err(Error::AddrNotAvailable);
+            }
+            if self.socket_ref(id)?.settings.nic.is_some_and(|bound| bound != nic) {
+                return Err(Error::InvalidArgument);
+            }
+        }
         let socket = self.socket_mut(id)?;
         // As the kernel: of a stream the ECN bits are TCP's, of datagrams their program's.
         let programs = if socket.proto() == Proto::Tcp { 0xfc } else { 0xff };
@@ -38,6 +49,7 @@ impl Stack {
                 | SocketOption::TrafficClass(_)
                 | SocketOption::MtuDiscoverV6(_)
                 | SocketOption::MinHops(_)
+                | SocketOption::UnicastNicV6(_)
         );
         if of_v6 && socket.domain == Domain::Inet {
             return Err(Error::ProtocolOption);
@@ -52,6 +64,8 @@ impl Stack {
             SocketOption::MtuDiscoverV6(mode) => v6.mtu_discover = mode,
             SocketOption::MinTtl(ttl) => v4.min_ttl = ttl,
             SocketOption::MinHops(ttl) => v6.min_ttl = ttl,
+            SocketOption::UnicastNic(nic) => v4.unicast_nic = nic,
+            SocketOption::UnicastNicV6(nic) => v6.unicast_nic = nic,
             _ => return Err(Error::ProtocolOption),
         }
         Ok(())
@@ -67,9 +81,11 @@ impl Socket {
             OptionName::Tos => return Some(Ok(SocketOption::Tos(v4.tos))),
             OptionName::MtuDiscover => return Some(Ok(SocketOption::MtuDiscover(v4.mtu_discover))),
             OptionName::MinTtl => return Some(Ok(SocketOption::MinTtl(v4.min_ttl))),
+            OptionName::UnicastNic => return Some(Ok(SocketOption::UnicastNic(v4.unicast_nic))),
             OptionName::HopLimit => SocketOption::HopLimit(Some(v6.ttl.unwrap_or(default_ttl))),
             OptionName::TrafficClass => SocketOption::TrafficClass(v6.tos),
             OptionName::MtuDiscoverV6 => SocketOption::MtuDiscoverV6(v6.mtu_discover),
+            OptionName::UnicastNicV6 => SocketOption::UnicastNicV6(v6.unicast_nic),
             OptionName::MinHops => SocketOption::MinHops(v6.min_ttl),
             _ => return None,
         };
