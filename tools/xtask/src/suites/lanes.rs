@@ -9,6 +9,9 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How many seconds a suite takes at most that runs again although its failures have a reason.
+const SHORT: u64 = 120;
+
 /// What a part has come to.
 enum Outcome {
     /// Not run yet, or no longer.
@@ -69,8 +72,10 @@ impl<'a> Board<'a> {
             apps.and(suites)
         })?;
         for index in 0..self.parts.len() {
-            // A suite's reason may be that the machine is busy; an application's failures cost minutes.
-            if !(self.is_perfect(index) || self.parts[index].is_app() && self.is_well(index)) {
+            // A known reason may be that the machine is busy; what takes long isn't tried again for that.
+            let is_short = self.state().times.expected(&self.parts[index].name) <= SHORT;
+            let tries_again = !self.parts[index].is_app() && is_short && !self.is_perfect(index);
+            if tries_again || !self.is_well(index) {
                 self.run_part(index, ", again, alone")?;
             }
         }
