@@ -5,12 +5,16 @@
 use crate::ring::{Broken, CUT, Consumer, Memory, OPEN, Producer};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, lock};
-use crate::wait::{Limit, Spin, Wait, World, wake};
+use crate::wait::{Limit, Pace, Spin, Wait, World, wake};
 use std::io;
 
 /// Facts about an end that end its calls.
 #[derive(Debug, Default)]
-pub(crate) struct State(AtomicU32);
+pub(crate) struct State {
+    facts: AtomicU32,
+    /// Writes of this end so far.
+    writes: AtomicU32,
+}
 
 /// This end is shut for reading.
 pub(crate) const READ_SHUT: u32 = 1;
@@ -27,12 +31,12 @@ const TOLD: u32 = 32;
 
 impl State {
     pub(crate) fn has(&self, facts: u32) -> bool {
-        self.0.load(Ordering::Acquire) & facts != 0
+        self.facts.load(Ordering::Acquire) & facts != 0
     }
 
     /// Notes facts; says which of them are news.
     pub(crate) fn note(&self, facts: u32) -> u32 {
-        facts & !self.0.fetch_or(facts, Ordering::AcqRel)
+        facts & !self.facts.fetch_or(facts, Ordering::AcqRel)
     }
 }
 
@@ -44,7 +48,7 @@ pub(crate) const PIECE: usize = 8 * 1024;
 #[derive(Debug)]
 pub(crate) struct ReadHalf<M> {
     memory: M,
-    side: Mutex<(Consumer, Spin)>,
+    side: Mutex<(Consumer, Spin, Pace)>,
 }
 
 impl<M: Memory> ReadHalf<M> {
@@ -78,7 +82,10 @@ impl<M: Memory> ReadHalf<M> {
         let mut wait = Wait::new(limit);
         loop {
             let mut side = lock(&self.side);
-            let (consumer, spin) = &mut *side;
+            let (consumer, spin, pace) = &mut *side;
+            if wait.may_wait() && consumer.is_to_look() {
+                pace.keep(state.writes.load(Ordering::Relaxed));
+            }
             if let Some(count) = self.try_read(world, state, consumer, bytes, keep, &was_unread)? {
                 return Ok(count);
             }
@@ -189,6 +196,8 @@ impl<M: Memory> WriteHalf<M> {
         let mut wait = Wait::new(limit);
         let mut done = 0;
         world.glance();
+        // Two threads that write at once may count one write together.
+        state.writes.store(state.writes.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         loop {
             let mut side = lock(&self.side);
             let (producer, spin) = &mut *side;

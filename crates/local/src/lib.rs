@@ -76,6 +76,8 @@ mod stream;
 mod sync;
 #[allow(unsafe_code, reason = "shared memory; each block says why it is sound")]
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod wait;
 
 pub use credentials::Credentials;

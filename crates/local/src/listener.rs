@@ -1,7 +1,7 @@
 //! Listening at a path.
 
 use crate::end::{End, Place, Role};
-use crate::rendezvous::{Companion, File, nonce_of, socket};
+use crate::rendezvous::{Companion, File, address, nonce_of, socket};
 use crate::stream::{Carrier, LocalStream, unnamed_if_client};
 use crate::sys::peer_credentials;
 use crate::{LARGEST_RING, SMALLEST_RING};
@@ -218,12 +218,7 @@ impl<'a> IntoIterator for &'a LocalListener {
 
 /// A kernel socket with a name in the file system, in place of a stale one.
 fn bind(path: &Path, kind: SocketType) -> io::Result<OwnedFd> {
-    let address = SocketAddrUnix::new(path).map_err(|error| match error {
-        Errno::NAMETOOLONG => {
-            io::Error::new(io::ErrorKind::InvalidInput, "the path is longer than 107 bytes")
-        }
-        error => error.into(),
-    })?;
+    let address = address(path)?;
     let socket = socket(kind, SocketFlags::empty())?;
     for _ in 0..16 {
         match rustix::net::bind(&socket, &address) {

@@ -92,20 +92,38 @@ impl Offer {
     }
 
     /// Connects to the path; none if another than the companion's process listens there.
-    pub(crate) fn connect(self, path: &Path) -> io::Result<Option<(UnixStream, Mapping)>> {
-        let stream = socket(SocketType::STREAM, SocketFlags::empty())?;
+    pub(crate) fn connect(self, path: &Path, may_wait: bool) -> io::Result<Option<(UnixStream, Mapping)>> {
         let name = [CLIENT_PREFIX, &self.nonce].concat();
-        rustix::net::bind(&stream, &SocketAddrUnix::new_abstract_name(&name)?)?;
-        let address = SocketAddrUnix::new(path)?;
-        loop {
-            match rustix::net::connect(&stream, &address) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let stream = connect(path, Some(&SocketAddrUnix::new_abstract_name(&name)?), may_wait)?;
         let is_same = peer_credentials(stream.as_fd())? == self.listener;
-        Ok(is_same.then(|| (UnixStream::from(stream), self.mapping)))
+        Ok(is_same.then_some((stream, self.mapping)))
+    }
+}
+
+/// The kernel's address of a path.
+pub(crate) fn address(path: &Path) -> io::Result<SocketAddrUnix> {
+    SocketAddrUnix::new(path).map_err(|error| match error {
+        Errno::NAMETOOLONG => {
+            io::Error::new(io::ErrorKind::InvalidInput, "the path is longer than 107 bytes")
+        }
+        error => error.into(),
+    })
+}
+
+/// Connects to a path, from a socket that has this name.
+pub(crate) fn connect(path: &Path, from: Option<&SocketAddrUnix>, may_wait: bool) -> io::Result<UnixStream> {
+    let address = address(path)?;
+    let flags = if may_wait { SocketFlags::empty() } else { SocketFlags::NONBLOCK };
+    let stream = socket(SocketType::STREAM, flags)?;
+    if let Some(name) = from {
+        rustix::net::bind(&stream, name)?;
+    }
+    loop {
+        match rustix::net::connect(&stream, &address) {
+            Ok(()) => return Ok(UnixStream::from(stream)),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -173,7 +191,7 @@ impl Companion {
     /// allowed.
     pub(crate) fn claim(&mut self, nonce: &Nonce, client: &Credentials, largest: usize) -> Option<Mapping> {
         self.accepted += 1;
-        self.hear_out();
+        self.hear_out(nonce);
         let left = self.offers.remove(nonce)?;
         let ring = usize::try_from(left.ring).ok()?;
         let is_good = ring.is_power_of_two() && (crate::SMALLEST_RING..=largest).contains(&ring);
@@ -183,13 +201,16 @@ impl Companion {
         Mapping::adopt(left.memory.as_fd(), ring).ok()
     }
 
-    /// Takes what callers have left. An offer is left before its connection is made, so that of a connection
-    /// that was accepted is among as many as the queue holds.
-    fn hear_out(&mut self) {
+    /// Takes what callers have left, up to this offer. It was left before its connection was made, so that it is among as
+    /// many as the queue holds.
+    fn hear_out(&mut self, nonce: &Nonce) {
         for caller in std::mem::take(&mut self.silent) {
             self.hear(caller);
         }
         for _ in 0..=self.backlog {
+            if self.offers.contains_key(nonce) {
+                break;
+            }
             let Ok(socket) = rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) else { break };
             if let Ok(credentials) = peer_credentials(socket.as_fd()) {
                 self.hear(Caller { socket, credentials });

@@ -165,6 +165,11 @@ impl Consumer {
         Ok(())
     }
 
+    /// Whether it isn't known of any bytes that there are some.
+    pub(crate) fn is_to_look(&self) -> bool {
+        self.available() == 0
+    }
+
     /// The position that a wait for bytes is about: there are some once the producer's is another.
     pub(crate) fn seen(&self) -> u64 {
         self.head

@@ -1,7 +1,7 @@
 //! Streams of bytes.
 
 use crate::end::{End, Role};
-use crate::rendezvous::{Offer, nonce_of};
+use crate::rendezvous::{Offer, connect, nonce_of};
 use crate::sys::{Mapping, peer_credentials};
 use crate::{Credentials, DEFAULT_RING, LARGEST_RING, SMALLEST_RING};
 use rustix::net::RecvFlags;
@@ -65,14 +65,18 @@ impl LocalStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn connect_with(path: impl AsRef<Path>, ring: usize) -> io::Result<LocalStream> {
-        let path = path.as_ref();
+        LocalStream::dial(path.as_ref(), ring, true)
+    }
+
+    /// The same, which fails with `WouldBlock` where it would wait and may not.
+    pub(crate) fn dial(path: &Path, ring: usize, may_wait: bool) -> io::Result<LocalStream> {
         if let Some(offer) = Offer::leave(path, whole(ring))
-            && let Some((socket, mapping)) = offer.connect(path)?
+            && let Some((socket, mapping)) = offer.connect(path, may_wait)?
         {
             let end = End::new(socket, Arc::new(mapping), Role::Connector, None);
             return Ok(LocalStream::new(Carrier::Ring(Box::new(end))));
         }
-        UnixStream::connect(path).map(|socket| LocalStream::new(Carrier::Kernel(socket)))
+        connect(path, None, may_wait).map(|socket| LocalStream::new(Carrier::Kernel(socket)))
     }
 
     /// Two ends that are connected to each other.

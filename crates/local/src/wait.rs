@@ -166,3 +166,38 @@ impl Spin {
         }
     }
 }
+
+/// Keeps a reader of a stream of small writes from looking for each of them: every look takes the line with the
+/// writer's position out of the cache of the writer's core, which waits for it at its next write.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Looks since this end wrote something: with answers in between it is no stream.
+    looks: u32,
+    writes: u32,
+    last: Option<Instant>,
+}
+
+impl Pace {
+    /// Looks that make a stream.
+    const STREAM: u32 = 32;
+    /// The time between two looks then.
+    const SPAN: Duration = Duration::from_nanos(500);
+
+    /// Waits until it is time for the next look, where this end has written so often.
+    pub(crate) fn keep(&mut self, writes: u32) {
+        if LOOKS == 0 || self.writes != writes {
+            (self.writes, self.looks) = (writes, 0);
+            return;
+        }
+        self.looks = self.looks.saturating_add(1);
+        if self.looks < Pace::STREAM {
+            return;
+        }
+        let mut now = Instant::now();
+        while self.last.is_some_and(|last| now.saturating_duration_since(last) < Pace::SPAN) {
+            std::hint::spin_loop();
+            now = Instant::now();
+        }
+        self.last = Some(now);
+    }
+}

@@ -26,9 +26,6 @@ const LANES: usize = size_of::<[Lane; 2]>();
 const MARGIN: usize = (PAGE - LANES) / 2;
 const PAGE: usize = 4096;
 
-/// What `fstatfs` says of a file in the kernel's shared memory.
-const TMPFS_MAGIC: i64 = 0x0102_1994;
-
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 const _: () =
@@ -69,7 +66,8 @@ impl Mapping {
     /// The memory that a peer offers, if it is as [`Mapping::create`] makes it.
     pub(crate) fn adopt(memory: BorrowedFd<'_>, ring: usize) -> io::Result<Mapping> {
         let stat = rustix::fs::fstat(memory)?;
-        let is_memory = rustix::fs::fstatfs(memory)?.f_type == TMPFS_MAGIC;
+        // Other files have no seals, but those of huge pages.
+        let is_memory = stat.st_blksize as usize == rustix::param::page_size();
         let is_sealed = rustix::fs::fcntl_get_seals(memory)?.contains(SealFlags::SHRINK | SealFlags::SEAL);
         if !is_memory || !is_sealed || stat.st_size as u64 != size(ring) as u64 {
             return Err(io::ErrorKind::InvalidData.into());
@@ -203,4 +201,21 @@ pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials
     }
     let pid = u32::try_from(credentials.pid).ok().filter(|&pid| pid != 0);
     Ok(Credentials { pid, uid: credentials.uid, gid: credentials.gid })
+}
+
+/// A socket whose descriptor is one and the same, and open, for as long as there is a handle to it.
+#[cfg(feature = "tokio")]
+pub(crate) trait Steady: AsRawFd {}
+
+#[cfg(feature = "tokio")]
+impl Steady for crate::LocalStream {}
+
+#[cfg(feature = "tokio")]
+impl Steady for crate::LocalListener {}
+
+/// Has tokio's runtime watch a socket.
+#[cfg(feature = "tokio")]
+pub(crate) fn watch<T: Steady>(socket: T) -> io::Result<tokio::io::unix::AsyncFd<T>> {
+    // SAFETY: `Steady` says what is asked of the descriptor.
+    Ok(unsafe { tokio::io::unix::AsyncFd::register(socket) }?)
 }

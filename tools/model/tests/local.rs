@@ -1,0 +1,230 @@
+//! Local sockets' ring, with its sleeping and waking, in orders of threads that shuttle picks: no wake-up is lost, and no
+//! byte is read before it is written or after it is written over.
+//!
+//! The very files of `crates/local`. A wake-up that is lost leaves all threads asleep, which shuttle reports: sleeps have no
+//! limit here.
+
+#![allow(dead_code, unreachable_pub, reason = "of the files some parts are for what isn't modelled")]
+
+mod common;
+
+#[path = "../../../crates/local/src/half.rs"]
+mod half;
+#[path = "../../../crates/local/src/ring.rs"]
+mod ring;
+#[path = "../../../crates/local/src/sync.rs"]
+mod sync;
+#[path = "../../../crates/local/src/wait.rs"]
+mod wait;
+
+use common::check;
+use half::{READ_SHUT, ReadHalf, State, WRITE_SHUT, WriteHalf};
+use ring::{Lane, Memory, SHUT};
+use shuttle::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use shuttle::sync::{Condvar, Mutex};
+use shuttle::thread;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+use wait::{Limit, World, wake};
+
+/// A ring so small that every write fills it and every read empties it.
+const CAPACITY: usize = 4;
+
+#[derive(Clone)]
+struct Side(Arc<(Lane, Vec<AtomicU8>)>);
+
+impl Memory for Side {
+    fn lane(&self) -> &Lane {
+        &self.0.0
+    }
+
+    fn capacity(&self) -> usize {
+        CAPACITY
+    }
+
+    fn copy_in(&self, place: usize, bytes: &[u8]) {
+        bytes.iter().zip(place..).for_each(|(byte, place)| self.0.1[place].store(*byte, Ordering::SeqCst));
+    }
+
+    fn copy_out(&self, place: usize, bytes: &mut [u8]) {
+        bytes.iter_mut().zip(place..).for_each(|(byte, place)| *byte = self.0.1[place].load(Ordering::SeqCst));
+    }
+}
+
+/// The futexes of both ends, and the bytes that came on each end's kernel socket.
+#[derive(Default)]
+struct Kernel {
+    state: Mutex<[u32; 2]>,
+    changed: Condvar,
+}
+
+/// One end's view.
+#[derive(Clone)]
+struct End {
+    kernel: Arc<Kernel>,
+    index: usize,
+}
+
+impl World for End {
+    fn sleep(&self, word: &AtomicU32, value: u32, _: Duration) -> bool {
+        let state = self.kernel.state.lock().unwrap();
+        if word.load(Ordering::SeqCst) == value {
+            drop(self.kernel.changed.wait(state).unwrap());
+        }
+        false
+    }
+
+    fn wake(&self, _: &AtomicU32) {
+        let _state = self.kernel.state.lock().unwrap();
+        self.kernel.changed.notify_all();
+    }
+
+    fn ring(&self) {
+        self.kernel.state.lock().unwrap()[1 - self.index] += 1;
+        self.kernel.changed.notify_all();
+    }
+
+    fn drain(&self) {
+        self.kernel.state.lock().unwrap()[self.index] = 0;
+    }
+
+    fn listen(&self, _: Option<Duration>, _: &dyn Fn() -> bool, _: &AtomicU32) -> bool {
+        false
+    }
+
+    fn glance(&self) {}
+}
+
+impl End {
+    /// What a program does that polls the descriptor.
+    fn poll(&self) {
+        let mut state = self.kernel.state.lock().unwrap();
+        while state[self.index] == 0 {
+            state = self.kernel.changed.wait(state).unwrap();
+        }
+    }
+}
+
+struct Pair {
+    writer: WriteHalf<Side>,
+    reader: ReadHalf<Side>,
+    ends: [End; 2],
+    states: [State; 2],
+}
+
+fn pair() -> Arc<Pair> {
+    let lane = Side(Arc::new((Lane::default(), (0..CAPACITY).map(|_| AtomicU8::new(0)).collect())));
+    let kernel = Arc::new(Kernel::default());
+    Arc::new(Pair {
+        writer: WriteHalf::new(lane.clone()),
+        reader: ReadHalf::new(lane),
+        ends: [0, 1].map(|index| End { kernel: Arc::clone(&kernel), index }),
+        states: [State::default(), State::default()],
+    })
+}
+
+impl Pair {
+    fn write(&self, nonblocking: bool, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(&self.ends[0], &self.states[0], Limit { nonblocking, timeout: None }, bytes)
+    }
+
+    fn read(&self, nonblocking: bool, bytes: &mut [u8]) -> io::Result<usize> {
+        let limit = Limit { nonblocking, timeout: None };
+        self.reader.read(&self.ends[1], &self.states[1], limit, bytes, false, || false)
+    }
+
+    /// As an end does that is shut for writing.
+    fn shut_writer(&self) {
+        self.states[0].note(WRITE_SHUT);
+        let lane = self.writer.memory().lane();
+        lane.produced.end.store(SHUT, Ordering::Release);
+        wake(&self.ends[0], &lane.reader.waits);
+    }
+
+    /// As an end does that is shut for reading.
+    fn shut_reader(&self) {
+        self.states[1].note(READ_SHUT);
+        let lane = self.reader.memory().lane();
+        lane.reader.gone.store(1, Ordering::Release);
+        wake(&self.ends[1], &lane.writer.waits);
+    }
+
+    /// Calls until it doesn't say that it would wait, polling in between.
+    fn patiently(end: &End, mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+        loop {
+            match call() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => end.poll(),
+                result => return result,
+            }
+        }
+    }
+
+    /// Everything there is, until the end.
+    fn read_all(&self, nonblocking: bool, at_once: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            let mut bytes = vec![0; at_once];
+            let count = Pair::patiently(&self.ends[1], || self.read(nonblocking, &mut bytes)).unwrap();
+            if count == 0 {
+                return all;
+            }
+            all.extend(&bytes[..count]);
+        }
+    }
+}
+
+/// Bytes in writes of one size come out of reads of another, whichever side blocks and whichever polls.
+#[test]
+fn bytes_arrive_and_nobody_oversleeps() {
+    for (writer_polls, reader_polls) in [(false, false), (false, true), (true, false), (true, true)] {
+        for (written, read) in [(1, 4), (3, 1), (6, 5)] {
+            check(400, move || {
+                let pair = pair();
+                let reading = {
+                    let pair = Arc::clone(&pair);
+                    thread::spawn(move || pair.read_all(reader_polls, read))
+                };
+                let bytes: Vec<u8> = (1..=9).collect();
+                for mut part in bytes.chunks(written) {
+                    while !part.is_empty() {
+                        let count = Pair::patiently(&pair.ends[0], || pair.write(writer_polls, part)).unwrap();
+                        part = &part[count..];
+                    }
+                }
+                pair.shut_writer();
+                assert_eq!(reading.join().unwrap(), bytes);
+            });
+        }
+    }
+}
+
+#[test]
+fn two_who_read_share_what_comes() {
+    check(1_000, || {
+        let pair = pair();
+        let reading = [2, 3].map(|at_once| {
+            let pair = Arc::clone(&pair);
+            thread::spawn(move || pair.read_all(false, at_once))
+        });
+        assert_eq!(pair.write(false, &[1, 2, 3, 4, 5, 6, 7]).unwrap(), 7);
+        pair.shut_writer();
+        let mut all = reading.map(|thread| thread.join().unwrap()).concat();
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3, 4, 5, 6, 7]);
+    });
+}
+
+#[test]
+fn who_waits_for_room_learns_that_nobody_reads_any_more() {
+    check(1_000, || {
+        let pair = pair();
+        let writing = {
+            let pair = Arc::clone(&pair);
+            thread::spawn(move || while pair.write(false, &[1, 2, 3]).is_ok() {})
+        };
+        assert!(pair.read(false, &mut [0; 2]).unwrap() > 0);
+        pair.shut_reader();
+        writing.join().unwrap();
+    });
+}
