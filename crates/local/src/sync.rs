@@ -11,8 +11,7 @@ mod machine {
         pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
     }
 
-    /// How often somebody who spins looks before the clock is asked.
-    pub(crate) const LOOKS: u32 = 16;
+    pub(crate) const SPINS: bool = true;
 }
 
 #[cfg(sockeye_model)]
@@ -24,7 +23,7 @@ mod machine {
     }
 
     /// Spinning shows a scheduler nothing.
-    pub(crate) const LOOKS: u32 = 0;
+    pub(crate) const SPINS: bool = false;
 }
 
 pub(crate) use machine::*;

@@ -9,7 +9,7 @@
 //! [`TURN`], between which it looks whether the peer is alive; a connection on which nothing came for a turn is
 //! idle, and its thread waits at the connection's kernel socket, which brings bells and the peer's end alike.
 
-use crate::sync::LOOKS;
+use crate::sync::SPINS;
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
 use std::io;
 use std::time::{Duration, Instant};
@@ -26,6 +26,9 @@ pub(crate) const TURN: Duration = Duration::from_millis(40);
 
 /// How long a thread spins, at most.
 const SPIN: Duration = Duration::from_micros(2);
+
+/// How often somebody who spins looks before the clock is asked.
+const LOOKS: u32 = 16;
 
 /// What waiting needs of the machine.
 pub(crate) trait World {
@@ -142,7 +145,7 @@ impl Spin {
 
     /// Spins for at most [`SPIN`]; says whether `is_ready` came true.
     pub(crate) fn spin(&mut self, is_ready: impl Fn() -> bool) -> bool {
-        if LOOKS == 0 {
+        if !SPINS {
             return false;
         }
         if self.misses >= Spin::PATIENCE && !self.misses.is_multiple_of(Spin::RETRY) {
@@ -185,7 +188,7 @@ impl Pace {
 
     /// Waits until it is time for the next look, where this end has written so often.
     pub(crate) fn keep(&mut self, writes: u32) {
-        if LOOKS == 0 || self.writes != writes {
+        if !SPINS || self.writes != writes {
             (self.writes, self.looks) = (writes, 0);
             return;
         }

@@ -89,9 +89,10 @@ async fn threads_and_plain_programs_are_peers_too() {
                 stream.read_exact(&mut bytes).unwrap();
                 assert!(bytes.iter().all(|byte| *byte == 5));
             };
-            match is_plain {
-                true => talk(&mut std::os::unix::net::UnixStream::connect(path).unwrap()),
-                false => talk(&mut sockeye_local::LocalStream::connect(path).unwrap()),
+            if is_plain {
+                talk(&mut std::os::unix::net::UnixStream::connect(path).unwrap());
+            } else {
+                talk(&mut sockeye_local::LocalStream::connect(path).unwrap());
             }
         });
         let (mut stream, _) = listener.accept().await.unwrap();

@@ -48,7 +48,10 @@ impl Memory for Side {
     }
 
     fn copy_out(&self, place: usize, bytes: &mut [u8]) {
-        bytes.iter_mut().zip(place..).for_each(|(byte, place)| *byte = self.0.1[place].load(Ordering::SeqCst));
+        bytes
+            .iter_mut()
+            .zip(place..)
+            .for_each(|(byte, place)| *byte = self.0.1[place].load(Ordering::SeqCst));
     }
 }
 
@@ -188,7 +191,8 @@ fn bytes_arrive_and_nobody_oversleeps() {
                 let bytes: Vec<u8> = (1..=9).collect();
                 for mut part in bytes.chunks(written) {
                     while !part.is_empty() {
-                        let count = Pair::patiently(&pair.ends[0], || pair.write(writer_polls, part)).unwrap();
+                        let count =
+                            Pair::patiently(&pair.ends[0], || pair.write(writer_polls, part)).unwrap();
                         part = &part[count..];
                     }
                 }

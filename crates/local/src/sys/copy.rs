@@ -17,9 +17,6 @@ mod x86 {
     /// From here on the processor's own loop is fastest.
     const LONG: usize = 256;
 
-    /// How far on lines are fetched that short writes will want.
-    const AHEAD: usize = 512;
-
     /// Copies to the shared side.
     ///
     /// # Safety
@@ -27,13 +24,6 @@ mod x86 {
     /// Both ranges are mapped and don't overlap.
     #[inline]
     pub(in crate::sys) unsafe fn copy_in(shared: *mut u8, own: *const u8, len: usize) {
-        if len < LONG {
-            // The line that a write some way on will want, in its turn.
-            // SAFETY: it is a hint, which harms no address.
-            unsafe {
-                asm!("prefetchw [{line}]", line = in(reg) shared.wrapping_add(AHEAD), options(nostack, preserves_flags));
-            }
-        }
         // SAFETY: as the caller says.
         unsafe { copy(shared, own, len) }
     }

@@ -53,7 +53,7 @@ fn a_reader_waits_for_a_writer_and_a_writer_for_a_reader() {
         }
     });
     for _ in 0..50 {
-        server.write_all(&[3; 100_000]).unwrap();
+        server.write_all(&vec![3; 100_000]).unwrap();
     }
     drop(server);
     assert_eq!(reading.join().unwrap(), 5_000_000);
@@ -103,7 +103,7 @@ fn waiting_has_the_limit_that_was_set() {
     let start = Instant::now();
     let mut sent = 0;
     let error = loop {
-        match client.write(&[1; 100_000]) {
+        match client.write(&vec![1; 100_000]) {
             Ok(count) => sent += count,
             Err(error) => break error,
         }
@@ -282,7 +282,7 @@ fn connecting_takes_the_paths_permission() {
         if rustix::process::getuid().is_root() {
             rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(65_534)).unwrap();
         } else {
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(0)).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
         }
         Client::connect(&path).unwrap_err().kind()
     });
