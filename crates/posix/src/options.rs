@@ -70,6 +70,8 @@ pub fn find(kind: SocketKind, level: i32, name: i32) -> Option<&'static Row> {
         // That of IPv4 has its filter there, that of IPv6 what is at its own level, too.
         libc::SOL_RAW => (kind.domain == Domain::Inet) == (name == ICMP_FILTER),
         libc::SOL_SOCKET => true,
+        // As the kernel: raw sockets of IPv6 have nothing of IPv4's.
+        libc::IPPROTO_IP if matches!(kind.kind, SocketType::Raw(_)) => kind.domain == Domain::Inet,
         _ => kind.domain != Domain::Packet,
     };
     TABLE.iter().find(|row| (row.level, row.name) == (level, name) && of_family && row.on.includes(kind.kind))

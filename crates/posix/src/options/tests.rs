@@ -55,7 +55,10 @@ fn each_number_for_the_stack_reads_back_in_range() {
         let of_datagrams = matches!(row.on, On::Datagram | On::Udp) || name == OptionName::MulticastTtl;
         let kind = match row.on {
             On::UdpLite => SocketKind { domain: Domain::Inet6, kind: SocketType::DatagramLite },
-            On::Raw => SocketKind { domain: Domain::Inet6, kind: SocketType::Raw(Protocol(253)) },
+            On::Raw => {
+                let domain = if row.level == IPPROTO_IP { Domain::Inet } else { Domain::Inet6 };
+                SocketKind { domain, kind: SocketType::Raw(Protocol(253)) }
+            }
             _ if of_datagrams => UDP6,
             _ => TCP6,
         };
@@ -326,6 +329,8 @@ fn raw_sockets_have_headers_filters_and_checksums() {
     let (icmp, six) = (raw(Domain::Inet, 1), raw(Domain::Inet6, 58));
     assert_eq!(set_int(icmp, IPPROTO_IP, libc::IP_HDRINCL, 5), Ok(SocketOption::HeaderIncluded(true)));
     assert_eq!(set_int(UDP4, IPPROTO_IP, libc::IP_HDRINCL, 1), Err(Errno::ENOPROTOOPT));
+    // Nothing of IPv4's.
+    assert_eq!(set_int(six, IPPROTO_IP, libc::IP_FREEBIND, 1), Err(Errno::ENOPROTOOPT));
     assert_eq!(set_int(icmp, libc::SOL_RAW, 1, 0x101), Ok(SocketOption::IcmpFilter(0x101)));
     assert_eq!(set_int(six, libc::SOL_RAW, 1, 1), Err(Errno::ENOPROTOOPT));
     assert_eq!(set_int(six, IPPROTO_IPV6, 7, 4), Ok(SocketOption::ChecksumOffset(Some(4))));
