@@ -9,6 +9,11 @@ use core::net::Ipv4Addr;
 /// The requests about interfaces and their neighbours: `SIOCGIFNAME` to `SIOCSARP`.
 pub const REQUESTS: core::ops::RangeInclusive<u32> = 0x8910..=0x8955;
 
+/// Whether a request is about interfaces rather than the socket it is made on.
+pub fn is_about_interfaces(request: u32) -> bool {
+    REQUESTS.contains(&request) && request != UNSENT_REQUEST
+}
+
 /// `SIOCDARP`, `SIOCGARP`, `SIOCSARP`: they carry a `struct arpreq`.
 pub const NEIGHBOUR_REQUESTS: core::ops::RangeInclusive<u32> = 0x8953..=0x8955;
 
@@ -17,6 +22,9 @@ pub const ETHTOOL_REQUEST: u32 = 0x8946;
 
 /// How much of that is read: the length of `struct ethtool_link_settings`.
 pub const ETHTOOL_LEN: usize = 48;
+
+/// `SIOCOUTQNSD`, which stands among them and is about a stream socket: bytes that were not sent yet.
+pub const UNSENT_REQUEST: u32 = 0x894b;
 
 /// `SIOCGSTAMP` and `SIOCGSTAMPNS`: when the datagram read last came in.
 pub const STAMP_REQUESTS: [u32; 2] = [0x8906, 0x8907];

@@ -31,6 +31,42 @@ except OSError as e: print('no eth9')
 }
 
 #[test]
+fn ioctls_about_a_socket_tell_of_that_socket() {
+    let output = python(
+        "
+import errno, fcntl, socket, struct, time
+def told(s, request, size):
+    try: return fcntl.ioctl(s, request, bytes(size))
+    except OSError as e: return errno.errorcode[e.errno]
+OUTQ, UNSENT, STAMP = 0x5411, 0x894b, 0x8906
+listener = socket.create_server(('127.0.0.1', 0))
+client = socket.create_connection(listener.getsockname())
+print(told(client, OUTQ, 4), told(client, UNSENT, 4), told(listener, OUTQ, 4), told(client, STAMP, 16))
+client.setblocking(False)
+sent = 0
+try:
+    while True: sent += client.send(bytes(65536))
+except BlockingIOError: pass
+time.sleep(0.2)
+queued, unsent = (struct.unpack('i', told(client, request, 4))[0] for request in (OUTQ, UNSENT))
+print(0 < unsent <= queued <= sent)
+server, _ = listener.accept()
+while sent: sent -= len(server.recv(65536))
+time.sleep(0.2)
+print(told(client, OUTQ, 4), told(client, UNSENT, 4))
+datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+datagram.bind(('127.0.0.1', 0))
+print(told(datagram, UNSENT, 4), told(datagram, STAMP, 16))
+datagram.sendto(b'?', datagram.getsockname())
+datagram.recv(1)
+print(abs(struct.unpack('qq', told(datagram, STAMP, 16))[0] - time.time()) < 60)
+",
+    );
+    let none = "b'\\x00\\x00\\x00\\x00'";
+    assert_eq!(output, format!("{none} {none} EINVAL ENOENT\nTrue\n{none} {none}\nENOTTY ENOENT\nTrue\n"));
+}
+
+#[test]
 fn ioctls_are_answered_on_any_socket() {
     let output = python(
         "

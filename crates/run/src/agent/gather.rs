@@ -91,7 +91,7 @@ impl Agent {
             // The kernel's own UDP socket: it must not lead out of the network that has ended.
             return Err(Errno(libc::ENETDOWN));
         }
-        if call.syscall == Syscall::Ioctl && interface::REQUESTS.contains(&(call.word(1) as u32)) {
+        if call.syscall == Syscall::Ioctl && interface::is_about_interfaces(call.word(1) as u32) {
             // Whose socket it is doesn't matter: C libraries ask through local ones.
             return Ok(ask(call, Some(identity), None, interface_op(call)?));
         }

@@ -70,7 +70,7 @@ pub(crate) fn handle(
         return netlink::open_table(core, host, table);
     }
     if let Op::Ioctl { request, argument } = &request.op
-        && interface::REQUESTS.contains(request)
+        && interface::is_about_interfaces(*request)
     {
         return netlink::interface_request(core, host, *request, argument).into();
     }

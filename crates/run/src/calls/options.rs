@@ -6,7 +6,7 @@ use crate::datagram;
 use crate::end::ProgramEnd;
 use crate::proto::Outcome;
 use crate::sockets::{Record, Socket, SocketKey};
-use sockeye_posix::interface::STAMP_REQUESTS;
+use sockeye_posix::interface::{STAMP_REQUESTS, UNSENT_REQUEST};
 use sockeye_posix::options::{self, Fact, Get, OptionValue, Target};
 use sockeye_posix::{Errno, SocketKind};
 use sockeye_stack::{Error, Owner, SocketType};
@@ -123,13 +123,23 @@ pub(crate) fn request(core: &mut Core, key: SocketKey, request: u32) -> Answer {
         return stamp(core, key, which == 1);
     }
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
-    if request != libc::TIOCOUTQ as u32 {
+    let unsent_only = request == UNSENT_REQUEST;
+    if !unsent_only && request != libc::TIOCOUTQ as u32 {
         return Err(Errno::ENOTTY);
     }
+    let (host, id, now) = (record.host, record.id, core.now);
     let count = match &record.socket {
-        // What the pump has not taken yet; the first unread byte is its own.
-        Socket::Stream(stream) => i32::try_from(stream.unread()).unwrap_or(i32::MAX),
+        // What the pump has not taken yet (the first unread byte is its own), and what the stack still has.
+        Socket::Stream(stream) => {
+            let in_stack = core.world.with(host, |stack| {
+                let unsent = || stack.tcp_info(now, id).map_or(0, |info| info.notsent_bytes as usize);
+                if unsent_only { unsent() } else { stack.send_queued(id) }
+            });
+            let in_plug = if stream.is_connected() { stream.unread() } else { 0 };
+            i32::try_from(in_plug + in_stack).unwrap_or(i32::MAX)
+        }
         Socket::Listener(_) => return Err(Errno::EINVAL),
+        Socket::Datagram(_) | Socket::Netlink(_) if unsent_only => return Err(Errno::ENOTTY),
         Socket::Datagram(_) | Socket::Netlink(_) | Socket::Dead(_) => 0,
     };
     Ok(Outcome::Bytes(count.to_ne_bytes().to_vec()))
