@@ -355,7 +355,7 @@ impl Socket {
         let value = match request {
             SIOCATMARK if self.is_stream() => usize::from(stack.at_mark(self.id)),
             _ if self.kind.kind == SocketType::Ping => return Err(Errno::ENOTTY),
-            request if request == libc::FIONREAD as u32 && !listens => stack.recv_queued(self.id),
+            request if request == libc::FIONREAD as u32 && !listens => stack.recv_inquired(self.id),
             request if request == libc::TIOCOUTQ as u32 && !listens => stack.send_queued(self.id),
             request if request == libc::FIONREAD as u32 || request == libc::TIOCOUTQ as u32 => {
                 return Err(Errno::EINVAL);

@@ -314,7 +314,7 @@ impl Stack {
         }
     }
 
-    /// Bytes that can be read now (FIONREAD); for datagrams, of the oldest.
+    /// Bytes that can be read now; for datagrams, of the oldest.
     pub fn recv_queued(&self, id: SocketId) -> usize {
         match self.sockets.get(id.0).map(|socket| &socket.kind) {
             Some(Kind::Udp(udp)) => udp.queues.recv_queued(),
@@ -325,6 +325,13 @@ impl Stack {
             }
             _ => 0,
         }
+    }
+
+    /// What FIONREAD tells of a stream: the bytes that can be read now, up to an urgent one; of datagrams what
+    /// [`recv_queued`](Stack::recv_queued) does.
+    pub fn recv_inquired(&self, id: SocketId) -> usize {
+        let Some(tcb) = self.connection_of(id) else { return self.recv_queued(id) };
+        tcb.connection.recv_inquired(tcb.settings.oob_inline)
     }
 
     /// What `TCP_INQ` tells a reader of bytes that can still be read: as the kernel, 1 when there are none and

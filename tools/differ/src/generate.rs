@@ -301,7 +301,7 @@ impl Maker {
             77..=81 => Call::Close { at },
             82..=85 => Call::LocalName { at },
             86..=88 => Call::PeerName { at },
-            89..=91 => Call::Get { at, option: (SOL_SOCKET, libc::SO_ERROR), room: 4 },
+            89..=91 => self.fact(at),
             92..=93 => {
                 let request = self.pick(&[libc::FIONREAD as u32, SIOCATMARK]);
                 Call::Request { at, request }
@@ -309,6 +309,12 @@ impl Maker {
             _ => return self.named_option(at),
         };
         self.calls.push(call);
+    }
+
+    /// An option that tells what became of the socket.
+    fn fact(&mut self, at: Place) -> Call {
+        let name = self.pick(&[libc::SO_ERROR, libc::SO_ERROR, libc::SO_ERROR, libc::SO_ACCEPTCONN]);
+        Call::Get { at, option: (SOL_SOCKET, name), room: 4 }
     }
 
     fn length(&mut self) -> usize {
@@ -327,7 +333,9 @@ impl Maker {
 
     fn send_flags(&mut self) -> i32 {
         if self.one_in(12) {
-            self.pick(&[libc::MSG_OOB, libc::MSG_OOB, libc::MSG_EOR, libc::MSG_CONFIRM])
+            // When what a stream sends with MSG_MORE goes out is a matter of time.
+            let flags = [libc::MSG_EOR, libc::MSG_CONFIRM, libc::MSG_NOSIGNAL, libc::MSG_DONTROUTE];
+            if self.one_in(2) { libc::MSG_OOB } else { self.pick(&flags) }
         } else {
             0
         }
@@ -345,7 +353,7 @@ impl Maker {
 
     /// An option that decides about names and connections, with a sensible value.
     fn named_option(&mut self, at: Place) {
-        const OPTIONS: [(i32, i32); 7] = [
+        const OPTIONS: [(i32, i32); 9] = [
             (SOL_SOCKET, libc::SO_REUSEADDR),
             (SOL_SOCKET, libc::SO_REUSEADDR),
             (SOL_SOCKET, libc::SO_REUSEPORT),
@@ -353,6 +361,8 @@ impl Maker {
             (IPPROTO_IPV6, libc::IPV6_V6ONLY),
             (SOL_SOCKET, libc::SO_OOBINLINE),
             (SOL_SOCKET, libc::SO_LINGER),
+            (SOL_SOCKET, libc::SO_RCVLOWAT),
+            (IPPROTO_TCP, libc::TCP_NODELAY),
         ];
         let option = self.pick(&OPTIONS);
         if option.1 == libc::SO_LINGER && option.0 == SOL_SOCKET {
@@ -360,7 +370,10 @@ impl Maker {
             self.calls.push(Call::Set { at, option, value });
             return;
         }
-        let on = i32::from(!self.one_in(4));
+        let mut on = i32::from(!self.one_in(4));
+        if option == (SOL_SOCKET, libc::SO_RCVLOWAT) {
+            on = self.pick(&[0, 1, 10, 101]);
+        }
         self.set_flag(at, option, on);
     }
 

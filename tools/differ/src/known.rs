@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use libc::{AF_INET, AF_INET6, AF_UNSPEC, SOCK_DGRAM, SOCK_RAW};
+use libc::{AF_INET, AF_INET6, AF_UNSPEC, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM};
 
 use crate::call::{Address, Call, Place};
 
@@ -15,7 +15,7 @@ pub(crate) struct Row {
 }
 
 /// All of them.
-pub(crate) const ROWS: [Row; 4] = [
+pub(crate) const ROWS: [Row; 5] = [
     Row {
         told: "An IPv6 datagram socket that was connected over IPv4 and disconnected hears everybody over IPv6",
         shows: |calls| {
@@ -56,6 +56,18 @@ pub(crate) const ROWS: [Row; 4] = [
             own.is_some() && (0..crate::call::PLACES).filter_map(ping).any(|family| Some(family) != own)
         },
     },
+    Row {
+        told: "An IPv6 stream socket that was connected over IPv4 can be connected over IPv6 later",
+        shows: |calls| {
+            let [before @ .., last @ Call::Connect { at, .. }] = calls else { return false };
+            let accepted = was_accepted(before, *at);
+            let stream = accepted || matches!(socket(before, *at), Some([AF_INET6, SOCK_STREAM, _]));
+            // Whose connection was accepted isn't told here: anybody's who went over IPv4.
+            let calls = if accepted { before.iter().collect() } else { life(before, *at) };
+            let over_v4 = calls.into_iter().filter_map(peer).any(|peer| is_v4(&peer));
+            stream && over_v4 && peer(last).is_some_and(|peer| !is_v4(&peer))
+        },
+    },
 ];
 
 /// What docs/compatibility.md says of a difference that shows at the last of these calls.
@@ -78,6 +90,16 @@ pub(crate) fn socket(calls: &[Call], place: Place) -> Option<[i32; 3]> {
         Call::Socket { at, domain, kind, protocol } if at == place => Some([domain, kind, protocol]),
         _ => None,
     })
+}
+
+/// Whether the place's latest socket is a connection that was accepted.
+fn was_accepted(calls: &[Call], place: Place) -> bool {
+    let latest = calls.iter().rfind(|call| match **call {
+        Call::Accept { into, .. } => into == place,
+        Call::Socket { at, .. } => at == place,
+        _ => false,
+    });
+    matches!(latest, Some(Call::Accept { .. }))
 }
 
 /// The calls on the place's latest socket.
@@ -144,6 +166,17 @@ mod tests {
         assert_eq!(of(&[&v6, &v4, &nowhere, &send]), Some(ROWS[1].told));
         assert_eq!(of(&[&v6, &nowhere, &v4, &send]), None);
         assert_eq!(of(&[&v6, &v4, &nowhere]), None);
+        let [stream, stream_v4] = [AF_INET6, AF_INET].map(|domain| {
+            let kind = SOCK_STREAM;
+            Call::Socket { at: 1, domain, kind, protocol: 0 }
+        });
+        let over_v6 = connect(AF_INET6, Ipv6Addr::LOCALHOST);
+        assert_eq!(of(&[&stream, &v4, &v4, &over_v6]), Some(ROWS[4].told));
+        assert_eq!(of(&[&stream, &over_v6, &v4]), None);
+        assert_eq!(of(&[&stream_v4, &v4, &v4, &over_v6]), None);
+        let accept = Call::Accept { at: 2, into: 1 };
+        assert_eq!(of(&[&v4, &accept, &over_v6]), Some(ROWS[4].told));
+        assert_eq!(of(&[&over_v6, &accept, &over_v6]), None);
         let other = |at, domain, kind, protocol| Call::Socket { at, domain, kind, protocol };
         let ping = other(1, AF_INET6, SOCK_DGRAM, libc::IPPROTO_ICMPV6);
         assert_eq!(of(&[&ping, &v4]), Some(ROWS[2].told));

@@ -174,7 +174,8 @@ impl Stack {
         io.demux.hold(binding, hold);
         socket.bound = Some(Box::new((binding, hold)));
         socket.local = addr.with_port(binding.port);
-        socket.named_ip |= !addr.is_unspecified();
+        // As the kernel: the unspecified address of IPv4 is one that is named, on an IPv6 socket.
+        socket.named_ip |= addr.ip != Socket::unspecified(socket.domain).ip;
         socket.peer = socket.peer.filter(|_| proto != Proto::Tcp);
         socket.settings.v6_only |= v6_alone;
         if proto != Proto::Tcp {

@@ -409,7 +409,7 @@ impl Stack {
 
     /// `SO_REUSEADDR` and `SO_REUSEPORT` count from now on also for a socket that is bound already.
     fn set_sharing(&mut self, id: SocketId, option: SocketOption) -> Result<()> {
-        let Stack { sockets, io, .. } = self;
+        let Stack { sockets, connections, io } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
         match option {
             SocketOption::ReuseAddr(on) => socket.settings.reuse_addr = on,
@@ -422,6 +422,14 @@ impl Stack {
             if let Some(bound) = socket.bound.as_deref_mut() {
                 bound.1 = changed;
             }
+        }
+        if let Kind::Connection(key) = socket.kind
+            && let Some(tcb) = connections.get_mut(key)
+            && let Some(hold) = tcb.hold
+        {
+            let changed = Hold { named: hold.named, ..socket.hold(hold.explicit) };
+            io.demux.change(tcb.binding(), hold, changed);
+            tcb.hold = Some(changed);
         }
         Ok(())
     }

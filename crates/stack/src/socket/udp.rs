@@ -187,7 +187,7 @@ impl Stack {
             }
             Some(source) => Some(source),
             // As the kernel: who was connected over IPv6 may still send over IPv4, from any address.
-            None => socket.local_ip().filter(|ip| foreign || is_ours(ip) && is_v4(ip) == to.is_v4()),
+            None => socket.local_ip().filter(|ip| is_v4(ip) == to.is_v4() && (foreign || is_ours(ip))),
         };
         let nic = to.scope.or(nic).or(socket.settings.nic);
         let path = if is_multicast(&to.ip) {

@@ -313,6 +313,12 @@ impl Connection {
         self.recv.len()
     }
 
+    /// How many of them come before the urgent byte, where there is one that is not in line (FIONREAD).
+    pub(crate) fn recv_inquired(&self, inline: bool) -> usize {
+        let ahead = if inline { None } else { self.urgent_distance() };
+        ahead.map_or(self.recv.len(), |ahead| self.recv.len().min(ahead))
+    }
+
     /// How many of them lie together at the front; none when there are none.
     pub(crate) fn recv_front(&self) -> Option<usize> {
         self.recv.front_len()

@@ -21,7 +21,7 @@ use crate::slab::Key;
 use crate::socket::options::TcpSettings;
 use crate::socket::stage::Stage;
 use crate::socket::tcb::Sizes;
-use crate::socket::{Kind, Socket, SocketId, scoped, tuple_scope};
+use crate::socket::{Kind, Shutdown, Socket, SocketId, scoped, tuple_scope};
 use crate::tcp::half_open::{HalfOpen, Opener, Syn};
 use crate::tcp::isn::ts_clock;
 use crate::tcp::recv_window::InitialWindow;
@@ -463,6 +463,7 @@ impl Stack {
             listening.binding_at(socket.local),
             crate::demux::Hold { listening: false, ..listening.hold(true) },
         );
+        let Stage { read_shut, write_shut, .. } = listening.stage;
         let id = SocketId(self.sockets.insert(socket));
         let Some(key) = self.open_passive(now, id, record, settings, Some(bound)) else {
             self.sockets.remove(id.0);
@@ -475,7 +476,14 @@ impl Stack {
         {
             listener.queue.push_back(id);
         }
+        if let Some(tcb) = self.connections.get_mut(key) {
+            tcb.connection.begin_shut(read_shut, write_shut);
+        }
         self.connection_segment(now, ingress, key, &tuple, &mut segment);
+        if write_shut {
+            // As the kernel: a listener that was shut down before it listened accepts connections that are so.
+            self.shutdown_connection(key, Shutdown::Write);
+        }
         self.touch(parent, Readiness::ACCEPT);
     }
 

@@ -165,6 +165,11 @@ impl Connection {
         Ok(Payload::from(Chunk::copy_from(&[byte])))
     }
 
+    /// How far it is to the urgent byte, until it is read over.
+    pub(super) fn urgent_distance(&self) -> Option<usize> {
+        self.urgent.recv().and_then(|urgent| usize::try_from(urgent.mark - self.read_seq()).ok())
+    }
+
     /// Whether the next byte to read is the urgent one (SIOCATMARK).
     pub(crate) fn at_mark(&self) -> bool {
         self.urgent.recv().is_some_and(|urgent| urgent.mark == self.read_seq())

@@ -153,3 +153,16 @@ fn what_is_wrong_with_a_send_is_told_before_what_is_wrong_with_the_socket() {
     assert_eq!(send(&mut stack, Some(addr("192.0.2.1:9"))), Err(Error::NetworkUnreachable));
     assert_eq!(send(&mut stack, Some(addr("127.0.0.1:9"))), Err(Error::BrokenPipe));
 }
+
+#[test]
+fn a_source_of_the_other_family_is_none_also_where_any_may_be_one() {
+    let mut stack = host();
+    let id = open(&mut stack, Domain::Inet6, SocketType::Datagram);
+    stack.set_option(Instant::ZERO, id, SocketOption::FreeBind(true)).unwrap();
+    stack.connect(Instant::ZERO, id, addr("[::1]:9")).unwrap();
+    let hearer = datagram(&mut stack, "127.0.0.1:9");
+    let to = Some(addr("127.0.0.1:9"));
+    stack.send_to(Instant::ZERO, id, Payload::EMPTY, to, SendFlags::default()).unwrap();
+    let heard = stack.recv_from(Instant::ZERO, hearer, RecvFlags::default()).unwrap();
+    assert_eq!(heard.from.ip_addr(), addr("127.0.0.1:0").ip_addr());
+}

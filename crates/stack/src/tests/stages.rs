@@ -165,6 +165,12 @@ fn what_was_named_stays() {
     stack.disconnect(NOW, id).unwrap();
     assert_eq!(stack.local_addr(id), Ok(addr("127.0.0.2:0").with_port(port)));
     stack.bind(id, addr("127.0.0.1:8")).unwrap();
+    // That of IPv4, on an IPv6 socket.
+    let mut stack = lonely();
+    let id = stream(&mut stack, addr("[::1]:7"));
+    stack.bind(id, addr("0.0.0.0:7")).unwrap();
+    stack.disconnect(NOW, id).unwrap();
+    assert_eq!(stack.local_addr(id), Ok(addr("0.0.0.0:7")));
     // What was picked for a socket that has done nothing since, or that listened.
     let mut stack = lonely();
     let id = stream(&mut stack, addr("0.0.0.0:0"));
@@ -208,6 +214,47 @@ fn a_port_that_was_named_is_its_sockets_beyond_time_wait() {
     assert_eq!(pair.a.bind(other, addr("10.0.0.1:7")), Err(Error::AddrInUse));
     pair.a.close(pair.now, client).unwrap();
     pair.a.bind(other, addr("10.0.0.1:7")).unwrap();
+}
+
+#[test]
+fn a_connection_shares_its_port_as_its_socket_says_now() {
+    let (mut stack, _, client) = open();
+    let local = stack.local_addr(client).unwrap();
+    let other = stream(&mut stack, local);
+    for id in [client, other] {
+        assert_eq!(stack.bind(other, local), Err(Error::AddrInUse));
+        stack.set_option(NOW, id, SocketOption::ReuseAddr(true)).unwrap();
+    }
+    stack.bind(other, local).unwrap();
+}
+
+#[test]
+fn a_listener_that_was_shut_down_before_accepts_what_is_shut_down() {
+    let mut stack = lonely();
+    let listener = stream(&mut stack, addr("127.0.0.1:80"));
+    stack.bind(listener, addr("127.0.0.1:80")).unwrap();
+    assert_eq!(stack.shutdown(NOW, listener, Shutdown::Both), Err(Error::NotConnected));
+    stack.listen(NOW, listener, 5).unwrap();
+    let client = stream(&mut stack, addr("127.0.0.1:80"));
+    assert_eq!(stack.connect(NOW, client, addr("127.0.0.1:80")), Err(Error::InProgress));
+    assert_eq!(recv(&mut stack, NOW, client), Ok(Vec::new()));
+    let (server, _) = stack.accept(NOW, listener).unwrap();
+    assert_eq!(send(&mut stack, NOW, server, b"x"), Err(Error::BrokenPipe));
+    assert_eq!(recv(&mut stack, NOW, server), Ok(Vec::new()));
+}
+
+#[test]
+fn an_inquiry_counts_to_the_urgent_byte() {
+    let (mut stack, listener, client) = open();
+    let (server, _) = stack.accept(NOW, listener).unwrap();
+    let mut chunks = [Chunk::copy_from(b"abc")].into();
+    stack.send(NOW, server, &mut chunks, SendFlags { oob: true, ..SendFlags::default() }).unwrap();
+    send(&mut stack, NOW, server, b"d").unwrap();
+    assert_eq!((stack.recv_inquired(client), stack.recv_queued(client)), (2, 4));
+    assert_eq!(recv(&mut stack, NOW, client).unwrap(), b"ab");
+    assert_eq!(stack.recv_inquired(client), 0);
+    stack.set_option(NOW, client, SocketOption::OobInline(true)).unwrap();
+    assert_eq!(stack.recv_inquired(client), 2);
 }
 
 #[test]
