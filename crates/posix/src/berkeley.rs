@@ -263,6 +263,7 @@ impl Socket {
         } else {
             self.recv_datagram(stack, now, room, flags, writer.as_mut())?
         };
+        received.flags.close_on_exec = flags.close_on_exec;
         received.control = writer.map(|writer| writer.finish(&mut received.flags)).unwrap_or_default();
         Ok(received)
     }
@@ -502,9 +503,12 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(socket.send_chunks(&mut stack, now, &mut data, &outgoing), Ok(5));
         }
-        let received = socket.recv_message(&mut stack, now, 3, libc::MSG_TRUNC, Some(100)).unwrap();
+        let flags = libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC;
+        let received = socket.recv_message(&mut stack, now, 3, flags, Some(100)).unwrap();
         assert_eq!((received.data.to_vec(), received.value), (b"hel".to_vec(), 5));
-        assert_eq!(received.flags, MessageFlags { truncated: true, ..MessageFlags::default() });
+        // As in Linux, the flags say of CLOEXEC what the call said.
+        let told = MessageFlags { truncated: true, close_on_exec: true, ..MessageFlags::default() };
+        assert_eq!(received.flags, told);
         let messages: Vec<_> = cmsg::parse(&received.control).map(|message| message.unwrap()).collect();
         assert_eq!(messages[0].kind, libc::IP_PKTINFO);
         assert_eq!(messages[0].data[8..], [127, 0, 0, 1]);

@@ -57,6 +57,8 @@ pub struct RecvFlags {
     pub error_queue: bool,
     /// `MSG_WAITFORONE`: of a `recvmmsg`, don't block once there is one message.
     pub wait_for_one: bool,
+    /// `MSG_CMSG_CLOEXEC`: descriptors that come along close on exec.
+    pub close_on_exec: bool,
 }
 
 impl RecvFlags {
@@ -70,6 +72,7 @@ impl RecvFlags {
             wait_all: flags & libc::MSG_WAITALL != 0,
             error_queue: flags & libc::MSG_ERRQUEUE != 0,
             wait_for_one: flags & libc::MSG_WAITFORONE != 0,
+            close_on_exec: flags & libc::MSG_CMSG_CLOEXEC != 0,
         }
     }
 }
@@ -85,6 +88,8 @@ pub struct MessageFlags {
     pub out_of_band: bool,
     /// The message comes from the error queue.
     pub error_queue: bool,
+    /// As the call's, for no descriptors come along: [`RecvFlags::close_on_exec`].
+    pub close_on_exec: bool,
 }
 
 impl MessageFlags {
@@ -95,6 +100,7 @@ impl MessageFlags {
             | flag(self.control_truncated, libc::MSG_CTRUNC)
             | flag(self.out_of_band, libc::MSG_OOB)
             | flag(self.error_queue, libc::MSG_ERRQUEUE)
+            | flag(self.close_on_exec, libc::MSG_CMSG_CLOEXEC)
     }
 }
 

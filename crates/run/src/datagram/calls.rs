@@ -107,7 +107,11 @@ pub(crate) fn receive(
         Err(errno) => return Err(errno),
     };
     let result = if flags.truncate { taken.len } else { taken.bytes.len() } as u32;
-    let mut out = MessageFlags { truncated: taken.len > taken.bytes.len(), ..MessageFlags::default() };
+    let mut out = MessageFlags {
+        truncated: taken.len > taken.bytes.len(),
+        close_on_exec: flags.close_on_exec,
+        ..MessageFlags::default()
+    };
     let control = control_of(core, key, taken.source, control_room, &mut out);
     let name = name_of(core, key, taken.source).map(|name| name.as_slice().to_vec());
     Ok(Outcome::Received(Received { data: taken.bytes, name, control, flags: out.bits(), result }))

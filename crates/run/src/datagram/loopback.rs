@@ -232,7 +232,12 @@ pub(super) fn receive(
     report.payload.chunks().for_each(|chunk| data.extend_from_slice(chunk));
     let len = data.len();
     data.truncate(room);
-    let mut out = MessageFlags { truncated: len > room, error_queue: true, ..MessageFlags::default() };
+    let mut out = MessageFlags {
+        truncated: len > room,
+        error_queue: true,
+        close_on_exec: flags.close_on_exec,
+        ..MessageFlags::default()
+    };
     let mut controls = ControlWriter::new(control_room);
     let at = core.clock.since_1970(report.received_at);
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;

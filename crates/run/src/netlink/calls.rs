@@ -128,7 +128,8 @@ fn receive(
         };
     // There may be more capacity than was asked for.
     bytes.truncate(room);
-    let mut out = MessageFlags { truncated: len > bytes.len(), ..MessageFlags::default() };
+    let close_on_exec = flags.close_on_exec;
+    let mut out = MessageFlags { truncated: len > bytes.len(), close_on_exec, ..MessageFlags::default() };
     let mut controls = ControlWriter::new(control_room);
     if netlink.has(options::PKTINFO) {
         // No group: the answer is for this socket alone.
