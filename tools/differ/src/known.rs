@@ -15,7 +15,7 @@ pub(crate) struct Row {
 }
 
 /// All of them.
-pub(crate) const ROWS: [Row; 5] = [
+pub(crate) const ROWS: [Row; 6] = [
     Row {
         told: "An IPv6 datagram socket that was connected over IPv4 and disconnected hears everybody over IPv6",
         shows: |calls| {
@@ -66,6 +66,19 @@ pub(crate) const ROWS: [Row; 5] = [
             let calls = if accepted { before.iter().collect() } else { life(before, *at) };
             let over_v4 = calls.into_iter().filter_map(peer).any(|peer| is_v4(&peer));
             stream && over_v4 && peer(last).is_some_and(|peer| !is_v4(&peer))
+        },
+    },
+    Row {
+        told: "Raw sockets don't hear UDP datagrams that state a wrong length",
+        shows: |calls| {
+            let is_wrong = |(count, call): (usize, &Call)| match call {
+                Call::Send { at, .. } => {
+                    matches!(socket(&calls[..count], *at), Some([_, SOCK_RAW, libc::IPPROTO_UDP]))
+                }
+                _ => false,
+            };
+            let seen = matches!(calls, [.., Call::Send { .. } | Call::Receive { .. } | Call::Request { .. }]);
+            seen && calls.iter().enumerate().any(is_wrong)
         },
     },
 ];
@@ -187,5 +200,8 @@ mod tests {
         let ping4 = other(2, AF_INET, SOCK_DGRAM, libc::IPPROTO_ICMP);
         assert_eq!(of(&[&ping, &ping4, &bind]), Some(ROWS[3].told));
         assert_eq!(of(&[&ping, &bind]), None);
+        let raw = |protocol| other(1, AF_INET, SOCK_RAW, protocol);
+        assert_eq!(of(&[&raw(17), &send]), Some(ROWS[5].told));
+        assert_eq!(of(&[&raw(253), &send]), None);
     }
 }
