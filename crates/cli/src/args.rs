@@ -84,11 +84,36 @@ pub(crate) enum Command {
     /// Have published ports lead nowhere again
     #[command(after_help = UNPUBLISH_HELP)]
     Unpublish(PublishArgs),
+    /// Local sockets by hand: named by a file, carried by shared memory where both ends are sockeye's
+    #[command(arg_required_else_help = true)]
+    Local {
+        #[command(subcommand)]
+        command: LocalCommand,
+    },
     /// Say what this machine lacks for running programs, and what to do about it
     Doctor,
     /// The process of a named network, which `run --net` starts
     #[command(hide = true)]
     Network(NetworkArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LocalCommand {
+    /// Listen at a path for one connection, of whatever program, and talk to it: standard input and output
+    Listen {
+        /// The file that names the socket
+        path: PathBuf,
+    },
+    /// Connect to the program that listens at a path, and talk to it
+    Connect {
+        /// The file that names the socket
+        path: PathBuf,
+    },
+    /// Measure shared memory beside the kernel's sockets, by a listener at a path
+    Bench {
+        /// The file that will name the socket
+        path: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -12,6 +12,7 @@ mod doctor;
 mod error;
 mod joined;
 mod lab;
+mod local;
 mod network;
 mod networks;
 mod run;
@@ -36,6 +37,7 @@ fn dispatch(args: &Args) -> Result<ExitCode, CliError> {
         Command::Down { name } => networks::down(name),
         Command::Publish(args) => networks::publish(args, true),
         Command::Unpublish(args) => networks::publish(args, false),
+        Command::Local { command } => local::run(command),
         Command::Doctor => Ok(doctor::run()),
         Command::Network(args) => networks::serve(args),
     }

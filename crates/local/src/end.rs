@@ -1,6 +1,6 @@
 //! One end of a connection over shared memory: its halves, and how it ends.
 
-use crate::half::{BROKEN, READ_SHUT, ReadHalf, WRITE_SHUT, WriteHalf};
+use crate::half::{BROKEN, Kind, READ_SHUT, ReadHalf, WRITE_SHUT, WriteHalf};
 use crate::outside::Outside;
 use crate::ring::{CUT, Memory, SHUT};
 use crate::sys::{Mapping, Side};
@@ -34,15 +34,21 @@ pub(crate) struct End {
 }
 
 impl End {
-    pub(crate) fn new(socket: UnixStream, mapping: Arc<Mapping>, role: Role, place: Option<Place>) -> End {
+    pub(crate) fn new(
+        socket: UnixStream,
+        mapping: Arc<Mapping>,
+        role: Role,
+        kind: Kind,
+        place: Option<Place>,
+    ) -> End {
         let (reads, writes) = match role {
             Role::Connector => (1, 0),
             Role::Acceptor => (0, 1),
         };
         End {
             outside: Outside::new(socket),
-            reader: ReadHalf::new(Side::new(Arc::clone(&mapping), reads)),
-            writer: WriteHalf::new(Side::new(mapping, writes)),
+            reader: ReadHalf::new(Side::new(Arc::clone(&mapping), reads), kind),
+            writer: WriteHalf::new(Side::new(mapping, writes), kind),
             is_nonblocking: AtomicBool::new(false),
             read_timeout: AtomicU64::new(0),
             write_timeout: AtomicU64::new(0),
@@ -57,10 +63,8 @@ impl End {
         self.give_up_if_broken(read)
     }
 
+    /// Writes bytes, or a record that was found to fit.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.is_empty() {
-            return Ok(0);
-        }
         let limit = self.limit(&self.write_timeout);
         let written = self.writer.write(&self.outside, &self.outside.state, limit, bytes);
         self.give_up_if_broken(written)
@@ -127,6 +131,11 @@ impl End {
         let nanos = timeout.load(Ordering::Relaxed);
         let timeout = (nanos != 0).then_some(Duration::from_nanos(nanos));
         Limit { nonblocking: self.is_nonblocking.load(Ordering::Relaxed), timeout }
+    }
+
+    /// Bytes of each ring.
+    pub(crate) fn ring(&self) -> usize {
+        self.writer.memory().capacity()
     }
 
     pub(crate) fn set_nonblocking(&self, is_nonblocking: bool) {

@@ -44,16 +44,25 @@ impl State {
 /// copy at the same time, and neither has to spin for longer than it may for the other's next.
 pub(crate) const PIECE: usize = 8 * 1024;
 
+/// What goes through a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bytes,
+    /// Packets, each read as it was written.
+    Records,
+}
+
 /// The side that reads.
 #[derive(Debug)]
 pub(crate) struct ReadHalf<M> {
     memory: M,
+    kind: Kind,
     side: Mutex<(Consumer, Spin, Pace)>,
 }
 
 impl<M: Memory> ReadHalf<M> {
-    pub(crate) fn new(memory: M) -> ReadHalf<M> {
-        ReadHalf { memory, side: Mutex::default() }
+    pub(crate) fn new(memory: M, kind: Kind) -> ReadHalf<M> {
+        ReadHalf { memory, kind, side: Mutex::default() }
     }
 
     pub(crate) fn memory(&self) -> &M {
@@ -75,7 +84,7 @@ impl<M: Memory> ReadHalf<M> {
         keep: bool,
         was_unread: impl Fn() -> bool,
     ) -> io::Result<usize> {
-        if bytes.is_empty() {
+        if bytes.is_empty() && self.kind == Kind::Bytes {
             return Ok(0);
         }
         let lane = self.memory.lane();
@@ -107,15 +116,18 @@ impl<M: Memory> ReadHalf<M> {
     pub(crate) fn read_more(&self, world: &impl World, bytes: &mut [u8]) -> usize {
         let consumer = &mut lock(&self.side).0;
         // A broken peer is for the next read to tell.
-        let count = self.take(consumer, bytes).unwrap_or(0);
+        let count = self.take(consumer, bytes).ok().flatten().unwrap_or(0);
         if consumer.is_to_look_for_writer(&self.memory) {
             wake(world, &self.memory.lane().writer.waits);
         }
         count
     }
 
-    /// Reads what there is, in pieces.
-    fn take(&self, consumer: &mut Consumer, bytes: &mut [u8]) -> Result<usize, Broken> {
+    /// Reads what there is, if there is something: bytes in pieces.
+    fn take(&self, consumer: &mut Consumer, bytes: &mut [u8]) -> Result<Option<usize>, Broken> {
+        if self.kind == Kind::Records {
+            return consumer.read_record(&self.memory, bytes, false);
+        }
         let mut done = 0;
         for piece in bytes.chunks_mut(PIECE) {
             let count = consumer.read(&self.memory, piece)?;
@@ -124,7 +136,15 @@ impl<M: Memory> ReadHalf<M> {
                 break;
             }
         }
-        Ok(done)
+        Ok((done > 0).then_some(done))
+    }
+
+    /// The same without taking it.
+    fn peek(&self, consumer: &mut Consumer, bytes: &mut [u8]) -> Result<Option<usize>, Broken> {
+        match self.kind {
+            Kind::Records => consumer.read_record(&self.memory, bytes, true),
+            Kind::Bytes => Ok(Some(consumer.peek(&self.memory, bytes)?).filter(|&count| count > 0)),
+        }
     }
 
     /// What there is to say without waiting.
@@ -144,16 +164,16 @@ impl<M: Memory> ReadHalf<M> {
         // Looked at before the bytes: what comes before the end is there once the end is seen.
         let end = lane.produced.end.load(Ordering::Acquire);
         let is_dead = state.has(DEAD);
-        let count = if keep { consumer.peek(&self.memory, bytes) } else { self.take(consumer, bytes) };
+        let count = if keep { self.peek(consumer, bytes) } else { self.take(consumer, bytes) };
         let Ok(count) = count else {
             state.note(BROKEN);
             return Err(reset());
         };
-        if count > 0 {
+        if count.is_some() {
             if consumer.is_to_look_for_writer(&self.memory) {
                 wake(world, &lane.writer.waits);
             }
-            return Ok(Some(count));
+            return Ok(count);
         }
         if end == OPEN && !is_dead {
             return Ok(state.has(READ_SHUT).then_some(0));
@@ -167,12 +187,13 @@ impl<M: Memory> ReadHalf<M> {
 #[derive(Debug)]
 pub(crate) struct WriteHalf<M> {
     memory: M,
+    kind: Kind,
     side: Mutex<(Producer, Spin)>,
 }
 
 impl<M: Memory> WriteHalf<M> {
-    pub(crate) fn new(memory: M) -> WriteHalf<M> {
-        WriteHalf { memory, side: Mutex::default() }
+    pub(crate) fn new(memory: M, kind: Kind) -> WriteHalf<M> {
+        WriteHalf { memory, kind, side: Mutex::default() }
     }
 
     pub(crate) fn memory(&self) -> &M {
@@ -202,10 +223,12 @@ impl<M: Memory> WriteHalf<M> {
             let mut side = lock(&self.side);
             let (producer, spin) = &mut *side;
             let pushed = self.push(world, state, producer, &bytes[done..], &mut done);
-            if done == bytes.len() || (done > 0 && (pushed.is_err() || limit.nonblocking)) {
-                return pushed.map(|()| done).or(if done > 0 { Ok(done) } else { Err(reset()) });
-            }
-            pushed?;
+            match pushed {
+                Ok(true) => return Ok(done),
+                Ok(false) if done > 0 && limit.nonblocking => return Ok(done),
+                Err(_) if done > 0 => return Ok(done),
+                pushed => pushed?,
+            };
             let seen = producer.seen();
             let is_ready = || {
                 lane.consumed.position.load(Ordering::Acquire) != seen
@@ -222,7 +245,7 @@ impl<M: Memory> WriteHalf<M> {
         }
     }
 
-    /// Writes what there is room for, in pieces, and counts it.
+    /// Writes what there is room for, bytes in pieces, and counts it; says whether that was all.
     fn push(
         &self,
         world: &impl World,
@@ -230,7 +253,7 @@ impl<M: Memory> WriteHalf<M> {
         producer: &mut Producer,
         bytes: &[u8],
         done: &mut usize,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let lane = self.memory.lane();
         if state.has(BROKEN) {
             return Err(reset());
@@ -238,20 +261,29 @@ impl<M: Memory> WriteHalf<M> {
         if state.has(WRITE_SHUT | DEAD) || lane.reader.gone.load(Ordering::Acquire) != 0 {
             return Err(io::Error::from_raw_os_error(libc::EPIPE));
         }
+        let broken = |Broken| {
+            state.note(BROKEN);
+            reset()
+        };
+        if self.kind == Kind::Records {
+            let is_written = producer.write_record(&self.memory, bytes).map_err(broken)?;
+            if is_written {
+                *done += bytes.len();
+                wake(world, &lane.reader.waits);
+            }
+            return Ok(is_written);
+        }
         for piece in bytes.chunks(PIECE.min(self.memory.capacity() / 4)) {
-            let Ok(count) = producer.write(&self.memory, piece) else {
-                state.note(BROKEN);
-                return Err(reset());
-            };
+            let count = producer.write(&self.memory, piece).map_err(broken)?;
             *done += count;
             if count > 0 {
                 wake(world, &lane.reader.waits);
             }
             if count < piece.len() {
-                break;
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

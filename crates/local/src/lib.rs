@@ -70,6 +70,7 @@ mod end;
 mod half;
 mod listener;
 mod outside;
+mod packets;
 mod rendezvous;
 mod ring;
 mod stream;
@@ -82,6 +83,7 @@ mod wait;
 
 pub use credentials::Credentials;
 pub use listener::{Incoming, ListenerConfig, LocalListener};
+pub use packets::{LocalPacketListener, LocalPackets};
 pub use stream::LocalStream;
 
 /// Bytes of a ring, unless others are asked for.

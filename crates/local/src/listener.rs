@@ -1,7 +1,8 @@
 //! Listening at a path.
 
 use crate::end::{End, Place, Role};
-use crate::rendezvous::{Companion, File, address, nonce_of, socket};
+use crate::half::Kind;
+use crate::rendezvous::{Companion, File, address, nonce_of, socket, socket_type};
 use crate::stream::{Carrier, LocalStream, unnamed_if_client};
 use crate::sys::peer_credentials;
 use crate::{LARGEST_RING, SMALLEST_RING};
@@ -75,6 +76,7 @@ pub struct LocalListener {
 #[derive(Debug)]
 struct Shared {
     socket: UnixListener,
+    kind: Kind,
     /// None where its name was taken: all connections are the kernel's then.
     companion: Option<Mutex<Companion>>,
     connections: Arc<AtomicUsize>,
@@ -90,13 +92,17 @@ impl LocalListener {
 
     /// The same with bounds of one's own.
     pub fn bind_with(path: impl AsRef<Path>, config: &ListenerConfig) -> io::Result<LocalListener> {
-        let path = path.as_ref();
-        let stream = bind(path, SocketType::STREAM)?;
+        LocalListener::bind_for(path.as_ref(), Kind::Bytes, config)
+    }
+
+    pub(crate) fn bind_for(path: &Path, kind: Kind, config: &ListenerConfig) -> io::Result<LocalListener> {
+        let stream = bind(path, socket_type(kind))?;
         // Before anybody can connect: whoever does finds the companion.
         let companion = File::at(path).and_then(|file| Companion::new(&file, config.backlog));
         rustix::net::listen(&stream, config.backlog as i32)?;
         let shared = Shared {
             socket: UnixListener::from(stream),
+            kind,
             companion: companion.map(Mutex::new),
             connections: Arc::default(),
             config: ListenerConfig {
@@ -124,7 +130,7 @@ impl LocalListener {
             let place = Place::take(&self.shared.connections, connections);
             // A client without an offer, with a bad one, or one too many: it finds the connection closed.
             let (Some(mapping), Some(place)) = (claimed, place) else { continue };
-            let end = End::new(socket, Arc::new(mapping), Role::Acceptor, Some(place));
+            let end = End::new(socket, Arc::new(mapping), Role::Acceptor, self.shared.kind, Some(place));
             return Ok((LocalStream::new(Carrier::Ring(Box::new(end))), unnamed_if_client(address)?));
         }
     }

@@ -8,6 +8,7 @@
 //! a connection to the path, for which the path's permissions are needed.
 
 use crate::Credentials;
+use crate::half::Kind;
 use crate::sys::{Mapping, peer_credentials};
 use rustix::fs::{AtFlags, CWD, FileType, StatxFlags};
 use rustix::io::Errno;
@@ -92,9 +93,14 @@ impl Offer {
     }
 
     /// Connects to the path; none if another than the companion's process listens there.
-    pub(crate) fn connect(self, path: &Path, may_wait: bool) -> io::Result<Option<(UnixStream, Mapping)>> {
+    pub(crate) fn connect(
+        self,
+        path: &Path,
+        kind: Kind,
+        may_wait: bool,
+    ) -> io::Result<Option<(UnixStream, Mapping)>> {
         let name = [CLIENT_PREFIX, &self.nonce].concat();
-        let stream = connect(path, Some(&SocketAddrUnix::new_abstract_name(&name)?), may_wait)?;
+        let stream = connect(path, kind, Some(&SocketAddrUnix::new_abstract_name(&name)?), may_wait)?;
         let is_same = peer_credentials(stream.as_fd())? == self.listener;
         Ok(is_same.then_some((stream, self.mapping)))
     }
@@ -111,10 +117,15 @@ pub(crate) fn address(path: &Path) -> io::Result<SocketAddrUnix> {
 }
 
 /// Connects to a path, from a socket that has this name.
-pub(crate) fn connect(path: &Path, from: Option<&SocketAddrUnix>, may_wait: bool) -> io::Result<UnixStream> {
+pub(crate) fn connect(
+    path: &Path,
+    kind: Kind,
+    from: Option<&SocketAddrUnix>,
+    may_wait: bool,
+) -> io::Result<UnixStream> {
     let address = address(path)?;
     let flags = if may_wait { SocketFlags::empty() } else { SocketFlags::NONBLOCK };
-    let stream = socket(SocketType::STREAM, flags)?;
+    let stream = socket(socket_type(kind), flags)?;
     if let Some(name) = from {
         rustix::net::bind(&stream, name)?;
     }
@@ -130,6 +141,14 @@ pub(crate) fn connect(path: &Path, from: Option<&SocketAddrUnix>, may_wait: bool
 /// The nonce in the name of a client's socket.
 pub(crate) fn nonce_of(client: &SocketAddr) -> Option<Nonce> {
     client.as_abstract_name()?.strip_prefix(CLIENT_PREFIX)?.try_into().ok()
+}
+
+/// The kernel's kind of socket for what goes through a ring.
+pub(crate) fn socket_type(kind: Kind) -> SocketType {
+    match kind {
+        Kind::Bytes => SocketType::STREAM,
+        Kind::Records => SocketType::SEQPACKET,
+    }
 }
 
 /// A kernel socket, closed on exec.

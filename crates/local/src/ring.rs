@@ -123,6 +123,21 @@ impl Producer {
         Ok(count)
     }
 
+    /// Writes bytes as one record, if there is room for all of it; says whether there was.
+    pub(crate) fn write_record(&mut self, memory: &impl Memory, bytes: &[u8]) -> Result<bool, Broken> {
+        let whole = record_len(bytes.len());
+        if self.room(memory) < whole {
+            self.look(memory)?;
+        }
+        if self.room(memory) < whole {
+            return Ok(false);
+        }
+        self.put(memory, 0, &(bytes.len() as u64).to_ne_bytes());
+        self.put(memory, RECORD_HEAD as u64, bytes);
+        self.publish(memory, whole);
+        Ok(true)
+    }
+
     /// Copies to `offset` bytes beyond what is published.
     fn put(&self, memory: &impl Memory, offset: u64, bytes: &[u8]) {
         let place = place(memory, self.tail + offset);
@@ -187,13 +202,50 @@ impl Consumer {
             self.look(memory)?;
         }
         let count = bytes.len().min(self.available());
-        let place = place(memory, self.head);
-        let (first, second) = bytes[..count].split_at_mut(count.min(memory.capacity() - place));
+        self.get(memory, 0, &mut bytes[..count]);
+        Ok(count)
+    }
+
+    /// Copies from `offset` bytes on, all of which are known to be there.
+    fn get(&self, memory: &impl Memory, offset: u64, bytes: &mut [u8]) {
+        let place = place(memory, self.head + offset);
+        let (first, second) = bytes.split_at_mut(bytes.len().min(memory.capacity() - place));
         memory.copy_out(place, first);
         if !second.is_empty() {
             memory.copy_out(0, second);
         }
-        Ok(count)
+    }
+
+    /// Takes the next record, or as much of it as fits, and drops the rest; none if there is no record. It stays
+    /// there if it is to be kept.
+    pub(crate) fn read_record(
+        &mut self,
+        memory: &impl Memory,
+        bytes: &mut [u8],
+        keep: bool,
+    ) -> Result<Option<usize>, Broken> {
+        if self.available() == 0 {
+            self.look(memory)?;
+        }
+        if self.available() == 0 {
+            return Ok(None);
+        }
+        let mut head = [0; RECORD_HEAD];
+        if self.available() < head.len() {
+            return Err(Broken);
+        }
+        // Read once: the peer may change it any time.
+        self.get(memory, 0, &mut head);
+        let len = u64::from_ne_bytes(head);
+        if len > memory.capacity() as u64 || record_len(len as usize) > self.available() {
+            return Err(Broken);
+        }
+        let count = bytes.len().min(len as usize);
+        self.get(memory, RECORD_HEAD as u64, &mut bytes[..count]);
+        if !keep {
+            self.release(memory, record_len(len as usize));
+        }
+        Ok(Some(count))
     }
 
     /// Takes what there is.
@@ -225,4 +277,12 @@ impl Consumer {
 
 fn place(memory: &impl Memory, position: u64) -> usize {
     (position as usize).wrapping_add(memory.origin()) & (memory.capacity() - 1)
+}
+
+/// What stands before a record: its length.
+const RECORD_HEAD: usize = size_of::<u64>();
+
+/// Bytes in the ring of a record of so many.
+pub(crate) fn record_len(len: usize) -> usize {
+    RECORD_HEAD + len.next_multiple_of(RECORD_HEAD)
 }

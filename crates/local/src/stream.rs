@@ -1,10 +1,11 @@
 //! Streams of bytes.
 
 use crate::end::{End, Role};
-use crate::rendezvous::{Offer, connect, nonce_of};
+use crate::half::Kind;
+use crate::rendezvous::{Offer, connect, nonce_of, socket_type};
 use crate::sys::{Mapping, peer_credentials};
 use crate::{Credentials, DEFAULT_RING, LARGEST_RING, SMALLEST_RING};
-use rustix::net::RecvFlags;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -65,18 +66,18 @@ impl LocalStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn connect_with(path: impl AsRef<Path>, ring: usize) -> io::Result<LocalStream> {
-        LocalStream::dial(path.as_ref(), ring, true)
+        LocalStream::dial(path.as_ref(), Kind::Bytes, ring, true)
     }
 
     /// The same, which fails with `WouldBlock` where it would wait and may not.
-    pub(crate) fn dial(path: &Path, ring: usize, may_wait: bool) -> io::Result<LocalStream> {
+    pub(crate) fn dial(path: &Path, kind: Kind, ring: usize, may_wait: bool) -> io::Result<LocalStream> {
         if let Some(offer) = Offer::leave(path, whole(ring))
-            && let Some((socket, mapping)) = offer.connect(path, may_wait)?
+            && let Some((socket, mapping)) = offer.connect(path, kind, may_wait)?
         {
-            let end = End::new(socket, Arc::new(mapping), Role::Connector, None);
+            let end = End::new(socket, Arc::new(mapping), Role::Connector, kind, None);
             return Ok(LocalStream::new(Carrier::Ring(Box::new(end))));
         }
-        connect(path, None, may_wait).map(|socket| LocalStream::new(Carrier::Kernel(socket)))
+        connect(path, kind, None, may_wait).map(|socket| LocalStream::new(Carrier::Kernel(socket)))
     }
 
     /// Two ends that are connected to each other.
@@ -86,11 +87,17 @@ impl LocalStream {
 
     /// The same with rings of so many bytes, as [`connect_with`](LocalStream::connect_with).
     pub fn pair_with(ring: usize) -> io::Result<(LocalStream, LocalStream)> {
-        let (one, other) = UnixStream::pair()?;
+        LocalStream::pair_of(Kind::Bytes, ring)
+    }
+
+    pub(crate) fn pair_of(kind: Kind, ring: usize) -> io::Result<(LocalStream, LocalStream)> {
+        let (one, other) =
+            rustix::net::socketpair(AddressFamily::UNIX, socket_type(kind), SocketFlags::CLOEXEC, None)?;
         let (mapping, _) = Mapping::create(whole(ring))?;
         let mapping = Arc::new(mapping);
         let end = |socket, role| {
-            LocalStream::new(Carrier::Ring(Box::new(End::new(socket, Arc::clone(&mapping), role, None))))
+            let end = End::new(UnixStream::from(socket), Arc::clone(&mapping), role, kind, None);
+            LocalStream::new(Carrier::Ring(Box::new(end)))
         };
         Ok((end(one, Role::Connector), end(other, Role::Acceptor)))
     }
@@ -199,6 +206,10 @@ impl LocalStream {
             Carrier::Ring(end) => end.read(buf, true),
             Carrier::Kernel(socket) => Ok(rustix::net::recv(socket, buf, RecvFlags::PEEK)?.0),
         }
+    }
+
+    pub(crate) fn carrier(&self) -> &Carrier {
+        &self.carrier
     }
 
     fn socket(&self) -> &UnixStream {

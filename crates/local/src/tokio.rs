@@ -34,6 +34,7 @@
 //! `accept`, `peek`, and of tokio's traits `read`, `write` and their vectored kin can be dropped before they are done:
 //! nothing was taken or sent then.
 
+use crate::half::Kind;
 use crate::sys::watch;
 use crate::{Credentials, ListenerConfig};
 use std::io::{self, IoSlice, Read, Write};
@@ -72,7 +73,8 @@ impl LocalStream {
     // It has no wait in it today, as tokio's hasn't; a kernel that could tell when a queue has room would bring one.
     #[expect(clippy::unused_async, reason = "as tokio's")]
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<LocalStream> {
-        crate::LocalStream::dial(path.as_ref(), crate::DEFAULT_RING, false).and_then(LocalStream::new)
+        crate::LocalStream::dial(path.as_ref(), Kind::Bytes, crate::DEFAULT_RING, false)
+            .and_then(LocalStream::new)
     }
 
     /// Two ends that are connected to each other.

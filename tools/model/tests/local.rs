@@ -18,7 +18,7 @@ mod sync;
 mod wait;
 
 use common::check;
-use half::{READ_SHUT, ReadHalf, State, WRITE_SHUT, WriteHalf};
+use half::{Kind, READ_SHUT, ReadHalf, State, WRITE_SHUT, WriteHalf};
 use ring::{Lane, Memory, SHUT};
 use shuttle::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use shuttle::sync::{Condvar, Mutex};
@@ -120,8 +120,8 @@ fn pair() -> Arc<Pair> {
     let lane = Side(Arc::new((Lane::default(), (0..CAPACITY).map(|_| AtomicU8::new(0)).collect())));
     let kernel = Arc::new(Kernel::default());
     Arc::new(Pair {
-        writer: WriteHalf::new(lane.clone()),
-        reader: ReadHalf::new(lane),
+        writer: WriteHalf::new(lane.clone(), Kind::Bytes),
+        reader: ReadHalf::new(lane, Kind::Bytes),
         ends: [0, 1].map(|index| End { kernel: Arc::clone(&kernel), index }),
         states: [State::default(), State::default()],
     })

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 fn victim() -> (LocalStream, Arc<Mapping>, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mapping = Arc::new(Mapping::create(SMALLEST_RING).unwrap().0);
-    let end = end::End::new(ours, Arc::clone(&mapping), end::Role::Acceptor, None);
+    let end = end::End::new(ours, Arc::clone(&mapping), end::Role::Acceptor, crate::half::Kind::Bytes, None);
     (LocalStream::new(stream::Carrier::Ring(Box::new(end))), mapping, theirs)
 }
 

@@ -103,3 +103,25 @@ fn positions_that_cannot_be_are_found() {
     memory.lane.consumed.position.store(3, Ordering::Relaxed);
     assert_eq!(producer.write(&memory, &[0; 16]), Err(Broken), "the consumer went back");
 }
+
+#[test]
+fn records_come_out_whole_and_bad_ones_are_found() {
+    let memory = Bytes::new(64);
+    let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
+    for round in 0..500_usize {
+        let record: Vec<u8> = (0..round % 57).map(|at| (at + round) as u8).collect();
+        assert_eq!(producer.write_record(&memory, &record), Ok(true));
+        let mut out = [0; 60];
+        assert_eq!(consumer.read_record(&memory, &mut out, true), Ok(Some(record.len())));
+        assert_eq!(consumer.read_record(&memory, &mut out, false), Ok(Some(record.len())));
+        assert_eq!(out[..record.len()], record);
+        assert_eq!(consumer.read_record(&memory, &mut out, false), Ok(None));
+    }
+    assert_eq!(producer.write_record(&memory, &[0; 20]), Ok(true));
+    assert_eq!(producer.write_record(&memory, &[0; 30]), Ok(false), "no room");
+    let place = consumer.seen() as usize % 64;
+    for len in [25, 65, u64::MAX] {
+        memory.copy_in(place, &len.to_ne_bytes());
+        assert_eq!(consumer.read_record(&memory, &mut [0; 8], false), Err(Broken), "{len}");
+    }
+}

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use sockeye_local::{LocalListener, LocalStream};
+use sockeye_local::{LocalListener, LocalPackets, LocalStream};
 
 use crate::row::{Figure, Row};
 
@@ -92,6 +92,7 @@ pub(super) fn rows() -> Vec<Row> {
     rows.push(row("local, round trip busy, one core", Cores::One, awake));
     rows.push(row("local, round trip parked", Cores::Two, parked));
     rows.push(row("local, round trip parked, one core", Cores::One, parked));
+    rows.push(messages());
     rows.push(connects());
     rows.push(memory());
     rows
@@ -255,6 +256,50 @@ fn round_trips(connect: Connect, cores: Cores, rounds: u32, thinking: Thinking) 
     })
 }
 
+/// Packets of 64 bytes, one way across two cores.
+fn messages() -> Row {
+    Row {
+        name: "local, messages of 64 B",
+        unit: "/s",
+        peer: "AF_UNIX seqpacket",
+        goal: 1.0,
+        smaller: false,
+        ours: Box::new(|| messages_per_second(LocalPackets::pair().map_err(|error| error.to_string())?)),
+        theirs: Box::new(|| {
+            let kind = rustix::net::SocketType::SEQPACKET;
+            let family = rustix::net::AddressFamily::UNIX;
+            let pair = rustix::net::socketpair(family, kind, rustix::net::SocketFlags::CLOEXEC, None);
+            let (one, other) = pair.map_err(|error| error.to_string())?;
+            let wrapped = |socket| LocalPackets::from(UnixStream::from(socket));
+            messages_per_second((wrapped(one), wrapped(other)))
+        }),
+    }
+}
+
+fn messages_per_second((to, from): (LocalPackets, LocalPackets)) -> Figure {
+    let processors = Processors::find(Cores::Two)?;
+    thread::scope(|scope| {
+        let sending = scope.spawn(move || {
+            Processors::take(processors.second);
+            let start = Instant::now();
+            while start.elapsed() < SPAN {
+                for _ in 0..16 {
+                    to.send(&[1; 64])?;
+                }
+            }
+            std::io::Result::Ok(())
+        });
+        Processors::take(processors.first);
+        let (start, mut count, mut packet) = (Instant::now(), 0_u32, [0; 64]);
+        while from.recv(&mut packet).map_err(|error| error.to_string())? > 0 {
+            count += 1;
+        }
+        let spent = start.elapsed();
+        sending.join().map_err(|_| "the sender failed")?.map_err(|error| error.to_string())?;
+        Ok(f64::from(count) / spent.as_secs_f64())
+    })
+}
+
 fn connects() -> Row {
     let folder = std::rc::Rc::new(tempfile::tempdir().ok());
     let theirs = std::rc::Rc::clone(&folder);
@@ -299,7 +344,7 @@ fn per_second(mut connect: impl FnMut() -> std::io::Result<()>) -> Figure {
 
 fn memory() -> Row {
     Row {
-        name: "local, memory of 10,000 idle",
+        name: "local, memory of an idle one",
         unit: "KiB",
         peer: "8 KiB",
         goal: 1.0,
@@ -309,21 +354,24 @@ fn memory() -> Row {
     }
 }
 
-/// What an idle connection has resident, both ends in this process: each has carried a byte each way.
+/// What an idle connection has resident, of 10,000 or as many as descriptors are allowed for, with both ends in this
+/// process: each has carried a byte each way.
 fn idle_memory() -> Figure {
-    let before = rustix::process::getrlimit(Resource::Nofile);
-    let needed = Some(2 * MANY as u64 + 200);
-    if before.current < needed && before.current.is_some() {
-        let raised = Rlimit { current: needed, maximum: before.maximum.max(needed) };
-        rustix::process::setrlimit(Resource::Nofile, raised)
-            .map_err(|_| "that many descriptors are not allowed")?;
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let wanted = 2 * MANY as u64 + 200;
+    if limit.current.is_some_and(|current| current < wanted) {
+        let most = limit.maximum.map_or(wanted, |most| most.min(wanted));
+        let raised = Rlimit { current: Some(most), maximum: limit.maximum };
+        rustix::process::setrlimit(Resource::Nofile, raised).map_err(|error| error.to_string())?;
     }
+    let allowed = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(wanted);
+    let many = MANY.min((allowed.saturating_sub(200) / 2) as usize);
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let path = folder.path().join("many");
     let listener = LocalListener::bind(&path).map_err(|error| error.to_string())?;
-    let mut all = Vec::with_capacity(MANY);
+    let mut all = Vec::with_capacity(many);
     let empty = resident()?;
-    for _ in 0..MANY {
+    for _ in 0..many {
         let connected = || {
             let mut client = LocalStream::connect(&path)?;
             let (mut server, _) = listener.accept()?;
@@ -335,7 +383,7 @@ fn idle_memory() -> Figure {
         };
         all.push(connected().map_err(|error: std::io::Error| error.to_string())?);
     }
-    let figure = (resident()? - empty) / 1024.0 / MANY as f64;
+    let figure = (resident()? - empty) / 1024.0 / many as f64;
     drop(all);
     Ok(figure)
 }

@@ -1,0 +1,198 @@
+//! Sequenced packets: connections that keep the boundaries of what is sent (`SOCK_SEQPACKET`).
+
+use crate::half::Kind;
+use crate::ring::record_len;
+use crate::stream::Carrier;
+use crate::{Credentials, DEFAULT_RING, ListenerConfig, LocalListener, LocalStream};
+use rustix::net::{RecvFlags, SendFlags};
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+/// A connection on which each `recv` gets what one `send` sent: the kernel's `SOCK_SEQPACKET`, over shared memory where
+/// both ends are this library's.
+///
+/// A packet longer than the buffer it is received in loses the rest; one longer than the ring holds is
+/// refused with `EMSGSIZE`. The end of the connection is received as a packet of no bytes, which can be sent too.
+///
+/// ```
+/// use sockeye_local::LocalPackets;
+///
+/// let (ours, theirs) = LocalPackets::pair()?;
+/// ours.send(b"one")?;
+/// ours.send(b"another")?;
+/// let mut packet = [0; 16];
+/// assert_eq!(theirs.recv(&mut packet)?, 3);
+/// assert_eq!(theirs.recv(&mut packet[..4])?, 4);
+/// drop(ours);
+/// assert_eq!(theirs.recv(&mut packet)?, 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LocalPackets {
+    /// Not one of bytes, but all else is the same.
+    end: LocalStream,
+}
+
+impl LocalPackets {
+    /// Connects to the listener at a path, a [`LocalPacketListener`] or any other of packets. Waits while its queue is full.
+    pub fn connect(path: impl AsRef<Path>) -> io::Result<LocalPackets> {
+        LocalPackets::connect_with(path, DEFAULT_RING)
+    }
+
+    /// The same with rings of so many bytes for each direction, as [`LocalStream::connect_with`].
+    pub fn connect_with(path: impl AsRef<Path>, ring: usize) -> io::Result<LocalPackets> {
+        Ok(LocalPackets { end: LocalStream::dial(path.as_ref(), Kind::Records, ring, true)? })
+    }
+
+    /// Two ends that are connected to each other.
+    pub fn pair() -> io::Result<(LocalPackets, LocalPackets)> {
+        LocalPackets::pair_with(DEFAULT_RING)
+    }
+
+    /// The same with rings of so many bytes for each direction.
+    pub fn pair_with(ring: usize) -> io::Result<(LocalPackets, LocalPackets)> {
+        let (one, other) = LocalStream::pair_of(Kind::Records, ring)?;
+        Ok((LocalPackets { end: one }, LocalPackets { end: other }))
+    }
+
+    /// Sends a packet, whole. Waits for room.
+    pub fn send(&self, packet: &[u8]) -> io::Result<usize> {
+        match self.end.carrier() {
+            Carrier::Ring(end) if record_len(packet.len()) > end.ring() => {
+                Err(io::Error::from_raw_os_error(libc::EMSGSIZE))
+            }
+            Carrier::Ring(end) => end.write(packet),
+            Carrier::Kernel(socket) => Ok(rustix::net::send(socket, packet, SendFlags::NOSIGNAL)?),
+        }
+    }
+
+    /// Receives a packet, or as much of it as fits: how many bytes that are. Waits for one.
+    pub fn recv(&self, packet: &mut [u8]) -> io::Result<usize> {
+        match self.end.carrier() {
+            Carrier::Ring(end) => end.read(packet, false),
+            Carrier::Kernel(socket) => Ok(rustix::net::recv(socket, packet, RecvFlags::empty())?.0),
+        }
+    }
+
+    /// Receives what the next `recv` will, and leaves it there.
+    pub fn peek(&self, packet: &mut [u8]) -> io::Result<usize> {
+        self.end.peek(packet)
+    }
+
+    /// Whether it is carried by shared memory, and not by the kernel's socket.
+    pub fn is_shared_memory(&self) -> bool {
+        self.end.is_shared_memory()
+    }
+
+    /// Another handle to the same end: it is closed with the last.
+    pub fn try_clone(&self) -> io::Result<LocalPackets> {
+        Ok(LocalPackets { end: self.end.try_clone()? })
+    }
+
+    /// The name of this end: a connecting one has none.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.end.local_addr()
+    }
+
+    /// The name of the other end.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.end.peer_addr()
+    }
+
+    /// Who was at the other end when the connection was made.
+    pub fn peer_cred(&self) -> io::Result<Credentials> {
+        self.end.peer_cred()
+    }
+
+    /// Has calls fail with `WouldBlock` where they would wait, or wait again.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.end.set_nonblocking(nonblocking)
+    }
+
+    /// How long `recv` waits before it fails with `WouldBlock`; for ever if none. Zero is refused.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.end.set_read_timeout(timeout)
+    }
+
+    /// How long `send` waits before it fails with `WouldBlock`; for ever if none. Zero is refused.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.end.set_write_timeout(timeout)
+    }
+
+    /// Closes one half, or both, as [`LocalStream::shutdown`].
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.end.shutdown(how)
+    }
+}
+
+/// The kernel's carrier, for a socket of packets that is connected already.
+impl From<UnixStream> for LocalPackets {
+    fn from(socket: UnixStream) -> LocalPackets {
+        LocalPackets { end: LocalStream::from(socket) }
+    }
+}
+
+/// The connection's kernel socket, for waiting only: as that of a [`LocalStream`](LocalStream#impl-AsFd-for-LocalStream).
+impl AsFd for LocalPackets {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
+    }
+}
+
+/// A socket that listens at a path for connections of packets, those of plain clients too.
+///
+/// ```
+/// use sockeye_local::{LocalPacketListener, LocalPackets};
+///
+/// let folder = tempfile::tempdir()?;
+/// let listener = LocalPacketListener::bind(folder.path().join("orders"))?;
+/// let client = LocalPackets::connect(folder.path().join("orders"))?;
+/// client.send(b"two teas")?;
+/// let (server, _) = listener.accept()?;
+/// assert_eq!(server.recv(&mut [0; 64])?, 8);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LocalPacketListener {
+    listener: LocalListener,
+}
+
+impl LocalPacketListener {
+    /// Listens at a path, as [`LocalListener::bind`].
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<LocalPacketListener> {
+        LocalPacketListener::bind_with(path, &ListenerConfig::default())
+    }
+
+    /// The same with bounds of one's own.
+    pub fn bind_with(path: impl AsRef<Path>, config: &ListenerConfig) -> io::Result<LocalPacketListener> {
+        let listener = LocalListener::bind_for(path.as_ref(), Kind::Records, config)?;
+        Ok(LocalPacketListener { listener })
+    }
+
+    /// The next connection, and the name of its other end, which rarely has one.
+    pub fn accept(&self) -> io::Result<(LocalPackets, SocketAddr)> {
+        let (end, address) = self.listener.accept()?;
+        Ok((LocalPackets { end }, address))
+    }
+
+    /// Its name.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Has `accept` fail with `WouldBlock` where it would wait, or wait again.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.listener.set_nonblocking(nonblocking)
+    }
+}
+
+/// It becomes readable when there is a connection to accept.
+impl AsFd for LocalPacketListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}

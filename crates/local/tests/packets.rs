@@ -1,0 +1,107 @@
+//! Sequenced packets: the same cases over shared memory and by the kernel's sockets.
+
+#![cfg(target_os = "linux")]
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use sockeye_local::{LocalPacketListener, LocalPackets, SMALLEST_RING};
+use std::io::ErrorKind;
+use std::net::Shutdown;
+use std::thread;
+use std::time::Duration;
+
+/// A client and a server of the library, and a server of it whose client is a plain socket's owner, which is wrapped by
+/// a second connection: both carriers by the same methods.
+fn connected() -> Vec<(LocalPackets, LocalPackets)> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = LocalPacketListener::bind(&path).unwrap();
+    let client = LocalPackets::connect_with(&path, SMALLEST_RING).unwrap();
+    let (server, name) = listener.accept().unwrap();
+    assert!(client.is_shared_memory() && server.is_shared_memory() && name.is_unnamed());
+    drop(listener);
+    std::fs::remove_file(&path).unwrap();
+    let plain =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    let plain = plain.unwrap();
+    rustix::net::bind(&plain, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::listen(&plain, 8).unwrap();
+    let plain_client = LocalPackets::connect(&path).unwrap();
+    assert!(!plain_client.is_shared_memory());
+    let accepted = rustix::net::accept(&plain).unwrap();
+    vec![(client, server), (plain_client, LocalPackets::from(std::os::unix::net::UnixStream::from(accepted)))]
+}
+
+#[test]
+fn boundaries_are_kept_and_what_does_not_fit_is_lost() {
+    for (client, server) in connected() {
+        let lengths = [1, 0, 8, 7, 100, 0, 9];
+        for len in lengths {
+            assert_eq!(client.send(&vec![len as u8; len]).unwrap(), len);
+        }
+        let mut packet = [0; 128];
+        assert_eq!(server.peek(&mut packet).unwrap(), 1);
+        for len in lengths {
+            assert_eq!(server.recv(&mut packet).unwrap(), len);
+            assert!(packet[..len].iter().all(|byte| *byte == len as u8));
+        }
+        client.send(b"too long for that").unwrap();
+        client.send(b"next").unwrap();
+        assert_eq!(server.recv(&mut packet[..3]).unwrap(), 3);
+        assert_eq!(server.recv(&mut packet).unwrap(), 4);
+        server.set_nonblocking(true).unwrap();
+        assert_eq!(server.recv(&mut packet).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+}
+
+#[test]
+fn a_full_queue_waits_and_a_packet_that_can_never_fit_is_refused() {
+    for (client, server) in connected() {
+        assert_eq!(client.send(&vec![0; 8 << 20]).unwrap_err().raw_os_error(), Some(libc_emsgsize()));
+        client.set_write_timeout(Some(Duration::from_millis(30))).unwrap();
+        let mut sent = 0_u32;
+        let error = loop {
+            match client.send(&[7; 700]) {
+                Ok(count) => assert_eq!(count, 700),
+                Err(error) => break error,
+            }
+            sent += 1;
+        };
+        assert!(error.kind() == ErrorKind::WouldBlock && sent > 4, "{error} after {sent}");
+        client.set_write_timeout(None).unwrap();
+        let sending = thread::spawn(move || {
+            for round in 0..500_u32 {
+                client.send(&vec![round as u8; round as usize % 900]).unwrap();
+            }
+            client
+        });
+        let mut packet = [0; 1024];
+        for _ in 0..sent {
+            assert_eq!(server.recv(&mut packet).unwrap(), 700);
+        }
+        for round in 0..500_u32 {
+            assert_eq!(server.recv(&mut packet).unwrap(), round as usize % 900);
+        }
+        drop(sending.join().unwrap());
+        assert_eq!(server.recv(&mut packet).unwrap(), 0, "the end");
+        assert_eq!(server.send(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+}
+
+fn libc_emsgsize() -> i32 {
+    rustix::io::Errno::MSGSIZE.raw_os_error()
+}
+
+#[test]
+fn halves_are_shut_alone() {
+    for (client, server) in connected() {
+        client.send(b"last").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.send(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        let mut packet = [0; 16];
+        assert_eq!(server.recv(&mut packet).unwrap(), 4);
+        assert_eq!(server.recv(&mut packet).unwrap(), 0);
+        server.send(b"answer").unwrap();
+        assert_eq!(client.recv(&mut packet).unwrap(), 6);
+        assert_eq!(client.peer_cred().unwrap().pid, Some(std::process::id()));
+    }
+}
