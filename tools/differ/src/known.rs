@@ -19,8 +19,9 @@ pub(crate) const ROWS: [Row; 6] = [
     Row {
         told: "An IPv6 datagram socket that was connected over IPv4 and disconnected hears everybody over IPv6",
         shows: |calls| {
-            let is_send = matches!(calls, [.., Call::Send { .. }]);
-            is_send && places(calls, AF_INET6).any(|at| hears_its_former_peer_alone(life(calls, at)))
+            // What it doesn't hear may be missed only when it is to be read.
+            let seen = matches!(calls, [.., Call::Send { .. } | Call::Receive { .. } | Call::Request { .. }]);
+            seen && places(calls, AF_INET6).any(|at| hears_its_former_peer_alone(life(calls, at)))
         },
     },
     Row {
