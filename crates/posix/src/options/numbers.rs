@@ -35,10 +35,7 @@ pub(super) fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
             0 => 1,
             _ => value as u32,
         }),
-        OptionName::BindToNic => match value {
-            0 => SocketOption::BindToNic(None),
-            _ => SocketOption::BindToNic(Some(crate::address::nic_of_index(value as u32)?)),
-        },
+        OptionName::BindToNic => SocketOption::BindToNic(interface(value)?),
         // -1 gives the default back.
         OptionName::Ttl => SocketOption::Ttl(u8::try_from(value).ok()),
         OptionName::HopLimit => SocketOption::HopLimit(u8::try_from(value).ok()),
@@ -52,10 +49,7 @@ pub(super) fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
         OptionName::MinHops => SocketOption::MinHops(u8::try_from(value).ok()?),
         OptionName::DontFragment => SocketOption::DontFragment(on),
         OptionName::HeaderIncluded => SocketOption::HeaderIncluded(on),
-        OptionName::ChecksumOffset => match value {
-            ..0 => SocketOption::ChecksumOffset(None),
-            _ => SocketOption::ChecksumOffset(Some(u16::try_from(value).ok()?)),
-        },
+        OptionName::ChecksumOffset => SocketOption::ChecksumOffset(checksum_offset(value)?),
         OptionName::NoCheck => SocketOption::NoCheck(on),
         OptionName::NoCheck6Tx => SocketOption::NoCheck6Tx(on),
         OptionName::NoCheck6Rx => SocketOption::NoCheck6Rx(on),
@@ -100,6 +94,18 @@ pub(super) fn from_int(name: OptionName, value: i32) -> Option<SocketOption> {
         OptionName::NotSentLowWater => SocketOption::NotSentLowWater(value as u32),
         _ => return None,
     })
+}
+
+/// An interface's number, 0 for none; the outer none for one that no interface can have.
+#[allow(clippy::option_option, reason = "there being no such interface is not being bound to none")]
+fn interface(index: i32) -> Option<Option<NicId>> {
+    if index == 0 { Some(None) } else { crate::address::nic_of_index(index as u32).map(Some) }
+}
+
+/// Where a checksum is, nowhere for what is negative; the outer none for what is out of reach.
+#[allow(clippy::option_option, reason = "an offset that can't be is not the lack of one")]
+fn checksum_offset(value: i32) -> Option<Option<u16>> {
+    if value < 0 { Some(None) } else { u16::try_from(value).ok().map(Some) }
 }
 
 /// A mode of `IP_MTU_DISCOVER`.
