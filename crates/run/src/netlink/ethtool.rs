@@ -10,11 +10,15 @@ const DRIVER: u32 = 0x03;
 const LINK: u32 = 0x0a;
 const PERMANENT_ADDRESS: u32 = 0x20;
 const LINK_SETTINGS: u32 = 0x4c;
-/// Checksums received and sent, scatter and gather, TSO, UFO, GSO, GRO; the last is one of flags.
-const OFFLOADS: [u32; 8] = [0x14, 0x16, 0x18, 0x1e, 0x21, 0x23, 0x2b, 0x25];
+/// Checksums received and sent, scatter and gather, TSO, GSO.
+const OFFLOADS: [u32; 5] = [0x14, 0x16, 0x18, 0x1e, 0x23];
+const GRO: u32 = 0x2b;
+const FLAGS: u32 = 0x25;
+/// `ETH_FLAG_TXVLAN`, `ETH_FLAG_RXVLAN`.
+const VLAN_FLAGS: u32 = 0x180;
 /// Others that everybody may ask for, which this kind of interface doesn't have.
-const UNKNOWN: [u32; 26] = [
-    0x07, 0x0e, 0x10, 0x12, 0x1b, 0x1d, 0x27, 0x29, 0x2d, 0x2e, 0x2f, 0x30, 0x36, 0x37, 0x38, 0x3a, 0x3c,
+const UNKNOWN: [u32; 27] = [
+    0x07, 0x0e, 0x10, 0x12, 0x1b, 0x1d, 0x21, 0x27, 0x29, 0x2d, 0x2e, 0x2f, 0x30, 0x36, 0x37, 0x38, 0x3a, 0x3c,
     0x3e, 0x40, 0x41, 0x42, 0x43, 0x44, 0x46, 0x48, 0x4e,
 ];
 
@@ -34,7 +38,10 @@ pub(super) fn answer(interface: &Interface, asked: &[u8]) -> Result<Vec<u8>, Err
     let number = |value: u32| [command.to_ne_bytes(), value.to_ne_bytes()].concat();
     match command {
         LINK => Ok(number(1)),
-        command if OFFLOADS.contains(&command) => Ok(number(0)),
+        // A capture shows segments longer than the MTU: libpcap (`iface_get_offload`) makes room only where it is told so.
+        command if OFFLOADS.contains(&command) => Ok(number(1)),
+        GRO => Ok(number(interface.is_loopback().into())),
+        FLAGS => Ok(number(if interface.is_loopback() { 0 } else { VLAN_FLAGS })),
         PERMANENT_ADDRESS => {
             let room = word(asked, 4).ok_or(Errno::EFAULT)? as usize;
             let address = interface.hardware.get(..6).filter(|address| room >= address.len());
@@ -106,12 +113,22 @@ mod tests {
         assert_eq!(ask(1, LINK, &[]).unwrap()[4..], [1, 0, 0, 0]);
         assert!(ask(1, DRIVER, &[]).unwrap()[4..].starts_with(b"sockeye\0"));
         assert_eq!(ask(1, SETTINGS, &[]).unwrap()[12..15], [16, 39, 1]);
-        assert_eq!(ask(1, 0x1e, &[]).unwrap()[4..], [0; 4]);
         assert_eq!(
             ask(1, PERMANENT_ADDRESS, &[32, 0, 0, 0]).unwrap()[4..],
             [6, 0, 0, 0, 2, 66, 10, 77, 0, 2]
         );
         assert_eq!(ask(1, PERMANENT_ADDRESS, &[5, 0, 0, 0]), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn offloads_are_those_of_linux() {
+        let told = |interface, command| ask(interface, command, &[]).map(|bytes| word(&bytes, 4).unwrap());
+        for command in [0x14, 0x16, 0x18, 0x1e, 0x23] {
+            assert_eq!([0, 1].map(|interface| told(interface, command)), [Ok(1); 2], "{command:#x}");
+        }
+        assert_eq!([0, 1].map(|interface| told(interface, 0x2b)), [Ok(1), Ok(0)], "GRO");
+        assert_eq!([0, 1].map(|interface| told(interface, 0x25)), [Ok(0), Ok(0x180)], "flags");
+        assert_eq!([0, 1].map(|interface| told(interface, 0x21)), [Err(Errno::EOPNOTSUPP); 2], "UFO");
     }
 
     #[test]
