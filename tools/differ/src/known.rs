@@ -61,12 +61,10 @@ pub(crate) const ROWS: [Row; 6] = [
         told: "An IPv6 stream socket that was connected over IPv4 can be connected over IPv6 later",
         shows: |calls| {
             let [before @ .., last @ Call::Connect { at, .. }] = calls else { return false };
-            let accepted = was_accepted(before, *at);
-            let stream = accepted || matches!(socket(before, *at), Some([AF_INET6, SOCK_STREAM, _]));
-            // Whose connection was accepted isn't told here: anybody's who went over IPv4.
-            let calls = if accepted { before.iter().collect() } else { life(before, *at) };
-            let over_v4 = calls.into_iter().filter_map(peer).any(|peer| is_v4(&peer));
-            stream && over_v4 && peer(last).is_some_and(|peer| !is_v4(&peer))
+            let listens = |at| life(before, at).iter().any(|call| matches!(call, Call::Listen { .. }));
+            let mut listeners = (0..crate::call::PLACES).filter(|&at| listens(at));
+            let spoke_v4 = spoke_v4(before, *at) || listeners.any(|at| spoke_v4(before, at));
+            spoke_v4 && peer(last).is_some_and(|peer| !is_v4(&peer))
         },
     },
     Row {
@@ -114,6 +112,15 @@ fn was_accepted(calls: &[Call], place: Place) -> bool {
         _ => false,
     });
     matches!(latest, Some(Call::Accept { .. }))
+}
+
+/// Whether the place's latest socket is an IPv6 stream that was connected over IPv4.
+fn spoke_v4(calls: &[Call], at: Place) -> bool {
+    let accepted = was_accepted(calls, at);
+    let stream = accepted || matches!(socket(calls, at), Some([AF_INET6, SOCK_STREAM, _]));
+    // Whose connection was accepted isn't told here: anybody's who went over IPv4.
+    let calls = if accepted { calls.iter().collect() } else { life(calls, at) };
+    stream && calls.into_iter().filter_map(peer).any(|peer| is_v4(&peer))
 }
 
 /// The calls on the place's latest socket.
@@ -188,6 +195,11 @@ mod tests {
         assert_eq!(of(&[&stream, &v4, &v4, &over_v6]), Some(ROWS[4].told));
         assert_eq!(of(&[&stream, &over_v6, &v4]), None);
         assert_eq!(of(&[&stream_v4, &v4, &v4, &over_v6]), None);
+        let listen = Call::Listen { at: 1, backlog: 1 };
+        let of_another = Call::Connect { at: 3, address: peer(&over_v6).unwrap() };
+        assert_eq!(of(&[&stream, &v4, &listen, &of_another]), Some(ROWS[4].told));
+        assert_eq!(of(&[&stream, &v4, &of_another]), None);
+        assert_eq!(of(&[&stream, &over_v6, &listen, &of_another]), None);
         let accept = Call::Accept { at: 2, into: 1 };
         assert_eq!(of(&[&v4, &accept, &over_v6]), Some(ROWS[4].told));
         assert_eq!(of(&[&over_v6, &accept, &over_v6]), None);
