@@ -53,7 +53,7 @@ pub(crate) struct Record {
     pub(crate) names: PlugNames,
     /// The host whose stack the socket belongs to.
     pub(crate) host: HostId,
-    /// The socket in that stack. A dead record's is closed, a route socket's is none.
+    /// The socket in that stack. A dead record's is closed unless it stays, a route socket's is none.
     pub(crate) id: SocketId,
     /// Its family; of a route socket it means nothing.
     pub(crate) domain: Domain,
@@ -80,6 +80,16 @@ impl Record {
     /// Whether its plug is still there.
     pub(crate) fn is_alive(&self) -> bool {
         !matches!(self.socket, Socket::Dead(_))
+    }
+
+    /// Whether the stack has no socket any more that a call could be about.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.socket, Socket::Dead(Dead { stays: false, .. }))
+    }
+
+    /// Whether the stack has its socket still, and the plug is gone.
+    pub(crate) fn is_unplugged(&self) -> bool {
+        matches!(self.socket, Socket::Dead(Dead { stays: true, .. }))
     }
 
     /// Whether the program has closed its end of the plug.
@@ -154,6 +164,9 @@ pub(crate) struct Dead {
     pub(crate) error: Option<Error>,
     /// The local address it had.
     pub(crate) local: Option<SockAddr>,
+    /// Whether the stack still has its socket, with all that calls ask of it: it failed to connect or was
+    /// disconnected, so it can be used again.
+    pub(crate) stays: bool,
 }
 
 /// The table of records.
@@ -251,22 +264,24 @@ impl Sockets {
         self.by_id.insert((host, id), key);
     }
 
-    /// Marks a stream as dead, and forgets the oldest dead one when there are too many. The stack's
-    /// socket must have been closed. Returns what the record was used for, which owns the plug.
+    /// Marks a stream as dead. The stack's socket must have been closed unless it stays. Returns what the record
+    /// was used for, which owns the plug.
     pub(crate) fn bury(&mut self, key: SocketKey, dead: Dead) -> Option<Socket> {
         let record = self.get_mut(key)?;
         let (host, id) = (record.host, record.id);
         record.kept = None;
         let socket = std::mem::replace(&mut record.socket, Socket::Dead(dead));
-        self.by_id.remove(&(host, id));
-        self.dead.push_back(key);
-        if self.dead.len() > DEAD_KEPT {
-            let oldest = self.dead.pop_front();
-            if let Some(oldest) = oldest.filter(|&oldest| self.is_dead(oldest)) {
-                self.remove(oldest);
-            }
+        if !dead.stays {
+            self.by_id.remove(&(host, id));
         }
+        self.dead.push_back(key);
         Some(socket)
+    }
+
+    /// Forgets the oldest dead stream if there are too many.
+    pub(crate) fn forget_oldest_dead(&mut self) -> Option<Record> {
+        let oldest = if self.dead.len() > DEAD_KEPT { self.dead.pop_front() } else { None };
+        oldest.filter(|&oldest| self.is_dead(oldest)).and_then(|oldest| self.remove(oldest))
     }
 
     fn is_dead(&self, key: SocketKey) -> bool {

@@ -1,5 +1,6 @@
 //! The end of kept ends: where calls can't bring the program's end of a plug along, the network keeps a
 //! duplicate of it until the socket is connected, and then the kernel doesn't tell that the program closed it.
+//! Nor does it of sockets that have no plug to hang up, as their connection failed.
 //!
 //! So `/proc/PID/fd` is looked at now and then, as long as anything is kept. An end that nobody held in two
 //! looks is let go, and the plug hangs up as it does elsewhere. One look doesn't settle it: the end may be on
@@ -62,9 +63,6 @@ impl Core {
     /// have. Says whether there were any.
     pub(crate) fn sweep_for_address(&mut self) -> bool {
         let closed = datagram::look_now(self);
-        if self.sweep.due.is_none() {
-            return closed;
-        }
         self.let_go_of(|_| true) || closed
     }
 
@@ -75,7 +73,8 @@ impl Core {
     }
 
     fn let_go_of(&mut self, which: impl Fn(&Record) -> bool) -> bool {
-        let kept = self.sockets.keys(|record| record.kept.is_some() && which(record));
+        let unseen = |record: &Record| record.kept.is_some() || record.is_unplugged();
+        let kept = self.sockets.keys(|record| unseen(record) && which(record));
         let unheld = self.unheld(&kept);
         for &key in &unheld {
             self.let_go(key);
@@ -86,10 +85,15 @@ impl Core {
         !unheld.is_empty()
     }
 
-    /// Without the kept end the plug hangs up, unless somebody holds the program's end after all.
+    /// Without the kept end the plug hangs up, unless somebody holds the program's end after all. Where there is no
+    /// plug any more, it is up to us.
     fn let_go(&mut self, key: SocketKey) {
-        if let Some(record) = self.sockets.get_mut(key) {
-            record.kept = None;
+        let Some(record) = self.sockets.get_mut(key) else { return };
+        record.kept = None;
+        if record.is_unplugged()
+            && let Some(record) = self.sockets.remove(key)
+        {
+            self.close_socket(&record);
         }
     }
 

@@ -83,7 +83,7 @@ print(errno.errorcode[s.connect_ex(('10.77.0.2', 9))])
 p = select.poll(); p.register(s, select.POLLIN | select.POLLOUT)
 print(p.poll(5000)[0][1] == select.POLLIN | select.POLLOUT | select.POLLERR | select.POLLHUP)
 print(errno.errorcode[s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)], s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-print(errno.errorcode[s.connect_ex(('10.77.0.2', 9))], 'retried')
+print(errno.errorcode[s.connect_ex(('10.77.0.2', 9))], errno.errorcode[s.connect_ex(('10.77.0.2', 9))], 'retried')
 print(name(lambda: socket.create_connection(('10.77.0.99', 9))))
 print(name(lambda: socket.create_connection(('192.0.2.1', 9))))
 s = socket.socket(); s.bind(('', 80)); print(s.getsockname())
@@ -103,7 +103,7 @@ print(errno.errorcode[ctypes.get_errno()] if ctypes.CDLL(None, use_errno=True).c
         "EINPROGRESS",
         "True",
         "ECONNREFUSED 0",
-        "EINPROGRESS retried",
+        "ECONNABORTED EINPROGRESS retried",
         "EHOSTUNREACH",
         "ENETUNREACH",
         "('0.0.0.0', 80)",
@@ -112,6 +112,53 @@ print(errno.errorcode[ctypes.get_errno()] if ctypes.CDLL(None, use_errno=True).c
         "EINVAL ENOTCONN ENOTCONN",
         "EISCONN",
     ];
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_socket_outlives_a_connect_that_failed() {
+    let mut lab = Lab::new();
+    let client = lab.python(
+        "b",
+        "
+import socket, errno, select
+def name(f):
+    try: return f()
+    except OSError as e: return errno.errorcode[e.errno]
+def failed(*address):
+    s = socket.socket(); s.setblocking(False)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if address: s.bind(address)
+    again(s)
+    return s
+def again(s):
+    print(name(lambda: s.connect(('10.77.0.2', 9))), end=' ')
+    p = select.poll(); p.register(s, select.POLLOUT); p.poll(5000)
+s = failed('', 5555)
+print(name(s.listen), name(lambda: s.bind(('', 5556))), s.getsockname()[1], s.getsockopt(1, 4), s.getsockopt(1, 4))
+again(s); again(s)
+print(name(lambda: s.connect(('10.77.0.2', 9))), s.getsockname(), s.getsockopt(1, 9))
+print(name(s.listen), s.getsockname(), s.getsockopt(1, 9), s.getsockopt(1, 30))
+s = failed()
+print(name(lambda: s.bind(('', 5556))), s.getsockname()[1], name(s.getpeername), name(lambda: s.shutdown(2)))
+again(s); again(s); print()
+s = failed('', 5557); s.close()
+s = socket.socket(); print(name(lambda: s.bind(('', 5557))))
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1); s.bind(('', 5558))
+print(name(lambda: s.connect(('10.77.0.2', 9))), s.getsockname()[1], s.getsockopt(1, 9), name(lambda: s.bind(('', 1))))
+",
+    );
+    // As on Linux 6.18, with other addresses.
+    let expected = [
+        "EINPROGRESS EINVAL EINVAL 5555 111 0",
+        "ECONNABORTED EINPROGRESS ECONNREFUSED ('0.0.0.0', 5555) 1",
+        "None ('0.0.0.0', 5555) 1 1",
+        "EINPROGRESS None 5556 ENOTCONN ENOTCONN",
+        "EINVAL EINVAL ",
+        "EINPROGRESS None",
+        "ECONNREFUSED 5558 1 EINVAL",
+    ];
+    let output = lab.output(client);
     assert_eq!(output.lines().collect::<Vec<_>>(), expected);
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn bind(core: &mut Core, key: SocketKey, address: &[u8]) -> Answer {
     let addr = reader(core, key)?.bind(address)?;
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     let (host, id) = (record.host, record.id);
-    if let Socket::Dead(_) = record.socket {
+    if record.is_lost() {
         return Err(Errno::EINVAL);
     }
     let mut bound = core.world.with(host, |stack| stack.bind(id, addr));
@@ -65,7 +65,7 @@ pub(crate) fn local(core: &mut Core, key: SocketKey) -> Answer {
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     let (host, id, domain) = (record.host, record.id, record.domain);
     let addr = match &record.socket {
-        Socket::Dead(dead) => dead.local,
+        Socket::Dead(dead) if !dead.stays => dead.local,
         _ => core.world.with(host, |stack| stack.local_addr(id)).ok(),
     };
     let unbound = match domain {

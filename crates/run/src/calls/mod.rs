@@ -15,7 +15,7 @@ use crate::{datagram, netlink, stream};
 use rustix::net::Shutdown as SysShutdown;
 use sockeye::HostId;
 use sockeye_posix::{Errno, interface};
-use sockeye_stack::SocketType;
+use sockeye_stack::{Shutdown, SocketType};
 use std::os::fd::OwnedFd;
 
 /// Where a call comes from.
@@ -110,7 +110,7 @@ fn on_socket(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey, 
     }
     match op {
         Op::Bind { address } => address::bind(core, key, address).into(),
-        Op::Listen { backlog } => stream::listen(core, end, key, *backlog).into(),
+        Op::Listen { backlog } => stream::listen(core, caller, end, key, *backlog),
         Op::Accept { flags } => stream::accept(core, caller, end, key, *flags),
         Op::Connect { address } => address::connect(core, caller, end, key, address),
         Op::LocalName => address::local(core, key).into(),
@@ -148,6 +148,7 @@ fn shutdown(core: &mut Core, end: &ProgramEnd, key: SocketKey, how: i32) -> Answ
     if !(libc::SHUT_RD..=libc::SHUT_RDWR).contains(&how) {
         return Err(Errno::EINVAL);
     }
+    let (host, id, now) = (record.host, record.id, core.now);
     match &mut record.socket {
         Socket::Listener(_) if how == libc::SHUT_WR => Err(Errno::ENOTCONN),
         Socket::Listener(_) => {
@@ -161,6 +162,14 @@ fn shutdown(core: &mut Core, end: &ProgramEnd, key: SocketKey, how: i32) -> Answ
                 _ => SysShutdown::Both,
             };
             done(stream.shut(end, how))
+        }
+        Socket::Dead(dead) if dead.stays => {
+            let how = match how {
+                libc::SHUT_RD => Shutdown::Read,
+                libc::SHUT_WR => Shutdown::Write,
+                _ => Shutdown::Both,
+            };
+            done(core.world.with(host, |stack| stack.shutdown(now, id, how)))
         }
         Socket::Stream(_) | Socket::Dead(_) | Socket::Datagram(_) | Socket::Netlink(_) => {
             Err(Errno::ENOTCONN)

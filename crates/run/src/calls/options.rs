@@ -35,7 +35,7 @@ fn apply(core: &mut Core, key: SocketKey, level: i32, name: i32, value: &[u8]) -
     let now = core.now;
     let record = core.sockets.get_mut(key).ok_or(Errno::EBADF)?;
     let (host, id, kind) = (record.host, record.id, kind(record));
-    if let Socket::Dead(_) = record.socket {
+    if record.is_lost() {
         // As on a connection that was reset: it succeeds, and changes nothing any more.
         return options::set(kind, &mut record.stored, level, name, value).map(drop);
     }
@@ -67,7 +67,7 @@ fn value(
     match options::get(kind, &record.stored, level, name)? {
         Get::Fact(Fact::Error) => Ok(OptionValue::int(take_error(core, end, key).map_or(0, |errno| errno.0))),
         Get::Fact(Fact::Cookie) => Ok(OptionValue::cookie(cookie)),
-        Get::Stack(option) if matches!(record.socket, Socket::Dead(_)) => {
+        Get::Stack(option) if record.is_lost() => {
             let option = core.world.with(host, |stack| {
                 let fresh = stack.socket(kind.domain, SocketType::Stream, Owner::default())?;
                 let option = stack.get_option(fresh, option);
@@ -77,7 +77,7 @@ fn value(
             Ok(options::answer(level, option))
         }
         _ => {
-            let dead = matches!(record.socket, Socket::Dead(_));
+            let dead = record.is_lost();
             let stored = &mut record.stored;
             let value =
                 core.world.with(host, |stack| Target { stack, now, id, kind, stored }.get(level, name));
@@ -95,7 +95,11 @@ fn take_error(core: &mut Core, end: &ProgramEnd, key: SocketKey) -> Option<Errno
     let (host, id) = (record.host, record.id);
     let ours: Option<Error> = match &mut record.socket {
         // A read may have met the error already: then the plug has none left.
-        Socket::Dead(dead) => dead.error.take().filter(|_| now_native.is_some() || end.fd().is_none()),
+        Socket::Dead(dead) => {
+            let of_stack = dead.stays.then(|| core.world.with(host, |stack| stack.take_error(id))).flatten();
+            let error = dead.error.take().or(of_stack);
+            error.filter(|_| now_native.is_some() || end.fd().is_none())
+        }
         Socket::Stream(_) | Socket::Netlink(_) => None,
         Socket::Listener(_) => core.world.with(host, |stack| stack.take_error(id)),
         Socket::Datagram(datagram) => {

@@ -1,15 +1,15 @@
 //! `connect` on a stream socket, and what becomes of it: established, refused, timed out.
 
-use super::{Phase, Stream, bury, carry, close, errno_of, new_plug, stuff, unstuff};
+use super::{Phase, Stream, bury, carry, close, errno_of, new_plug, stuff, unplug, unstuff};
 use crate::calls::{Caller, done};
 use crate::core::Core;
 use crate::end::ProgramEnd;
 use crate::poller::Token;
 use crate::proto::{Outcome, Reply, Ticket};
-use crate::sockets::{PlugNames, Record, Socket, SocketKey};
+use crate::sockets::{Dead, PlugNames, Record, Socket, SocketKey};
 use crate::stream::idle;
 use rustix::event::epoll::EventFlags;
-use rustix::net::sockopt::Timeout;
+use rustix::net::sockopt::{Timeout, socket_error};
 use sockeye_posix::Errno;
 use sockeye_stack::{Error, Readiness, SockAddr, SocketType};
 use std::os::fd::OwnedFd;
@@ -23,15 +23,17 @@ pub(crate) fn connect(
     peer: Option<SockAddr>,
 ) -> Reply {
     let Some(record) = core.sockets.get_mut(key) else { return Err(Errno::EBADF).into() };
-    let Some(peer) = peer else { return done(dissolve(core, key)).into() };
+    let Some(peer) = peer else { return done(dissolve(core, caller, key)).into() };
     match &mut record.socket {
         Socket::Listener(_) => Err(Errno::EISCONN).into(),
         Socket::Dead(dead) => match dead.error.take() {
             // The attempt before failed; like SO_ERROR, this call tells so, once.
             Some(error) => Err(error.into()).into(),
-            None => match revive(core, caller, end, key) {
-                Ok(theirs) => Reply { outcome: Outcome::Replace, ticket: None, fd: Some(theirs) },
-                Err(errno) => Err(errno).into(),
+            // Of a connection that was lost.
+            None if !dead.stays => Err(Errno::EISCONN).into(),
+            None => match connect_again(core, end, key) {
+                Some(result) => done(result).into(),
+                None => revive(core, caller, end, key),
             },
         },
         Socket::Stream(stream) => match stream.phase {
@@ -51,11 +53,25 @@ pub(crate) fn connect(
     }
 }
 
+/// What a connect call on a socket without a plug has to say of the attempt before.
+fn connect_again(core: &mut Core, end: &ProgramEnd, key: SocketKey) -> Option<Result<(), Error>> {
+    let record = core.sockets.get(key)?;
+    let (host, id, now) = (record.host, record.id, core.now);
+    // The plug's error stands for the stack's: a read may have met it already.
+    let was_met = end.fd().is_some_and(|theirs| matches!(socket_error(theirs), Ok(Ok(()))));
+    core.world.with(host, |stack| {
+        if was_met {
+            stack.take_error(id);
+        }
+        stack.connect_again(now, id)
+    })
+}
+
 /// Whether connect on a stream socket tells how it is rather than beginning anything.
 pub(crate) fn has_begun(core: &Core, key: SocketKey) -> bool {
     match core.sockets.get(key).map(|record| &record.socket) {
         Some(Socket::Listener(_)) => true,
-        Some(Socket::Dead(dead)) => dead.error.is_some(),
+        Some(Socket::Dead(dead)) => dead.error.is_some() || dead.stays,
         Some(Socket::Stream(stream)) => stream.phase != Phase::Fresh,
         _ => false,
     }
@@ -78,7 +94,7 @@ pub(crate) fn failure_seen(core: &mut Core, key: SocketKey, told: bool) {
     if told && unstuff(&stream.plug, stream.junk).is_ok() {
         stream.phase = Phase::Fresh;
     } else {
-        bury(core, key, (!told).then_some(error));
+        unplug(core, key, (!told).then_some(error));
     }
 }
 
@@ -145,17 +161,16 @@ pub(crate) fn progress(core: &mut Core, key: SocketKey, blocking: bool) {
     };
     let readiness = core.world.with(host, |stack| stack.readiness(id));
     if readiness.contains(Readiness::ERROR) {
-        // Connecting again tells what became of the attempt, and leaves a socket that can try anew.
-        let result = core.world.with(host, |stack| stack.connect(now, id, SockAddr::UNSPECIFIED_V4));
-        let error = result.err().unwrap_or(Error::ConnectionRefused);
-        if blocking {
-            *phase = Phase::Failed(error);
-            core.wake(key);
-        } else {
+        if !blocking {
             // The plug is closed with its junk unread, which a poll shows as TCP would: IN, OUT, ERR, HUP
-            // and RDHUP.
-            bury(core, key, Some(error));
+            // and RDHUP. The error is the stack's to tell.
+            return unplug(core, key, None);
         }
+        // This tells what became of the attempt, and leaves a socket that can try anew.
+        let result = core.world.with(host, |stack| stack.connect_again(now, id));
+        let error = result.and_then(Result::err).unwrap_or(Error::ConnectionRefused);
+        *phase = Phase::Failed(error);
+        core.wake(key);
     } else if readiness.intersects(Readiness::WRITABLE | Readiness::READ_CLOSED) {
         if unstuff(plug, *junk).is_err() || carry(&core.poller, key, plug).is_err() {
             return bury(core, key, Some(Error::NoBufs));
@@ -167,18 +182,24 @@ pub(crate) fn progress(core: &mut Core, key: SocketKey, blocking: bool) {
     }
 }
 
-/// Gives a dead socket a new plug; the supervisor puts the program's end, which this returns, in the place
-/// of the old one.
-fn revive(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey) -> Result<OwnedFd, Errno> {
+/// Gives a socket that stayed a new plug; the supervisor puts the program's end, which goes with the reply, in the
+/// place of the old one, and the call comes again.
+pub(super) fn revive(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey) -> Reply {
+    match replug(core, caller, end, key) {
+        Ok(theirs) => Reply { outcome: Outcome::Replace, ticket: None, fd: Some(theirs) },
+        Err(errno) => Err(errno).into(),
+    }
+}
+
+fn replug(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey) -> Result<OwnedFd, Errno> {
     let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
-    let (host, domain, member) = (record.host, record.domain, record.member);
+    let (id, member) = (record.id, record.member);
     let made = new_plug(end.is_nonblocking()).and_then(|plug| {
         end.copy_settings(&plug.theirs)?;
         core.poller.watch(&plug.ours, Token::Plug(key), idle())?;
         Ok((PlugNames::of(&plug.theirs)?, core.keeping(member, &plug.theirs)?, plug))
     });
     let (names, kept, plug) = made.map_err(|error| core.plug_errno(caller.member, &error))?;
-    let id = core.stack_socket(Caller { host, ..caller }, domain, SocketType::Stream)?;
     core.sockets.rename(key, names, id);
     if let Some(record) = core.sockets.get_mut(key) {
         record.socket = Socket::Stream(Stream::new(plug.ours, Phase::Fresh, None));
@@ -188,20 +209,32 @@ fn revive(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey) -> 
 }
 
 /// `connect` to `AF_UNSPEC`.
-fn dissolve(core: &mut Core, key: SocketKey) -> Result<(), Errno> {
+fn dissolve(core: &mut Core, caller: Caller, key: SocketKey) -> Result<(), Errno> {
     let Some(record) = core.sockets.get(key) else { return Err(Errno::EBADF) };
     let (host, id, now) = (record.host, record.id, core.now);
     match &record.socket {
         Socket::Stream(Stream { phase: Phase::Fresh, .. }) => Ok(()),
         Socket::Stream(_) => {
-            core.world.with(host, |stack| stack.abort(now, id)).ok();
-            bury(core, key, None);
+            core.world.with(host, |stack| stack.disconnect(now, id)).ok();
+            unplug(core, key, None);
             Ok(())
         }
-        Socket::Listener(_) | Socket::Datagram(_) | Socket::Netlink(_) | Socket::Dead(_) => {
-            Err(Errno::EINVAL)
-        }
+        Socket::Dead(dead) if dead.stays => Ok(core.world.with(host, |stack| stack.disconnect(now, id))?),
+        Socket::Dead(_) => begin_anew(core, caller, key),
+        Socket::Listener(_) | Socket::Datagram(_) | Socket::Netlink(_) => Err(Errno::EINVAL),
     }
+}
+
+/// A socket that was lost with its connection gets another of the stack's.
+fn begin_anew(core: &mut Core, caller: Caller, key: SocketKey) -> Result<(), Errno> {
+    let Some(record) = core.sockets.get(key) else { return Err(Errno::EBADF) };
+    let (host, domain, names) = (record.host, record.domain, record.names);
+    let id = core.stack_socket(Caller { host, ..caller }, domain, SocketType::Stream)?;
+    core.sockets.rename(key, names, id);
+    if let Some(Record { socket: Socket::Dead(dead), .. }) = core.sockets.get_mut(key) {
+        *dead = Dead { error: None, local: None, stays: true };
+    }
+    Ok(())
 }
 
 /// An event of a plug that isn't connected: only the program's close matters.

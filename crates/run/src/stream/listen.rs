@@ -4,6 +4,7 @@
 //! writes one byte when connections arrive and takes them back, through the program's own descriptor, when
 //! accept has emptied the queue. So poll, select and epoll work in any number of processes.
 
+use super::connect::revive;
 use super::{Phase, Plug, Stream, carrying, close, errno_of, new_plug, stuff};
 use crate::calls::{Answer, Caller};
 use crate::core::Core;
@@ -71,21 +72,41 @@ impl Listener {
 }
 
 /// `listen`.
-pub(crate) fn listen(core: &mut Core, end: &ProgramEnd, key: SocketKey, backlog: i32) -> Answer {
+pub(crate) fn listen(
+    core: &mut Core,
+    caller: Caller,
+    end: &ProgramEnd,
+    key: SocketKey,
+    backlog: i32,
+) -> Reply {
+    match listen_in_stack(core, key, backlog) {
+        // The call comes again, on a new plug.
+        Ok(()) if core.sockets.get(key).is_some_and(Record::is_unplugged) => revive(core, caller, end, key),
+        Ok(()) => show_listening(core, end, key).into(),
+        Err(errno) => Err(errno).into(),
+    }
+}
+
+fn listen_in_stack(core: &mut Core, key: SocketKey, backlog: i32) -> Result<(), Errno> {
     let backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
-    let record = core.sockets.get_mut(key).ok_or(Errno::EBADF)?;
+    let record = core.sockets.get(key).ok_or(Errno::EBADF)?;
     match &record.socket {
-        Socket::Stream(Stream { phase: Phase::Fresh, .. }) | Socket::Listener(_) => {}
+        Socket::Stream(Stream { phase: Phase::Fresh, .. })
+        | Socket::Listener(_)
+        | Socket::Dead(Dead { stays: true, .. }) => {}
         Socket::Stream(_) | Socket::Dead(_) => return Err(Errno::EINVAL),
         Socket::Datagram(_) | Socket::Netlink(_) => return Err(Errno::EOPNOTSUPP),
     }
     let (host, id, now) = (record.host, record.id, core.now);
-    core.world.with(host, |stack| stack.listen(now, id, backlog))?;
+    Ok(core.world.with(host, |stack| stack.listen(now, id, backlog))?)
+}
+
+fn show_listening(core: &mut Core, end: &ProgramEnd, key: SocketKey) -> Answer {
     let Some(Record { socket, .. }) = core.sockets.get_mut(key) else { return Err(Errno::EBADF) };
     if matches!(socket, Socket::Stream(_)) {
         // A listening TCP socket is never writable.
         stuff(end.fd().ok_or(Errno::EBADF)?).map_err(|error| errno_of(&error))?;
-        let old = std::mem::replace(socket, Socket::Dead(Dead { error: None, local: None }));
+        let old = std::mem::replace(socket, Socket::Dead(Dead { error: None, local: None, stays: false }));
         if let Socket::Stream(Stream { plug, .. }) = old {
             *socket = Socket::Listener(Listener { plug, tokens: 0, returned: VecDeque::new(), shut: false });
         }

@@ -302,9 +302,24 @@ fn bury(core: &mut Core, key: SocketKey, error: Option<Error>) {
         stack.close(now, id).ok();
         local
     });
+    take_plug(core, key, Dead { error, local, stays: false });
+}
+
+/// There is no connection, but the socket stays what it was told to be: the program sees a reset until it connects or
+/// listens again, and `error`, or the stack's, where calls are intercepted.
+fn unplug(core: &mut Core, key: SocketKey, error: Option<Error>) {
+    take_plug(core, key, Dead { error, local: None, stays: true });
+}
+
+fn take_plug(core: &mut Core, key: SocketKey, dead: Dead) {
     core.wake(key);
     let names = core.sockets.get(key).map(|record| record.names);
-    let Some(Socket::Stream(stream)) = core.sockets.bury(key, Dead { error, local }) else { return };
+    let Some(Socket::Stream(stream)) = core.sockets.bury(key, dead) else { return };
+    if let Some(forgotten) = core.sockets.forget_oldest_dead()
+        && forgotten.is_unplugged()
+    {
+        core.close_socket(&forgotten);
+    }
     if stream.shut_both {
         // The program asked for the end of both directions: for it, this is no reset.
         while matches!(rustix::io::read(&stream.plug, &mut [0_u8; 16 * 1024]), Ok(1..)) {}
