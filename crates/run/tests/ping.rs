@@ -75,7 +75,7 @@ print(told(lambda: sock(V6).sendto(ping(V6, 1), ('::ffff:10.77.0.2', 0))))
     let of_each = "True True\nEINVAL EINVAL\nEMSGSIZE EDESTADDRREQ\nEAGAIN\nENOPROTOOPT ENOPROTOOPT\n";
     assert_eq!(
         output,
-        format!("{of_each}{of_each}EPROTONOSUPPORT\nEPROTONOSUPPORT\nEPROTONOSUPPORT\nENETUNREACH\n")
+        format!("{of_each}{of_each}EPROTONOSUPPORT\nEPROTONOSUPPORT\nEPROTONOSUPPORT\nEINVAL\n")
     );
 }
 
