@@ -131,7 +131,7 @@ impl Side {
     }
 
     /// A long copy that took a nanosecond for fewer bytes than this had to fetch its lines from another core.
-    const SLOW: u128 = 8;
+    const SLOW: u128 = 16;
     const LONG: usize = 2048;
     /// After so many copies past the caches it is tried again whether another way is faster: both threads may be on one
     /// core now.
