@@ -150,6 +150,7 @@ fn honoured(row: &Row, option: OptionName, kind: SocketKind, value: &[u8]) -> Re
         OptionName::MaxPacingRate => value::read_rate(value),
         OptionName::Congestion => value::read_congestion(value),
         OptionName::MulticastNic => groups::multicast_interface(value),
+        OptionName::IpOptions => value::read_ip_options(value),
         OptionName::IcmpFilter => Ok(value::read_icmp_filter(value)),
         OptionName::Icmp6Filter => Ok(value::read_icmp6_filter(value)),
         OptionName::LocalPorts => value::read_port_range(value),
@@ -298,6 +299,7 @@ pub fn answer(level: i32, option: SocketOption) -> OptionValue {
     match option {
         SocketOption::Linger(linger) => OptionValue::linger(linger),
         SocketOption::MaxPacingRate(rate) => OptionValue::rate(rate),
+        SocketOption::IpOptions(options) => OptionValue::ip_options(&options),
         SocketOption::MulticastNic { address, nic: _ } => OptionValue::address(address),
         SocketOption::IcmpFilter(filter) => OptionValue::words(&[filter]),
         SocketOption::Icmp6Filter(filter) => OptionValue::words(&filter),

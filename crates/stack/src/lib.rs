@@ -62,7 +62,7 @@ pub use socket::{
     Datagram, Direction, Domain, Hardware, LinkInfo, Message, Owner, RecvFlags, SendFlags, Shutdown,
     SocketId, SocketType,
 };
-pub use sockeye_wire::Protocol;
+pub use sockeye_wire::{Ipv4Options, Protocol};
 pub use survey::{SocketReport, SurveyPosition, SurveyTimer, SurveyTimerKind};
 pub use tcp::{CaState, State as TcpState, TcpInfo, congestion};
 pub use usage::Usage;

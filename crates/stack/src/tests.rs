@@ -11,6 +11,7 @@ mod forwarding;
 mod fuzzed;
 mod groups;
 mod hostile;
+mod ip_options;
 mod lite;
 mod names;
 mod packets;

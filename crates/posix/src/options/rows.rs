@@ -189,7 +189,7 @@ table! {
 
     IP IP_TOS on All: ANY => Honoured(OptionName::Tos);
     IP IP_TTL on All least 1: OrDefault(1, 255) => Honoured(OptionName::Ttl);
-    IP IP_OPTIONS on All: Field => OnlyNone(Errno::EINVAL), "none are sent";
+    IP IP_OPTIONS on All: Field => Honoured(OptionName::IpOptions), "no operation, end of list, record route, router alert; others, also timestamps and source routes, are EINVAL; not inherited";
     IP IP_ROUTER_ALERT = 5 on All: ANY => Refused(Errno::EINVAL, READS_ZERO);
     IP IP_RECVOPTS on All: Flag => OFF, "packets with options reach no program";
     IP IP_RETOPTS on All: Flag => OFF;

@@ -144,7 +144,7 @@ pub enum Treatment {
     TransmitTime,
     /// `IPV6_PKTINFO`: source address and interface of what is sent.
     StickyPacketInfo,
-    /// `IP_OPTIONS` and its like: none, and only none can be set (else this errno).
+    /// `IPV6_RTHDR` and its like: none, and only none can be set (else this errno).
     OnlyNone(Errno),
     /// Can't be had: this errno unless it switches off what is off.
     Forbidden(Errno, Reads),

@@ -190,7 +190,6 @@ fn read_only_options_tell_and_are_not_set() {
     assert_eq!(get(TCP4, &stored, SOL_SOCKET, libc::SO_ERROR), Ok(Get::Fact(Fact::Error)));
     assert_eq!(get(TCP4, &stored, IPPROTO_TCP, libc::TCP_INFO), Ok(Get::Fact(Fact::TcpInfo)));
     assert_eq!(get(TCP4, &stored, IPPROTO_IP, libc::IP_MTU), Ok(Get::Fact(Fact::PathMtu)));
-    assert_eq!(get(TCP4, &stored, IPPROTO_IP, libc::IP_OPTIONS), Ok(Get::Ready(OptionValue::default())));
 }
 
 #[test]
@@ -199,8 +198,8 @@ fn what_needs_rights_may_be_switched_off_only() {
     assert_eq!(set_int(TCP4, SOL_SOCKET, libc::SO_MARK, 1), Err(Errno::EPERM));
     let mut stored = Stored::default();
     assert_eq!(set(TCP4, &mut stored, SOL_SOCKET, libc::SO_DEBUG, &[0; 4]), Ok(Set::Done));
-    assert_eq!(set(TCP4, &mut stored, IPPROTO_IP, libc::IP_OPTIONS, &[]), Ok(Set::Done));
-    assert_eq!(set(TCP4, &mut stored, IPPROTO_IP, libc::IP_OPTIONS, &[7, 3, 4]), Err(Errno::EINVAL));
+    assert_eq!(set(TCP6, &mut stored, libc::IPPROTO_IPV6, libc::IPV6_RTHDR, &[]), Ok(Set::Done));
+    assert_eq!(set(TCP6, &mut stored, libc::IPPROTO_IPV6, libc::IPV6_RTHDR, &[0; 8]), Err(Errno::EINVAL));
     assert_eq!(set_int(UDP4, SOL_SOCKET, libc::SO_PRIORITY, 7), Err(Errno::EPERM));
 }
 

@@ -6,7 +6,7 @@ use crate::tcp_info;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 use sockeye_packet::NicId;
-use sockeye_stack::{CongestionControl, SocketOption, TcpInfo};
+use sockeye_stack::{CongestionControl, Ipv4Options, SocketOption, TcpInfo};
 
 /// Bytes of `struct linger`.
 const LINGER_LEN: usize = 8;
@@ -45,6 +45,12 @@ fn words<const COUNT: usize>(value: &[u8]) -> [u32; COUNT] {
         let bytes = core::array::from_fn(|byte| value.get(4 * word + byte).copied().unwrap_or(0));
         u32::from_ne_bytes(bytes)
     })
+}
+
+/// `IP_OPTIONS`: at most 40 bytes (`MAX_IPOPTLEN`).
+pub(super) fn read_ip_options(value: &[u8]) -> Result<SocketOption, Errno> {
+    let options = Ipv4Options::from_slice(value);
+    if options.len() == value.len() { Ok(SocketOption::IpOptions(options)) } else { Err(Errno::EINVAL) }
 }
 
 /// A `struct icmp_filter`.
@@ -177,6 +183,11 @@ impl OptionValue {
     /// `SO_PEERCRED` of a socket whose peer isn't known: process 0, no user, no group.
     pub fn no_credentials() -> OptionValue {
         OptionValue::from_bytes([0, -1, -1].map(i32::to_ne_bytes).concat())
+    }
+
+    /// `IP_OPTIONS`.
+    pub fn ip_options(options: &[u8]) -> OptionValue {
+        OptionValue::from_bytes(options.to_vec())
     }
 
     fn from_bytes(bytes: Vec<u8>) -> OptionValue {

@@ -54,7 +54,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("IP_DROP_MEMBERSHIP", "EINVAL for what is no group, which nobody can have joined"),
     ("IP_MSFILTER", "filters of sources are not read"),
     ("IP_MULTICAST_ALL", "Linux starts IPv6's sockets with a 0 that isn't acted on"),
-    ("IP_OPTIONS", "only none can be set"),
     ("MCAST_MSFILTER", "filters of sources are not read"),
     ("SO_ATTACH_FILTER", "the instructions come gathered, not as a pointer"),
     ("SO_ATTACH_BPF", "EINVAL for every descriptor"),
@@ -255,6 +254,8 @@ fn values() -> Vec<Vec<u8>> {
     values.extend([pair(0, 0), pair(1, 0), pair(1, 5), pair(1, 1), pair(0, 1), pair(1, 7), pair(-1, -1)]);
     let time = |a: i64, b: i64| [a.to_ne_bytes(), b.to_ne_bytes()].concat();
     values.extend([time(0, 0), time(1, 2000), time(1, 1_000_000), time(-1, 0), time(3, 0), time(0, -1)]);
+    // Options of IPv4: a route to record, a full one, none, and a word to routers.
+    values.extend([vec![7, 7, 4, 0, 0, 0, 0], vec![7, 7, 8, 1, 2, 3, 4], vec![7, 3, 4], vec![148, 4, 0, 0]]);
     values.extend([vec![0; 12], vec![0; 20], vec![0; 32], vec![1; 20], vec![0; 200]]);
     values
         .extend(["lo", "lo\0", "no-such-device", "reno", "cubic", "no-such"].map(|t| t.as_bytes().to_vec()));

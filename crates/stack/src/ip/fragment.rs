@@ -5,6 +5,7 @@
 
 use crate::io::Io;
 use crate::ip::output::fill;
+use crate::ip::sent_options::keep_copied;
 use arrayvec::ArrayVec;
 use sockeye_packet::{Checksum, Head, Meta, Packet, Payload};
 use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol};
@@ -26,7 +27,7 @@ pub(crate) struct Fragments {
 }
 
 impl Io {
-    /// Cuts a packet without IP options or extensions for a link of this MTU.
+    /// Cuts a packet without IPv6 extensions for a link of this MTU.
     pub(crate) fn fragment(&mut self, mut packet: Packet, mtu: usize) -> Fragments {
         let whole = packet.len() <= mtu;
         if !whole && packet.meta.checksum == Checksum::Unfilled {
@@ -61,7 +62,7 @@ impl Iterator for Fragments {
             return Some(core::mem::take(&mut self.packet));
         }
         let v4 = self.packet.head[0] >> 4 == 4;
-        let header_len = if v4 { Ipv4Header::MIN_LEN } else { Ipv6Header::LEN };
+        let header_len = if v4 { usize::from(self.packet.head[0] & 0xf) * 4 } else { Ipv6Header::LEN };
         let overhead = header_len + if v4 { 0 } else { FRAGMENT_HEADER };
         let room = self.mtu.saturating_sub(overhead).max(8) & !7;
         let total = self.packet.len() - header_len;
@@ -80,7 +81,11 @@ impl Fragments {
         let mut bytes = ArrayVec::<u8, { Head::CAPACITY }>::new();
         bytes.extend(head[..header_len].iter().copied());
         if v4 {
-            let header = Ipv4Header::parse(head).map_or_else(|_| Ipv4Header::default(), |(header, _)| header);
+            let mut header =
+                Ipv4Header::parse(head).map_or_else(|_| Ipv4Header::default(), |(header, _)| header);
+            if start > 0 {
+                keep_copied(&mut header.options);
+            }
             let header = Ipv4Header {
                 total_len: (header_len + end - start) as u16,
                 id: self.id as u16,

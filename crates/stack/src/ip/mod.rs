@@ -15,4 +15,5 @@ pub(crate) mod output;
 pub(crate) mod pmtu;
 pub(crate) mod reassembly;
 pub(crate) mod route;
+pub(crate) mod sent_options;
 pub(crate) mod train;

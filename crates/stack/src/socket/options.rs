@@ -9,13 +9,16 @@ use crate::config::{CongestionControl, TcpConfig};
 use crate::demux::Hold;
 use crate::error::{Error, Result};
 use crate::event::Readiness;
+use crate::ip::sent_options::compile;
 use crate::socket::discover::MtuDiscover;
 use crate::socket::{Domain, Kind, Socket, SocketId};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::Ipv4Addr;
 use core::num::NonZeroU16;
 use core::time::Duration;
 use sockeye_packet::{Instant, NicId};
+use sockeye_wire::Ipv4Options;
 pub(crate) use version::VersionSettings;
 
 /// An option with its value, as setsockopt(2) takes and getsockopt(2) gives it.
@@ -118,6 +121,9 @@ pub enum SocketOption {
     UnicastNic(Option<NicId>),
     /// `IPV6_UNICAST_IF`: the same over IPv6.
     UnicastNicV6(Option<NicId>),
+    /// `IP_OPTIONS`: what the header of every IPv4 packet has (RFC 791 §3.1): no operation, end of list, record route
+    /// and router alert, anything else is [`Error::InvalidArgument`]. Whom a listener accepts starts without.
+    IpOptions(Ipv4Options),
     /// `IP_FREEBIND` or `IPV6_FREEBIND`: an address that isn't the host's can be bound to.
     FreeBind(bool),
     /// `IP_LOCAL_PORT_RANGE`: the first and the last port that is picked, within the host's; 0 for its bounds.
@@ -188,6 +194,7 @@ pub enum OptionName {
     MtuDiscover,
     MtuDiscoverV6,
     MinTtl,
+    IpOptions,
     MinHops,
     UnicastNic,
     UnicastNicV6,
@@ -297,6 +304,8 @@ pub struct TcpSettings {
     pub not_sent_low_water: u32,
     /// `SO_MAX_PACING_RATE` in bytes per second; [`u64::MAX`] means no limit.
     pub max_pacing_rate: u64,
+    /// `IP_OPTIONS`.
+    pub ip_options: Option<Box<Ipv4Options>>,
 }
 
 impl TcpSettings {
@@ -325,6 +334,7 @@ impl TcpSettings {
             window_clamp: 0,
             not_sent_low_water: 0,
             max_pacing_rate: u64::MAX,
+            ip_options: None,
         }
     }
 }
@@ -439,8 +449,11 @@ impl Stack {
         let (recv, send) = (self.io.config.tcp.recv_buffer, self.io.config.tcp.send_buffer);
         let defaults = self.io.tcp_defaults.clone();
         let socket = self.sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
+        let is_packet = matches!(socket.kind, Kind::Packet(_));
         if let Some(queues) = socket.kind.queues_mut() {
             match option {
+                SocketOption::IpOptions(_) if is_packet => return Err(Error::ProtocolOption),
+                SocketOption::IpOptions(options) => queues.ip_options = compile(&options)?,
                 SocketOption::RecvBuffer(bytes) => queues.recv_limit = bytes.min(recv.max).max(LEAST_BUFFER),
                 SocketOption::SendBuffer(bytes) => {
                     queues.send_limit = bytes.min(send.max).max(2 * LEAST_BUFFER);
@@ -519,6 +532,7 @@ impl Stack {
             return Ok(match name {
                 OptionName::RecvBuffer => SocketOption::RecvBuffer(queues.recv_limit),
                 OptionName::SendBuffer => SocketOption::SendBuffer(queues.send_limit),
+                OptionName::IpOptions => SocketOption::IpOptions(asked(queues.ip_options.as_deref())),
                 OptionName::KeepAlive => SocketOption::KeepAlive(false),
                 OptionName::Linger => SocketOption::Linger(None),
                 OptionName::OobInline => SocketOption::OobInline(false),
@@ -552,6 +566,11 @@ impl Stack {
 
 /// The least that `SO_RCVBUF` of a datagram socket can be, and half of the least `SO_SNDBUF`, as Linux has it.
 const LEAST_BUFFER: usize = 2304;
+
+/// The options of IPv4 headers as they are read.
+fn asked(options: Option<&Ipv4Options>) -> Ipv4Options {
+    options.copied().unwrap_or_default()
+}
 
 /// Whether it is an address, and of IPv6.
 fn is_v6_address(ip: &[u8; 16]) -> bool {

@@ -13,6 +13,7 @@ use crate::{Config, Stack};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use sockeye_packet::{Budget, Instant, NicId, Packet, Payload};
+use sockeye_wire::{Ipv4Header, Ipv4Options};
 
 /// What an entry of a queue costs beside its data.
 const ENTRY_COST: usize = 256;
@@ -35,6 +36,8 @@ pub(crate) struct Queues {
     /// What says how much is kept of what comes in.
     pub(crate) filter: Option<Box<Filter>>,
     pub(crate) filter_locked: bool,
+    /// What every IPv4 header has (`IP_OPTIONS`).
+    pub(crate) ip_options: Option<Box<Ipv4Options>>,
     pub(crate) read_shut: bool,
     pub(crate) write_shut: bool,
     /// Whether the socket is in the dirty list of the interface of its first packet.
@@ -54,6 +57,7 @@ impl Queues {
             error: None,
             filter: None,
             filter_locked: false,
+            ip_options: None,
             read_shut: false,
             write_shut: false,
             dirty: false,
@@ -160,6 +164,16 @@ impl Kind {
             Kind::Packet(packet) => Some(&packet.queues),
             Kind::Idle(_) | Kind::Listener(_) | Kind::Connection(_) => None,
         }
+    }
+
+    /// The options that a packet over IPv4 gets.
+    pub(crate) fn ip_options(&self) -> Option<&Ipv4Options> {
+        self.queues()?.ip_options.as_deref()
+    }
+
+    /// The length of the header that a packet over IPv4 gets.
+    pub(crate) fn v4_header_len(&self) -> usize {
+        Ipv4Header::MIN_LEN + self.ip_options().map_or(0, |options| options.len())
     }
 
     pub(crate) fn queues_mut(&mut self) -> Option<&mut Queues> {

@@ -13,6 +13,7 @@ use crate::ip::icmp::Unreachable;
 use crate::ip::input::Ingress;
 use crate::ip::output::fill;
 use crate::ip::route::Path;
+use crate::ip::sent_options::insert;
 use crate::socket::cork::Corked;
 use crate::socket::discover::MtuDiscover;
 use crate::socket::errors::ErrorReport;
@@ -157,6 +158,10 @@ impl Stack {
         };
         let path = self.udp_path(id, &to, message.source, message.nic)?;
         let sent = payload.len();
+        if included && self.socket_ref(id)?.kind.ip_options().is_some() {
+            // As the kernel: nothing is put into a header that is the program's.
+            return Err(Error::InvalidArgument);
+        }
         if included {
             // As the kernel: only who brings a header is told of what went before.
             self.report_pending(id)?;
@@ -208,10 +213,12 @@ impl Stack {
         len: usize,
     ) -> Result<Option<u32>> {
         let v4 = to.is_v4();
-        let discover = self.socket_ref(id)?.settings.of(v4).mtu_discover;
+        let socket = self.socket_ref(id)?;
+        let discover = socket.settings.of(v4).mtu_discover;
         let mtu = if discover == MtuDiscover::Probe { self.io.nic(path.nic).config.mtu } else { path.mtu };
         let whole = matches!(discover, MtuDiscover::Do | MtuDiscover::Probe);
-        let (header_len, counted) = if v4 { (V4_LEN, V4_LEN) } else { (Ipv6Header::LEN, 0) };
+        let v4_len = socket.kind.v4_header_len();
+        let (header_len, counted) = if v4 { (v4_len, v4_len) } else { (Ipv6Header::LEN, 0) };
         let too_long = len + counted > usize::from(u16::MAX) || whole && header_len + len > mtu as usize;
         Ok(too_long.then_some(mtu))
     }
@@ -246,7 +253,11 @@ impl Stack {
             flow_label: ip.flow_label,
             ..Meta::default()
         };
-        Ok(assemble(header, payload, meta))
+        let mut packet = assemble(header, payload, meta);
+        if let Some(options) = self.socket_ref(id)?.kind.ip_options() {
+            insert(&mut packet, options);
+        }
+        Ok(packet)
     }
 
     /// A packet with the program's IP header, of which the kernel fills in some fields (raw(7)).

@@ -30,7 +30,7 @@ impl Stack {
     ) -> Result<usize> {
         let (len, size) = (payload.len(), usize::from(size));
         let socket = self.socket_ref(id)?;
-        let ip_header = if to.is_v4() { Ipv4Header::MIN_LEN } else { Ipv6Header::LEN };
+        let ip_header = if to.is_v4() { socket.kind.v4_header_len() } else { Ipv6Header::LEN };
         if ip_header + UdpHeader::LEN + len.min(size) > path.mtu as usize {
             return Err(Error::MessageSize);
         }

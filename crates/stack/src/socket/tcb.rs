@@ -14,6 +14,7 @@ use crate::ip::icmp::Unreachable;
 use crate::ip::input::Ingress;
 use crate::ip::output::IpParams;
 use crate::ip::route::{NicConfig, Path};
+use crate::ip::sent_options::insert;
 use crate::slab::{Key, Slab};
 use crate::socket::options::{IpSettings, TcpSettings};
 use crate::socket::{Socket, SocketId};
@@ -111,7 +112,8 @@ impl Tcb {
     /// The path's MTU, as the segment size shows it.
     pub(crate) fn path_mtu(&self) -> u32 {
         let ip = if is_v4(&self.tuple.local) { Ipv4Header::MIN_LEN } else { Ipv6Header::LEN };
-        u32::from(self.connection.path_mss()) + (ip + TcpHeader::MIN_LEN) as u32
+        let options = ip_options_len(is_v4(&self.tuple.local), &self.settings);
+        u32::from(self.connection.path_mss()) + (ip + TcpHeader::MIN_LEN) as u32 + options
     }
 
     /// Takes hold of the local port.
@@ -184,7 +186,8 @@ impl Tcb {
             let device = io.nic(nic);
             let mss = usize::from(self.connection.max_segment());
             let mut max_segment = device.config.max_segment;
-            let cut = max_segment <= mss;
+            // Nobody else cuts what has options of IPv4.
+            let cut = max_segment <= mss || self.settings.ip_options.is_some();
             if cut {
                 let room = Batch::CAPACITY - batch.len();
                 max_segment = if device.dirty.is_empty() { room } else { room.min(QUANTUM) } * mss;
@@ -205,12 +208,17 @@ impl Tcb {
                 dont_fragment: true,
                 flow_label: self.flow_label,
             };
-            if cut && gso_size > 0 {
+            let before = batch.len();
+            let train = cut && gso_size > 0;
+            if train {
                 io.push_train(nic, &ip, &header, &payload, gso_size.into(), batch);
-                break;
+            } else {
+                io.fill_tcp_packet(batch.push_empty(), nic, &ip, &header, payload, gso_size);
             }
-            io.fill_tcp_packet(batch.push_empty(), nic, &ip, &header, payload, gso_size);
-            if batch.is_full() {
+            if let Some(options) = &self.settings.ip_options {
+                batch.iter_mut().skip(before).for_each(|packet| insert(packet, options));
+            }
+            if train || batch.is_full() {
                 break;
             }
         }
@@ -228,6 +236,11 @@ impl Tcb {
             self.nic = path.nic;
             self.connection.on_path_mss(sizes.path, &self.settings);
         }
+    }
+
+    /// The way and what it carries are looked up before the next segment.
+    pub(crate) fn doubt_path(&mut self, io: &Io) {
+        self.routes = io.routes.generation.wrapping_sub(1);
     }
 
     /// The options that the IP header follows have changed.
@@ -255,8 +268,14 @@ impl Sizes {
         let mss = |mtu: u32| mtu.saturating_sub(headers).min(u32::from(u16::MAX)) as u16;
         let clamp = if nic.mss_clamp == 0 { u16::MAX } else { nic.mss_clamp.max(MIN_MSS) };
         let local = mss(nic.mtu).min(settings.max_segment.unwrap_or(u16::MAX)).min(clamp);
-        Sizes { local, path: mss(path.mtu).min(clamp), default }
+        let path_mtu = path.mtu.saturating_sub(ip_options_len(v4, settings));
+        Sizes { local, path: mss(path_mtu).min(clamp), default }
     }
+}
+
+/// How many bytes of each packet are options of IPv4.
+fn ip_options_len(v4: bool, settings: &TcpSettings) -> u32 {
+    settings.ip_options.as_ref().filter(|_| v4).map_or(0, |options| options.len() as u32)
 }
 
 /// Segments and time.
@@ -312,7 +331,7 @@ impl Stack {
         }
         if tcb.connection.take_path_doubt() {
             // What was looked up counts no more, nor a path's MTU that has been forgotten since.
-            tcb.routes = io.routes.generation.wrapping_sub(1);
+            tcb.doubt_path(io);
         }
         self.after(key, Readiness::EMPTY);
     }

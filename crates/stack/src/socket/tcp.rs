@@ -342,6 +342,9 @@ impl Stack {
         tcb.follow(&socket.settings);
         tcb.connection.apply_settings(now, &mut resources!(io, tcb));
         tcb.connection.on_option(option);
+        if matches!(option, SocketOption::IpOptions(_)) {
+            tcb.doubt_path(io);
+        }
         self.after(key, Readiness::EMPTY);
     }
 }

@@ -12,6 +12,7 @@ use crate::ip::icmp::Unreachable;
 use crate::ip::input::{Ingress, is_unchecked};
 use crate::ip::output::IpParams;
 use crate::ip::route::Path;
+use crate::ip::sent_options::insert;
 use crate::socket::cork::Corked;
 use crate::socket::discover::MtuDiscover;
 use crate::socket::errors::ErrorReport;
@@ -25,7 +26,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use sockeye_packet::{Chunk, Instant, NicId, Packet, Payload};
-use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, UdpHeader};
+use sockeye_wire::{Ipv6Header, Protocol, UdpHeader};
 
 /// What a datagram socket has beside what every socket has.
 #[derive(Debug)]
@@ -295,8 +296,8 @@ impl Stack {
         let IpSettings { dont_fragment, .. } = socket.settings;
         let mtu_discover = socket.settings.of(to.is_v4()).mtu_discover;
         // IPv6's length field doesn't count its header.
-        let (header_len, counted) =
-            if to.is_v4() { (Ipv4Header::MIN_LEN, Ipv4Header::MIN_LEN) } else { (Ipv6Header::LEN, 0) };
+        let v4_len = socket.kind.v4_header_len();
+        let (header_len, counted) = if to.is_v4() { (v4_len, v4_len) } else { (Ipv6Header::LEN, 0) };
         let len = header_added(socket.proto()) + len;
         let whole = !cut && (!mtu_discover.fragments() || dont_fragment && !to.is_v4());
         let too_long = len + counted > usize::from(u16::MAX) || whole && len + header_len > path.mtu as usize;
@@ -356,7 +357,7 @@ impl Stack {
         let Stack { sockets, io, .. } = self;
         let socket = sockets.get(id.0).ok_or(Error::BadSocket)?;
         let ports = (socket.local.port, to.port);
-        Ok(match &socket.kind {
+        let mut packet = match &socket.kind {
             Kind::Udp(udp) if proto == Proto::UdpLite => {
                 let coverage = udp.coverage.stated(UdpHeader::LEN + payload.len());
                 io.udp_lite_packet(path.nic, &ip, ports, coverage, payload)
@@ -364,7 +365,11 @@ impl Stack {
             _ if proto.is_echo() => io.echo_request_packet(path.nic, &ip, ports.0, payload),
             _ if skips_checksum(socket, to) => io.unchecked_udp_packet(path.nic, &ip, ports, payload),
             _ => io.udp_packet(path.nic, &ip, ports, payload),
-        })
+        };
+        if let Some(options) = socket.kind.ip_options() {
+            insert(&mut packet, options);
+        }
+        Ok(packet)
     }
 
     /// Lets this host hear what it sends to everybody, or to a group that it is in; says whether others are to hear

@@ -451,7 +451,11 @@ impl Stack {
         let HalfOpen { tuple, nic, .. } = *record;
         let Some(listening) = self.sockets.get(parent.0) else { return };
         let Kind::Listener(listener) = &listening.kind else { return };
-        let settings = listener.settings.clone();
+        let mut settings = listener.settings.clone();
+        // As the kernel: options of IP are not inherited.
+        if settings.ip_options.is_some() {
+            Arc::make_mut(&mut settings).ip_options = None;
+        }
         let mut socket = Socket::new(listening.domain, listening.owner, Kind::Idle(settings.clone()));
         socket.settings = listening.settings;
         socket.stage = Stage::CONNECTED;

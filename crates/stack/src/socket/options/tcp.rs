@@ -1,8 +1,9 @@
 //! The options of TCP: what values they take, and what they read as.
 
-use super::{LEAST_BUFFER, OptionName, SocketOption, TcpSettings};
+use super::{LEAST_BUFFER, OptionName, SocketOption, TcpSettings, asked};
 use crate::config::TcpConfig;
 use crate::error::{Error, Result};
+use crate::ip::sent_options::compile;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
@@ -67,6 +68,7 @@ impl TcpSettings {
             SocketOption::NotSentLowWater(bytes) => self.not_sent_low_water = bytes,
             SocketOption::MaxPacingRate(rate) => self.max_pacing_rate = rate,
             SocketOption::Congestion(control) => self.congestion = control,
+            SocketOption::IpOptions(options) => self.ip_options = compile(&options)?,
             _ => return Err(Error::InvalidArgument),
         }
         Ok(())
@@ -102,6 +104,7 @@ impl TcpSettings {
             OptionName::NotSentLowWater => SocketOption::NotSentLowWater(self.not_sent_low_water),
             OptionName::MaxPacingRate => SocketOption::MaxPacingRate(self.max_pacing_rate),
             OptionName::Congestion => SocketOption::Congestion(self.congestion),
+            OptionName::IpOptions => SocketOption::IpOptions(asked(self.ip_options.as_deref())),
             _ => return None,
         })
     }
