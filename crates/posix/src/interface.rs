@@ -9,6 +9,19 @@ use core::net::Ipv4Addr;
 /// The requests about interfaces and their neighbours: `SIOCGIFNAME` to `SIOCSARP`.
 pub const REQUESTS: core::ops::RangeInclusive<u32> = 0x8910..=0x8955;
 
+/// `SIOCADDRT`, `SIOCDELRT`, `SIOCRTMSG`: they change the machine's routes.
+pub const ROUTE_REQUESTS: core::ops::RangeInclusive<u32> = 0x890b..=0x890d;
+
+/// Requests about the machine's devices that no host has: RARP, device maps, VLANs, bonds, bridges, time stamps of
+/// hardware.
+pub const DEVICE_REQUESTS: core::ops::RangeInclusive<u32> = 0x8956..=0x89df;
+
+/// `SIOCDEVPRIVATE` and the fifteen behind it: what a device's driver alone knows.
+pub const PRIVATE_REQUESTS: core::ops::RangeInclusive<u32> = 0x89f0..=0x89ff;
+
+/// Requests about wireless interfaces, `SIOCSIWCOMMIT` to the last of their private ones.
+pub const WIRELESS_REQUESTS: core::ops::RangeInclusive<u32> = 0x8b00..=0x8bff;
+
 /// Whether a request is about interfaces rather than the socket it is made on.
 pub fn is_about_interfaces(request: u32) -> bool {
     REQUESTS.contains(&request) && request != UNSENT_REQUEST

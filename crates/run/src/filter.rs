@@ -47,7 +47,7 @@ enum Rule {
     Send,
     /// Unless (level, name), the second and third argument, is one of these.
     ExceptOptions(&'static [u32]),
-    /// When the request, the second argument, is one of ours.
+    /// When the request, the second argument, is one of ours; never when it would reach the machine's interfaces.
     Request,
     /// When a file is opened by its whole path for reading, with no other flag, as `fopen` does it.
     PlainRead,
@@ -84,7 +84,8 @@ const CALLS: [(Syscall, i32, i32, Rule); 21] = [
     (Syscall::SendMMsg, 307, 269, Rule::Always),
     (Syscall::RecvMMsg, 299, 243, Rule::Always),
     (Syscall::Ioctl, 16, 29, Rule::Request),
-    // Tables of the machine's network. Nearly all other files are opened with a flag, most often close-on-exec.
+    // Tables of the machine's network. Most other files are opened with a flag, as close-on-exec; C's `fopen`, the
+    // shell's `<` and `cat` use none.
     (Syscall::OpenAt, 257, 56, Rule::PlainRead),
     // A ring would make calls that nobody can intercept; programs fall back to epoll.
     (Syscall::IoUringSetup, 425, 425, Rule::Refused(libc::ENOSYS)),
@@ -241,17 +242,30 @@ fn block(rule: Rule) -> Vec<sock_filter> {
             notify,
             allow,
         ],
-        Rule::Request => vec![
-            load(low(1)),
-            jump_equal(libc::TIOCOUTQ as u32, 4, 0),
-            jump_equal(interface::STAMP_REQUESTS[0], 3, 0),
-            jump_equal(interface::STAMP_REQUESTS[1], 2, 0),
-            jump_at_least(*interface::REQUESTS.start(), 0, 2),
-            jump_at_least(*interface::REQUESTS.end() + 1, 1, 0),
-            notify,
-            allow,
-        ],
+        Rule::Request => requests(),
     }
+}
+
+/// What becomes of an `ioctl`, by its request.
+fn requests() -> Vec<sock_filter> {
+    let notify = give(libc::SECCOMP_RET_USER_NOTIF);
+    let refused = give(errno(libc::EPERM));
+    let [stamp, stamp_ns] = interface::STAMP_REQUESTS;
+    let verdicts = [
+        (libc::TIOCOUTQ as u32..=libc::TIOCOUTQ as u32, notify),
+        (stamp..=stamp_ns, notify),
+        (interface::ROUTE_REQUESTS, refused),
+        (interface::REQUESTS, notify),
+        (interface::DEVICE_REQUESTS, refused),
+        (interface::PRIVATE_REQUESTS, refused),
+        (interface::WIRELESS_REQUESTS, give(errno(libc::EOPNOTSUPP))),
+    ];
+    let mut block = vec![load(low(1))];
+    for (range, verdict) in verdicts {
+        block.extend([jump_at_least(*range.start(), 0, 2), jump_at_least(*range.end() + 1, 1, 0), verdict]);
+    }
+    block.push(give(libc::SECCOMP_RET_ALLOW));
+    block
 }
 
 const fn errno(number: i32) -> u32 {

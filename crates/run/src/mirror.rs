@@ -4,8 +4,9 @@
 //! libpcap reads from a ring of packets that it shares with the kernel, and nobody but the kernel can offer one. So the
 //! program gets a real packet socket, of a namespace that belongs to this user and has interfaces with the names,
 //! numbers and addresses of the host's. Whatever passes the host's interfaces is made to pass there; whatever the
-//! program sends there, the host sends. Rings, filters, statistics, fanout and poll are the kernel's, then. None of the
-//! program's calls on the socket is answered here but `socket`, and nothing is known of it afterwards.
+//! program sends there, the host sends. Rings, filters, statistics, fanout and poll are the kernel's, then. Of the
+//! program's calls on the socket only `socket` and requests about interfaces (`ioctl`) are answered here, and nothing is
+//! known of it afterwards.
 //!
 //! Each interface but the loopback is one end of a pair (veth). What the host receives is sent at the far end, which lies
 //! in a second namespace so that nobody sees it; what the host sends is sent at the near end, by a packet socket that

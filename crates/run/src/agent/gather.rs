@@ -153,8 +153,19 @@ pub(super) fn not_ours(call: &Call) -> Result<Step, Errno> {
         // Another thread closed what this one waits for; the number may be another file's now.
         return Err(Errno::EBADF);
     }
-    let refused = if call.syscall == Syscall::Connect { refused_service(call) } else { None };
+    let refused = match call.syscall {
+        Syscall::Connect => refused_service(call),
+        Syscall::SetSockOpt => refused_option(call),
+        _ => None,
+    };
     Ok(Step::Conclude(refused.map_or(Outcome::Continue, Outcome::Error)))
+}
+
+/// Buffers beyond the machine's limit, on sockets of the kernel: whoever has a packet socket has the rights for
+/// them in its namespace, which nobody gave.
+fn refused_option(call: &Call) -> Option<i32> {
+    let forced = [libc::SO_RCVBUFFORCE, libc::SO_SNDBUFFORCE];
+    (call.int(1) == libc::SOL_SOCKET && forced.contains(&call.int(2))).then_some(libc::EPERM)
 }
 
 /// `connect` on a local socket: the kernel's, but for services that would leak names past the network.

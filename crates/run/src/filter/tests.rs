@@ -160,8 +160,20 @@ fn only_requests_about_sockets_are_taken() {
     for taken in [0x5411, 0x8906, 0x8907, 0x8910, 0x8912, 0x8933, 0x8946, 0x8954, 0x8955] {
         assert_eq!(request(taken), NOTIFY, "{taken:#x}");
     }
-    for native in [0x5401, 0x541b, 0x5421, 0x8905, 0x8908, 0x890f, 0x8956] {
+    for native in [0x5401, 0x541b, 0x5421, 0x8905, 0x8908, 0x890a, 0x890f, 0x89e0, 0x89ef, 0x8a00, 0x8c00] {
         assert_eq!(request(native), ALLOW, "{native:#x}");
+    }
+}
+
+#[test]
+fn no_request_reaches_the_machines_interfaces() {
+    let request = |request: u64| on_x86_64(16, [3, request, 0, 0, 0, 0]);
+    // Routes, VLANs, bonds, bridges, hardware time stamps, a driver's own.
+    for changing in [0x890b, 0x890c, 0x8956, 0x8983, 0x8990, 0x89a0, 0x89a2, 0x89b0, 0x89df, 0x89f0, 0x89ff] {
+        assert_eq!(request(changing), errno(libc::EPERM), "{changing:#x}");
+    }
+    for wireless in [0x8b00, 0x8b01, 0x8bff] {
+        assert_eq!(request(wireless), errno(libc::EOPNOTSUPP), "{wireless:#x}");
     }
 }
 

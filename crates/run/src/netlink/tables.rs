@@ -4,14 +4,14 @@
 use super::host::{Interface, interfaces, network, v4_mask};
 use crate::core::Core;
 use crate::proto::{Class, Outcome, Reply, Table};
-use rustix::fs::{MemfdFlags, SeekFrom, memfd_create, seek};
+use rustix::fs::{MemfdFlags, memfd_create};
 use sockeye::HostId;
 use sockeye_stack::{Route, Stack};
 use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Bits of a route's flags (`RTF_*`): it can be used, leads to a gateway, leads to one host.
 const UP: u32 = 1;
@@ -35,11 +35,11 @@ pub(crate) fn open(core: &mut Core, host: HostId, table: Table) -> Reply {
     }
 }
 
+/// A file of this text, open for reading only, as the program asked.
 fn file_of(text: &str) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create("net", MemfdFlags::CLOEXEC)?);
     file.write_all(text.as_bytes())?;
-    seek(&file, SeekFrom::Start(0))?;
-    Ok(file.into())
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(OwnedFd::from)
 }
 
 fn text_of(stack: &Stack, table: Table) -> String {
@@ -137,6 +137,13 @@ fn route_v6(route: &Route, name: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::netlink::host::tests::stack;
+
+    #[test]
+    fn a_table_is_read_from_its_start_and_never_written() {
+        let mut file = File::from(file_of("Iface\n").unwrap());
+        assert_eq!(io::read_to_string(&file).unwrap(), "Iface\n");
+        assert_eq!(file.write(b"x").unwrap_err().raw_os_error(), Some(libc::EBADF));
+    }
 
     #[test]
     fn the_tables_are_laid_out_as_the_kernels() {
