@@ -47,12 +47,15 @@ sent = 0
 try:
     while True: sent += client.send(bytes(65536))
 except BlockingIOError: pass
-time.sleep(0.2)
-queued, unsent = (struct.unpack('i', told(client, request, 4))[0] for request in (OUTQ, UNSENT))
+limit = time.monotonic() + 10
+def held(): return [struct.unpack('i', told(client, request, 4))[0] for request in (OUTQ, UNSENT)]
+# What both ends hold fills up in a moment.
+while not 0 < held()[1] <= held()[0] <= sent and time.monotonic() < limit: time.sleep(0.01)
+queued, unsent = held()
 print(0 < unsent <= queued <= sent)
 server, _ = listener.accept()
 while sent: sent -= len(server.recv(65536))
-time.sleep(0.2)
+while held() != [0, 0] and time.monotonic() < limit: time.sleep(0.01)
 print(told(client, OUTQ, 4), told(client, UNSENT, 4))
 datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 datagram.bind(('127.0.0.1', 0))

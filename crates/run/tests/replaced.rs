@@ -73,3 +73,46 @@ e.modify(s, select.EPOLLOUT); e.unregister(d); print([(names[fd], mask & select.
     );
     assert_eq!(output, "b'ping' False\n[('s', 4)]\n");
 }
+
+/// What these scripts begin with: a socket with so many duplicates in an epoll set, and how to have it replaced.
+const CROWD: &str = "
+import ctypes, os, select, socket, threading, time
+libc = ctypes.CDLL(None)
+# Other threads run meanwhile, unlike by the socket's own method.
+def ask_for_errors(fd): return libc.setsockopt(fd, socket.IPPROTO_IP, 11, ctypes.byref(ctypes.c_int(1)), 4)
+def crowd(count):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); e = select.epoll()
+    copies = [s] + [s.dup() for _ in range(count)]
+    for copy in copies: e.register(copy, select.EPOLLOUT)
+    return s, copies, e
+socket.create_connection(('10.77.0.2', 7)).close()
+";
+
+#[test]
+fn a_file_that_takes_a_duplicates_number_meanwhile_stays() {
+    let script = "
+def round(path):
+    s, copies, e = crowd(40)
+    file, last = os.open(path, os.O_RDONLY), copies[-1].fileno()
+    def take(): time.sleep(0.015); os.dup2(file, last)
+    thread = threading.Thread(target=take); thread.start()
+    done = ask_for_errors(s.fileno()); thread.join()
+    kept = os.path.samestat(os.fstat(last), os.fstat(file))
+    os.close(file); return done, kept
+print({round('/dev/null') for _ in range(8)})
+";
+    assert_eq!(printed(&format!("{CROWD}{script}")), "{(0, True)}\n");
+}
+
+#[test]
+fn a_crowd_of_duplicates_and_epoll_sets_is_replaced_at_once() {
+    let script = "
+s, copies, e = crowd(30)
+again = [os.dup(e.fileno()) for _ in range(100)]
+start = time.monotonic(); done = ask_for_errors(s.fileno()); took = time.monotonic() - start
+print(done, took < 1 or took, sorted(fd for fd, _ in e.poll(5)) == sorted(copy.fileno() for copy in copies))
+for copy in copies: e.modify(copy, 0)
+print(e.poll(0))
+";
+    assert_eq!(printed(&format!("{CROWD}{script}")), "0 True True\n[]\n");
+}

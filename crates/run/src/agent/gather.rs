@@ -33,6 +33,8 @@ const REFUSED_SERVICES: [(&[u8], i32); 4] = [
 pub(super) enum Landing {
     /// Nowhere.
     Nothing,
+    /// Nowhere; should the socket get another descriptor, it takes the place of this one.
+    Place(Identity),
     /// An address and its length, as for `getsockname`; null for who wants none.
     Name { address: u64, len: u64 },
     /// An option's value and its length.
@@ -118,6 +120,7 @@ impl Agent {
                 None => return Ok(Step::Conclude(Outcome::Value(0))),
             },
         };
+        let landing = if landing == Landing::Nothing { Landing::Place(identity) } else { landing };
         Ok(ask(call, Some(identity), theirs, (op, landing)))
     }
 }

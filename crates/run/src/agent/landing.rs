@@ -44,7 +44,7 @@ impl Agent {
                 }
                 return self.tell_seen(call, ticket, value);
             }
-            Outcome::Replace => match self.replace(call, fd.as_ref()) {
+            Outcome::Replace => match self.replace(call, landing, fd.as_ref()) {
                 Ok(()) => {
                     self.tell_seen(call, ticket, Some(0));
                     self.awake.push_back((*call, 0));

@@ -1,87 +1,136 @@
 //! A socket gets another descriptor of the kernel's: it takes the places of the old one in the calling process, which are
 //! the numbers of its duplicates and its entries in epoll sets.
 //!
-//! What other processes hold stays the old one.
+//! What other processes hold stays the old one. The supervisor serves nobody else meanwhile, so there is a limit to
+//! what is looked at; beyond it, too, the old one stays.
 
-use super::processes::closes_on_exec;
+use super::gather::Landing;
+use super::processes::{Named, closes_on_exec};
 use super::{Agent, Call};
+use crate::proto::Identity;
 use crate::reach::socket_inode;
-use crate::sys::{self, Change, Interest};
+use crate::sys::{self, EpollSet, Interest};
 use rustix::fs::Stat;
 use sockeye_posix::Errno;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 /// Most descriptors of a process that are looked through.
 const LOOKED_AT: usize = 4096;
-
-/// Where a file stands in a process.
-#[derive(Debug, Default)]
-struct Places {
-    numbers: Vec<i32>,
-    entries: Vec<(OwnedFd, Interest)>,
-}
+/// Most epoll sets of a process that are looked into.
+const SETS: usize = 64;
+/// Most entries that go along.
+const ENTRIES: usize = 1024;
+/// Most bytes read of what the kernel tells of a process's epoll sets; an entry is some seventy.
+const TOLD: usize = 1 << 20;
 
 impl Agent {
-    /// Puts a descriptor in the place of the one that the call names, and of its duplicates.
-    pub(super) fn replace(&mut self, call: &Call, fd: Option<&OwnedFd>) -> Result<(), Errno> {
-        let fd = fd.ok_or(Errno::EIO)?;
+    /// Puts a descriptor in the place of the one that the call names, if that is the socket still that the network
+    /// was asked about, and of its duplicates.
+    pub(super) fn replace(
+        &mut self,
+        call: &Call,
+        landing: &Landing,
+        fd: Option<&OwnedFd>,
+    ) -> Result<(), Errno> {
+        let (&Landing::Place(identity), Some(fd)) = (landing, fd) else { return Err(Errno::EIO) };
         let number = call.int(0);
-        let old = self.processes.fetch(call.tid, number).ok();
-        let places = old.as_ref().map(|old| self.places(call.tid, old)).unwrap_or_default();
-        let change = |change, file: &OwnedFd| {
-            for (set, interest) in &places.entries {
-                if let Err(error) = sys::change_entry(change, file.as_fd(), set.as_fd(), *interest) {
-                    tracing::warn!(%error, ?change, ?interest, "an epoll set isn't as it should be");
-                }
-            }
+        let old = match self.processes.named(call.tid, number)? {
+            Named::Socket(found, old) if found == identity => old,
+            // Another thread has closed it, and put something else there perhaps.
+            _ => return Err(Errno::EBADF),
         };
-        // First the new entries, then the new numbers: whoever uses a number that it has just got finds its entry.
-        change(Change::Add, fd);
-        let put = |number| {
-            let close_on_exec = closes_on_exec(call.tid, number);
-            let add = sys::AddFd { fd: fd.as_fd(), replace: Some(number), close_on_exec, answer: false };
-            self.add_fd(call, &add)
+        let stat = old.as_ref().and_then(|old| rustix::fs::fstat(old).ok());
+        let inode = match (identity, &stat) {
+            (Identity::Inode(inode), _) => inode,
+            (Identity::Cookie(_), Some(stat)) => stat.st_ino,
+            (Identity::Cookie(_), None) => return Err(Errno::EIO),
         };
-        if let Err(error) = put(number) {
-            change(Change::Remove, fd);
-            return Err(error.raw_os_error().map_or(Errno::EIO, Errno));
+        match self.put(call, number, inode, fd) {
+            Ok(true) => {}
+            Ok(false) => return Err(Errno::EBADF),
+            Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno)),
         }
-        for &duplicate in places.numbers.iter().filter(|duplicate| **duplicate != number) {
-            if let Err(error) = put(duplicate) {
-                tracing::warn!(%error, duplicate, "a duplicate is cut off");
+        // Each as it is met: what takes long comes after the last. Meanwhile another thread that changes an entry
+        // of the new file finds none.
+        let sets = self.put_duplicates(call, inode, fd);
+        if let (Some(old), Some(stat)) = (old, stat) {
+            let sets = with_entries(sets, &stat);
+            if let Err(error) = sys::move_entries(old.as_fd(), fd.as_fd(), &sets) {
+                tracing::warn!(%error, "an epoll set isn't as it should be");
             }
-        }
-        // They would go with the last descriptor, but another process may have one.
-        if let Some(old) = &old {
-            change(Change::Remove, old);
         }
         Ok(())
     }
 
-    /// Where a file, a socket, stands in a task's process.
-    fn places(&mut self, tid: u32, file: &OwnedFd) -> Places {
-        let mut places = Places::default();
-        let Ok(stat) = rustix::fs::fstat(file) else { return places };
-        let folder = format!("/proc/{tid}/fd");
+    /// Puts a descriptor behind a number of the calling process, if the socket of this inode is there; says whether
+    /// it was.
+    ///
+    /// The kernel can't be asked for both at once: what another thread puts there between the look and the kernel's
+    /// change (some ten microseconds, and as long as it takes until the calling thread runs) is lost.
+    fn put(&self, call: &Call, number: i32, inode: u64, fd: &OwnedFd) -> io::Result<bool> {
+        let close_on_exec = closes_on_exec(call.tid, number);
+        let add = sys::AddFd { fd: fd.as_fd(), replace: Some(number), close_on_exec, answer: false };
+        let link = fs::read_link(format!("/proc/{}/fd/{number}", call.tid));
+        if link.ok().and_then(|link| socket_inode(&link)) != Some(inode) {
+            return Ok(false);
+        }
+        self.add_fd(call, &add).map(|_| true)
+    }
+
+    /// Puts a descriptor behind the numbers of the socket's duplicates. Returns the process's epoll sets, each once.
+    fn put_duplicates(&mut self, call: &Call, inode: u64, fd: &OwnedFd) -> Vec<OwnedFd> {
+        let mut sets: Vec<OwnedFd> = Vec::new();
+        let folder = format!("/proc/{}/fd", call.tid);
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten().take(LOOKED_AT) {
             let (name, link) = (entry.file_name(), fs::read_link(entry.path()));
             let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
             let Ok(link) = link else { continue };
-            if socket_inode(&link) == Some(stat.st_ino) {
-                places.numbers.push(number);
-            } else if link == Path::new("anon_inode:[eventpoll]") {
-                let info = fs::read_to_string(format!("/proc/{tid}/fdinfo/{number}")).unwrap_or_default();
-                for interest in info.lines().filter_map(|line| interest(line, &stat)) {
-                    if let Ok(set) = self.processes.fetch(tid, number) {
-                        places.entries.push((set, interest));
-                    }
+            if socket_inode(&link) == Some(inode) {
+                if let Err(error) = self.put(call, number, inode, fd) {
+                    tracing::warn!(%error, number, "a duplicate is cut off");
                 }
+            } else if link == Path::new("anon_inode:[eventpoll]")
+                && sets.len() < SETS
+                && let Ok(set) = self.processes.fetch(call.tid, number)
+                && let Err(place) = sets.binary_search_by(|known| sys::file_order(known.as_fd(), set.as_fd()))
+            {
+                sets.insert(place, set);
             }
         }
-        places
+        sets
     }
+}
+
+/// Those epoll sets that have entries for a file, with them.
+fn with_entries(sets: Vec<OwnedFd>, stat: &Stat) -> Vec<EpollSet> {
+    let (mut entries_left, mut bytes_left) = (ENTRIES, TOLD);
+    let mut found = Vec::new();
+    for file in sets {
+        if entries_left == 0 || bytes_left == 0 {
+            break;
+        }
+        let info = told_of(&file, bytes_left).unwrap_or_default();
+        bytes_left -= info.len();
+        let entries = info.lines().filter_map(|line| interest(line, stat)).take(entries_left);
+        let entries: Vec<Interest> = entries.collect();
+        entries_left -= entries.len();
+        if !entries.is_empty() {
+            found.push(EpollSet { file, entries });
+        }
+    }
+    found
+}
+
+/// What the kernel tells of an epoll set of this process, at most this many bytes of it. (It writes all down before
+/// the first is read, so a set of very many entries takes its time nevertheless, once.)
+fn told_of(set: &OwnedFd, limit: usize) -> io::Result<String> {
+    let mut info = String::new();
+    let file = fs::File::open(format!("/proc/self/fdinfo/{}", set.as_raw_fd()))?;
+    file.take(limit as u64).read_to_string(&mut info)?;
+    Ok(info)
 }
 
 /// An entry for a file in what the kernel tells of an epoll set:
