@@ -172,7 +172,8 @@ fn encode_paths(info: &TcpInfo, out: &mut [u8; LEN]) {
     put(56, millis(info.last_ack_recv));
     put(60, info.pmtu);
     put(64, info.rcv_ssthresh);
-    put(68, micros(info.srtt.unwrap_or_default()));
+    // A sample takes a microsecond at least, or programs think that there was none.
+    put(68, info.srtt.map_or(0, |srtt| micros(srtt).max(1)));
     put(72, micros(info.rttvar));
     put(76, if info.snd_ssthresh == usize::MAX { INFINITE_SSTHRESH } else { segments(info.snd_ssthresh) });
     put(80, segments(info.snd_cwnd));
@@ -293,6 +294,18 @@ mod tests {
             tcpi_last_data_sent tcpi_last_ack_sent tcpi_last_data_recv tcpi_last_ack_recv tcpi_pmtu
             tcpi_rcv_ssthresh tcpi_rtt tcpi_rttvar tcpi_snd_ssthresh tcpi_snd_cwnd tcpi_advmss
             tcpi_reordering tcpi_rcv_rtt tcpi_rcv_space tcpi_total_retrans);
+    }
+
+    #[test]
+    fn a_round_trip_that_was_measured_is_never_zero() {
+        let rtt = |srtt| {
+            let mut info = info();
+            info.srtt = srtt;
+            field("rtt").unwrap().read(&encode(&info))
+        };
+        assert_eq!(rtt(None), Some(0));
+        assert_eq!(rtt(Some(Duration::ZERO)), Some(1));
+        assert_eq!(rtt(Some(Duration::from_micros(7))), Some(7));
     }
 
     #[test]
