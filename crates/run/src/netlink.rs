@@ -15,7 +15,9 @@ mod ethtool;
 mod fuzz;
 mod host;
 mod ioctl;
+mod neighbours;
 mod options;
+mod refusal;
 mod request;
 mod routes;
 mod tables;
@@ -45,7 +47,6 @@ use sockeye_stack::{SocketId, SocketOption};
 use std::collections::HashSet;
 use std::io;
 use std::mem::MaybeUninit;
-use std::num::NonZeroI32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The longest request; a plug takes no longer ones than the calls do.
@@ -207,6 +208,7 @@ fn answer(core: &mut Core, key: SocketKey, bytes: &[u8]) {
         port: netlink.port.unwrap_or_default(),
         capped: netlink.has(options::CAP_ACK),
         strict: netlink.has(options::STRICT_CHECK),
+        explained: netlink.has(options::EXT_ACK),
     };
     if netlink.protocol == libc::NETLINK_SOCK_DIAG {
         for request in request::requests(bytes) {
@@ -258,8 +260,8 @@ fn list(core: &mut Core, key: SocketKey, asker: Asker, request: &Request<'_>) {
         Ok(Some(diag::Answer::One(body))) => {
             put(&diag::message([request.kind, 0], [request.sequence, asker.port], &body))
         }
-        Ok(None) => reply.acknowledge(None, &mut put),
-        Err(errno) => reply.acknowledge(NonZeroI32::new(-errno.0), &mut put),
+        Ok(None) => reply.acknowledge(Ok(()), &mut put),
+        Err(errno) => reply.acknowledge(Err(errno.into()), &mut put),
     };
     if let Some(netlink) = of(core, key) {
         netlink.overrun |= !fits;

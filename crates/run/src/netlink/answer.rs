@@ -2,11 +2,12 @@
 
 use super::describe::{address, link, rules};
 use super::host::{Interface, interfaces};
+use super::refusal::Refusal;
 use super::request::{Request, requests};
-use super::routes;
+use super::{neighbours, routes};
 use netlink_packet_core::{
-    DoneMessage, ErrorMessage, NLM_F_ACK, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_FILTERED, NLM_F_MULTIPART,
-    NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    DoneMessage, ErrorMessage, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_FILTERED,
+    NLM_F_MULTIPART, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use sockeye_posix::Errno;
@@ -20,6 +21,10 @@ pub(super) const MESSAGE_LEN: usize = 3776;
 const HEADER: usize = 16;
 /// The highest request there is (`RTM_MAX`).
 const LAST_REQUEST: u16 = 123;
+/// Requests that libc doesn't name.
+const RTM_GETMDB: u16 = 86;
+const RTM_GETVLAN: u16 = 114;
+const RTM_GETTUNNEL: u16 = 122;
 /// Headers of requests about interfaces and addresses.
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
@@ -36,6 +41,8 @@ pub(super) struct Asker {
     pub(super) port: u32,
     /// `NETLINK_CAP_ACK`: errors don't repeat the request.
     pub(super) capped: bool,
+    /// `NETLINK_EXT_ACK`: errors are explained.
+    pub(super) explained: bool,
     /// `NETLINK_GET_STRICT_CHK`: dumps heed what they are asked for.
     pub(super) strict: bool,
 }
@@ -58,10 +65,11 @@ pub(super) fn respond(stack: &mut Stack, asker: Asker, bytes: &[u8], put: &mut d
             // The end of a dump is its acknowledgment.
             Ok(Answer::Dump { messages, filtered }) => reply.dump(messages, filtered, put),
             Ok(Answer::One(message)) => {
-                put(&reply.message(NetlinkPayload::InnerMessage(message), 0)) && reply.acknowledge(None, put)
+                put(&reply.message(NetlinkPayload::InnerMessage(message), 0))
+                    && reply.acknowledge(Ok(()), put)
             }
-            Ok(Answer::Nothing) => reply.acknowledge(None, put),
-            Err(errno) => reply.acknowledge(NonZeroI32::new(-errno.0), put),
+            Ok(Answer::Nothing) => reply.acknowledge(Ok(()), put),
+            Err(refusal) => reply.acknowledge(Err(refusal), put),
         };
         if !fits {
             return;
@@ -72,27 +80,28 @@ pub(super) fn respond(stack: &mut Stack, asker: Asker, bytes: &[u8], put: &mut d
 /// The kinds of request, by the last two bits of their number.
 const GET: u16 = 2;
 
-fn answer(stack: &mut Stack, asker: Asker, request: &Request<'_>) -> Result<Answer, Errno> {
+fn answer(stack: &mut Stack, asker: Asker, request: &Request<'_>) -> Result<Answer, Refusal> {
     if request.kind > LAST_REQUEST {
-        return Err(Errno::EOPNOTSUPP);
+        return Err(Errno::EOPNOTSUPP.into());
     }
     let Some(family) = request.family() else { return Ok(Answer::Nothing) };
     if request.kind % 4 != GET {
-        return Err(Errno::EPERM);
+        return Err(Errno::EPERM.into());
     }
     if request.flags & NLM_F_DUMP != 0 {
-        return dump(stack, asker, request, family);
+        return dump(stack, asker, request, family).map_err(Refusal::from);
     }
     let v4 = family == libc::AF_INET;
     match (request.kind, family) {
-        (libc::RTM_GETLINK, _) => one_link(stack, request),
+        (libc::RTM_GETLINK, _) => Ok(one_link(stack, request)?),
         (libc::RTM_GETROUTE, libc::AF_INET | libc::AF_INET6) => {
-            routes::lookup(stack, request, v4).map(Answer::One)
+            Ok(Answer::One(routes::lookup(stack, request, v4)?))
         }
-        (libc::RTM_GETADDR, libc::AF_INET6) => one_address(stack, request),
-        // Nobody has been looked for on a link without a link layer.
-        (libc::RTM_GETNEIGH, _) => Err(Errno::ENOENT),
-        _ => Err(Errno::EOPNOTSUPP),
+        (libc::RTM_GETADDR, libc::AF_INET6) => Ok(one_address(stack, request)?),
+        (libc::RTM_GETNEIGH, libc::AF_BRIDGE) => Err(Errno::ENOENT.into()),
+        (libc::RTM_GETNEIGH, _) => Err(neighbours::refuse(stack, request)),
+        // So are rules, which Linux only lists.
+        _ => Err(Errno::EOPNOTSUPP.into()),
     }
 }
 
@@ -121,9 +130,22 @@ fn dump(stack: &Stack, asker: Asker, request: &Request<'_>, family: i32) -> Resu
             families().flat_map(|(v4, _)| routes::table(stack, v4, filter)).collect()
         }
         libc::RTM_GETRULE => families().flat_map(|(v4, _)| rules(v4)).collect(),
+        kind if !can_be_listed(kind, family) => return Err(Errno::EOPNOTSUPP),
         _ => Vec::new(),
     };
     Ok(Answer::Dump { messages, filtered })
+}
+
+/// Whether Linux has lists of this kind, of those that have nothing in them here.
+fn can_be_listed(kind: u16, family: i32) -> bool {
+    match kind {
+        libc::RTM_GETMULTICAST => matches!(family, libc::AF_INET | libc::AF_INET6),
+        libc::RTM_GETANYCAST | libc::RTM_GETADDRLABEL => family == libc::AF_INET6,
+        RTM_GETMDB | RTM_GETTUNNEL => family == libc::AF_BRIDGE,
+        // The last are numbers that no kind of object has a list for.
+        libc::RTM_GETDCB | RTM_GETVLAN | 54 | 70 | 98 | 110 => false,
+        _ => true,
+    }
 }
 
 fn addresses(interfaces: &[&Interface], v4: bool) -> Vec<RouteNetlinkMessage> {
@@ -213,17 +235,30 @@ impl<'a> Reply<'a> {
         put(&together)
     }
 
-    /// The errno of a request, negative, or none: that it was carried out is told only who asks.
-    pub(super) fn acknowledge(&self, code: Option<NonZeroI32>, put: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        if code.is_none() && self.request.flags & NLM_F_ACK == 0 {
+    /// How a request fared: that it was carried out is told only who asks.
+    pub(super) fn acknowledge(
+        &self,
+        outcome: Result<(), Refusal>,
+        put: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> bool {
+        if outcome.is_ok() && self.request.flags & NLM_F_ACK == 0 {
             return true;
         }
-        let capped = code.is_none() || self.asker.capped;
+        let capped = outcome.is_ok() || self.asker.capped;
+        let mut flags = if capped { NLM_F_CAPPED } else { 0 };
         let mut error = ErrorMessage::default();
-        error.code = code;
         let len = if capped { HEADER } else { self.request.whole.len() };
         error.header = self.request.whole[..len].to_vec();
-        put(&self.message(NetlinkPayload::Error(error), if capped { NLM_F_CAPPED } else { 0 }))
+        if let Err(refusal) = outcome {
+            error.code = NonZeroI32::new(-refusal.errno.0);
+            let more = if self.asker.explained { refusal.attributes() } else { Vec::new() };
+            if !more.is_empty() {
+                flags |= NLM_F_ACK_TLVS;
+                error.header.resize(len.next_multiple_of(4), 0);
+                error.header.extend(more);
+            }
+        }
+        put(&self.message(NetlinkPayload::Error(error), flags))
     }
 }
 

@@ -58,7 +58,8 @@ pub fn fuzz_netlink(bytes: &[u8]) {
     let mut stack = stack().expect("a host can be made");
     match kind % 3 {
         0 => {
-            let asker = Asker { port: 7, capped: kind & 4 != 0, strict: kind & 8 != 0 };
+            let asker =
+                Asker { port: 7, capped: kind & 4 != 0, strict: kind & 8 != 0, explained: kind & 16 != 0 };
             let mut room = MESSAGES;
             respond(&mut stack, asker, bytes, &mut |answer| {
                 check(answer, bytes.len());

@@ -14,9 +14,9 @@ use sockeye_stack::{Domain, OptionName, SocketOption, SocketType};
 pub(super) const PKTINFO: i32 = libc::NETLINK_PKTINFO;
 pub(super) const NO_ENOBUFS: i32 = libc::NETLINK_NO_ENOBUFS;
 pub(super) const CAP_ACK: i32 = libc::NETLINK_CAP_ACK;
+pub(super) const EXT_ACK: i32 = libc::NETLINK_EXT_ACK;
 pub(super) const STRICT_CHECK: i32 = 12;
-const FLAGS: [i32; 6] =
-    [PKTINFO, libc::NETLINK_BROADCAST_ERROR, NO_ENOBUFS, CAP_ACK, libc::NETLINK_EXT_ACK, STRICT_CHECK];
+const FLAGS: [i32; 6] = [PKTINFO, libc::NETLINK_BROADCAST_ERROR, NO_ENOBUFS, CAP_ACK, EXT_ACK, STRICT_CHECK];
 
 /// The groups of `NETLINK_ROUTE` (`RTNLGRP_MAX`), numbered from 1, and those that every protocol has.
 const ROUTE_GROUPS: u32 = 38;

@@ -9,7 +9,7 @@ use netlink_packet_route::{AddressFamily, neighbour::NeighbourMessage};
 use proptest::prelude::*;
 
 const REQUEST: u16 = netlink_packet_core::NLM_F_REQUEST;
-const ASKER: Asker = Asker { port: 77, capped: false, strict: false };
+const ASKER: Asker = Asker { port: 77, capped: false, explained: false, strict: false };
 const STRICT: Asker = Asker { strict: true, ..ASKER };
 
 fn bytes_of(message: Message, flags: u16) -> Vec<u8> {
@@ -270,6 +270,80 @@ fn nothing_can_be_changed_and_errors_repeat_the_request() {
     let [answer] = &ask_bytes(Asker { capped: true, ..ASKER }, &request)[..] else { panic!() };
     let NetlinkPayload::Error(error) = &answer.payload else { panic!() };
     assert_eq!((&error.header[..], answer.header.flags), (&request[..16], NLM_F_CAPPED));
+}
+
+/// The errno that bytes are refused with, the flags of the answer, and what is behind its copy of the request.
+fn refused(asker: Asker, kind: u16, flags: u16, body: &[u8]) -> (Errno, u16, Vec<u8>) {
+    let mut request = (16 + body.len() as u32).to_ne_bytes().to_vec();
+    request.extend([kind.to_ne_bytes(), (flags | REQUEST).to_ne_bytes()].concat());
+    request.extend([5, 0, 0, 0, 0, 0, 0, 0]);
+    request.extend(body);
+    let [answer] = &ask_bytes(asker, &request)[..] else { panic!("{kind}") };
+    let NetlinkPayload::Error(error) = &answer.payload else { panic!("{kind} {answer:?}") };
+    let copied = if asker.capped { 16 } else { request.len().next_multiple_of(4) };
+    let more = error.header.get(copied..).unwrap_or_default().to_vec();
+    (Errno(-error.raw_code()), answer.header.flags, more)
+}
+
+#[test]
+fn sets_of_every_kind_are_refused_and_rules_are_only_listed() {
+    let explained = Asker { explained: true, ..ASKER };
+    for kind in (16..=123).filter(|kind| kind % 4 != 2) {
+        // Nothing is explained: that the right is missing is said before anything is looked at.
+        assert_eq!(refused(explained, kind, 0, &[2; 12]), (Errno::EPERM, 0, vec![]), "{kind}");
+    }
+    for kind in 124..140 {
+        assert_eq!(refused(explained, kind, 0, &[2; 12]).0, Errno::EOPNOTSUPP, "{kind}");
+    }
+    for family in [0, 2, 10] {
+        assert_eq!(refused(explained, libc::RTM_GETRULE, NLM_F_ACK, &[family; 12]).0, Errno::EOPNOTSUPP);
+    }
+    // As a kernel of Linux 6.18 says of each.
+    for (kind, families) in
+        [(54, &[0, 2, 10][..]), (58, &[0]), (62, &[0, 2]), (70, &[0, 2, 10]), (74, &[0, 2])]
+    {
+        for &family in families {
+            assert_eq!(refused(ASKER, kind, NLM_F_DUMP, &[family]).0, Errno::EOPNOTSUPP, "{kind} {family}");
+        }
+    }
+    for (kind, family) in [(38, 0), (42, 0), (58, 2), (62, 10), (66, 0), (74, 10), (86, 7), (106, 0)] {
+        let mut request = vec![17, 0, 0, 0, kind, 0, 1, 3, 5, 0, 0, 0, 0, 0, 0, 0, family];
+        request[6..8].copy_from_slice(&(REQUEST | NLM_F_DUMP).to_ne_bytes());
+        let [end] = &ask_bytes(ASKER, &request)[..] else { panic!("{kind}") };
+        assert!(matches!(end.payload, NetlinkPayload::Done(_)), "{kind}");
+    }
+}
+
+#[test]
+fn who_wants_it_is_told_why_a_request_is_refused() {
+    let explained = Asker { explained: true, ..ASKER };
+    let header = |family: u8, index: u8, flags: u8| [family, 0, 0, 0, index, 0, 0, 0, 0, 0, flags, 0];
+    let to = |header: [u8; 12]| [&header[..], &[8, 0, 1, 0, 10, 77, 0, 9]].concat();
+    let get = |asker, body: &[u8]| refused(asker, libc::RTM_GETNEIGH, 0, body);
+    let told = |body: &[u8]| {
+        let (errno, flags, more) = get(explained, body);
+        assert_eq!((flags, more.len() % 4, &more[2..4]), (NLM_F_ACK_TLVS, 0, &[1, 0][..]));
+        let len = u16::from_ne_bytes([more[0], more[1]]);
+        let text = more[4..usize::from(len)].strip_suffix(&[0]).unwrap();
+        (errno, String::from_utf8(text.to_vec()).unwrap())
+    };
+    for (body, errno, sentence) in [
+        (vec![2], Errno::EINVAL, "Invalid header for neighbor get request"),
+        (header(2, 0, 0).to_vec(), Errno::EINVAL, "No device specified"),
+        (to(header(2, 1, 2)), Errno::EINVAL, "Invalid flags in header for neighbor get request"),
+        (to(header(9, 1, 0)), Errno::EAFNOSUPPORT, "Unsupported family in header for neighbor get request"),
+        (to(header(10, 1, 0)), Errno::EINVAL, "Invalid network address in neighbor get request"),
+        (to(header(2, 9, 0)), Errno::ENODEV, "Unknown device ifindex"),
+        (to(header(2, 2, 0)), Errno::ENOENT, "Neighbour entry not found"),
+        (to(header(2, 0, 8)), Errno::ENOENT, "Proxy neighbour entry not found"),
+    ] {
+        assert_eq!(told(&body), (errno, sentence.to_owned()));
+        assert_eq!(get(ASKER, &body), (errno, 0, vec![]), "only who wants it");
+    }
+    let lacks = [&8_u16.to_ne_bytes()[..], &5_u16.to_ne_bytes(), &1_u32.to_ne_bytes()].concat();
+    assert_eq!(get(explained, &header(2, 1, 0)), (Errno::EINVAL, NLM_F_ACK_TLVS, lacks.clone()));
+    let capped = Asker { capped: true, ..explained };
+    assert_eq!(get(capped, &header(2, 1, 0)), (Errno::EINVAL, NLM_F_ACK_TLVS | NLM_F_CAPPED, lacks));
 }
 
 #[test]
