@@ -21,6 +21,7 @@ mod refusal;
 mod request;
 mod routes;
 mod tables;
+mod work;
 
 pub(crate) use calls::handle;
 pub use fuzz::{fuzz_netlink, fuzz_netlink_example};
@@ -44,15 +45,16 @@ use sockeye::HostId;
 use sockeye_posix::Errno;
 use sockeye_posix::interface::NetlinkAddress;
 use sockeye_stack::{SocketId, SocketOption};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use work::Work;
 
 /// The longest request; a plug takes no longer ones than the calls do.
 const REQUEST_MAX: usize = 65_536;
-/// How many requests are answered before others have their turn.
-const SHARE: usize = 64;
+/// How much may wait to be answered, as much as a send buffer of Linux holds (`net.core.wmem_default`).
+const ASKED_MAX: usize = 212_992;
 /// Where ports start that are no process's number, downwards.
 const FIRST_FREE_PORT: u32 = 0xffff_efff;
 
@@ -76,6 +78,8 @@ pub(crate) struct Netlink {
     flags: u32,
     /// Options that other sockets have in the stack, by their numbers.
     generic: Vec<(i32, SocketOption)>,
+    /// What the program asked and was not answered yet, in order.
+    asked: VecDeque<Asked>,
     /// The list of sockets that is being told.
     dump: Option<Box<diag::Dump>>,
     /// Room in the program's queue is an event: a list waits for it.
@@ -86,6 +90,13 @@ pub(crate) struct Netlink {
     closed: bool,
     /// Whether it waits in [`Core::unfinished`].
     unfinished: bool,
+}
+
+/// What a program wrote, of which so much was answered.
+#[derive(Debug)]
+struct Asked {
+    bytes: Vec<u8>,
+    answered: usize,
 }
 
 /// The type and protocol of a netlink socket, or the errno for what there is none of.
@@ -130,6 +141,7 @@ impl Netlink {
             groups: 0,
             flags: 0,
             generic: Vec::new(),
+            asked: VecDeque::new(),
             dump: None,
             hears_of_room: false,
             overrun: false,
@@ -171,22 +183,47 @@ fn of(core: &mut Core, key: SocketKey) -> Option<&mut Netlink> {
     }
 }
 
-/// Answers what the program wrote natively, a share of it.
-#[allow(clippy::large_stack_arrays, reason = "64 KiB of a stack of megabytes, never cleared")]
+/// Answers what the program wrote, as much as one turn may take.
 fn serve(core: &mut Core, key: SocketKey) {
-    go_on(core, key);
+    let mut work = Work::default();
+    turn(core, key, &mut work);
+    if work.is_over() {
+        come_back(core, key);
+    }
+}
+
+/// Answers what was left over, then what the program wrote natively, until nothing is left or it is time for others.
+#[allow(clippy::large_stack_arrays, reason = "64 KiB of a stack of megabytes, never cleared")]
+fn turn(core: &mut Core, key: SocketKey, work: &mut Work) {
+    go_on(core, key, work);
     let mut buffer = [MaybeUninit::uninit(); REQUEST_MAX];
-    for _ in 0..SHARE {
+    while !work.is_over() {
         let Some(netlink) = of(core, key) else { return };
+        if let Some(mut asked) = netlink.asked.pop_front() {
+            asked.answered += answer(core, key, &asked.bytes[asked.answered..], work);
+            if let Some(netlink) = of(core, key).filter(|_| asked.answered < asked.bytes.len()) {
+                netlink.asked.push_front(asked);
+            }
+            continue;
+        }
         match recv(&netlink.plug, &mut buffer, RecvFlags::DONTWAIT) {
             Err(SysErrno::AGAIN) => return,
             // An empty message asks nothing and may have others behind it; the end looks the same, and the
             // plug's event tells of it.
-            Ok((_, 0)) | Err(_) => {}
-            Ok(((bytes, _), _)) => answer(core, key, bytes),
+            Ok((_, 0)) | Err(_) => work.read(0),
+            Ok(((bytes, _), _)) => ask(core, key, bytes, work),
         }
     }
-    come_back(core, key);
+}
+
+/// Answers a message of the program, and keeps what there is no time for.
+fn ask(core: &mut Core, key: SocketKey, bytes: &[u8], work: &mut Work) {
+    let answered = answer(core, key, bytes, work);
+    if answered < bytes.len()
+        && let Some(netlink) = of(core, key)
+    {
+        netlink.asked.push_back(Asked { bytes: bytes[answered..].to_vec(), answered: 0 });
+    }
 }
 
 /// There is more to do, when others have had their turn.
@@ -198,33 +235,52 @@ fn come_back(core: &mut Core, key: SocketKey) {
     }
 }
 
-/// Answers what the program asks into its queue.
-fn answer(core: &mut Core, key: SocketKey, bytes: &[u8]) {
+/// Answers requests of the program into its queue, until it is time for others; returns how many bytes they are.
+fn answer(core: &mut Core, key: SocketKey, bytes: &[u8], work: &mut Work) -> usize {
     bind_anywhere(core, key);
-    let Some(record) = core.sockets.get_mut(key) else { return };
-    let host = record.host;
-    let Socket::Netlink(netlink) = &mut record.socket else { return };
+    let Some(record) = core.sockets.get(key) else { return bytes.len() };
+    let Socket::Netlink(netlink) = &record.socket else { return bytes.len() };
     let asker = Asker {
         port: netlink.port.unwrap_or_default(),
         capped: netlink.has(options::CAP_ACK),
         strict: netlink.has(options::STRICT_CHECK),
         explained: netlink.has(options::EXT_ACK),
     };
-    if netlink.protocol == libc::NETLINK_SOCK_DIAG {
-        for request in request::requests(bytes) {
-            list(core, key, asker, &request);
+    let is_diag = netlink.protocol == libc::NETLINK_SOCK_DIAG;
+    let mut answered = 0;
+    let mut requests = request::requests(bytes);
+    let answered = loop {
+        // What is behind the last whole message asks nothing.
+        let Some(request) = requests.next() else { break bytes.len() };
+        if work.is_over() {
+            break answered;
         }
-        core.wake(key);
-        return;
-    }
-    let (plug, overrun) = (&netlink.plug, &mut netlink.overrun);
-    let mut put = |message: &[u8]| {
-        let sent = put(plug, message);
-        *overrun |= !sent;
-        sent
+        work.read(request.whole.len());
+        if is_diag {
+            list(core, key, asker, &request, work);
+        } else if !route(core, key, asker, request.whole, work) {
+            // No room: what else the message asks is lost.
+            break bytes.len();
+        }
+        answered = (answered + request.whole.len().next_multiple_of(4)).min(bytes.len());
     };
-    core.world.with(host, |stack| respond(stack, asker, bytes, &mut put));
     core.wake(key);
+    answered
+}
+
+/// Answers a request about interfaces, addresses or routes; says whether there was room.
+fn route(core: &mut Core, key: SocketKey, asker: Asker, request: &[u8], work: &mut Work) -> bool {
+    let Some(record) = core.sockets.get_mut(key) else { return false };
+    let (host, Socket::Netlink(netlink)) = (record.host, &mut record.socket) else { return false };
+    let mut fits = true;
+    let mut put = |message: &[u8]| {
+        work.send();
+        fits = put(&netlink.plug, message);
+        fits
+    };
+    core.world.with(host, |stack| respond(stack, asker, request, &mut put));
+    netlink.overrun |= !fits;
+    fits
 }
 
 /// Puts a message into the program's queue; says whether there was room.
@@ -233,7 +289,7 @@ fn put(plug: &OwnedFd, message: &[u8]) -> bool {
 }
 
 /// Answers a request for sockets.
-fn list(core: &mut Core, key: SocketKey, asker: Asker, request: &Request<'_>) {
+fn list(core: &mut Core, key: SocketKey, asker: Asker, request: &Request<'_>, work: &mut Work) {
     let Some(Record { host, socket: Socket::Netlink(netlink), .. }) = core.sockets.get(key) else { return };
     let wants_all = request.flags & NLM_F_DUMP != 0;
     let answer = if !request.asks() {
@@ -244,7 +300,7 @@ fn list(core: &mut Core, key: SocketKey, asker: Asker, request: &Request<'_>) {
     } else {
         core.world.with(*host, |stack| {
             let host = diag::Host { stack, now: core.now, plugs: Some((*host, &core.sockets)) };
-            diag::answer(&host, asker.port, request).map(Some)
+            diag::answer(&host, asker.port, request, work).map(Some)
         })
     };
     let reply = Reply::new(asker, *request);
@@ -254,7 +310,7 @@ fn list(core: &mut Core, key: SocketKey, asker: Asker, request: &Request<'_>) {
             if let Some(netlink) = of(core, key) {
                 netlink.dump = Some(dump);
             }
-            return go_on(core, key);
+            return go_on(core, key, work);
         }
         // As the kernel: the answer is the acknowledgment.
         Ok(Some(diag::Answer::One(body))) => {
@@ -269,7 +325,7 @@ fn list(core: &mut Core, key: SocketKey, asker: Asker, request: &Request<'_>) {
 }
 
 /// Goes on with a list of sockets, as far as there is room in the program's queue.
-fn go_on(core: &mut Core, key: SocketKey) {
+fn go_on(core: &mut Core, key: SocketKey, work: &mut Work) {
     let Some(Record { host, socket: Socket::Netlink(netlink), .. }) = core.sockets.get_mut(key) else {
         return;
     };
@@ -277,7 +333,7 @@ fn go_on(core: &mut Core, key: SocketKey) {
     let Some(Record { socket: Socket::Netlink(netlink), .. }) = core.sockets.get(key) else { return };
     let progress = core.world.with(host, |stack| {
         let host = diag::Host { stack, now: core.now, plugs: Some((host, &core.sockets)) };
-        dump.go_on(&host, &mut |message| put(&netlink.plug, message))
+        dump.go_on(&host, work, &mut |message| put(&netlink.plug, message))
     });
     let is_full = progress == diag::Progress::Full;
     if is_full != netlink.hears_of_room {
@@ -288,9 +344,6 @@ fn go_on(core: &mut Core, key: SocketKey) {
     if let Some(netlink) = of(core, key) {
         netlink.hears_of_room = is_full;
         netlink.dump = Some(dump).filter(|_| progress != diag::Progress::Ended);
-    }
-    if progress == diag::Progress::More {
-        come_back(core, key);
     }
     core.wake(key);
 }
@@ -320,3 +373,6 @@ fn ports(core: &Core, host: HostId, protocol: i32) -> HashSet<u32> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

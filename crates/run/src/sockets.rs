@@ -298,6 +298,16 @@ impl Sockets {
         self.slots.iter().filter_map(|slot| slot.record.as_ref())
     }
 
+    /// How many slots there are for records.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The record in a slot, counted from 0.
+    pub(crate) fn in_slot(&self, index: usize) -> Option<&Record> {
+        self.slots.get(index)?.record.as_ref()
+    }
+
     /// The keys of all records for which `wanted` holds.
     pub(crate) fn keys(&self, wanted: impl Fn(&Record) -> bool) -> Vec<SocketKey> {
         let key = |(index, slot): (usize, &Slot)| {

@@ -63,7 +63,7 @@ pub use socket::{
     SocketId, SocketType,
 };
 pub use sockeye_wire::{Ipv4Options, Protocol};
-pub use survey::{SocketReport, SurveyPosition, SurveyTimer, SurveyTimerKind};
+pub use survey::{SocketReport, SurveyPosition, SurveyQuestion, SurveyTimer, SurveyTimerKind};
 pub use tcp::{CaState, State as TcpState, TcpInfo, congestion};
 pub use usage::Usage;
 

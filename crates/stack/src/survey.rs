@@ -4,11 +4,12 @@
 //! in parts: where it goes on is two numbers, and what comes or goes between two parts may or may not be in it.
 
 use crate::address::is_v4;
-use crate::demux::{Proto, Tuple};
+use crate::demux::{Proto, Target, Tuple, scope_number};
 use crate::slab::{Key, Slab};
 use crate::socket::tcb::Tcb;
-use crate::socket::{Domain, Kind, Socket, SocketId, SocketType, scoped};
-use crate::tcp::half_open::Opener;
+use crate::socket::{Domain, Kind, Socket, SocketId, SocketType, scoped, tuple_scope};
+use crate::tcp::half_open::{HalfOpen, Opener};
+use crate::tcp::time_wait::TimeWait;
 use crate::{SockAddr, Stack, TcpInfo, TcpState};
 use core::time::Duration;
 use sockeye_packet::{Instant, NicId};
@@ -92,6 +93,21 @@ pub enum SurveyTimerKind {
     Probe = 4,
 }
 
+/// Which socket somebody asks for: the one that would get packets between two addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SurveyQuestion {
+    /// The type of the socket. Those for echo and for packets are not found.
+    pub kind: SocketType,
+    /// The family, which matters to raw sockets alone.
+    pub domain: Domain,
+    /// The address on this host. Ports mean nothing to raw sockets.
+    pub local: SockAddr,
+    /// The peer's address.
+    pub peer: SockAddr,
+    /// The interface of the packets.
+    pub nic: Option<NicId>,
+}
+
 /// What one step along the tables finds.
 enum Step {
     Found(SocketReport),
@@ -128,21 +144,102 @@ impl Stack {
         }
     }
 
-    fn next_socket(&self, now: Instant, index: &mut u32) -> Step {
-        let Some((key, socket)) = step(&self.sockets, index) else { return Step::End };
-        let mut report = SocketReport::of_socket(SocketId(key), socket);
+    /// The one socket or connection that packets would be for, looked up as for these. `looked` grows by how many
+    /// entries that takes: the addresses that the port is bound to, or all raw sockets.
+    pub fn survey_one(
+        &self,
+        now: Instant,
+        question: &SurveyQuestion,
+        looked: &mut usize,
+    ) -> Option<SocketReport> {
+        let proto = match question.kind {
+            SocketType::Stream => Proto::Tcp,
+            SocketType::Datagram => Proto::Udp,
+            SocketType::DatagramLite => Proto::UdpLite,
+            SocketType::Raw(_) => return self.survey_raw(now, question, looked),
+            SocketType::Ping | SocketType::Packet { .. } => return None,
+        };
+        let SurveyQuestion { local, peer, nic, .. } = *question;
+        let tuple = Tuple {
+            local: local.ip,
+            remote: peer.ip,
+            local_port: local.port,
+            remote_port: peer.port,
+            scope: nic.map_or(0, |nic| tuple_scope(&local.ip, &peer.ip, nic)),
+            proto,
+        };
+        let demux = &self.io.demux;
+        *looked += 1 + demux.bindings(proto, local.port);
+        match demux.find(&tuple) {
+            Some(Target::Datagram(id)) => self.survey_socket(now, id),
+            Some(Target::Connection(key)) => {
+                let tcb = self.connections.get(key)?;
+                tcb.socket.map_or_else(|| Some(orphan(now, key, tcb)), |id| self.survey_socket(now, id))
+            }
+            Some(Target::HalfOpen(key)) => self.half_open(now, self.io.half_open.get(key)?),
+            Some(Target::TimeWait(key)) => Some(self.time_wait(now, self.io.time_wait.get(key)?)),
+            // A flow is no program's.
+            Some(Target::Flow(_)) => None,
+            None => {
+                let flow = || demux.flow_hash(&tuple);
+                let id = demux.member(proto, &local.ip, local.port, scope_number(nic), flow)?;
+                self.survey_socket(now, id)
+            }
+        }
+    }
+
+    /// The raw socket that names its packets most closely.
+    fn survey_raw(
+        &self,
+        now: Instant,
+        question: &SurveyQuestion,
+        looked: &mut usize,
+    ) -> Option<SocketReport> {
+        *looked += self.io.raws.len();
+        let mut best = None;
+        for &id in &self.io.raws {
+            let Ok(socket) = self.socket_ref(id) else { continue };
+            let is_of =
+                matches!(&socket.kind, Kind::Raw(raw) if SocketType::Raw(raw.protocol) == question.kind);
+            let closeness = match socket.peer {
+                _ if !is_of || socket.domain != question.domain => 0,
+                Some(peer) if peer.ip == question.peer.ip && socket.local.ip == question.local.ip => 3,
+                None if socket.local.ip == question.local.ip => 2,
+                None if socket.local.is_unspecified() => 1,
+                Some(_) | None => 0,
+            };
+            if closeness > best.map_or(0, |(best, _)| best) {
+                best = Some((closeness, id));
+            }
+        }
+        best.and_then(|(_, id)| self.survey_socket(now, id))
+    }
+
+    /// The report of a socket.
+    fn survey_socket(&self, now: Instant, id: SocketId) -> Option<SocketReport> {
+        let socket = self.socket_ref(id).ok()?;
+        let mut report = SocketReport::of_socket(id, socket);
         if let Kind::Connection(key) = socket.kind
             && let Some(tcb) = self.connections.get(key)
         {
             report.connect(now, key, tcb);
         }
-        Step::Found(report)
+        Some(report)
+    }
+
+    fn next_socket(&self, now: Instant, index: &mut u32) -> Step {
+        let Some((key, _)) = step(&self.sockets, index) else { return Step::End };
+        self.survey_socket(now, SocketId(key)).map_or(Step::Other, Step::Found)
     }
 
     fn next_half_open(&self, now: Instant, index: &mut u32) -> Step {
         let Some((_, record)) = step(&self.io.half_open, index) else { return Step::End };
-        // What others than listeners open is no program's.
-        let Opener::Listener(listener) = record.opener else { return Step::Other };
+        self.half_open(now, record).map_or(Step::Other, Step::Found)
+    }
+
+    /// The report of a half-open connection; none where others than a listener opened it, as that is no program's.
+    fn half_open(&self, now: Instant, record: &HalfOpen) -> Option<SocketReport> {
+        let Opener::Listener(listener) = record.opener else { return None };
         let mut report = SocketReport::of_tuple(&record.tuple, record.nic, TcpState::SynReceived);
         if let Ok(listener) = self.socket_ref(listener) {
             report.domain = listener.domain;
@@ -150,7 +247,7 @@ impl Stack {
         let left = record.timer.map(|timer| self.io.wheel.deadline(timer).saturating_since(now));
         let kind = SurveyTimerKind::Retransmit;
         report.timer = left.map(|left| SurveyTimer { kind, left, tries: record.retries });
-        Step::Found(report)
+        Some(report)
     }
 
     fn next_orphan(&self, now: Instant, index: &mut u32) -> Step {
@@ -158,18 +255,28 @@ impl Stack {
         if tcb.socket.is_some() {
             return Step::Other;
         }
-        let mut report = SocketReport::of_tuple(&tcb.tuple, tcb.nic, tcb.connection.state());
-        report.connect(now, key, tcb);
-        Step::Found(report)
+        Step::Found(orphan(now, key, tcb))
     }
 
     fn next_time_wait(&self, now: Instant, index: &mut u32) -> Step {
         let Some((_, record)) = step(&self.io.time_wait, index) else { return Step::End };
+        Step::Found(self.time_wait(now, record))
+    }
+
+    /// The report of a connection in TIME-WAIT.
+    fn time_wait(&self, now: Instant, record: &TimeWait) -> SocketReport {
         let mut report = SocketReport::of_tuple(&record.tuple, record.nic, TcpState::TimeWait);
         let left = record.timer.map(|timer| self.io.wheel.deadline(timer).saturating_since(now));
         report.timer = left.map(|left| SurveyTimer { kind: SurveyTimerKind::TimeWait, left, tries: 0 });
-        Step::Found(report)
+        report
     }
+}
+
+/// The report of a connection without a socket.
+fn orphan(now: Instant, key: Key, tcb: &Tcb) -> SocketReport {
+    let mut report = SocketReport::of_tuple(&tcb.tuple, tcb.nic, tcb.connection.state());
+    report.connect(now, key, tcb);
+    report
 }
 
 /// The entry of a table at `index` or behind it; the index goes past it.

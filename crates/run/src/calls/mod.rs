@@ -2,7 +2,7 @@
 
 mod address;
 mod options;
-mod socket;
+pub(crate) mod socket;
 
 pub(crate) use address::reader as address_reader;
 pub(crate) use socket::pass;

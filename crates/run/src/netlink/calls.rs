@@ -1,6 +1,7 @@
 //! The intercepted calls on route sockets.
 
-use super::{Netlink, answer, bind_anywhere, of, options, ports, serve};
+use super::work::Work;
+use super::{ASKED_MAX, Asked, Netlink, ask, bind_anywhere, come_back, of, options, ports, serve};
 use crate::calls::{Answer, Caller};
 use crate::core::Core;
 use crate::datagram::wait;
@@ -94,7 +95,19 @@ fn send(core: &mut Core, key: SocketKey, flags: i32, name: &[u8], data: &[u8]) -
     if data.is_empty() {
         return Err(Errno(libc::ENODATA));
     }
-    answer(core, key, data);
+    let asked = &mut netlink(core, key)?.asked;
+    if asked.is_empty() {
+        let mut work = Work::default();
+        ask(core, key, data, &mut work);
+        if work.is_over() {
+            come_back(core, key);
+        }
+    } else if asked.iter().map(|asked| asked.bytes.len()).sum::<usize>() + data.len() > ASKED_MAX {
+        return Err(Errno::ENOBUFS);
+    } else {
+        // In its turn.
+        asked.push_back(Asked { bytes: data.to_vec(), answered: 0 });
+    }
     Ok(Outcome::Value(data.len() as i64))
 }
 

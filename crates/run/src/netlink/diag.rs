@@ -11,6 +11,7 @@ mod other;
 
 use super::answer::MESSAGE_LEN;
 use super::request::Request;
+use super::work::Work;
 use crate::sockets::{Record, Socket, Sockets};
 use bytecode::Bytecode;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_MULTIPART};
@@ -26,8 +27,6 @@ const TCPDIAG_GETSOCK: u16 = 18;
 const FAMILIES: u8 = 46;
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
-/// Most sockets that are looked at before others have their turn.
-const LOOKS: usize = 4096;
 
 /// A host with its sockets.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +105,7 @@ pub(super) struct Dump {
     sequence: u32,
     port: u32,
     position: SurveyPosition,
-    /// How many of the network's sockets were looked at, where those are listed.
+    /// How many slots of the network's sockets were looked at, where those are listed.
     index: usize,
     /// A message that found no room.
     held: Vec<u8>,
@@ -125,16 +124,21 @@ pub(super) enum Progress {
 }
 
 /// Answers a request of a program with this port.
-pub(super) fn answer(host: &Host<'_>, port: u32, request: &Request<'_>) -> Result<Answer, Errno> {
+pub(super) fn answer(
+    host: &Host<'_>,
+    port: u32,
+    request: &Request<'_>,
+    work: &mut Work,
+) -> Result<Answer, Errno> {
     let wanted = match request.kind {
-        BY_FAMILY | DESTROY => wanted(request)?,
-        TCPDIAG_GETSOCK => inet::wanted_of_old(request)?,
+        BY_FAMILY | DESTROY => wanted(request, work)?,
+        TCPDIAG_GETSOCK => inet::wanted_of_old(request, work)?,
         _ => return Err(Errno::EINVAL),
     };
     if request.kind == DESTROY {
         return match &wanted {
             Wanted::Inet { request, protocol, .. } => {
-                inet::find(host, request, *protocol)?;
+                inet::find(host, request, *protocol, work)?;
                 Err(Errno::EPERM)
             }
             _ => Err(Errno::EOPNOTSUPP),
@@ -143,7 +147,8 @@ pub(super) fn answer(host: &Host<'_>, port: u32, request: &Request<'_>) -> Resul
     if request.flags & NLM_F_DUMP == 0 {
         return match &wanted {
             Wanted::Inet { request, protocol, .. } => {
-                let report = inet::find(host, request, *protocol)?;
+                let report = inet::find(host, request, *protocol, work)?;
+                work.tell();
                 Ok(Answer::One(inet::message(host, request, &report)))
             }
             _ => Err(Errno::EOPNOTSUPP),
@@ -161,11 +166,11 @@ pub(super) fn answer(host: &Host<'_>, port: u32, request: &Request<'_>) -> Resul
     })))
 }
 
-fn wanted(request: &Request<'_>) -> Result<Wanted, Errno> {
+fn wanted(request: &Request<'_>, work: &mut Work) -> Result<Wanted, Errno> {
     let &[family, _, ..] = request.body else { return Err(Errno::EINVAL) };
     match i32::from(family) {
         _ if family >= FAMILIES => Err(Errno::EINVAL),
-        libc::AF_INET | libc::AF_INET6 => inet::wanted(request),
+        libc::AF_INET | libc::AF_INET6 => inet::wanted(request, work),
         libc::AF_PACKET => {
             let asked = OtherRequest::parse(request.body).ok_or(Errno::EINVAL)?;
             if asked.protocol != 0 {
@@ -181,11 +186,17 @@ fn wanted(request: &Request<'_>) -> Result<Wanted, Errno> {
 }
 
 impl Dump {
-    /// Goes on with the list: puts messages, many sockets in each, until one finds no room or all is told.
-    pub(super) fn go_on(&mut self, host: &Host<'_>, put: &mut dyn FnMut(&[u8]) -> bool) -> Progress {
-        let mut looks = LOOKS;
+    /// Goes on with the list: puts messages, many sockets in each, until one finds no room, all is told, or it is
+    /// time for others.
+    pub(super) fn go_on(
+        &mut self,
+        host: &Host<'_>,
+        work: &mut Work,
+        put: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Progress {
         loop {
             if !self.held.is_empty() {
+                work.send();
                 if !put(&self.held) {
                     return Progress::Full;
                 }
@@ -194,20 +205,23 @@ impl Dump {
             if self.ended {
                 return Progress::Ended;
             }
-            if looks == 0 {
+            if work.is_over() {
                 return Progress::More;
             }
-            self.gather(host, &mut looks);
+            self.gather(host, work);
         }
     }
 
-    /// Fills `held`, looking at so many sockets at most.
-    fn gather(&mut self, host: &Host<'_>, looks: &mut usize) {
+    /// Fills `held`, until it is time for others.
+    fn gather(&mut self, host: &Host<'_>, work: &mut Work) {
         // The longest message of one socket is far shorter than this leaves.
-        while self.held.len() + inet::MESSAGE_MAX <= MESSAGE_LEN && *looks > 0 {
-            *looks -= 1;
-            match self.next(host) {
-                Next::Message(body) => self.held.extend(self.message(self.kind, &body)),
+        while self.held.len() + inet::MESSAGE_MAX <= MESSAGE_LEN && !work.is_over() {
+            work.look(1);
+            match self.next(host, work) {
+                Next::Message(body) => {
+                    work.tell();
+                    self.held.extend(self.message(self.kind, &body));
+                }
                 Next::Other => {}
                 Next::End => {
                     let code = if let Wanted::Nothing(errno) = &self.wanted { -errno.0 } else { 0 };
@@ -220,19 +234,21 @@ impl Dump {
         }
     }
 
-    fn next(&mut self, host: &Host<'_>) -> Next {
+    fn next(&mut self, host: &Host<'_>, work: &mut Work) -> Next {
         match &self.wanted {
             Wanted::Nothing(_) => Next::End,
             Wanted::Netlink(request) => {
                 let Some((id, sockets)) = host.plugs else { return Next::End };
+                if self.index >= sockets.slots() {
+                    return Next::End;
+                }
                 self.index += 1;
-                let record = sockets.records().nth(self.index - 1);
-                record.map_or(Next::End, |record| match &record.socket {
-                    Socket::Netlink(netlink) if record.host == id => {
+                match sockets.in_slot(self.index - 1) {
+                    Some(record @ Record { socket: Socket::Netlink(netlink), .. }) if record.host == id => {
                         other::netlink(request, Plugged::of(record), netlink)
                     }
                     _ => Next::Other,
-                })
+                }
             }
             Wanted::Packet(request) => match host.stack.survey(host.now, &mut self.position) {
                 Some(report) => other::packet(host, request, &report),
@@ -241,7 +257,7 @@ impl Dump {
             Wanted::Inet { request, protocol, filter } => {
                 match host.stack.survey(host.now, &mut self.position) {
                     None => Next::End,
-                    Some(report) if inet::is_wanted(request, *protocol, filter.as_ref(), &report) => {
+                    Some(report) if inet::is_wanted(request, *protocol, filter.as_ref(), &report, work) => {
                         Next::Message(inet::message(host, request, &report))
                     }
                     Some(_) => Next::Other,

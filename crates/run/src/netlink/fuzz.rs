@@ -3,6 +3,7 @@
 use super::answer::{Asker, MESSAGE_LEN, respond};
 use super::diag::{self, Host, Progress};
 use super::host::network;
+use super::work::Work;
 use super::{ioctl, request};
 use sockeye_packet::Instant;
 use sockeye_stack::{
@@ -80,7 +81,7 @@ pub fn fuzz_netlink(bytes: &[u8]) {
 fn list(stack: &Stack, bytes: &[u8]) {
     let host = Host { stack, now: Instant::default(), plugs: None };
     for request in request::requests(bytes).filter(request::Request::asks) {
-        match diag::answer(&host, 7, &request) {
+        match diag::answer(&host, 7, &request, &mut Work::default()) {
             Ok(diag::Answer::One(body)) => {
                 check(&diag::message([request.kind, 0], [request.sequence, 7], &body), 0);
             }
@@ -91,7 +92,7 @@ fn list(stack: &Stack, bytes: &[u8]) {
                 loop {
                     has_room = !has_room;
                     turns += 1;
-                    let progress = dump.go_on(&host, &mut |answer| {
+                    let progress = dump.go_on(&host, &mut Work::default(), &mut |answer| {
                         check(answer, 0);
                         std::mem::take(&mut has_room)
                     });

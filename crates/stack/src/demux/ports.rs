@@ -262,6 +262,11 @@ impl Demux {
         suitable.flat_map(|group| group.members.iter().copied())
     }
 
+    /// How many bindings there are of a port.
+    pub(crate) fn bindings(&self, proto: Proto, port: u16) -> usize {
+        self.port(proto, port).map_or(0, |port| port.groups.len())
+    }
+
     fn port(&self, proto: Proto, port: u16) -> Option<&Port> {
         self.ports.find(self.port_hash(proto, port), |entry| (entry.proto, entry.number) == (proto, port))
     }

@@ -1,7 +1,7 @@
 //! The list of all sockets and connections of a host.
 
 use super::*;
-use crate::{SocketReport, SurveyPosition, SurveyTimerKind};
+use crate::{SocketReport, SurveyPosition, SurveyQuestion, SurveyTimerKind};
 
 fn all(stack: &Stack, now: Instant) -> Vec<SocketReport> {
     let mut position = SurveyPosition::default();
@@ -114,4 +114,47 @@ fn datagram_sockets_are_connected_or_not() {
     assert_eq!([list[0].socket, list[1].socket], [Some(plain), Some(joined)]);
     assert_eq!([list[0].state, list[1].state], [TcpState::Closed, TcpState::Established]);
     assert_eq!(list[1].peer, Some(addr("127.0.0.1:53")));
+}
+
+fn one(
+    stack: &Stack,
+    now: Instant,
+    kind: SocketType,
+    [local, peer]: [&str; 2],
+) -> Option<(Option<SocketId>, TcpState)> {
+    let (local, peer) = (addr(local), addr(peer));
+    let question = SurveyQuestion { kind, domain: Domain::Inet, local, peer, nic: None };
+    let report = stack.survey_one(now, &question, &mut 0);
+    report.map(|report| (report.socket, report.state))
+}
+
+#[test]
+fn one_is_looked_up_as_for_a_packet() {
+    let mut pair = Pair::new();
+    let at = "10.0.0.2:80";
+    let (client, listener, server) = pair.connected(at);
+    let client_at = std::string::ToString::to_string(&pair.a.local_addr(client).unwrap());
+    let tcp = |pair: &Pair, local, peer| one(&pair.b, pair.now, SocketType::Stream, [local, peer]);
+    assert_eq!(tcp(&pair, at, &client_at), Some((Some(server), TcpState::Established)));
+    assert_eq!(tcp(&pair, at, "10.0.0.1:9"), Some((Some(listener), TcpState::Closed)));
+    assert_eq!(tcp(&pair, "10.0.0.2:81", &client_at), None);
+    pair.b.close(pair.now, server).unwrap();
+    pair.cable();
+    assert_eq!(tcp(&pair, at, &client_at), Some((None, TcpState::FinWait2)));
+    pair.a.close(pair.now, client).unwrap();
+    pair.cable();
+    assert_eq!(tcp(&pair, at, &client_at), Some((None, TcpState::TimeWait)));
+}
+
+#[test]
+fn the_raw_socket_that_names_its_packets_most_closely_is_the_one() {
+    let mut pair = Pair::new();
+    let kind = SocketType::Raw(crate::Protocol::ICMP);
+    let mut raw = || pair.a.socket(Domain::Inet, kind, Owner::default()).unwrap();
+    let [open, bound] = [raw(), raw()];
+    pair.a.bind(bound, addr("10.0.0.1:0")).unwrap();
+    let found = |kind, local| one(&pair.a, pair.now, kind, [local, "10.0.0.2:0"]).and_then(|found| found.0);
+    assert_eq!(found(kind, "10.0.0.1:0"), Some(bound));
+    assert_eq!(found(kind, "10.0.0.9:0"), Some(open));
+    assert_eq!(found(SocketType::Raw(crate::Protocol::IGMP), "10.0.0.1:0"), None);
 }

@@ -4,6 +4,7 @@
 //! Programs are checked once, as by the kernel: every jump leads to the start of an operation, or to the end, or
 //! just beyond it, which refuses. So running one always ends.
 
+use super::super::work::Work;
 use sockeye_posix::Errno;
 use sockeye_posix::sock_diag::SocketIdentity;
 
@@ -125,17 +126,20 @@ impl Condition<'_> {
 
 impl Bytecode {
     /// Checks a program.
-    pub(super) fn new(bytes: &[u8]) -> Result<Bytecode, Errno> {
+    pub(super) fn new(bytes: &[u8], work: &mut Work) -> Result<Bytecode, Errno> {
         if bytes.len() < OP {
             return Err(Errno::EINVAL);
         }
+        let starts = starts(bytes, work);
         let mut rest = bytes;
         while !rest.is_empty() {
+            work.step();
             let operation = Operation::at_start_of(rest).ok_or(Errno::EINVAL)?;
             let least = operation.len()?;
             let leads = |by: usize| (least..=rest.len() + OP).contains(&by) && by.is_multiple_of(4);
             if operation.code != NOP {
-                let lands = operation.no >= rest.len() || starts_at(bytes, rest.len() - operation.no);
+                let at = bytes.len() - rest.len() + operation.no;
+                let lands = operation.no >= rest.len() || starts[at / OP];
                 if !leads(operation.no) || !lands {
                     return Err(Errno::EINVAL);
                 }
@@ -150,9 +154,10 @@ impl Bytecode {
     }
 
     /// Whether it takes a socket.
-    pub(super) fn takes(&self, subject: Subject<'_>) -> bool {
+    pub(super) fn takes(&self, subject: Subject<'_>, work: &mut Work) -> bool {
         let mut rest = &self.0[..];
         while let Some(operation) = Operation::at_start_of(rest) {
+            work.step();
             let by = if holds(&operation, subject) { operation.yes } else { operation.no };
             match rest.get(by..) {
                 // The check lets none stay where it is.
@@ -164,17 +169,19 @@ impl Bytecode {
     }
 }
 
-/// Whether an operation starts where so many bytes of a program are left.
-fn starts_at(program: &[u8], left: usize) -> bool {
-    let mut rest = program;
-    while rest.len() > left {
-        let Some(operation) = Operation::at_start_of(rest) else { return false };
-        if operation.yes < OP || !operation.yes.is_multiple_of(4) {
-            return false;
+/// Where operations start, of every fourth byte of a program: they follow each other by where they go on.
+fn starts(program: &[u8], work: &mut Work) -> Vec<bool> {
+    let mut starts = vec![false; program.len().div_ceil(OP)];
+    let mut at = 0;
+    while let Some(operation) = program.get(at..).and_then(Operation::at_start_of) {
+        work.step();
+        starts[at / OP] = true;
+        if operation.yes < OP || !operation.yes.is_multiple_of(OP) {
+            break;
         }
-        rest = rest.get(operation.yes..).unwrap_or_default();
+        at += operation.yes;
     }
-    rest.len() == left
+    starts
 }
 
 fn holds(operation: &Operation<'_>, subject: Subject<'_>) -> bool {
@@ -224,7 +231,9 @@ mod tests {
     fn takes(program: &[u8]) -> Result<bool, Errno> {
         let addr = |text: &str| text.parse::<std::net::SocketAddr>().unwrap().into();
         let id = SocketIdentity::new(Domain::Inet, addr("10.1.2.3:80"), Some(addr("10.1.2.4:5000")));
-        Bytecode::new(program).map(|code| code.takes(Subject { family: 2, id: &id, port_named: true }))
+        let mut work = Work::default();
+        let code = Bytecode::new(program, &mut work)?;
+        Ok(code.takes(Subject { family: 2, id: &id, port_named: true }, &mut work))
     }
 
     #[test]
@@ -258,7 +267,9 @@ mod tests {
         let id =
             SocketIdentity { local: *b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\x01\x02\x03", ..Default::default() };
         let mapped = Subject { family: 10, id: &id, port_named: false };
-        assert!(Bytecode::new(&host(LOCAL_HOST, 2, 32, -1, &[10, 1, 2, 3])).unwrap().takes(mapped));
+        let mut work = Work::default();
+        let code = Bytecode::new(&host(LOCAL_HOST, 2, 32, -1, &[10, 1, 2, 3]), &mut work).unwrap();
+        assert!(code.takes(mapped, &mut work));
     }
 
     #[test]
@@ -290,6 +301,17 @@ mod tests {
             assert_eq!(takes(&bad), Err(Errno::EINVAL), "{bad:?}");
         }
         assert_eq!(takes(&[op(MARK, 12, 16), vec![0; 8]].concat()), Err(Errno::EPERM));
+    }
+
+    #[test]
+    fn checking_takes_two_steps_for_an_operation() {
+        for (count, no) in [(16, 4), (16_000, 4), (16_000, 32_000)] {
+            let mut work = Work::default();
+            // Jumps that are all taken last lead beyond the end, which refuses.
+            let jumps: Vec<u8> = (0..count).flat_map(|at| op(JMP, 4, no.min(4 * (count - at) + 4))).collect();
+            assert!(Bytecode::new(&jumps, &mut work).is_ok());
+            assert_eq!(work.done(), 2 * usize::from(count), "{no}");
+        }
     }
 
     proptest! {

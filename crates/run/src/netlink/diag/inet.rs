@@ -1,10 +1,12 @@
 //! TCP, UDP, UDP-Lite and raw sockets in lists.
 
 use super::super::request::Request;
+use super::super::work::Work;
 use super::bytecode::{Bytecode, Subject};
 use super::{Host, Plugged, Wanted, attribute, words};
+use netlink_packet_core::NLM_F_DUMP;
 use sockeye_posix::Errno;
-use sockeye_posix::address::interface_index;
+use sockeye_posix::address::{interface_index, nic_of_index};
 use sockeye_posix::options;
 use sockeye_posix::sock_diag::attribute::{
     CLASS_ID, CONG, INFO, MEMINFO, PROTOCOL, SHUTDOWN, SKMEMINFO, SKV6ONLY, SOCKOPT, TCLASS, TOS,
@@ -14,8 +16,8 @@ use sockeye_posix::sock_diag::{
 };
 use sockeye_posix::tcp_info;
 use sockeye_stack::{
-    Domain, OptionName, Readiness, SockAddr, SocketId, SocketOption, SocketReport, SocketType,
-    SurveyTimerKind, TcpState,
+    Domain, OptionName, Protocol, Readiness, SocketId, SocketOption, SocketReport, SocketType,
+    SurveyQuestion, SurveyTimerKind, TcpState,
 };
 use std::time::Duration;
 
@@ -27,19 +29,21 @@ const RAW: u32 = libc::IPPROTO_RAW as u32;
 const OLD_STATES: usize = 52;
 
 /// What a request asks for. A protocol that there is none of is an empty list, whose end says so.
-pub(super) fn wanted(asked: &Request<'_>) -> Result<Wanted, Errno> {
+pub(super) fn wanted(asked: &Request<'_>, work: &mut Work) -> Result<Wanted, Errno> {
     let request = InetRequest::parse(asked.body).ok_or(Errno::EINVAL)?;
     let protocol = asked.number(InetRequest::SIZE, request::PROTOCOL).unwrap_or(request.protocol.into());
-    with_filter(asked, InetRequest::SIZE, request, protocol)
+    with_filter(asked, InetRequest::SIZE, (request, protocol), work)
 }
 
 fn with_filter(
     asked: &Request<'_>,
     offset: usize,
-    request: InetRequest,
-    protocol: u32,
+    (request, protocol): (InetRequest, u32),
+    work: &mut Work,
 ) -> Result<Wanted, Errno> {
-    let filter = asked.attribute(offset, request::BYTECODE).map(Bytecode::new).transpose()?;
+    // As the kernel: who asks for one socket may have any filter.
+    let filter = asked.attribute(offset, request::BYTECODE).filter(|_| asked.flags & NLM_F_DUMP != 0);
+    let filter = filter.map(|program| Bytecode::new(program, work)).transpose()?;
     let known = [libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_UDPLITE, libc::IPPROTO_RAW];
     // A socket of MPTCP there never is, but the list.
     let known = known.into_iter().chain([libc::IPPROTO_MPTCP]).any(|number| number as u32 == protocol);
@@ -47,7 +51,7 @@ fn with_filter(
 }
 
 /// The same of a `struct inet_diag_req`, for TCP alone.
-pub(super) fn wanted_of_old(asked: &Request<'_>) -> Result<Wanted, Errno> {
+pub(super) fn wanted_of_old(asked: &Request<'_>, work: &mut Work) -> Result<Wanted, Errno> {
     let (&[family, _, _, wanted], rest) = asked.body.split_first_chunk().ok_or(Errno::EINVAL)?;
     let mut bytes = [0; InetRequest::SIZE];
     bytes[..4].copy_from_slice(&[family, libc::IPPROTO_TCP as u8, wanted, 0]);
@@ -57,7 +61,7 @@ pub(super) fn wanted_of_old(asked: &Request<'_>) -> Result<Wanted, Errno> {
     bytes[4..8].copy_from_slice(&states[..4]);
     bytes[8..].copy_from_slice(id);
     let request = InetRequest::parse(&bytes).ok_or(Errno::EINVAL)?;
-    with_filter(asked, OLD_STATES + 8, request, libc::IPPROTO_TCP as u32)
+    with_filter(asked, OLD_STATES + 8, (request, libc::IPPROTO_TCP as u32), work)
 }
 
 /// The protocol by which lists know a socket; none for those that no list has.
@@ -101,6 +105,7 @@ pub(super) fn is_wanted(
     protocol: u32,
     filter: Option<&Bytecode>,
     report: &SocketReport,
+    work: &mut Work,
 ) -> bool {
     let id = identity(report);
     let asked = &request.id;
@@ -110,51 +115,43 @@ pub(super) fn is_wanted(
         && asked_state(report).is_some_and(|state| request.states & 1 << state != 0)
         && (asked.local_port == 0 || asked.local_port == id.local_port)
         && (asked.peer_port == 0 || asked.peer_port == id.peer_port)
-        && filter.is_none_or(|filter| filter.takes(subject))
+        && filter.is_none_or(|filter| filter.takes(subject, work))
 }
 
 /// The one socket that a request names.
-pub(super) fn find(host: &Host<'_>, request: &InetRequest, protocol: u32) -> Result<SocketReport, Errno> {
+pub(super) fn find(
+    host: &Host<'_>,
+    request: &InetRequest,
+    protocol: u32,
+    work: &mut Work,
+) -> Result<SocketReport, Errno> {
     let domain = match i32::from(request.family) {
         libc::AF_INET => Domain::Inet,
         libc::AF_INET6 => Domain::Inet6,
         _ => return Err(Errno::EINVAL),
     };
+    let kind = match protocol as i32 {
+        libc::IPPROTO_TCP => SocketType::Stream,
+        libc::IPPROTO_UDP => SocketType::Datagram,
+        libc::IPPROTO_UDPLITE => SocketType::DatagramLite,
+        libc::IPPROTO_RAW => SocketType::Raw(Protocol(request.raw_protocol)),
+        _ => return Err(Errno::ENOENT),
+    };
     let [mut local, mut peer] = request.id.addresses(domain);
-    if protocol == libc::IPPROTO_UDP as u32 || protocol == libc::IPPROTO_UDPLITE as u32 {
+    if matches!(kind, SocketType::Datagram | SocketType::DatagramLite) {
         // As the kernel: it asks as a datagram would that comes in.
         std::mem::swap(&mut local, &mut peer);
     }
-    let mut position = sockeye_stack::SurveyPosition::default();
-    let all = std::iter::from_fn(|| host.stack.survey(host.now, &mut position));
-    let mut best = None;
-    for report in all.filter(|report| protocol_of(report.kind) == Some(protocol)) {
-        let raw = request.raw_protocol.into();
-        let of_protocol = protocol != RAW || report.local.port == raw;
-        let closeness = closeness(&report, domain, [local, peer], protocol == RAW);
-        if of_protocol && asked_state(&report).is_some() && closeness > best.map_or(0, |(best, _)| best) {
-            best = Some((closeness, report));
-        }
-    }
-    let (_, report) = best.ok_or(Errno::ENOENT)?;
+    let question = SurveyQuestion { kind, domain, local, peer, nic: nic_of_index(request.id.interface) };
+    let mut looked = 0;
+    let report = host.stack.survey_one(host.now, &question, &mut looked);
+    work.look(looked);
+    let report = report.filter(|report| asked_state(report).is_some()).ok_or(Errno::ENOENT)?;
     let cookie = host.plugged(report.socket).cookie;
     if ![SocketIdentity::ANY_COOKIE, cookie].contains(&request.id.cookie) {
         return Err(Errno::ENOENT);
     }
     Ok(report)
-}
-
-/// How well a socket fits a pair of addresses, as that of packets which come in: 0 for not at all.
-fn closeness(report: &SocketReport, domain: Domain, [local, peer]: [SockAddr; 2], raw: bool) -> u32 {
-    let same = |own: SockAddr, asked: SockAddr| own.ip == asked.ip && (raw || own.port == asked.port);
-    let is_open = |own: SockAddr| own.is_unspecified() && (raw || own.port == local.port);
-    match report.peer {
-        _ if report.domain != domain => 0,
-        Some(own) if same(own, peer) && same(report.local, local) => 4,
-        None if same(report.local, local) => 2,
-        None if is_open(report.local) => 1,
-        _ => 0,
-    }
 }
 
 /// A socket as it is told.

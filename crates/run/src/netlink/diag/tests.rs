@@ -41,12 +41,13 @@ fn asking(stack: &Stack, bytes: &[u8], most: usize) -> Result<Vec<Vec<u8>>, Errn
     let host = Host { stack, now: NOW, plugs: None };
     let request = requests(bytes).next().unwrap();
     let mut messages = Vec::new();
-    match answer(&host, 77, &request)? {
+    match answer(&host, 77, &request, &mut Work::default())? {
         Answer::One(body) => messages.push(message([request.kind, 0], [request.sequence, 77], &body)),
         Answer::Dump(mut dump) => {
             let mut room = most;
             loop {
-                let progress = dump.go_on(&host, &mut |message| {
+                let mut work = Work::default();
+                let progress = dump.go_on(&host, &mut work, &mut |message| {
                     let fits = room > 0;
                     room = room.saturating_sub(1);
                     if fits {
@@ -54,6 +55,7 @@ fn asking(stack: &Stack, bytes: &[u8], most: usize) -> Result<Vec<Vec<u8>>, Errn
                     }
                     fits
                 });
+                assert!(work.done() <= Work::MOST, "{work:?}");
                 match progress {
                     Progress::Ended => break,
                     Progress::Full => room = most,
@@ -275,4 +277,41 @@ fn a_long_list_takes_one_message_of_memory() {
     let body = inet(libc::AF_INET, libc::IPPROTO_UDP, 0xff, ALL_STATES);
     let bytes = message([BY_FAMILY, REQUEST | NLM_F_DUMP], [5, 0], &body);
     assert_eq!(asking(&stack, &bytes, 3).unwrap().len(), 5001);
+}
+
+/// A host with so many datagram sockets.
+fn crowd(count: usize) -> Stack {
+    let mut stack = stack();
+    for _ in 0..count {
+        let id = stack.socket(Domain::Inet, SocketType::Datagram, Owner::default()).unwrap();
+        stack.bind(id, addr("127.0.0.1:0")).unwrap();
+    }
+    stack
+}
+
+#[test]
+fn one_socket_is_not_looked_for_among_all() {
+    let stack = crowd(3000);
+    let mut body = inet(libc::AF_INET, libc::IPPROTO_UDP, 0, 0);
+    body[10..12].copy_from_slice(&9_u16.to_be_bytes());
+    let bytes = message([BY_FAMILY, REQUEST], [5, 0], &body);
+    let mut work = Work::default();
+    let host = Host { stack: &stack, now: NOW, plugs: None };
+    assert!(answer(&host, 77, &requests(&bytes).next().unwrap(), &mut work).is_err());
+    assert!(work.done() < 100, "{work:?}");
+}
+
+#[test]
+fn a_long_filter_has_its_turns() {
+    let program = [1, 4, 4, 0].repeat(15_000);
+    let mut body = inet(libc::AF_INET, libc::IPPROTO_UDP, 0, ALL_STATES);
+    super::attribute(&mut body, 1, &program);
+    // Every turn is bounded, as `asking` says.
+    let bytes = message([BY_FAMILY, REQUEST | NLM_F_DUMP], [5, 0], &body);
+    assert_eq!(asking(&crowd(100), &bytes, 9).unwrap().len(), 101);
+    // Who asks for one socket may have any filter: it isn't looked at.
+    super::attribute(&mut body, 1, &[14, 4, 8, 0]);
+    body[0] = 2;
+    let bytes = message([BY_FAMILY, REQUEST], [5, 0], &body);
+    assert_eq!(asking(&crowd(1), &bytes, 9), Err(Errno::ENOENT));
 }
