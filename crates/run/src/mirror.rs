@@ -143,6 +143,7 @@ impl Mirror {
         devices::quiet_loopback(&namespaces)?;
         sys::with_facts(&namespaces.near.packets)?;
         sys::with_facts(&namespaces.far.packets)?;
+        sys::without_queue(&namespaces.far.packets)?;
         sys::hear_others_send(&namespaces.near.packets)?;
         core.poller.watch(&namespaces.near.packets, Token::Mirror(host.index()), EventFlags::IN)?;
         let now = core.now;

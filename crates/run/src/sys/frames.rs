@@ -55,6 +55,12 @@ pub(crate) fn with_facts(packets: &OwnedFd) -> io::Result<()> {
     set(packets, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1_i32)
 }
 
+/// From now on frames go straight to the interface, without its queue. The queue of the end of a pair that was raised
+/// first is there only a moment after the other end was, and loses until then what is sent.
+pub(crate) fn without_queue(packets: &OwnedFd) -> io::Result<()> {
+    set(packets, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &1_i32)
+}
+
 /// From now on a packet socket gets what others send by any interface of its namespace, and nothing that comes in.
 pub(crate) fn hear_others_send(packets: &OwnedFd) -> io::Result<()> {
     let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };

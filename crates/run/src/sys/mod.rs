@@ -20,7 +20,9 @@ pub(crate) use child::{
 };
 pub(crate) use datagram::{receive_datagram, send_datagram, tell_destinations};
 pub(crate) use epoll::{EpollSet, Interest, file_order, move_entries};
-pub(crate) use frames::{Cut, CutKind, hear_others_send, receive_frame, send_frame, with_facts};
+pub(crate) use frames::{
+    Cut, CutKind, hear_others_send, receive_frame, send_frame, with_facts, without_queue,
+};
 pub(crate) use loopback::{
     MARKS, hide_error, is_of_loopback_pair, loopback_pair, peer_is_closed, receive_marked, send_marked,
     show_error,
