@@ -119,6 +119,10 @@ impl End {
             writes.produced.end.store(SHUT, Ordering::Release);
             wake(&self.outside, &writes.reader.waits);
         }
+        if self.outside.state.has(READ_SHUT) && self.outside.state.has(WRITE_SHUT) {
+            // Neither end needs bells any more, and whoever polls the descriptor here has an event.
+            let _ = self.outside.socket.shutdown(Shutdown::Both);
+        }
         self.wake_own();
     }
 

@@ -112,12 +112,21 @@ impl<M: Memory> ReadHalf<M> {
         }
     }
 
+    /// After so many bytes taken a writer that waits for room is looked for: a record needs room for all of it, of which
+    /// only its writer knows how much that is.
+    fn much(&self) -> usize {
+        match self.kind {
+            Kind::Records => 1,
+            Kind::Bytes => self.memory.capacity() / 4,
+        }
+    }
+
     /// Reads what there is, after a read that got something.
     pub(crate) fn read_more(&self, world: &impl World, bytes: &mut [u8]) -> usize {
         let consumer = &mut lock(&self.side).0;
         // A broken peer is for the next read to tell.
         let count = self.take(consumer, bytes).ok().flatten().unwrap_or(0);
-        if consumer.is_to_look_for_writer(&self.memory) {
+        if consumer.is_to_look_for_writer(self.much()) {
             wake(world, &self.memory.lane().writer.waits);
         }
         count
@@ -170,13 +179,16 @@ impl<M: Memory> ReadHalf<M> {
             return Err(reset());
         };
         if count.is_some() {
-            if consumer.is_to_look_for_writer(&self.memory) {
+            if consumer.is_to_look_for_writer(self.much()) {
                 wake(world, &lane.writer.waits);
             }
             return Ok(count);
         }
+        if end == OPEN && state.has(READ_SHUT) {
+            return Ok(Some(0));
+        }
         if end == OPEN && !is_dead {
-            return Ok(state.has(READ_SHUT).then_some(0));
+            return Ok(None);
         }
         let is_reset = end == CUT || (is_dead && end == OPEN && (state.has(CUT_OFF) || was_unread()));
         if is_reset && state.note(TOLD) != 0 { Err(reset()) } else { Ok(Some(0)) }

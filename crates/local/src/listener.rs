@@ -29,18 +29,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerConfig {
     /// Connections that wait to be accepted, at most; more wait to be made. The kernel has a bound of its own
-    /// (`net.core.somaxconn`).
+    /// (`net.core.somaxconn`). 4,096 by default.
     pub backlog: u32,
-    /// Connections over shared memory that were accepted and are open, at most: further ones are closed at once.
+    /// Connections over shared memory that were accepted and are open, at most: further ones are closed at once. 16,384 by
+    /// default. Each is one mapping of the process and at least one descriptor: for more than some 60,000 raise the
+    /// kernel's bound of mappings (`vm.max_map_count`, 65,530 mostly), and the process's of descriptors (`RLIMIT_NOFILE`).
     pub connections: usize,
     /// The largest rings that a client may ask for, in bytes for each direction: connections with larger ones are closed
-    /// at once.
+    /// at once. 1 MiB by default; whatever is said here, no more than [`LARGEST_RING`].
     pub largest_ring: usize,
 }
 
 impl Default for ListenerConfig {
     fn default() -> ListenerConfig {
-        ListenerConfig { backlog: 4096, connections: 65_536, largest_ring: LARGEST_RING }
+        ListenerConfig { backlog: 4096, connections: 16_384, largest_ring: 1 << 20 }
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Outside {
     looked: AtomicU64,
     /// A thread of this end waits at the socket.
     is_taken: AtomicBool,
+    /// How often bells were taken from the socket.
+    heard: AtomicU32,
     /// Ends that thread's wait from this process: made once there is such a thread.
     own_bell: OnceLock<OwnedFd>,
 }
@@ -34,6 +36,7 @@ impl Outside {
             state: State::default(),
             looked: AtomicU64::new(0),
             is_taken: AtomicBool::new(false),
+            heard: AtomicU32::new(0),
             own_bell: OnceLock::new(),
         }
     }
@@ -47,6 +50,12 @@ impl Outside {
         if let Some(bell) = self.own_bell.get() {
             let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
         }
+    }
+
+    /// How often bells were taken from the socket: they are for both halves.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn heard(&self) -> u32 {
+        self.heard.load(Ordering::SeqCst)
     }
 
     fn own_bell(&self) -> Option<&OwnedFd> {
@@ -93,7 +102,11 @@ impl World for Outside {
         let mut bells = [0; 64];
         // A peer that sends without end keeps nobody here for long.
         for _ in 0..8 {
-            match rustix::net::recv(&self.socket, &mut bells, RecvFlags::DONTWAIT) {
+            let received = rustix::net::recv(&self.socket, &mut bells, RecvFlags::DONTWAIT);
+            if matches!(received, Ok((1.., _))) {
+                self.heard.fetch_add(1, Ordering::SeqCst);
+            }
+            match received {
                 Ok((64, _)) | Err(Errno::INTR) => {}
                 Ok((1.., _)) | Err(Errno::AGAIN) => return,
                 Err(Errno::CONNRESET) => drop(self.state.note(DEAD | CUT_OFF)),

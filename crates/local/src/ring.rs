@@ -263,11 +263,11 @@ impl Consumer {
         }
     }
 
-    /// Whether a producer that waits for room is to be looked for now: when a quarter of the ring was taken
-    /// since, or nothing is left. So nobody is woken for a few bytes of room, and nobody forgotten: a producer
-    /// waits only while the ring is full, and whoever empties it comes by here.
-    pub(crate) fn is_to_look_for_writer(&mut self, memory: &impl Memory) -> bool {
-        let is_due = self.taken > 0 && (self.available() == 0 || self.taken >= memory.capacity() / 4);
+    /// Whether a producer that waits for room is to be looked for now: when `much` was taken since, or nothing is left.
+    /// So nobody is woken for a few bytes of room, and nobody forgotten: a producer of bytes waits only while the ring is
+    /// full, and whoever empties it comes by here; one of records may wait for less, so that for it any record is much.
+    pub(crate) fn is_to_look_for_writer(&mut self, much: usize) -> bool {
+        let is_due = self.taken > 0 && (self.taken >= much || self.available() == 0);
         if is_due {
             self.taken = 0;
         }

@@ -54,13 +54,16 @@ impl LocalStream {
         LocalStream::connect_with(path, DEFAULT_RING)
     }
 
-    /// The same with rings of so many bytes for each direction: rounded up to a power of two, from 4 KiB to 16 MiB.
+    /// The same with rings of so many bytes for each direction: rounded up to a power of two, from 4 KiB to 16 MiB. A
+    /// listener closes the connection if it doesn't allow as much
+    /// ([`largest_ring`](crate::ListenerConfig::largest_ring), 1 MiB by default).
     ///
     /// ```
-    /// use sockeye_local::{LocalListener, LocalStream};
+    /// use sockeye_local::{ListenerConfig, LocalListener, LocalStream};
     ///
     /// let folder = tempfile::tempdir()?;
-    /// let listener = LocalListener::bind(folder.path().join("films"))?;
+    /// let config = ListenerConfig { largest_ring: 4 << 20, ..ListenerConfig::default() };
+    /// let listener = LocalListener::bind_with(folder.path().join("films"), &config)?;
     /// let stream = LocalStream::connect_with(folder.path().join("films"), 4 << 20)?;
     /// assert!(stream.is_shared_memory());
     /// # Ok::<(), std::io::Error>(())
@@ -178,6 +181,9 @@ impl LocalStream {
 
     /// Closes one half, or both: the other end reads what was written and then the end of file; what it writes to a half
     /// that isn't read any more fails with `BrokenPipe`.
+    ///
+    /// Calls of other threads that wait return. Who polls the descriptor gets an event once both halves are
+    /// closed, but none, over shared memory, of one that is closed here.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match &*self.carrier {
             Carrier::Ring(end) => {
@@ -210,6 +216,15 @@ impl LocalStream {
 
     pub(crate) fn carrier(&self) -> &Carrier {
         &self.carrier
+    }
+
+    /// How often a call has taken bells from the socket, which may have been for a call of the other half.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn heard(&self) -> u32 {
+        match &*self.carrier {
+            Carrier::Ring(end) => end.outside.heard(),
+            Carrier::Kernel(_) => 0,
+        }
     }
 
     fn socket(&self) -> &UnixStream {
@@ -285,7 +300,11 @@ impl Write for LocalStream {
 ///
 /// After a call has failed with `WouldBlock`, the descriptor has an event once the call is worth another try. Wait for
 /// reading and writing, edge-triggered (`EPOLLIN | EPOLLOUT | EPOLLET`), whatever the call was: over shared memory
-/// every news comes as a byte to read, and what the kernel has to say of room is not about the ring.
+/// every news comes as a byte to read, and what the kernel has to say of room is not about the ring. After an event try
+/// both reading and writing, where both are wanted: a call that fails with `WouldBlock` takes all bytes that came, those
+/// for the other direction too, and there is no further event for them. So let one thread wait and try for both directions;
+/// of two threads that poll the descriptor, one for each direction, one may take the other's event
+/// ([`tokio`](crate::tokio)'s halves tell each other).
 impl AsFd for LocalStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket().as_fd()

@@ -42,7 +42,8 @@ use std::net::Shutdown;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -65,6 +66,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub struct LocalStream {
     socket: AsyncFd<crate::LocalStream>,
+    /// Who waits to read, and who to write.
+    waiting: [Mutex<Waiting>; 2],
 }
 
 impl LocalStream {
@@ -86,7 +89,7 @@ impl LocalStream {
     /// The asynchronous handle to a connection, of which there are no others. Needs a runtime of tokio's around it.
     pub fn new(stream: crate::LocalStream) -> io::Result<LocalStream> {
         stream.set_nonblocking(true)?;
-        Ok(LocalStream { socket: watch(stream)? })
+        Ok(LocalStream { socket: watch(stream)?, waiting: Default::default() })
     }
 
     /// The connection for threads: it is non-blocking still.
@@ -126,9 +129,8 @@ impl LocalStream {
         mut call: impl FnMut(&crate::LocalStream) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
-            match call(self.socket.get_ref()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+            if let Some(result) = self.call(context, Half::Reads, &mut call) {
+                return Poll::Ready(result);
             }
             ready!(self.socket.poll_read_ready(context))?.clear_ready();
         }
@@ -142,13 +144,64 @@ impl LocalStream {
         mut call: impl FnMut(&crate::LocalStream) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
-            match call(self.socket.get_ref()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+            if let Some(result) = self.call(context, Half::Writes, &mut call) {
+                return Poll::Ready(result);
             }
             ready!(self.socket.poll_write_ready(context))?.clear_ready();
         }
     }
+
+    /// Calls once; none if it would block, after which the task is woken if the other half takes a bell that may be for
+    /// this one: the runtime sees no event then.
+    fn call<R>(
+        &self,
+        context: &mut Context<'_>,
+        half: Half,
+        call: &mut impl FnMut(&crate::LocalStream) -> io::Result<R>,
+    ) -> Option<io::Result<R>> {
+        let stream = self.socket.get_ref();
+        let heard = stream.heard();
+        let result = call(stream);
+        let would_block = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        if would_block && stream.is_shared_memory() {
+            let mut waiting = lock(&self.waiting[half as usize]);
+            if std::mem::take(&mut waiting.is_robbed) {
+                context.waker().wake_by_ref();
+            }
+            match &mut waiting.waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
+        }
+        // Only a byte that came has the halves wake each other, so that they don't go on with it.
+        if stream.heard() != heard {
+            let mut other = lock(&self.waiting[1 - half as usize]);
+            other.is_robbed = other.waker.is_none();
+            let waker = other.waker.take();
+            drop(other);
+            waker.into_iter().for_each(Waker::wake);
+        }
+        (!would_block).then_some(result)
+    }
+}
+
+/// A half of a stream, each with a task of its own.
+#[derive(Clone, Copy, Debug)]
+enum Half {
+    Reads,
+    Writes,
+}
+
+/// How a half waits.
+#[derive(Debug, Default)]
+struct Waiting {
+    waker: Option<Waker>,
+    /// The other half took a bell while there was no waker: it may have been for a call that was about to leave one.
+    is_robbed: bool,
+}
+
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl AsyncRead for LocalStream {

@@ -87,6 +87,24 @@ fn a_full_queue_waits_and_a_packet_that_can_never_fit_is_refused() {
     }
 }
 
+#[test]
+fn who_waits_for_room_has_an_event_once_its_packet_fits() {
+    let (ours, theirs) = LocalPackets::pair_with(SMALLEST_RING).unwrap();
+    ours.set_nonblocking(true).unwrap();
+    while ours.send(&[7; 700]).is_ok() {}
+    assert!(!has_event(&ours, 0));
+    // Less than a quarter of the ring.
+    theirs.recv(&mut [0; 700]).unwrap();
+    assert!(has_event(&ours, 10));
+    assert_eq!(ours.send(&[7; 700]).unwrap(), 700);
+}
+
+fn has_event(end: &LocalPackets, limit: i64) -> bool {
+    let mut ends = [rustix::event::PollFd::new(end, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: limit, tv_nsec: 0 };
+    rustix::event::poll(&mut ends, Some(&limit)).unwrap() > 0
+}
+
 fn libc_emsgsize() -> i32 {
     rustix::io::Errno::MSGSIZE.raw_os_error()
 }

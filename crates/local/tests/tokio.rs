@@ -4,8 +4,10 @@
 
 use sockeye_local::tokio::{LocalListener, LocalStream};
 use std::io::{ErrorKind, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 async fn connected() -> (LocalStream, LocalStream) {
     let folder = tempfile::tempdir().unwrap();
@@ -102,6 +104,39 @@ async fn threads_and_plain_programs_are_peers_too() {
         bytes.fill(5);
         stream.write_all(&bytes).await.unwrap();
         thread.join().unwrap();
+    }
+}
+
+/// Calls once, as a task does that is polled.
+async fn once<R>(mut call: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
+    std::future::poll_fn(|context| Poll::Ready(call(context))).await
+}
+
+/// The bells at the socket are for both halves: one that takes them wakes the other.
+#[tokio::test(flavor = "current_thread")]
+async fn a_half_that_tries_in_vain_leaves_the_other_its_wake_up() {
+    for writer_tries in [true, false] {
+        let (ours, theirs) = sockeye_local::LocalStream::pair_with(sockeye_local::SMALLEST_RING).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let (mut from, mut to) = tokio::io::split(LocalStream::new(ours).unwrap());
+        while once(|context| Pin::new(&mut to).poll_write(context, &[1; 4096])).await.is_ready() {}
+        if writer_tries {
+            let reading = tokio::spawn(async move { from.read_u8().await });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            (&theirs).write_all(&[7]).unwrap();
+            // Before the runtime has looked at the descriptor.
+            assert!(once(|context| Pin::new(&mut to).poll_write(context, &[1])).await.is_pending());
+            let read = tokio::time::timeout(Duration::from_secs(5), reading).await;
+            assert_eq!(read.expect("woken").unwrap().unwrap(), 7);
+        } else {
+            let writing = tokio::spawn(async move { to.write_all(&[1]).await });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert_eq!((&theirs).read(&mut [0; 4096]).unwrap(), 4096);
+            let mut byte = [0];
+            let read = once(|context| Pin::new(&mut from).poll_read(context, &mut ReadBuf::new(&mut byte)));
+            assert!(read.await.is_pending());
+            tokio::time::timeout(Duration::from_secs(5), writing).await.expect("woken").unwrap().unwrap();
+        }
     }
 }
 

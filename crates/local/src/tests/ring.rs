@@ -75,7 +75,7 @@ fn a_writer_is_looked_for_at_a_quarter_and_at_nothing_left() {
     producer.write(&memory, &[0; 16]).unwrap();
     let mut looks = |count: usize| {
         consumer.read(&memory, &mut vec![0; count]).unwrap();
-        consumer.is_to_look_for_writer(&memory)
+        consumer.is_to_look_for_writer(4)
     };
     assert_eq!([3, 1, 3, 6, 2, 1].map(&mut looks), [false, true, false, true, false, true]);
     assert!(!looks(1), "there was nothing to take");

@@ -1,7 +1,9 @@
 //! What only these sockets have: their carriers, their limits, and sleeping and waking over shared memory.
 
 use crate::{DEFAULT_RING, ListenerConfig, LocalListener, LocalStream, SMALLEST_RING};
+use rustix::event::epoll;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
@@ -176,6 +178,29 @@ fn a_thread_that_has_waited_long_is_woken_too() {
         }
         assert_eq!(waiting.join().unwrap(), if is_peer { 3 } else { 0 });
         assert!(start.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn who_polls_learns_that_its_own_end_was_shut() {
+    for halves in [&[Shutdown::Both][..], &[Shutdown::Read, Shutdown::Write]] {
+        let (_listener, mut client, mut server, _folder) = connected(SMALLEST_RING);
+        client.set_nonblocking(true).unwrap();
+        assert_eq!(client.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        client.write_all(b"last").unwrap();
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+        epoll::add(&epoll, &client, epoll::EventData::new_u64(0), flags).unwrap();
+        assert!(poll_edge(&epoll, 0) && !poll_edge(&epoll, 0));
+        let other = client.try_clone().unwrap();
+        halves.iter().for_each(|&how| other.shutdown(how).unwrap());
+        assert!(poll_edge(&epoll, 0));
+        // That their socket has ended is no news about what was written: nobody is reset.
+        thread::sleep(2 * crate::wait::TURN);
+        assert_eq!(client.write(&[0]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+        assert_eq!(server.write(&[0]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!((server.read(&mut [0; 8]).unwrap(), server.read(&mut [0; 8]).unwrap()), (4, 0));
     }
 }
 
