@@ -37,8 +37,11 @@
 //! - **Rendezvous** (`rendezvous`): a listener is a kernel socket at the path, and a companion whose abstract name is
 //!   made of the file's device, inode and time of birth. A client that finds a companion leaves it an offer, a nonce and
 //!   a sealed memfd, and connects to the path from a socket that is named by the nonce, if the same process listens at both
-//!   (`SO_PEERCRED`). Everything else is plain, and a plain peer sees no byte of this. The path's permissions count in
-//!   every case.
+//!   (`SO_PEERCRED`). Everything else is plain, and a plain peer sees no byte of this.
+//! - **Permissions** (`companion`): every connection is one to the path, for which the path's permissions count. The
+//!   companion's name has none. Who may not connect to the path can leave offers all the same, which take at most an
+//!   eighth of the descriptors that the listener's process may have; and while it floods the companion's queue, clients get
+//!   the kernel's carrier.
 //! - **Ring** (`ring`): for each direction a single-producer, single-consumer ring of bytes. Each side publishes one position on
 //!   a line of the cache of its own and remembers the other's, so that a write touches what the reader
 //!   touches only when the ring seems full.
@@ -57,6 +60,9 @@
 //!   `ConnectionReset` where something it wrote was never read. It learns that within 100 ms.
 //! - After a `fork` both processes have the end, as with any descriptor, but only one of them may go on using it:
 //!   its positions are in the process's own memory. The other end sees this end close when both have. After `exec` it is gone.
+//! - A listener accepts in the process that made it; `accept` in one forked from that fails with `Unsupported`, as the offers
+//!   for the connections in the queue may be in the other's memory. So fork first: each worker
+//!   has a listener of its own, or one process accepts for all.
 //! - The kernel socket of a stream over shared memory ([`AsFd`](LocalStream#impl-AsFd-for-LocalStream)) is not the
 //!   stream: passing it to another process, or reading and writing it there, doesn't pass the stream.
 //! - A connection takes one descriptor at each end, and one more once a blocking thread has waited for 40 ms;
@@ -65,6 +71,7 @@
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
 
+mod companion;
 mod credentials;
 mod end;
 mod half;

@@ -1,8 +1,9 @@
 //! Listening at a path.
 
+use crate::companion::Companion;
 use crate::end::{End, Place, Role};
 use crate::half::Kind;
-use crate::rendezvous::{Companion, File, address, nonce_of, socket, socket_type};
+use crate::rendezvous::{File, address, nonce_of, socket, socket_type};
 use crate::stream::{Carrier, LocalStream, unnamed_if_client};
 use crate::sys::peer_credentials;
 use crate::{LARGEST_RING, SMALLEST_RING};
@@ -82,6 +83,8 @@ struct Shared {
     /// None where its name was taken: all connections are the kernel's then.
     companion: Option<Mutex<Companion>>,
     connections: Arc<AtomicUsize>,
+    /// The process that has the companion's offers.
+    process: u32,
     config: ListenerConfig,
 }
 
@@ -107,6 +110,7 @@ impl LocalListener {
             kind,
             companion: companion.map(Mutex::new),
             connections: Arc::default(),
+            process: std::process::id(),
             config: ListenerConfig {
                 largest_ring: config.largest_ring.clamp(SMALLEST_RING, LARGEST_RING),
                 ..config.clone()
@@ -116,19 +120,24 @@ impl LocalListener {
     }
 
     /// The next connection, and the name of its other end, which rarely has one. Waits for one, unless the listener is
-    /// non-blocking.
+    /// non-blocking. Fails with `Unsupported` in another process than the one that made the listener.
     pub fn accept(&self) -> io::Result<(LocalStream, SocketAddr)> {
+        if self.shared.companion.is_some() && self.shared.process != std::process::id() {
+            let reason = "a local listener accepts in the process that made it, not in one forked from that";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
         loop {
             let (socket, address) = self.shared.socket.accept()?;
-            let (Some(nonce), Some(companion)) = (nonce_of(&address), &self.shared.companion) else {
+            let companion = self.shared.companion.as_ref();
+            let mut companion =
+                companion.map(|companion| companion.lock().unwrap_or_else(PoisonError::into_inner));
+            let (Some(nonce), Some(companion)) = (nonce_of(&address), &mut companion) else {
+                companion.iter_mut().for_each(|companion| companion.sweep());
                 return Ok((LocalStream::new(Carrier::Kernel(socket)), unnamed_if_client(address)?));
             };
             let client = peer_credentials(socket.as_fd())?;
             let ShareLimits { largest_ring, connections } = self.limits();
-            let claimed = {
-                let mut companion = companion.lock().unwrap_or_else(PoisonError::into_inner);
-                companion.claim(&nonce, &client, largest_ring)
-            };
+            let claimed = companion.claim(&nonce, &client, largest_ring);
             let place = Place::take(&self.shared.connections, connections);
             // A client without an offer, with a bad one, or one too many: it finds the connection closed.
             let (Some(mapping), Some(place)) = (claimed, place) else { continue };
