@@ -62,7 +62,7 @@ impl Companion {
     /// The companion of the listener whose file this is; none if its name is taken.
     pub(crate) fn new(file: &File, backlog: u32) -> Option<Companion> {
         let socket = socket(SocketType::SEQPACKET, SocketFlags::NONBLOCK).ok()?;
-        rustix::net::bind(&socket, &file.name("listener").ok()?).ok()?;
+        rustix::net::bind(&socket, &file.companion_name().ok()?).ok()?;
         rustix::net::listen(&socket, backlog as i32).ok()?;
         Some(Companion {
             socket,

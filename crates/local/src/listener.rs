@@ -7,6 +7,7 @@ use crate::rendezvous::{File, address, nonce_of, socket, socket_type};
 use crate::stream::{Carrier, LocalStream, unnamed_if_client};
 use crate::sys::peer_credentials;
 use crate::{LARGEST_RING, SMALLEST_RING};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, SocketFlags, SocketType};
 use std::io;
@@ -132,7 +133,9 @@ impl LocalListener {
             let mut companion =
                 companion.map(|companion| companion.lock().unwrap_or_else(PoisonError::into_inner));
             let (Some(nonce), Some(companion)) = (nonce_of(&address), &mut companion) else {
-                companion.iter_mut().for_each(|companion| companion.sweep());
+                if let Some(companion) = &mut companion {
+                    companion.sweep();
+                }
                 return Ok((LocalStream::new(Carrier::Kernel(socket)), unnamed_if_client(address)?));
             };
             let client = peer_credentials(socket.as_fd())?;
@@ -257,10 +260,29 @@ fn remove_if_stale(path: &Path, address: &SocketAddrUnix) -> bool {
     if rustix::net::connect(&probe, address) != Err(Errno::CONNREFUSED) {
         return false;
     }
-    // Whoever has this name may remove this very file: nobody removes the one that took its place.
-    let lock = file.name("stale").ok().and_then(|name| rustix::net::bind(&probe, &name).ok());
-    if lock.is_some() && File::at(path) == Some(file) {
-        let _ = std::fs::remove_file(path);
+    lock(path, &file, || {
+        if File::at(path) == Some(file) {
+            let _ = std::fs::remove_file(path);
+        }
+    })
+}
+
+/// Acts while nobody else does with this very file, so that nobody removes the one that took its place; says whether
+/// that was done, or somebody else is at it. The lock is a file beside it: who can have that may remove the other too.
+fn lock(path: &Path, file: &File, act: impl FnOnce()) -> bool {
+    let name = path.with_file_name(file.lock_name());
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(held) = rustix::fs::open(&name, flags, Mode::RUSR | Mode::WUSR) else { return false };
+    if rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return true;
+    }
+    // Its last owner may have removed it since it was opened.
+    let is_current = rustix::fs::fstat(&held).is_ok_and(|held| {
+        rustix::fs::lstat(&name).is_ok_and(|named| (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino))
+    });
+    if is_current {
+        act();
+        let _ = std::fs::remove_file(&name);
     }
     true
 }

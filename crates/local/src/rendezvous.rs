@@ -52,12 +52,22 @@ impl File {
         })
     }
 
-    /// An abstract name made of it.
-    pub(crate) fn name(&self, purpose: &str) -> io::Result<SocketAddrUnix> {
+    /// The abstract name of the companion of the listener there.
+    pub(crate) fn companion_name(&self) -> io::Result<SocketAddrUnix> {
+        Ok(SocketAddrUnix::new_abstract_name(self.name("sockeye-local-listener", '/').as_bytes())?)
+    }
+
+    /// The name of a file beside it that is locked while it is removed.
+    pub(crate) fn lock_name(&self) -> String {
+        self.name(".sockeye-local-stale", '-')
+    }
+
+    fn name(&self, purpose: &str, between: char) -> String {
         let ((major, minor), (seconds, nanos)) = (self.device, self.born);
-        let name =
-            format!("sockeye-local-{purpose}/{major:x}:{minor:x}/{:x}/{seconds:x}.{nanos:x}", self.inode);
-        Ok(SocketAddrUnix::new_abstract_name(name.as_bytes())?)
+        format!(
+            "{purpose}{between}{major:x}:{minor:x}{between}{:x}{between}{seconds:x}.{nanos:x}",
+            self.inode
+        )
     }
 }
 
@@ -77,7 +87,7 @@ pub(crate) struct Offer {
 impl Offer {
     /// Leaves an offer with the companion of the listener at this path; none if there is no companion to take it.
     pub(crate) fn leave(path: &Path, ring: usize) -> Option<Offer> {
-        let name = File::at(path)?.name("listener").ok()?;
+        let name = File::at(path)?.companion_name().ok()?;
         let mut made = None;
         for _ in 0..ATTEMPTS {
             let companion = socket(SocketType::SEQPACKET, SocketFlags::NONBLOCK).ok()?;

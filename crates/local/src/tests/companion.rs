@@ -21,7 +21,7 @@ fn listener(backlog: u32) -> (LocalListener, PathBuf, tempfile::TempDir) {
 
 fn dial(path: &Path) -> OwnedFd {
     let caller = socket(SocketType::SEQPACKET, SocketFlags::NONBLOCK).unwrap();
-    rustix::net::connect(&caller, &File::at(path).unwrap().name("listener").unwrap()).unwrap();
+    rustix::net::connect(&caller, &File::at(path).unwrap().companion_name().unwrap()).unwrap();
     caller
 }
 
@@ -132,6 +132,6 @@ fn serve_without_descriptors() {
         client.write_all(b"x").unwrap();
         server.read_exact(&mut [0]).unwrap();
         drop(spare);
-        setrlimit(Resource::Nofile, bound.clone()).unwrap();
+        setrlimit(Resource::Nofile, bound).unwrap();
     }
 }

@@ -193,7 +193,9 @@ fn who_polls_learns_that_its_own_end_was_shut() {
         epoll::add(&epoll, &client, epoll::EventData::new_u64(0), flags).unwrap();
         assert!(poll_edge(&epoll, 0) && !poll_edge(&epoll, 0));
         let other = client.try_clone().unwrap();
-        halves.iter().for_each(|&how| other.shutdown(how).unwrap());
+        for &how in halves {
+            other.shutdown(how).unwrap();
+        }
         assert!(poll_edge(&epoll, 0));
         // That their socket has ended is no news about what was written: nobody is reset.
         thread::sleep(2 * crate::wait::TURN);
@@ -245,4 +247,22 @@ fn a_stale_file_is_replaced_and_one_in_use_is_not() {
     assert_eq!(bound.len(), 1);
     let _client = LocalStream::connect(&path).unwrap();
     assert!(bound[0].accept().unwrap().0.is_shared_memory());
+    // No lock stays behind.
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!names.into_iter().any(|name| name.to_string_lossy().contains("stale")));
+}
+
+#[test]
+fn one_removes_a_stale_file_while_others_leave_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    drop(LocalListener::bind(&path).unwrap());
+    let file = crate::rendezvous::File::at(&path).unwrap();
+    let lock = std::fs::File::create(folder.path().join(file.lock_name())).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(LocalListener::bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
+    assert_eq!(crate::rendezvous::File::at(&path), Some(file));
+    // One that was killed has it no more.
+    drop(lock);
+    LocalListener::bind(&path).unwrap();
 }
