@@ -83,7 +83,7 @@ impl Connection {
         self.check_reset(now, header, resources)?;
         self.check_syn(now, header, resources)?;
         self.process_ack(now, header, payload.len(), resources)?;
-        self.process_urgent(header, &payload);
+        self.process_urgent(header, &payload, resources);
         self.note_mark(header, payload.len(), ecn);
         self.process_text(now, header, payload, gso_size, resources)?;
         self.process_fin(now, resources);
@@ -136,7 +136,7 @@ impl Connection {
             self.state = self.state.next(Transition::SynReceived);
             self.retransmit_all();
         }
-        self.process_urgent(header, &payload);
+        self.process_urgent(header, &payload, resources);
         self.process_text(now, header, payload, 0, resources)?;
         self.process_fin(now, resources);
         Continue(())

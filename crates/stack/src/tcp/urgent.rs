@@ -89,7 +89,12 @@ impl Urgency {
 impl Connection {
     /// Sixth step of RFC 9293 §3.10.7.4: the urgent pointer (MUST-30 to MUST-33, MUST-62: it points behind
     /// the urgent octet).
-    pub(super) fn process_urgent(&mut self, header: &TcpHeader, payload: &Payload) {
+    pub(super) fn process_urgent(
+        &mut self,
+        header: &TcpHeader,
+        payload: &Payload,
+        resources: &mut Resources<'_>,
+    ) {
         if !header.flags.contains(TcpFlags::URG) || header.urgent == 0 || !self.state.can_receive() {
             return;
         }
@@ -97,9 +102,20 @@ impl Connection {
         let mark = start + u32::from(header.urgent) - 1;
         let newer = self.urgent.recv().is_none_or(|urgent| mark.after(urgent.mark));
         if newer && !mark.before(self.read_seq()) {
+            self.pass_urgent_byte(resources);
             self.urgent.0.get_or_insert_default().recv = Some(Urgent { mark, byte: None, taken: false });
         }
         self.take_urgent_byte(start, payload);
+    }
+
+    /// As the kernel: where the next byte to read is an urgent one that isn't in line, another urgent byte has it
+    /// passed over, lest it becomes ordinary data.
+    fn pass_urgent_byte(&mut self, resources: &mut Resources<'_>) {
+        if !resources.settings.oob_inline && self.at_mark() && !self.recv.is_empty() {
+            self.recv.read(1);
+            self.recv.rest(resources.spares);
+            self.settle_charge(resources.budget);
+        }
     }
 
     /// Keeps the urgent byte when `payload`, which begins at `start`, has it.

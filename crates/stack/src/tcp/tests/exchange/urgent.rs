@@ -81,6 +81,22 @@ fn an_urgent_byte_alone_is_nothing_to_read() {
 }
 
 #[test]
+fn an_urgent_byte_that_nobody_took_is_passed_over_for_the_next() {
+    let mut t = Test::established();
+    t.inject("P.U 1:2(1) ack 1 urg 1");
+    t.inject("P.U 2:3(1) ack 1 urg 1");
+    assert!(t.ready().contains(Readiness::PRIORITY));
+    assert!(!t.ready().contains(Readiness::READABLE));
+    assert_eq!(t.read_oob(), Ok(vec_of(1)));
+    assert_eq!(t.try_read(100), Err(Error::WouldBlock));
+    t.connection.check_invariants();
+    // One that isn't next to be read becomes ordinary data.
+    t.inject("P.U 3:13(10) ack 1 urg 5");
+    t.inject("P.U 13:14(1) ack 1 urg 1");
+    assert_eq!(t.try_read(100), Ok(stream(2, 10).to_vec()));
+}
+
+#[test]
 fn in_line_the_byte_stays_in_the_stream() {
     let mut t = Test::established_with(|settings| settings.oob_inline = true);
     t.inject("P.U 1:11(10) ack 1 urg 6");
