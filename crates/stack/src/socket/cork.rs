@@ -36,7 +36,7 @@ impl Stack {
         Ok(self.socket_mut(id)?.kind.corked().is_some_and(|corked| corked.is_some()))
     }
 
-    /// Begins a datagram, to which `payload` is its first part.
+    /// Begins a datagram, to which `payload` is its first part. Only this waits for room: what is taken will be sent.
     pub(super) fn cork(&mut self, id: SocketId, corked: Corked, payload: &Payload) -> Result<usize> {
         let Some(slot) = self.socket_mut(id)?.kind.corked() else { return Err(Error::NotSupported) };
         *slot = Some(Box::new(corked));
@@ -44,7 +44,7 @@ impl Stack {
     }
 
     /// Adds a message to the datagram that has been begun, and sends it unless there is `more` to come. As the
-    /// kernel: when it gets too long, all of it is lost.
+    /// kernel: when it gets too long, all of it is lost, and nothing else is reported.
     pub(super) fn append(
         &mut self,
         now: Instant,
@@ -52,9 +52,6 @@ impl Stack {
         payload: &Payload,
         more: bool,
     ) -> Result<usize> {
-        if !more && self.waits_for_room(id)? {
-            return Err(Error::WouldBlock);
-        }
         if let Err(error) = self.check_appended(now, id, payload.len()) {
             self.forget_corked(id);
             return Err(error);
@@ -64,13 +61,6 @@ impl Stack {
             self.uncork(id)?;
         }
         Ok(sent)
-    }
-
-    /// Whether packets before this one use all of the send buffer.
-    fn waits_for_room(&mut self, id: SocketId) -> Result<bool> {
-        let kind = &mut self.socket_mut(id)?.kind;
-        let own = kind.corked().and_then(|corked| corked.as_ref()).map_or(0, |corked| corked.data.len());
-        Ok(kind.queues().is_some_and(|queues| queues.send_charged - own >= queues.send_limit))
     }
 
     fn check_appended(&mut self, now: Instant, id: SocketId, len: usize) -> Result<()> {
@@ -87,8 +77,7 @@ impl Stack {
             self.report_too_long(now, id, to, mtu);
             return Err(Error::MessageSize);
         }
-        self.report_pending(id)?;
-        if self.queues(id)?.write_shut { Err(Error::BrokenPipe) } else { Ok(()) }
+        Ok(())
     }
 
     /// Copies a message to the datagram that it is a part of. Parts are short, and there may be thousands.

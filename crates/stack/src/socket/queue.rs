@@ -200,6 +200,11 @@ impl Stack {
         error.map_or(Ok(()), Err)
     }
 
+    /// Says when a packet has to wait. As the kernel: one that doesn't fit is sent while there is any room.
+    pub(crate) fn check_room(&mut self, id: SocketId) -> Result<()> {
+        if self.queues(id)?.send_space() == 0 { Err(Error::WouldBlock) } else { Ok(()) }
+    }
+
     /// Queues a packet, cut to `mtu`, in its socket.
     pub(crate) fn queue_packet(
         &mut self,

@@ -169,6 +169,7 @@ impl Stack {
                 return Err(Error::BrokenPipe);
             }
             let packet = self.packet_with_own_header(now, id, &path, &to, payload)?;
+            self.check_room(id)?;
             let whole = Path { mtu: u32::MAX, ..path };
             return self.send_raw(id, &whole, &to, packet).map(|()| sent);
         }
@@ -179,6 +180,7 @@ impl Stack {
             self.report_too_long(now, id, to, mtu);
             return Err(Error::MessageSize);
         }
+        self.check_room(id)?;
         if message.more {
             let corked = Corked { path, to, message: *message, segment_size: 0, data: Vec::new() };
             return self.cork(id, corked, &payload);
@@ -195,9 +197,6 @@ impl Stack {
         to: &SockAddr,
         packet: Packet,
     ) -> Result<()> {
-        if self.queues(id)?.send_space() == 0 {
-            return Err(Error::WouldBlock);
-        }
         if self.hear_ourselves(id, path, &to.ip, &packet) {
             self.queue_packet(id, (path.nic, path.mtu as usize), packet)?;
         }
@@ -372,7 +371,8 @@ impl Stack {
         let start = if ingress.v4 { 0 } else { ingress.transport };
         let head = packet.head.get(start..).unwrap_or_default();
         if raw.checksum_at.is_some_and(|at| !is_right(ingress, usize::from(at), head, &packet.payload)) {
-            io.counters.bump(Counter::IpInCsumErrors);
+            // What is damaged is counted by its protocol.
+            io.counters.add(Counter::IpInCsumErrors, u64::from(!ingress.damaged));
             return;
         }
         let message = [Chunk::copy_from(head)].into_iter().chain(packet.payload.clone()).collect();

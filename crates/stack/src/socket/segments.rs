@@ -39,9 +39,6 @@ impl Stack {
             return Err(Error::InvalidArgument);
         }
         let count = len.div_ceil(size).max(1);
-        if self.send_space(id) == 0 {
-            return Err(Error::WouldBlock);
-        }
         if self.io.budget.available() < 2 * (len + count * SEGMENT_COST) {
             return Err(Error::NoBufs);
         }

@@ -247,6 +247,7 @@ impl Stack {
         if self.udp(id)?.queues.write_shut {
             return Err(Error::BrokenPipe);
         }
+        self.check_room(id)?;
         if more {
             let (message, data) = (*message, Vec::new());
             return self.cork(id, Corked { path, to, message, segment_size: size, data }, &payload);
@@ -270,11 +271,6 @@ impl Stack {
         let sent = payload.len();
         let proto = self.socket_ref(id)?.proto();
         let packet = self.datagram_packet(id, &path, to, message, payload)?;
-        let udp = self.udp(id)?;
-        // As the kernel: a datagram that doesn't fit is sent while there is any room.
-        if udp.queues.send_space() == 0 {
-            return Err(Error::WouldBlock);
-        }
         if self.hear_ourselves(id, &path, &to.ip, &packet) {
             self.queue_packet(id, (path.nic, path.mtu as usize), packet)?;
         }

@@ -113,6 +113,9 @@ fn raw_sockets_hear_what_has_a_wrong_checksum() {
             pair.b.set_option(pair.now, raw, SocketOption::ChecksumOffset(Some(6))).unwrap();
             damaged(&mut pair);
             assert_eq!(recv(&mut pair.b, pair.now, raw), Err(Error::WouldBlock));
+            let counters = pair.b.counters();
+            let counted = (counters[Counter::UdpInCsumErrors], counters[Counter::IpInCsumErrors]);
+            assert_eq!(counted, (2, 0), "each packet once");
         }
         // An IPv4 header that is wrong is nobody's.
         if family == Domain::Inet {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::socket::Message;
-use crate::{MtuDiscover, Protocol, SocketOption};
+use crate::{MtuDiscover, Protocol, Shutdown, SocketOption};
 use alloc::vec;
 use sockeye_packet::Payload;
 
@@ -110,4 +110,86 @@ fn raw_packets_are_gathered_too() {
     assert_eq!(send(&mut pair, a, &vec![0; 60_000], Some("10.0.0.2:0"), true), Ok(60_000));
     assert_eq!(send(&mut pair, a, &[0; 6000], Some("10.0.0.2:0"), false), Err(Error::MessageSize));
     assert_eq!(pair.a.memory_used(), 0);
+}
+
+/// Sends until the send buffer is full; how many.
+fn fill(pair: &mut Pair, id: SocketId, data: &[u8], to: &str) -> usize {
+    pair.a.set_option(pair.now, id, SocketOption::SendBuffer(20_000)).unwrap();
+    let sent = core::iter::from_fn(|| send(pair, id, data, Some(to), false).ok()).count();
+    assert_eq!(send(pair, id, data, Some(to), false), Err(Error::WouldBlock));
+    sent
+}
+
+#[test]
+fn a_datagram_is_begun_when_there_is_room() {
+    let to = "10.0.0.2:2000";
+    let mut pair = Pair::new();
+    let (a, b) = (datagram(&mut pair.a, "10.0.0.1:1000"), datagram(&mut pair.b, to));
+    let sent = fill(&mut pair, a, &[1; 1000], to);
+    assert_eq!(send(&mut pair, a, b"kept", Some(to), true), Err(Error::WouldBlock));
+    cork(&mut pair, a, true);
+    assert_eq!(send(&mut pair, a, b"kept", Some(to), false), Err(Error::WouldBlock));
+    assert_eq!(received(&mut pair, b).len(), sent);
+    assert_eq!(send(&mut pair, a, b"kept", Some(to), false), Ok(4));
+    cork(&mut pair, a, false);
+    assert_eq!(received(&mut pair, b), [b"kept"]);
+}
+
+#[test]
+fn what_was_taken_is_sent_though_the_buffer_is_smaller_now() {
+    let to = "10.0.0.2:2000";
+    for segment_size in [None, Some(1000)] {
+        let mut pair = Pair::new();
+        let (a, b) = (datagram(&mut pair.a, "10.0.0.1:1000"), datagram(&mut pair.b, to));
+        for _ in 0..20 {
+            assert_eq!(send(&mut pair, a, &[1; 1000], Some(to), false), Ok(1000));
+        }
+        let message = Message { to: Some(addr(to)), more: true, segment_size, ..Message::default() };
+        pair.a.send_msg(pair.now, a, Payload::from(Chunk::copy_from(&[2; 1000])), &message).unwrap();
+        pair.a.set_option(pair.now, a, SocketOption::SendBuffer(0)).unwrap();
+        assert_eq!(pair.a.send_space(a), 0);
+        assert_eq!(send(&mut pair, a, b"x", Some(to), true), Ok(1));
+        cork(&mut pair, a, false);
+        let mut got = received(&mut pair, b);
+        assert_eq!(got.split_off(20).concat(), [vec![2; 1000], vec![b'x']].concat());
+        assert_eq!(pair.a.memory_used(), 0);
+    }
+}
+
+#[test]
+fn raw_packets_are_begun_when_there_is_room_too() {
+    let to = "10.0.0.2:0";
+    let mut pair = Pair::new();
+    let raw = SocketType::Raw(Protocol(200));
+    let a = pair.a.socket(Domain::Inet, raw, Owner::default()).unwrap();
+    let b = pair.b.socket(Domain::Inet, raw, Owner::default()).unwrap();
+    let sent = fill(&mut pair, a, &[1; 1000], to);
+    assert_eq!(send(&mut pair, a, b"kept", Some(to), true), Err(Error::WouldBlock));
+    assert_eq!(received(&mut pair, b).len(), sent);
+    assert_eq!(send(&mut pair, a, b"kept", Some(to), true), Ok(4));
+    assert_eq!(send(&mut pair, a, b"", Some(to), false), Ok(0));
+    assert!(received(&mut pair, b).iter().all(|packet| packet.ends_with(b"kept")));
+}
+
+#[test]
+fn what_is_added_reports_nothing() {
+    let to = "10.0.0.2:2000";
+    let mut pair = Pair::new();
+    let (a, b) = (datagram(&mut pair.a, "10.0.0.1:1000"), datagram(&mut pair.b, to));
+    pair.a.connect(pair.now, a, addr("10.0.0.2:2001")).unwrap();
+    send(&mut pair, a, b"to nobody", None, false).unwrap();
+    assert_eq!(send(&mut pair, a, b"o", Some(to), true), Ok(1));
+    pair.cable();
+    pair.a.shutdown(pair.now, a, Shutdown::Write).unwrap();
+    assert_eq!(send(&mut pair, a, b"n", None, true), Ok(1));
+    assert_eq!(send(&mut pair, a, b"e", None, false), Ok(1));
+    assert_eq!(received(&mut pair, b), [b"one"]);
+    assert_eq!(send(&mut pair, a, b"x", Some(to), true), Err(Error::ConnectionRefused));
+    assert_eq!(send(&mut pair, a, b"x", Some(to), true), Err(Error::BrokenPipe));
+    let raw = pair.a.socket(Domain::Inet, SocketType::Raw(Protocol(200)), Owner::default()).unwrap();
+    pair.a.connect(pair.now, raw, addr("10.0.0.2:0")).unwrap();
+    pair.a.shutdown(pair.now, raw, Shutdown::Write).unwrap();
+    assert_eq!(send(&mut pair, raw, b"a", None, true), Ok(1));
+    assert_eq!(send(&mut pair, raw, b"b", None, false), Ok(1));
+    assert_eq!(send(&mut pair, raw, b"c", None, false), Ok(1));
 }
