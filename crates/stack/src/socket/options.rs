@@ -437,7 +437,8 @@ impl Stack {
             && let Some(tcb) = connections.get_mut(key)
             && let Some(hold) = tcb.hold
         {
-            let changed = Hold { named: hold.named, ..socket.hold(hold.explicit) };
+            let Hold { named, yields, .. } = hold;
+            let changed = Hold { named, yields, ..socket.hold(hold.explicit) };
             io.demux.change(tcb.binding(), hold, changed);
             tcb.hold = Some(changed);
         }

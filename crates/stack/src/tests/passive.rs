@@ -225,6 +225,20 @@ fn a_port_stays_taken_while_its_connections_live() {
 }
 
 #[test]
+fn who_yields_does_so_whatever_is_said_of_sharing_later() {
+    let mut pair = Pair::new();
+    pair.listener("10.0.0.2:80", 4);
+    let service = stream(&mut pair.a, addr("10.0.0.1:53"));
+    pair.a.bind_yielding(service, addr("10.0.0.1:53")).unwrap();
+    assert_eq!(pair.a.connect(pair.now, service, addr("10.0.0.2:80")), Err(Error::InProgress));
+    pair.cable();
+    pair.a.set_option(pair.now, service, SocketOption::ReuseAddr(false)).unwrap();
+    let other = stream(&mut pair.a, addr("0.0.0.0:53"));
+    assert_eq!(pair.a.bind(other, addr("10.0.0.1:53")), Err(Error::AddrInUse));
+    assert_eq!(pair.a.bind(other, addr("0.0.0.0:53")), Ok(()));
+}
+
+#[test]
 fn time_wait_answers_a_late_fin_and_lets_a_new_connection_in() {
     let mut pair = Pair::new();
     let (client, listener, server) = pair.connected("10.0.0.2:80");
