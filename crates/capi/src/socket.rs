@@ -6,7 +6,7 @@ use crate::sys::{self, SizedRoom};
 use sockeye_posix::berkeley::Socket;
 use sockeye_posix::options::Direction;
 use sockeye_posix::{Errno, Privilege, SocketKind};
-use sockeye_stack::{Domain, Owner, Readiness};
+use sockeye_stack::{Domain, Owner};
 use std::ffi::c_int;
 
 const FLAGS: c_int = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
@@ -157,14 +157,9 @@ pub unsafe extern "C" fn sockeye_connect(
             result => return result.map(|()| 0),
         };
         let deadline = entry.deadline(&host, Direction::Send);
-        let over = entry.wait(&host, Direction::Send, Some(&deadline), |socket, stack, _| {
-            if let Some(error) = stack.take_error(socket.id()) {
-                return Err(error.into());
-            }
-            let over = Readiness::WRITABLE.union(Readiness::WRITE_CLOSED).union(Readiness::ERROR);
-            if stack.readiness(socket.id()).intersects(over) { Ok(0) } else { Err(Errno::EAGAIN) }
-        });
-        over.map_err(|errno| if errno == Errno::EAGAIN { pending } else { errno })
+        let over = entry
+            .wait(&host, Direction::Send, Some(&deadline), |socket, stack, now| socket.connected(stack, now));
+        over.map(|()| 0).map_err(|errno| if errno == Errno::EAGAIN { pending } else { errno })
     })
 }
 

@@ -167,16 +167,7 @@ impl Socket {
 
     /// Waits until a connection that was begun is open, or has failed.
     pub(crate) fn poll_connected(&self, waiter: Option<Waiter<'_>>) -> Poll<io::Result<()>> {
-        self.poll(waiter, Interest::Write, |stack, id, _| {
-            if let Some(error) = stack.take_error(id) {
-                return Err(error);
-            }
-            let over = Readiness::WRITABLE.union(Readiness::WRITE_CLOSED).union(Readiness::ERROR);
-            if !stack.readiness(id).intersects(over) {
-                return Err(sockeye_stack::Error::WouldBlock);
-            }
-            Ok(())
-        })
+        self.poll(waiter, Interest::Write, |stack, id, now| stack.connect_outcome(now, id))
     }
 
     /// Takes a connection that waits at a listener.

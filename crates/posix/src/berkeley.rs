@@ -123,6 +123,12 @@ impl Socket {
         Ok(result?)
     }
 
+    /// `connect` once more, for who waits for what it has begun (EINPROGRESS, EALREADY): EAGAIN while there is nothing to
+    /// tell. What is told here is told by no later `connect`.
+    pub fn connected(&self, stack: &mut Stack, now: Instant) -> Result<(), Errno> {
+        Ok(stack.connect_outcome(now, self.id)?)
+    }
+
     /// `listen`. A negative backlog is a large one, as for the kernel.
     pub fn listen(&self, stack: &mut Stack, now: Instant, backlog: i32) -> Result<(), Errno> {
         Ok(stack.listen(now, self.id, backlog as u32 as usize)?)

@@ -99,6 +99,23 @@ fn a_connection_that_is_refused_or_late_says_so() {
     set_timeout(lab.me, late, libc::SO_SNDTIMEO, 30);
     assert_eq!(connect(lab.me, late, &to), Err(Errno::EINPROGRESS));
     assert_eq!(connect(lab.me, late, &to), Ok(0));
+    assert_eq!(connect(lab.me, late, &to), Err(Errno::EISCONN));
+}
+
+#[test]
+fn a_connect_that_has_waited_leaves_nothing_to_tell() {
+    for lab in [slow(), Lab::new("", "")] {
+        let (_, to) = listen(lab.web);
+        let id = socket(lab.me, libc::SOCK_STREAM);
+        for _ in 0..3 {
+            assert_eq!(connect(lab.me, id, &address(lab.web, 81)), Err(Errno::ECONNREFUSED));
+        }
+        // SAFETY: lengths are looked at before what is there.
+        let short = unsafe { sockeye_connect(lab.me, id, (&raw const to).cast(), 3) };
+        assert_eq!(result(short), Err(Errno::EINVAL));
+        assert_eq!(connect(lab.me, id, &to), Ok(0));
+        assert_eq!(connect(lab.me, id, &to), Err(Errno::EISCONN));
+    }
 }
 
 #[test]

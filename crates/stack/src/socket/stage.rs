@@ -73,6 +73,23 @@ impl Stack {
         result
     }
 
+    /// What a connect(2) on a stream socket says that waits for what it began: [`Error::WouldBlock`] while it has to.
+    /// Once it is told so, no later connect is.
+    pub fn connect_outcome(&mut self, now: Instant, id: SocketId) -> Result<()> {
+        self.socket_ref(id)?;
+        match self.connect_again(now, id) {
+            Some(Err(Error::Already)) => Err(Error::WouldBlock),
+            // Somebody else was told, who waited too or shut the socket down.
+            Some(Err(Error::IsConnected)) => Ok(()),
+            None | Some(Err(Error::InvalidArgument)) => {
+                let error = self.take_error(id).unwrap_or(Error::ConnectionAborted);
+                self.make_idle(now, id);
+                Err(error)
+            }
+            Some(result) => result,
+        }
+    }
+
     pub(crate) fn connect_progress(&mut self, now: Instant, id: SocketId) -> Option<Result<()>> {
         let socket = self.sockets.get_mut(id.0)?;
         let state = match socket.kind {

@@ -51,6 +51,38 @@ fn after_a_failure_that_was_told_elsewhere_connect_says_that_it_was_given_up() {
 }
 
 #[test]
+fn who_waits_takes_what_connect_has_to_say() {
+    let (mut stack, listener, client) = open();
+    assert_eq!(stack.connect_outcome(NOW, client), Ok(()));
+    assert_eq!(stack.connect_outcome(NOW, client), Ok(()), "for another that waits");
+    assert_eq!(stack.connect(NOW, client, addr("127.0.0.1:80")), Err(Error::IsConnected));
+    for (peer, result) in [("127.0.0.1:80", Ok(())), ("127.0.0.1:81", Err(Error::ConnectionRefused))] {
+        let id = stream(&mut stack, addr(peer));
+        assert_eq!(stack.connect(NOW, id, addr("127.0.0.1:81")), Err(Error::InProgress));
+        assert_eq!(stack.connect_outcome(NOW, id), Err(Error::ConnectionRefused));
+        assert_eq!(stack.connect_outcome(NOW, id), Err(Error::ConnectionAborted), "for another that waits");
+        assert_eq!(stack.connect(NOW, id, addr(peer)), Err(Error::InProgress));
+        assert_eq!(stack.connect_outcome(NOW, id), result);
+    }
+    stack.close(NOW, listener).unwrap();
+    assert_eq!(stack.connect_outcome(NOW, listener), Err(Error::BadSocket));
+}
+
+#[test]
+fn who_waits_hears_of_a_shutdown() {
+    let (mut stack, id) = refused(None);
+    assert_eq!(stack.shutdown(NOW, id, Shutdown::Write), Err(Error::NotConnected));
+    assert_eq!(stack.connect_outcome(NOW, id), Err(Error::ConnectionRefused));
+    assert_eq!(stack.connect(NOW, id, addr("127.0.0.1:81")), Err(Error::InProgress));
+    let mut pair = Pair::new();
+    let near = stream(&mut pair.a, addr("10.0.0.2:80"));
+    assert_eq!(pair.a.connect(pair.now, near, addr("10.0.0.2:80")), Err(Error::InProgress));
+    assert_eq!(pair.a.connect_outcome(pair.now, near), Err(Error::WouldBlock));
+    pair.a.shutdown(pair.now, near, Shutdown::Both).unwrap();
+    assert_eq!(pair.a.connect_outcome(pair.now, near), Err(Error::ConnectionReset));
+}
+
+#[test]
 fn who_shuts_down_has_been_told_that_it_is_open() {
     let (mut stack, _, client) = open();
     stack.shutdown(NOW, client, Shutdown::Write).unwrap();
