@@ -17,7 +17,7 @@ read -ra shared <<<"$(pkg-config --libs sockeye)"
 # The library itself in the program, and what it needs of the system.
 read -ra static <<<"$(pkg-config --static --libs sockeye | sed 's/-lsockeye/-l:libsockeye.a/')"
 strict=(-Wall -Wextra -Werror -pedantic)
-cc -std=c11 "${strict[@]}" -fsyntax-only -x c "$work/usr/include/sockeye.h"
+cc -std=c99 "${strict[@]}" -fsyntax-only -x c "$work/usr/include/sockeye.h"
 
 declare -A last=(
   [tcp]="client: HELLO FROM USER SPACE"

@@ -29,6 +29,7 @@
 /* What strict C hides: complete with _GNU_SOURCE. */
 struct addrinfo;
 struct mmsghdr;
+struct timespec;
 
 /**
  * A host of a network, with the sockets of the programs on it.

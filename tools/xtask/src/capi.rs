@@ -79,6 +79,7 @@ fn text(root: &Path) -> Result<String, Box<dyn Error>> {
 
 /// Builds the library and puts everything in its place.
 pub(crate) fn install(root: &Path, args: &InstallArgs) -> Result<bool, Box<dyn Error>> {
+    println!("building libsockeye");
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet", "--release", "--package", "sockeye-capi"]).current_dir(root);
     if !cargo.status()?.success() {
