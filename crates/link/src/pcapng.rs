@@ -1,8 +1,12 @@
 //! Captures in pcapng, which Wireshark and its kin read.
 //!
 //! The format is draft-ietf-opsawg-pcapng: a section header, a description of each interface, and an enhanced
-//! packet block for each packet, with its time in nanoseconds and its direction. Packets start with their IP
-//! header (`LINKTYPE_RAW`). They are shown as they would cross a wire: super-segments cut, checksums filled.
+//! packet block for each packet, with its time in nanoseconds and its direction. They are shown as they would cross a
+//! wire: super-segments cut, checksums filled.
+//!
+//! In front of a packet's IP header stands that of Linux's cooked captures (`LINKTYPE_LINUX_SLL`), as in captures of
+//! Linux's interface `any`: with `LINKTYPE_RAW`, which is another number inside libpcap than in files, libpcap refuses
+//! a second interface (`pcapng`'s "type different from the type of the first interface"), and tcpdump with it.
 //!
 //! The output only ever gets whole blocks: what a killed process leaves behind is a readable capture.
 
@@ -17,7 +21,14 @@ const ENHANCED_PACKET: u32 = 6;
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 /// The section's length isn't stated: it ends with the file.
 const UNKNOWN_LENGTH: u64 = u64::MAX;
-const LINKTYPE_RAW: u16 = 101;
+const LINKTYPE_LINUX_SLL: u16 = 113;
+/// Who a packet of a cooked capture was for.
+const PACKET_HOST: u16 = 0;
+const PACKET_OUTGOING: u16 = 4;
+/// `ARPHRD_NONE`: links here have no hardware addresses.
+const HARDWARE_NONE: u16 = 0xfffe;
+/// Length of a cooked capture's header.
+const COOKED_LEN: usize = 16;
 
 const OPTION_END: u16 = 0;
 const OPTION_APPLICATION: u16 = 4;
@@ -96,7 +107,7 @@ impl<W: Write> PcapngWriter<W> {
         let id = InterfaceId(self.interfaces);
         self.interfaces += 1;
         let block = Block::start(&mut self.buffer, INTERFACE_DESCRIPTION);
-        block.buffer.extend_from_slice(&LINKTYPE_RAW.to_le_bytes());
+        block.buffer.extend_from_slice(&LINKTYPE_LINUX_SLL.to_le_bytes());
         block.buffer.extend_from_slice(&[0; 2]);
         // No limit to a packet's captured length.
         block.buffer.extend_from_slice(&0_u32.to_le_bytes());
@@ -175,16 +186,18 @@ impl<W: Write> PcapngWriter<W> {
         segmentation::fill_checksums(&mut packet);
         let since_1970 = self.config.wall_offset.as_nanos() + u128::from(now.as_nanos());
         let timestamp = u64::try_from(since_1970).unwrap_or(u64::MAX);
-        let len = (packet.len() as u32).to_le_bytes();
+        let captured = COOKED_LEN + packet.len();
+        let len = (captured as u32).to_le_bytes();
         let block = Block::start(&mut self.buffer, ENHANCED_PACKET);
         block.buffer.extend_from_slice(&interface.0.to_le_bytes());
         block.buffer.extend_from_slice(&((timestamp >> 32) as u32).to_le_bytes());
         block.buffer.extend_from_slice(&(timestamp as u32).to_le_bytes());
         block.buffer.extend_from_slice(&len);
         block.buffer.extend_from_slice(&len);
+        block.buffer.extend_from_slice(&cooked(way, &packet));
         block.buffer.extend_from_slice(&packet.head);
         packet.payload.chunks().for_each(|chunk| block.buffer.extend_from_slice(chunk));
-        pad(block.buffer, packet.len());
+        pad(block.buffer, captured);
         let flags: u32 = match way {
             PacketDirection::Inbound => 1,
             PacketDirection::Outbound => 2,
@@ -199,6 +212,21 @@ impl<W: Write> Drop for PcapngWriter<W> {
     fn drop(&mut self) {
         self.flush();
     }
+}
+
+/// The header in front of a packet: way, kind of hardware, no address of it, protocol, all in network order.
+fn cooked(way: PacketDirection, packet: &Packet) -> [u8; COOKED_LEN] {
+    let kind = match way {
+        PacketDirection::Inbound => PACKET_HOST,
+        PacketDirection::Outbound => PACKET_OUTGOING,
+    };
+    let is_v6 = packet.head.first().is_some_and(|first| first >> 4 == 6);
+    let protocol: u16 = if is_v6 { 0x86dd } else { 0x0800 };
+    let mut header = [0; COOKED_LEN];
+    header[..2].copy_from_slice(&kind.to_be_bytes());
+    header[2..4].copy_from_slice(&HARDWARE_NONE.to_be_bytes());
+    header[14..].copy_from_slice(&protocol.to_be_bytes());
+    header
 }
 
 /// A block being written: its length stands in front and behind, and is known when it is finished.

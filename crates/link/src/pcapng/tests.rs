@@ -64,7 +64,8 @@ fn blocks_are_whole_and_in_order() {
     let packet = &blocks[4].1;
     assert_eq!(packet[4..8], ((timestamp >> 32) as u32).to_le_bytes());
     assert_eq!(packet[8..12], (timestamp as u32).to_le_bytes());
-    assert_eq!(packet[12..16], (40_u32 + 81).to_le_bytes());
+    assert_eq!(packet[12..16], (16 + 40_u32 + 81).to_le_bytes());
+    assert_eq!(packet[20..36], [0, 4, 0xff, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0]);
     assert_eq!(packet[packet.len() - 12..], [2, 0, 4, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
 }
 
@@ -194,5 +195,33 @@ fn tshark_finds_nothing_wrong() {
     assert_eq!(count("tcp.options.sack.count == 1"), 4);
     let first = tshark(&capture, "frame.number == 1", &["frame.time_epoch"]);
     assert!(first[0].contains("00.000001000") || first[0].contains("0.000001000"), "{first:?}");
+    std::fs::remove_file(&capture).unwrap();
+}
+
+#[test]
+fn tcpdump_reads_all_interfaces() {
+    if Command::new("tcpdump").arg("--version").output().is_err() {
+        eprintln!("skipped: tcpdump is not installed");
+        return;
+    }
+    let capture = std::env::temp_dir().join(format!("sockeye-tcpdump-{}.pcapng", std::process::id()));
+    let mut writer = PcapngWriter::new(std::fs::File::create(&capture).unwrap(), PcapngConfig::default());
+    let interfaces =
+        [writer.add_interface("web"), writer.add_interface("client"), writer.add_interface("web:lo")];
+    for (interface, way) in interfaces.into_iter().zip([
+        PacketDirection::Outbound,
+        PacketDirection::Inbound,
+        PacketDirection::Inbound,
+    ]) {
+        writer.write(Instant::ZERO, interface, way, &udp(V4.0, V4.1, b"x"));
+        writer.write(Instant::ZERO, interface, way, &udp(V6.0, V6.1, b"x"));
+    }
+    drop(writer);
+    for (filter, lines) in [("udp", 6), ("ip6 and udp", 3), ("host 10.77.0.3", 3), ("outbound", 2)] {
+        let output = Command::new("tcpdump").args(["-n", "-r"]).arg(&capture).arg(filter).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "tcpdump: {said}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), lines, "{filter}: {said}");
+    }
     std::fs::remove_file(&capture).unwrap();
 }
