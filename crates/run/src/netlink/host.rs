@@ -146,7 +146,7 @@ pub(super) fn path(
         .find(|route| covers(route, destination) && by.is_none_or(|nic| nic == route.nic));
     let (nic, gateway) = match (kind, route) {
         (Kind::Local, _) => (NicId::LOOPBACK, None),
-        (Kind::Unicast, Some(route)) => (route.nic, route.gateway),
+        (Kind::Unicast, Some(route)) if !is_link_local(destination) => (route.nic, route.gateway),
         // Every link has these destinations.
         (_, route) => {
             let of_source = || interfaces.iter().find(|interface| interface.has(source));
@@ -158,13 +158,18 @@ pub(super) fn path(
 }
 
 impl Interface {
-    fn has(&self, ip: IpAddr) -> bool {
+    pub(crate) fn has(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|&(own, _)| own == ip)
     }
 }
 
 fn covers(route: &Route, ip: IpAddr) -> bool {
     route.dest.is_ipv4() == ip.is_ipv4() && network(ip, route.prefix) == network(route.dest, route.prefix)
+}
+
+/// Whether no router passes on what goes to the address (RFC 4291 §2.5.6).
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 fn kind(interfaces: &[Interface], ip: IpAddr) -> Kind {
@@ -256,6 +261,8 @@ pub(super) mod tests {
         assert_eq!(way("10.77.0.9", None, None), ok("Unicast 10.77.0.2 1 -"));
         assert_eq!(way("192.0.2.1", None, None), ok("Unicast 10.77.0.2 1 10.77.0.1"));
         assert_eq!(way("2001:db8::1", None, None), ok("Unicast fd77::2 1 fd77::1"));
+        assert_eq!(way("fe80::1", None, None), ok("Unicast fd77::2 1 -"));
+        assert_eq!(way("fe80::1", None, Some(2)), ok("Unicast fd77::2 1 -"));
         assert_eq!(way("10.77.0.2", None, None), ok("Local 10.77.0.2 0 -"));
         assert_eq!(way("127.3.2.1", None, None), ok("Local 127.0.0.1 0 -"));
         assert_eq!(way("0.0.0.0", None, None), ok("Local 127.0.0.1 0 -"));
