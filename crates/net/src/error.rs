@@ -56,6 +56,8 @@ pub enum Error {
         address: IpAddr,
         /// The subnet of the address's family.
         subnet: Subnet,
+        /// The last address there that a host can have.
+        last: IpAddr,
         /// What is wrong with it.
         reason: &'static str,
     },
@@ -164,10 +166,10 @@ impl fmt::Display for Error {
                     "host {name:?} can't have the address {address}: {owner:?} has it; use another or none"
                 )
             }
-            Error::BadAddress { name, address, subnet, reason } => {
+            Error::BadAddress { name, address, subnet, last, reason } => {
                 write!(
                     f,
-                    "host {name:?} can't have the address {address}: it {reason}; use another of {subnet}"
+                    "host {name:?} can't have the address {address}: it {reason}; use another of {subnet}, up to {last}"
                 )
             }
             Error::BadSubnet { subnet, reason } => {

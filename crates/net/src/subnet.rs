@@ -165,7 +165,8 @@ impl AddressPlan {
     /// The number of the host that shall have `address`. That of the gateway can be had where there is none.
     pub(crate) fn number_of(&self, name: &str, address: IpAddr, has_gateway: bool) -> Result<u32, Error> {
         let subnet = self.subnet_of(address);
-        let bad = |reason| Error::BadAddress { name: name.to_owned(), address, subnet, reason };
+        let last = subnet.nth(self.last_host()).unwrap_or(subnet.address);
+        let bad = |reason| Error::BadAddress { name: name.to_owned(), address, subnet, last, reason };
         if !subnet.contains(address) {
             return Err(bad("is not in the network's subnet"));
         }
@@ -173,7 +174,7 @@ impl AddressPlan {
             Some(Self::GATEWAY) if has_gateway => Err(bad("is the gateway's")),
             Some(0) => Err(bad("names the subnet itself")),
             Some(number) if number <= self.last_host() => Ok(number),
-            _ => Err(bad("is beyond the last that hosts can have in both subnets")),
+            _ => Err(bad("is beyond the last that a host can have")),
         }
     }
 
