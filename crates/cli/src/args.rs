@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use sockeye_link::NetemConfig;
 
 use crate::error::CliError;
@@ -244,7 +244,31 @@ fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let paragraph: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let message = paragraph.join(" ");
-    format!("{} (try --help)", message.strip_prefix("error: ").unwrap_or(&message))
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    match likely_command(error) {
+        Some(name) => format!("{message}; did you mean {name}? (try --help)"),
+        None => format!("{message} (try --help)"),
+    }
+}
+
+/// The command that was meant by a misspelt one: clap's guess, or else the one with the same letters, as clap doesn't
+/// guess at words as short as `rnu`.
+fn likely_command(error: &clap::Error) -> Option<String> {
+    if let Some(ContextValue::Strings(names)) = error.get(ContextKind::SuggestedSubcommand)
+        && let Some(best) = names.last()
+    {
+        return Some(best.clone());
+    }
+    let Some(ContextValue::String(written)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let letters = |word: &str| {
+        let mut letters: Vec<_> = word.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let commands = Args::command();
+    let mut names =
+        commands.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+    names.find(|name| letters(name) == letters(written)).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -253,7 +277,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Args::command().debug_assert();
     }
 
@@ -309,6 +332,14 @@ mod tests {
         {
             assert_eq!(parse_time(text), Ok(Duration::from_millis(millis)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_misspelt_command_is_guessed() {
+        let guess = |name| one_line(&Args::try_parse_from(["sockeye", name]).unwrap_err());
+        assert!(guess("rnu").ends_with("did you mean run? (try --help)"), "{}", guess("rnu"));
+        assert!(guess("publsh").ends_with("did you mean publish? (try --help)"), "{}", guess("publsh"));
+        assert!(!guess("fly").contains("mean"), "{}", guess("fly"));
     }
 
     #[test]

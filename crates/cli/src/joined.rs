@@ -16,7 +16,7 @@ use sockeye_run::{
 use crate::args::RunArgs;
 use crate::error::CliError;
 use crate::networks;
-use crate::run::{published, spec, start};
+use crate::run::{check, published, spec, start};
 
 /// How long what a program leaves behind may take to end before it counts as a daemon.
 const UNASKED: Duration = Duration::from_millis(100);
@@ -56,6 +56,7 @@ pub(crate) fn surround(supervisor: &mut Supervisor, behind: &Behind) -> std::io:
 fn join(name: &str, args: &RunArgs) -> Result<Membership, CliError> {
     let place = Folder::of_this_user()?.place(name)?;
     published(&args.publish)?;
+    check(&spec(args))?;
     let capture: Option<OwnedFd> = match &args.pcap {
         Some(path) => Some(OwnedFd::from(open_capture(path).map_err(|error| {
             CliError::failed(format!("can't write the capture {}: {error}", path.display()))

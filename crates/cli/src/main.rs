@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use args::{Args, Command};
 use error::CliError;
+use tracing_subscriber::filter::LevelFilter;
 
 mod args;
 mod doctor;
@@ -45,7 +46,39 @@ fn dispatch(args: &Args) -> Result<ExitCode, CliError> {
 
 /// Prints what sockeye does, where `SOCKEYE_LOG` asks for it.
 fn start_log() {
-    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("SOCKEYE_LOG") {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let Some(asked) = std::env::var_os("SOCKEYE_LOG").filter(|asked| !asked.is_empty()) else { return };
+    let asked = asked.to_string_lossy();
+    match asked.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(filter) if asks_for_something(&asked) => {
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        }
+        _ => eprintln!(
+            "sockeye: SOCKEYE_LOG={asked} asks for nothing: write error, warn, info, debug or trace, \
+             or a crate's own, as in sockeye_run=trace"
+        ),
+    }
+}
+
+/// Whether each word of a filter is a level or speaks of a part of sockeye; another word would be the name of a part
+/// that says nothing.
+fn asks_for_something(filter: &str) -> bool {
+    filter.split(',').map(str::trim).all(|word| {
+        word.contains(['=', '[']) || word.starts_with("sockeye") || word.parse::<LevelFilter>().is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_without_a_level_asks_for_nothing() {
+        for filter in ["trace", "INFO", "off", "sockeye_run=trace", "warn, sockeye_net=debug", "sockeye_run"]
+        {
+            assert!(asks_for_something(filter), "{filter}");
+        }
+        for filter in ["bogus", "warn,tarce"] {
+            assert!(!asks_for_something(filter), "{filter}");
+        }
     }
 }

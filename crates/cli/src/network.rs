@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use indexmap::IndexMap;
 use sockeye::stack::Config;
-use sockeye::{Error, HostConfig, HostId, LinkConfig, NetemConfig, Network, NetworkBuilder, Subnet};
+use sockeye::{Error, HostConfig, HostId, LinkConfig, NetemConfig, Network};
 
 use crate::args::RunArgs;
 use crate::error::CliError;
@@ -20,23 +20,25 @@ pub(crate) fn for_run(args: &RunArgs) -> Result<(Network, HostId), CliError> {
     if let Some(seed) = args.seed {
         builder = builder.seed(seed);
     }
-    let config = HostConfig {
-        ip: args.ip,
-        link: link(args.link),
-        capture: args.pcap.clone(),
-        ..HostConfig::default()
-    };
-    let network = build(builder.host(ONLY_HOST, config))?;
+    let config = HostConfig { ip: args.ip, link: link(args.link), ..HostConfig::default() };
+    let network = builder.host(ONLY_HOST, config).build_manual();
+    let network = network.map_err(|error| CliError::usage(error.to_string()))?;
     let host = network.host(ONLY_HOST).map_err(|error| CliError::failed(error.to_string()))?.id();
     Ok((network, host))
+}
+
+/// Captures the host's packets from now on. The file is emptied: the last thing before its program starts.
+pub(crate) fn capture(network: &Network, host: HostId, path: &Path) -> Result<(), CliError> {
+    let failed = |error: Error| CliError::failed(error.to_string());
+    let host = network.host_by_id(host).ok_or_else(|| CliError::failed("the host is gone"))?;
+    network.capture_host(&host, path).map_err(failed)
 }
 
 /// A lab's network, and its hosts by name in the order of the file.
 pub(crate) fn for_lab(file: &LabFile, seed: u64) -> Result<(Network, IndexMap<String, HostId>), CliError> {
     let mut builder = Network::builder().wall_offset(since_epoch()).seed(seed);
-    if let Some(subnet) = &file.network.subnet {
-        builder =
-            builder.subnet(subnet.parse::<Subnet>().map_err(|error| CliError::usage(error.to_string()))?);
+    if let Some(subnet) = file.network.subnet {
+        builder = builder.subnet(subnet);
     }
     if let Some(pcap) = &file.network.pcap {
         builder = builder.capture(PathBuf::from(pcap));
@@ -44,7 +46,10 @@ pub(crate) fn for_lab(file: &LabFile, seed: u64) -> Result<(Network, IndexMap<St
     for (name, section) in &file.host {
         builder = builder.host(name, host_config(section));
     }
-    let network = build(builder)?;
+    let network = builder.build_manual().map_err(|error| match &error {
+        Error::Capture { .. } => CliError::failed(error.to_string()),
+        _ => file.mistake(host_of(&error), &error.to_string()),
+    })?;
     let hosts = file.host.keys().map(|name| network.host(name).map(|host| (name.clone(), host.id())));
     let hosts = hosts.collect::<Result<_, Error>>().map_err(|error| CliError::failed(error.to_string()))?;
     Ok((network, hosts))
@@ -68,16 +73,21 @@ fn host_config(section: &HostSection) -> HostConfig {
     HostConfig { ip, link: link(conditions), stack, ..HostConfig::default() }
 }
 
-fn link(conditions: Option<NetemConfig>) -> LinkConfig {
-    LinkConfig::from(conditions.unwrap_or_default())
+/// The host that an error is about.
+fn host_of(error: &Error) -> Option<&str> {
+    match error {
+        Error::BadName { name, .. }
+        | Error::DuplicateName { name }
+        | Error::DuplicateAddress { name, .. }
+        | Error::BadAddress { name, .. }
+        | Error::SubnetFull { name, .. }
+        | Error::Link { name, .. } => Some(name),
+        _ => None,
+    }
 }
 
-/// Builds the network; what the user wrote wrong is a wrong usage, a file that can't be made a failure.
-fn build(builder: NetworkBuilder) -> Result<Network, CliError> {
-    builder.build_manual().map_err(|error| match error {
-        Error::Capture { .. } => CliError::failed(error.to_string()),
-        _ => CliError::usage(error.to_string()),
-    })
+fn link(conditions: Option<NetemConfig>) -> LinkConfig {
+    LinkConfig::from(conditions.unwrap_or_default())
 }
 
 /// What the clock of the machine says, for captures and time stamps.

@@ -2,7 +2,9 @@
 
 use std::process::{ExitCode, ExitStatus};
 
-use sockeye_run::{Behind, ProgramId, ProgramSpec, PublishSpec, PublishSpecError, Stdio, Supervisor};
+use sockeye_run::{
+    Behind, LaunchError, ProgramId, ProgramSpec, PublishSpec, PublishSpecError, Stdio, Supervisor,
+};
 
 use crate::args::RunArgs;
 use crate::error::CliError;
@@ -32,14 +34,19 @@ fn supervise(args: &RunArgs, behind: Behind) -> Result<(), CliError> {
 
 /// Runs the program to its end, and its network.
 fn follow(args: &RunArgs, behind: &Behind) -> Result<ExitStatus, CliError> {
-    let (network, host) = network::for_run(args)?;
     let published = published(&args.publish)?;
+    let (network, host) = network::for_run(args)?;
+    let program = ProgramSpec { host: Some(host), ..spec(args) };
+    check(&program)?;
     let mut supervisor = Supervisor::new(network, networks::outside(args.offline))?;
     joined::surround(&mut supervisor, behind)?;
     for ports in published {
         supervisor.publish(host, ports).map_err(|error| CliError::failed(error.to_string()))?;
     }
-    let program = start(&mut supervisor, &ProgramSpec { host: Some(host), ..spec(args) })?;
+    if let (Some(path), Some(network)) = (&args.pcap, supervisor.network()) {
+        network::capture(network, host, path)?;
+    }
+    let program = start(&mut supervisor, &program)?;
     let status = joined::follow(&mut supervisor, program)?;
     supervisor.end_descendants()?;
     supervisor.drain(args.linger)?;
@@ -67,7 +74,16 @@ pub(crate) fn spec(args: &RunArgs) -> ProgramSpec {
     }
 }
 
+/// Whether the program is there, as [`start`] tells it: asked before a capture's file is emptied for it.
+pub(crate) fn check(spec: &ProgramSpec) -> Result<(), CliError> {
+    spec.check().map_err(cannot_start)
+}
+
 /// Starts the program; the error has the exit status by which a shell tells it.
 pub(crate) fn start(supervisor: &mut Supervisor, spec: &ProgramSpec) -> Result<ProgramId, CliError> {
-    supervisor.spawn(spec).map_err(|error| CliError::with_exit(error.to_string(), error.exit_status()))
+    supervisor.spawn(spec).map_err(cannot_start)
+}
+
+fn cannot_start(error: LaunchError) -> CliError {
+    CliError::with_exit(error.to_string(), error.exit_status())
 }

@@ -32,3 +32,29 @@ fn a_datagram_socket_that_gets_another_plug_goes_on() {
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert_eq!(stdout, "done\n", "{stderr}");
 }
+
+#[test]
+fn a_program_that_cannot_be_started_costs_no_capture() {
+    let runtime = tempfile::tempdir().unwrap();
+    fs::set_permissions(runtime.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let capture = runtime.path().join("kept.pcapng");
+    fs::write(&capture, "precious").unwrap();
+    for net in [&["--offline"][..], &["--net", "n", "--offline"]] {
+        for (program, exit) in [("no-such-program", 127), ("/etc/passwd", 126)] {
+            let output = Command::new("timeout")
+                .args(["20", SOCKEYE, "run"])
+                .args(net)
+                .arg("--pcap")
+                .arg(&capture)
+                .args(["--", program])
+                .env("XDG_RUNTIME_DIR", runtime.path())
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(exit), "{said}");
+            assert!(said.contains(program) && said.lines().count() == 1, "{said}");
+            assert_eq!(fs::read_to_string(&capture).unwrap(), "precious", "{net:?} {program}");
+        }
+    }
+}

@@ -55,6 +55,13 @@ pub struct ProgramSpec {
     pub stderr: Stdio,
 }
 
+impl ProgramSpec {
+    /// Whether there is such a program to execute: what can be said before anything is done for its sake.
+    pub fn check(&self) -> Result<(), LaunchError> {
+        find(self.argv.first().ok_or(LaunchError::BadArgument)?, self).map(drop)
+    }
+}
+
 /// Why a program could not be started.
 #[derive(Debug)]
 #[non_exhaustive]

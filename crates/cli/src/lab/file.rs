@@ -9,9 +9,13 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer, de};
+use sockeye::Subnet;
 use sockeye_link::NetemConfig;
 
 use crate::error::CliError;
+use values::{Table, table, worded};
+
+mod values;
 
 /// How long a program may take unless it says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
@@ -20,13 +24,19 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LabFile {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "table")]
     pub(crate) network: NetworkSection,
     /// The hosts, in the order of the file.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "hosts")]
     pub(crate) host: IndexMap<String, HostSection>,
-    #[serde(default, rename = "program")]
+    #[serde(default, rename = "program", deserialize_with = "programs")]
     pub(crate) programs: Vec<ProgramSection>,
+    /// What stands in front of what is said of the file: its name.
+    #[serde(skip)]
+    path: PathBuf,
+    /// The lines on which the hosts' sections start.
+    #[serde(skip)]
+    lines: BTreeMap<String, usize>,
 }
 
 /// `[network]`
@@ -34,9 +44,9 @@ pub(crate) struct LabFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NetworkSection {
     /// The IPv4 subnet, as `10.77.0.0/16`.
-    #[serde(default)]
-    pub(crate) subnet: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "subnet")]
+    pub(crate) subnet: Option<Subnet>,
+    #[serde(default, deserialize_with = "seed")]
     pub(crate) seed: Option<u64>,
     #[serde(default)]
     pub(crate) pcap: Option<String>,
@@ -51,7 +61,7 @@ pub(crate) struct HostSection {
     #[serde(default, deserialize_with = "link_conditions")]
     pub(crate) link: Option<NetemConfig>,
     /// How often a SYN is sent again before the connection times out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "syn_retries")]
     pub(crate) syn_retries: Option<u8>,
 }
 
@@ -63,13 +73,13 @@ pub(crate) struct ProgramSection {
     pub(crate) run: Words,
     #[serde(default)]
     pub(crate) after: OneOrMany<After>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "environment")]
     pub(crate) env: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) cwd: Option<PathBuf>,
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     pub(crate) timeout: Duration,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "expect")]
     pub(crate) expect: Option<Expect>,
 }
 
@@ -78,12 +88,12 @@ pub(crate) struct ProgramSection {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expect {
     /// The exit status; 128 + the signal's number for a death by signal. 0 unless given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "exit_status")]
     pub(crate) exit: i32,
     #[serde(default, deserialize_with = "regex")]
     pub(crate) stdout: Option<Regex>,
     /// File → SHA-256 in hexadecimal, looked at when the program has ended.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "digests")]
     pub(crate) sha256: BTreeMap<PathBuf, String>,
 }
 
@@ -116,18 +126,30 @@ impl LabFile {
         let text = std::fs::read_to_string(path)
             .map_err(|error| CliError::usage(format!("can't read lab file {}: {error}", path.display())))?;
         let text = text.replace("{scratch}", &scratch.display().to_string());
-        Self::parse(&text).map_err(|message| CliError::usage(format!("{}{message}", path.display())))
+        let file =
+            Self::parse(&text).map_err(|message| CliError::usage(format!("{}{message}", path.display())))?;
+        Ok(LabFile { path: path.to_owned(), ..file })
     }
 
     /// Parses and checks; the error starts with `:LINE: ` or `: `.
     fn parse(text: &str) -> Result<LabFile, String> {
+        let line_of = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
         let file: LabFile = toml::from_str(text).map_err(|error| {
-            let line =
-                error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            let line = error.span().map_or(1, |span| line_of(span.start));
             format!(":{line}: {}", error.message().lines().collect::<Vec<_>>().join("; "))
         })?;
         file.check().map_err(|message| format!(": {message}"))?;
-        Ok(file)
+        // Read as a lab, it can be read as this.
+        let places: Places = toml::from_str(text).map_err(|error| format!(": {}", error.message()))?;
+        let lines = places.host.into_iter().map(|(name, place)| (name, line_of(place.span().start)));
+        Ok(LabFile { lines: lines.collect(), ..file })
+    }
+
+    /// What is wrong with a host, or with the network as a whole, with its place in the file.
+    pub(crate) fn mistake(&self, host: Option<&str>, message: &str) -> CliError {
+        let line =
+            host.and_then(|host| self.lines.get(host)).map_or(String::new(), |line| format!(":{line}"));
+        CliError::usage(format!("{}{line}: {message}", self.path.display()))
     }
 
     fn check(&self) -> Result<(), String> {
@@ -154,6 +176,13 @@ impl LabFile {
         let known = self.host.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         Err(format!("{place} names {name:?}, which is no host of this lab; the hosts are: {known}"))
     }
+}
+
+/// Where the hosts stand in a lab file.
+#[derive(Deserialize)]
+struct Places {
+    #[serde(default)]
+    host: IndexMap<String, toml::Spanned<de::IgnoredAny>>,
 }
 
 impl fmt::Display for After {
@@ -215,7 +244,7 @@ impl<'de> Deserialize<'de> for OneOrMany<After> {
 #[serde(untagged)]
 enum RawAfter {
     Port(String),
-    Output(RawOutput),
+    Output(Table<RawOutput>),
 }
 
 #[derive(Deserialize)]
@@ -234,11 +263,50 @@ impl RawAfter {
                     parts.ok_or_else(|| format!("`after` is {text:?}; write it as \"HOST:PORT\""))?;
                 Ok(After::Listens { host: host.to_string(), port })
             }
-            RawAfter::Output(RawOutput { host, output }) => {
+            RawAfter::Output(Table(RawOutput { host, output })) => {
                 Ok(After::Printed { host, line: compile(&output)? })
             }
         }
     }
+}
+
+fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IndexMap<String, HostSection>, D::Error> {
+    let tables = IndexMap::<String, Table<HostSection>>::deserialize(deserializer)?;
+    Ok(tables.into_iter().map(|(name, Table(section))| (name, section)).collect())
+}
+
+fn programs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ProgramSection>, D::Error> {
+    let tables = Vec::<Table<ProgramSection>>::deserialize(deserializer)?;
+    Ok(tables.into_iter().map(|Table(section)| section).collect())
+}
+
+fn expect<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Expect>, D::Error> {
+    table(deserializer).map(Some)
+}
+
+fn subnet<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Subnet>, D::Error> {
+    let text: String = worded(deserializer, "`subnet`", "a string such as \"10.77.0.0/16\"")?;
+    text.parse().map(Some).map_err(de::Error::custom)
+}
+
+fn seed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    worded(deserializer, "`seed`", "a whole number from 0 to 9223372036854775807").map(Some)
+}
+
+fn syn_retries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+    worded(deserializer, "`syn_retries`", "a whole number from 0 to 255").map(Some)
+}
+
+fn environment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    worded(deserializer, "`env`", "a table of strings, as in { A = \"1\" }")
+}
+
+fn exit_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    worded::<u8, _>(deserializer, "`exit`", "a whole number from 0 to 255").map(i32::from)
+}
+
+fn digests<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<PathBuf, String>, D::Error> {
+    worded(deserializer, "`sha256`", "a table of files and their SHA-256, as in { \"out\" = \"9f86d0…\" }")
 }
 
 fn default_timeout() -> Duration {

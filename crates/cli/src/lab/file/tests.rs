@@ -56,7 +56,16 @@ fn every_mistake_is_one_line_that_names_it() {
         (String::new(), "no host"),
         (HOSTS.to_string(), "no program"),
         ("[host.web]\nlnk = 1\n".to_string(), ":2: unknown field `lnk`, expected one of `ip`, `link`"),
-        ("[network]\nseed = -1\n".to_string(), ":2: "),
+        ("[network]\nseed = -1\n".to_string(), ":2: `seed` is -1: write a whole number from 0"),
+        ("[network]\nsubnet = \"10.0.0.0\"\n".to_string(), ":2: bad subnet"),
+        ("[network]\nsubnet = 10\n".to_string(), ":2: `subnet` is 10: write a string such as"),
+        ("network = [\"10.1.0.0/16\"]\n".to_string(), ":1: invalid type: sequence, expected a table"),
+        ("host.a = [\"10.77.0.9\"]\n".to_string(), ":1: invalid type: sequence, expected a table"),
+        ("program = [[\"web\", \"true\"]]\n".to_string(), ":1: invalid type: sequence, expected a table"),
+        (
+            "[host.web]\nsyn_retries = -2\n".to_string(),
+            ":2: `syn_retries` is -2: write a whole number from 0 to 255",
+        ),
         ("[host.web]\nip = \"10.0.0\"\n".to_string(), ":2: invalid IP address"),
         ("[host.web]\nlink = \"dela 1ms\"\n".to_string(), "dela"),
         ("x = [".to_string(), ":1: "),
@@ -69,12 +78,49 @@ fn every_mistake_is_one_line_that_names_it() {
         (program("run = \"a\"\ntimeout = \"soon\""), "no time such as"),
         (program("run = \"a\"\ntimeout = -1"), ":6: "),
         (program("run = \"a\"\nexpect.stdout = \"(\""), "no regular expression"),
+        (program("run = \"a\"\nafter = [\"web\", \"x\"]"), "`after` is \"web\"; write it as \"HOST:PORT\""),
+        (
+            program("run = \"a\"\nenv = \"A=1\""),
+            ":6: `env` is \"A=1\": write a table of strings, as in { A = \"1\" }",
+        ),
+        (program("run = \"a\"\nenv = { A = 1 }"), "write a table of strings"),
+        (program("run = \"a\"\nexpect = [0, \"x\"]"), ":6: invalid type: sequence, expected a table"),
+        (
+            program("run = \"a\"\nexpect.exit = \"zero\""),
+            ":6: `exit` is \"zero\": write a whole number from 0 to 255",
+        ),
+        (program("run = \"a\"\nexpect.exit = 256"), "from 0 to 255"),
+        (program("run = \"a\"\nexpect.sha256 = \"00\""), "a table of files"),
         (program("run = \"a\"\nexpect.exitt = 1"), "unknown field `exitt`"),
     ];
     for (text, part) in cases {
         let error = parse(&text).expect_err(&text);
         assert!(error.contains(part), "{text}\ngave: {error}\nwant: {part}");
         assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn two_conditions_in_an_array_are_two() {
+    let text =
+        format!("{HOSTS}[[program]]\nhost = \"web\"\nrun = \"a\"\nafter = [\"web:81\", \"client:82\"]\n");
+    let lab = parse(&text).unwrap();
+    let after: Vec<_> = lab.programs[0].after.0.iter().map(After::to_string).collect();
+    assert_eq!(after, ["web to listen on port 81", "client to listen on port 82"]);
+}
+
+#[test]
+fn what_the_network_refuses_has_its_place_in_the_file() {
+    let program = "[[program]]\nhost = \"a\"\nrun = \"true\"\n";
+    for (hosts, message) in [
+        ("[host.a]\nip = \"10.77.0.2\"\n[host.b]\nip = \"10.77.0.2\"\n", "x.toml:3: host \"b\" can't have"),
+        ("[host.a]\n\n[host.b]\nip = \"10.99.0.2\"\n", "x.toml:3: host \"b\" can't have"),
+        ("[host.a]\n[host.A]\n", "x.toml:2: the name \"A\" is taken"),
+        ("[host.a]\n[host.b_]\n", "x.toml:2: bad host name"),
+    ] {
+        let file = LabFile { path: "x.toml".into(), ..parse(&format!("{hosts}{program}")).unwrap() };
+        let error = crate::network::for_lab(&file, 1).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
     }
 }
 
