@@ -76,14 +76,14 @@ pub(crate) fn spec(args: &RunArgs) -> ProgramSpec {
 
 /// Whether the program is there, as [`start`] tells it: asked before a capture's file is emptied for it.
 pub(crate) fn check(spec: &ProgramSpec) -> Result<(), CliError> {
-    spec.check().map_err(cannot_start)
+    spec.check().map_err(|error| cannot_start(&error))
 }
 
 /// Starts the program; the error has the exit status by which a shell tells it.
 pub(crate) fn start(supervisor: &mut Supervisor, spec: &ProgramSpec) -> Result<ProgramId, CliError> {
-    supervisor.spawn(spec).map_err(cannot_start)
+    supervisor.spawn(spec).map_err(|error| cannot_start(&error))
 }
 
-fn cannot_start(error: LaunchError) -> CliError {
+fn cannot_start(error: &LaunchError) -> CliError {
     CliError::with_exit(error.to_string(), error.exit_status())
 }
