@@ -1,7 +1,7 @@
 //! Sleeping and waking across processes without a lost wake-up.
 //!
 //! Who waits says how in a word of the lane ([`SLEEP`], [`BELL`], or both where several threads wait), then looks
-//! once more, then sleeps. Who has published something looks at the word, and wakes only those who said so:
+//! once more, then sleeps, if the word is what it was. Who has published something looks at the word, and wakes only those who said so:
 //! nothing goes to a peer that is awake. Between one's store and one's look at what the other stores stands a
 //! sequentially consistent fence on both sides, so at least one of the two sees the other's.
 //!
@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 pub(crate) const SLEEP: u32 = 1;
 /// Somebody wants a byte on the kernel socket.
 pub(crate) const BELL: u32 = 2;
-/// Added to the word by a thread that has others of its process look again.
+/// Added to the word whenever those who wait are to look again: nobody who saw the word before falls asleep on it, also
+/// where somebody else has said since that he waits.
 pub(crate) const NUDGE: u32 = 4;
 
 /// The longest sleep without a look whether the peer lives.
@@ -56,10 +57,11 @@ pub(crate) fn announce(word: &AtomicU32, how: u32) -> u32 {
 /// Wakes who waits at the word, after something was published.
 pub(crate) fn wake(world: &impl World, word: &AtomicU32) {
     fence(Ordering::SeqCst);
-    if word.load(Ordering::Relaxed) == 0 {
+    if word.load(Ordering::Relaxed) & (SLEEP | BELL) == 0 {
         return;
     }
-    let how = word.swap(0, Ordering::SeqCst);
+    let how = word.fetch_and(!(SLEEP | BELL), Ordering::SeqCst);
+    word.fetch_add(NUDGE, Ordering::SeqCst);
     if how & SLEEP != 0 {
         world.wake(word);
     }
