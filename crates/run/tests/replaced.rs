@@ -38,7 +38,7 @@ print(connect(9), [fd for fd, _ in events(sets[0], 5)])
 # The attempt's error, then a socket that can try anew.
 print(connect(7), connect(7))
 print(events(sets[0], 5), events(sets[2], 5), events(sets[2]))
-d.sendall(b'hello'); print(events(sets[1], 5)); 
+print(events(sets[1], 5)); d.sendall(b'hello')
 while ('d', select.EPOLLIN) not in events(sets[1], 5): pass
 print(os.read(high, 100), events(sets[1]), d.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)[0])
 sets[0].modify(s, select.EPOLLIN); sets[1].unregister(d); print(events(sets[0]), events(sets[1]))
