@@ -10,12 +10,12 @@ use crate::ip::input::Ingress;
 use sockeye_packet::{Instant, Packet};
 use sockeye_wire::Ipv4Header;
 
-const END: u8 = 0;
-const NO_OPERATION: u8 = 1;
-const RECORD_ROUTE: u8 = 7;
+pub(super) const END: u8 = 0;
+pub(super) const NO_OPERATION: u8 = 1;
+pub(super) const RECORD_ROUTE: u8 = 7;
 const TIMESTAMP: u8 = 68;
 const LOOSE_ROUTE: u8 = 131;
-const ROUTER_ALERT: u8 = 148;
+pub(super) const ROUTER_ALERT: u8 = 148;
 const STRICT_ROUTE: u8 = 137;
 
 /// Why a packet is dropped for its options.
@@ -27,21 +27,28 @@ enum Fault {
     Routed,
 }
 
+/// An option states a length that can't be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BadLength;
+
+/// The length of the option at `at`; none at the end of the list.
+pub(super) fn option_len(options: &[u8], at: usize) -> Result<Option<usize>, BadLength> {
+    match options.get(at..) {
+        None | Some([] | [END, ..]) => Ok(None),
+        Some([NO_OPERATION, ..]) => Ok(Some(1)),
+        Some(rest @ [_, len, ..]) if (2..=rest.len()).contains(&usize::from(*len)) => Ok(Some((*len).into())),
+        Some(_) => Err(BadLength),
+    }
+}
+
 /// Looks at all options, which start behind the fixed part of a header.
 fn check(options: &[u8]) -> Result<(), Fault> {
     let mut at = 0;
-    while let Some(&kind) = options.get(at) {
-        let malformed = Err(Fault::Malformed { pointer: (Ipv4Header::MIN_LEN + at) as u8 });
-        let len = match kind {
-            END => return Ok(()),
-            NO_OPERATION => 1,
-            _ => match options.get(at + 1) {
-                Some(&len) if len >= 2 && at + usize::from(len) <= options.len() => usize::from(len),
-                _ => return malformed,
-            },
-        };
+    loop {
+        let malformed = Fault::Malformed { pointer: (Ipv4Header::MIN_LEN + at) as u8 };
+        let Some(len) = option_len(options, at).map_err(|BadLength| malformed)? else { return Ok(()) };
         // The least length and the least pointer into the data.
-        let (least, first) = match kind {
+        let (least, first) = match options[at] {
             RECORD_ROUTE => (3, 4),
             LOOSE_ROUTE | STRICT_ROUTE => return Err(Fault::Routed),
             TIMESTAMP => (4, 5),
@@ -49,11 +56,10 @@ fn check(options: &[u8]) -> Result<(), Fault> {
             _ => (0, 0),
         };
         if len < least || first > 0 && options[at + 2] < first {
-            return malformed;
+            return Err(malformed);
         }
         at += len;
     }
-    Ok(())
 }
 
 impl Io {

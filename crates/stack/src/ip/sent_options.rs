@@ -7,15 +7,12 @@
 //! has no rights.
 
 use crate::error::{Error, Result};
+use crate::ip::options::{END, NO_OPERATION, RECORD_ROUTE, ROUTER_ALERT, option_len};
 use alloc::boxed::Box;
 use core::net::Ipv4Addr;
 use sockeye_packet::{Head, Packet};
 use sockeye_wire::{Ipv4Header, Ipv4Options};
 
-const END: u8 = 0;
-const NO_OPERATION: u8 = 1;
-const RECORD_ROUTE: u8 = 7;
-const ROUTER_ALERT: u8 = 148;
 /// The flag of options that every fragment has (RFC 791 §3.1).
 const COPIED: u8 = 0x80;
 
@@ -23,23 +20,16 @@ const COPIED: u8 = 0x80;
 pub(crate) fn compile(asked: &[u8]) -> Result<Option<Box<Ipv4Options>>> {
     let mut options = Box::new(Ipv4Options::from_slice(asked));
     let (mut at, mut routes) = (0, 0);
-    while let Some(&kind) = asked.get(at) {
-        let len = match (kind, asked.get(at + 1)) {
-            (END, _) => break,
-            (NO_OPERATION, _) => 1,
-            (_, Some(&len)) => usize::from(len),
-            _ => return Err(Error::InvalidArgument),
-        };
-        let option = asked.get(at..at + len).ok_or(Error::InvalidArgument)?;
-        let fine = match (kind, option) {
-            (NO_OPERATION, _) => true,
-            (RECORD_ROUTE, [_, _, pointer, ..]) => {
+    while let Some(len) = option_len(asked, at).map_err(|_| Error::InvalidArgument)? {
+        let fine = match &asked[at..at + len] {
+            [NO_OPERATION] => true,
+            [RECORD_ROUTE, _, pointer, ..] => {
                 routes += 1;
                 let pointer = usize::from(*pointer);
                 // As the kernel: it is full, or there is room for an address.
                 routes == 1 && pointer >= 4 && (pointer > len || pointer + 3 <= len)
             }
-            (ROUTER_ALERT, _) => len >= 4,
+            [ROUTER_ALERT, ..] => len >= 4,
             _ => false,
         };
         if !fine {
@@ -57,10 +47,8 @@ pub(crate) fn compile(asked: &[u8]) -> Result<Option<Box<Ipv4Options>>> {
 /// Each option that has a length, by where it lies.
 fn each(options: &mut Ipv4Options, mut act: impl FnMut(&mut [u8])) {
     let mut at = 0;
-    while let Some(&kind) = options.get(at).filter(|kind| **kind != END) {
-        let len = if kind == NO_OPERATION { 1 } else { options.get(at + 1).copied().unwrap_or(0).into() };
-        let Some(option) = options.get_mut(at..at + len).filter(|option| !option.is_empty()) else { return };
-        act(option);
+    while let Ok(Some(len)) = option_len(options, at) {
+        act(&mut options[at..at + len]);
         at += len;
     }
 }

@@ -158,11 +158,11 @@ impl Stack {
         };
         let path = self.udp_path(id, &to, message.source, message.nic)?;
         let sent = payload.len();
-        if included && self.socket_ref(id)?.kind.ip_options().is_some() {
-            // As the kernel: nothing is put into a header that is the program's.
-            return Err(Error::InvalidArgument);
-        }
         if included {
+            if self.socket_ref(id)?.kind.ip_options().is_some() {
+                // As the kernel: nothing is put into a header that is the program's.
+                return Err(Error::InvalidArgument);
+            }
             // As the kernel: only who brings a header is told of what went before.
             self.report_pending(id)?;
             if self.raw(id)?.queues.write_shut {
