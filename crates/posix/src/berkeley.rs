@@ -67,6 +67,16 @@ pub struct Outgoing<'a> {
     pub flags: i32,
 }
 
+/// What the second argument of `shutdown` ends. EINVAL for a number that means nothing.
+pub fn shutdown_of(how: i32) -> Result<Shutdown, Errno> {
+    match how {
+        libc::SHUT_RD => Ok(Shutdown::Read),
+        libc::SHUT_WR => Ok(Shutdown::Write),
+        libc::SHUT_RDWR => Ok(Shutdown::Both),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 /// Names and connections.
 impl Socket {
     /// `socket`, for a program of this privilege.
@@ -143,13 +153,7 @@ impl Socket {
 
     /// `shutdown`.
     pub fn shutdown(&self, stack: &mut Stack, now: Instant, how: i32) -> Result<(), Errno> {
-        let how = match how {
-            libc::SHUT_RD => Shutdown::Read,
-            libc::SHUT_WR => Shutdown::Write,
-            libc::SHUT_RDWR => Shutdown::Both,
-            _ => return Err(Errno::EINVAL),
-        };
-        Ok(stack.shutdown(now, self.id, how)?)
+        Ok(stack.shutdown(now, self.id, shutdown_of(how)?)?)
     }
 
     /// `close`.

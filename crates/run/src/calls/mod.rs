@@ -14,6 +14,7 @@ use crate::sockets::{Socket, SocketKey};
 use crate::{datagram, netlink, stream};
 use rustix::net::Shutdown as SysShutdown;
 use sockeye::HostId;
+use sockeye_posix::berkeley::shutdown_of;
 use sockeye_posix::{Errno, interface};
 use sockeye_stack::{Shutdown, SocketType};
 use std::os::fd::OwnedFd;
@@ -145,32 +146,23 @@ fn on_socket(core: &mut Core, caller: Caller, end: &ProgramEnd, key: SocketKey, 
 /// `shutdown` of a stream socket: of the plug, whose other end then tells the pump.
 fn shutdown(core: &mut Core, end: &ProgramEnd, key: SocketKey, how: i32) -> Answer {
     let Some(record) = core.sockets.get_mut(key) else { return Ok(Outcome::Continue) };
-    if !(libc::SHUT_RD..=libc::SHUT_RDWR).contains(&how) {
-        return Err(Errno::EINVAL);
-    }
+    let how = shutdown_of(how)?;
     let (host, id, now) = (record.host, record.id, core.now);
     match &mut record.socket {
-        Socket::Listener(_) if how == libc::SHUT_WR => Err(Errno::ENOTCONN),
+        Socket::Listener(_) if how == Shutdown::Write => Err(Errno::ENOTCONN),
         Socket::Listener(_) => {
             stream::shut_listener(core, key);
             Ok(Outcome::Value(0))
         }
         Socket::Stream(stream) if matches!(stream.phase, stream::Phase::Connected { .. }) => {
             let how = match how {
-                libc::SHUT_RD => return Ok(Outcome::Continue),
-                libc::SHUT_WR => SysShutdown::Write,
-                _ => SysShutdown::Both,
+                Shutdown::Read => return Ok(Outcome::Continue),
+                Shutdown::Write => SysShutdown::Write,
+                Shutdown::Both => SysShutdown::Both,
             };
             done(stream.shut(end, how))
         }
-        Socket::Dead(dead) if dead.stays => {
-            let how = match how {
-                libc::SHUT_RD => Shutdown::Read,
-                libc::SHUT_WR => Shutdown::Write,
-                _ => Shutdown::Both,
-            };
-            done(core.world.with(host, |stack| stack.shutdown(now, id, how)))
-        }
+        Socket::Dead(dead) if dead.stays => done(core.world.with(host, |stack| stack.shutdown(now, id, how))),
         Socket::Stream(_) | Socket::Dead(_) | Socket::Datagram(_) | Socket::Netlink(_) => {
             Err(Errno::ENOTCONN)
         }

@@ -11,11 +11,10 @@ use crate::script::Expr;
 use core::net::SocketAddr;
 use core::time::Duration;
 use sockeye_packet::Instant;
+use sockeye_posix::berkeley::shutdown_of;
 use sockeye_posix::options::Direction;
 use sockeye_posix::{Errno, SocketKind, Stored};
-use sockeye_stack::{
-    Domain, Error, OptionName, Orphan, Owner, Shutdown, SockAddr, SocketId, SocketOption, SocketType,
-};
+use sockeye_stack::{Domain, Error, OptionName, Orphan, Owner, SockAddr, SocketId, SocketOption, SocketType};
 
 /// accept.
 #[derive(Debug)]
@@ -202,11 +201,9 @@ impl Player {
     }
 
     pub(super) fn shutdown(&mut self, args: Args<'_>) -> Result<Begun, Wrong> {
-        let how = match args.i32(1)? {
-            libc::SHUT_RD => Shutdown::Read,
-            libc::SHUT_WR => Shutdown::Write,
-            libc::SHUT_RDWR => Shutdown::Both,
-            _ => return Ok(Answer::Error(Errno::EINVAL).into()),
+        let how = match shutdown_of(args.i32(1)?) {
+            Ok(how) => how,
+            Err(errno) => return Ok(Answer::Error(errno).into()),
         };
         Ok(match self.socket_of(args.i32(0)?) {
             Ok(socket) => answer(self.stack.shutdown(self.now, socket.id, how)),
