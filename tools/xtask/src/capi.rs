@@ -1,12 +1,12 @@
 //! `cargo xtask header` and `install-c`: what C programs need of crate `capi`.
 
+use crate::tool;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// The header, from the project's folder on.
 const HEADER: &str = "crates/capi/include/sockeye.h";
@@ -78,14 +78,9 @@ fn text(root: &Path) -> Result<String, Box<dyn Error>> {
 }
 
 /// Builds the library and puts everything in its place.
-pub(crate) fn install(root: &Path, args: &InstallArgs) -> Result<bool, Box<dyn Error>> {
+pub(crate) fn install(root: &Path, args: &InstallArgs) -> Result<(), Box<dyn Error>> {
     println!("building libsockeye");
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--release", "--package", "sockeye-capi"]).current_dir(root);
-    if !cargo.status()?.success() {
-        return Ok(false);
-    }
-    let built = target(root)?.join("release");
+    let built = tool::release(root, "sockeye-capi")?;
     let prefix = std::path::absolute(&args.prefix)?;
     let place = match &args.destdir {
         Some(destdir) => destdir.join(prefix.strip_prefix("/").unwrap_or(&prefix)),
@@ -105,17 +100,7 @@ pub(crate) fn install(root: &Path, args: &InstallArgs) -> Result<bool, Box<dyn E
     link(&soname, &lib.join("libsockeye.so"))?;
     fs::write(lib.join("pkgconfig/sockeye.pc"), pkg_config(&prefix, version)?)?;
     println!("installed libsockeye {version} below {}", place.display());
-    Ok(true)
-}
-
-/// Where cargo builds.
-fn target(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["metadata", "--format-version", "1", "--no-deps"]).current_dir(root).stderr(Stdio::inherit());
-    let told = String::from_utf8(cargo.output()?.stdout)?;
-    let (_, rest) = told.split_once("\"target_directory\":\"").ok_or("cargo tells no target directory")?;
-    let (folder, _) = rest.split_once('"').ok_or("cargo tells no target directory")?;
-    Ok(PathBuf::from(folder))
+    Ok(())
 }
 
 /// Puts a file in the place of another, which programs may have loaded.

@@ -5,6 +5,7 @@
 //! the programs it needs in a line `# needs: …`, and `namespaces` among them if its user must be let have those;
 //! where one is missing the lab is skipped by name.
 
+use crate::tool;
 use std::error::Error;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -71,13 +72,7 @@ fn lay_out(root: &Path, stage: &Path) -> Result<(), Box<dyn Error>> {
     let (bin, labs) = (stage.join("bin"), stage.join("labs"));
     fs::create_dir(&bin)?;
     fs::create_dir(&labs)?;
-    check(
-        Command::new("cargo")
-            .args(["build", "--quiet", "--release", "--package", "sockeye-cli"])
-            .current_dir(root),
-    )?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    fs::copy(target.join("release/sockeye"), bin.join("sockeye"))?;
+    fs::copy(tool::release(root, "sockeye-cli")?.join("sockeye"), bin.join("sockeye"))?;
     for lab in lab_files(&root.join("labs"))? {
         fs::copy(&lab, labs.join(lab.file_name().unwrap_or_default()))?;
     }

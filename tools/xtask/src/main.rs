@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         Chore::Loc => loc::run(&root),
         Chore::Options(args) => options::run(&root, &args),
         Chore::Header(args) => capi::header(&root, &args),
-        Chore::InstallC(args) => capi::install(&root, &args),
+        Chore::InstallC(args) => capi::install(&root, &args).map(|()| true),
         Chore::Conform(args) => conform::run(&root, &args),
         Chore::Labs(args) => labs::run(&root, &args),
         Chore::Differ(args) => tool::differ(&root, &args),

@@ -1,6 +1,7 @@
 //! Where the suites run: a folder that every user can read, with the command under test in it.
 
 use super::Args;
+use crate::tool;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
@@ -37,17 +38,12 @@ impl Stage {
     pub(super) fn new(root: &Path, args: &Args) -> Result<Stage, Box<dyn Error>> {
         let folder = tempfile::Builder::new().prefix("sockeye-suites-").tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let built = if let Some(file) = &args.sockeye {
-            file.clone()
-        } else {
-            let mut cargo = Command::new("cargo");
-            cargo.args(["build", "--quiet", "--release", "--package", "sockeye-cli"]).current_dir(root);
-            check(&mut cargo)?;
-            target.join("release/sockeye")
+        let built = match &args.sockeye {
+            Some(file) => file.clone(),
+            None => tool::release(root, "sockeye-cli")?.join("sockeye"),
         };
         fs::copy(built, folder.path().join("sockeye"))?;
-        let kept = target.join("suites");
+        let kept = tool::target()?.join("suites");
         fs::create_dir_all(&kept)?;
         let is_root = said(Command::new("id").arg("-u"))? == "0";
         let exists =
