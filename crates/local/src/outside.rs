@@ -46,7 +46,7 @@ impl Outside {
         // Another value, for who is about to sleep.
         word.fetch_add(NUDGE, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+        self.wake(word);
         if let Some(bell) = self.own_bell.get() {
             let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
         }
