@@ -73,6 +73,7 @@
 
 mod companion;
 mod credentials;
+mod datagram;
 mod end;
 mod half;
 mod listener;
@@ -89,6 +90,7 @@ pub mod tokio;
 mod wait;
 
 pub use credentials::Credentials;
+pub use datagram::LocalDatagram;
 pub use listener::{Incoming, ListenerConfig, LocalListener};
 pub use packets::{LocalPacketListener, LocalPackets};
 pub use stream::LocalStream;

@@ -237,7 +237,7 @@ impl<'a> IntoIterator for &'a LocalListener {
 }
 
 /// A kernel socket with a name in the file system, in place of a stale one.
-fn bind(path: &Path, kind: SocketType) -> io::Result<OwnedFd> {
+pub(crate) fn bind(path: &Path, kind: SocketType) -> io::Result<OwnedFd> {
     let address = address(path)?;
     let socket = socket(kind, SocketFlags::empty())?;
     for _ in 0..16 {

@@ -1,0 +1,209 @@
+//! Datagrams.
+
+use crate::listener;
+use rustix::net::{RecvFlags, SocketAddrAny, SocketAddrUnix, SocketType};
+use std::ffi::OsStr;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A socket of datagrams: what `std::os::unix::net::UnixDatagram` is.
+///
+/// Each `recv` gets what one `send` sent, or as much of it as fits into the buffer; the rest is lost. Datagrams may be empty. They
+/// arrive in the order in which they were sent, none is lost or doubled, and a sender waits while the receiver's queue is
+/// full, or is told `WouldBlock`.
+///
+/// ```
+/// use sockeye_local::LocalDatagram;
+///
+/// let folder = tempfile::tempdir()?;
+/// let (log, clock) = (folder.path().join("log"), folder.path().join("clock"));
+/// let receiver = LocalDatagram::bind(&log)?;
+/// let sender = LocalDatagram::bind(&clock)?;
+/// sender.send_to(b"noon", &log)?;
+/// let mut datagram = [0; 64];
+/// let (len, from) = receiver.recv_from(&mut datagram)?;
+/// assert_eq!((&datagram[..len], from.as_pathname()), (&b"noon"[..], Some(&*clock)));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LocalDatagram {
+    end: Arc<UnixDatagram>,
+}
+
+impl LocalDatagram {
+    /// A socket that is named by a path. Fails with `AddrInUse` where another socket is, or where a file stands that is no
+    /// socket; a socket's file that nobody has open is replaced, which the standard library's doesn't do.
+    ///
+    /// The file appears with the permissions that the umask leaves of 0777: those who may write to it may send. It stays
+    /// when the socket is dropped.
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<LocalDatagram> {
+        LocalDatagram::bind_addr(&SocketAddr::from_pathname(path)?)
+    }
+
+    /// The same for any name; an abstract one has no file. With no name the kernel gives the socket an abstract one.
+    pub fn bind_addr(name: &SocketAddr) -> io::Result<LocalDatagram> {
+        match name.as_pathname() {
+            Some(path) => {
+                Ok(LocalDatagram::from(UnixDatagram::from(listener::bind(path, SocketType::DGRAM)?)))
+            }
+            None => UnixDatagram::bind_addr(name).map(LocalDatagram::from),
+        }
+    }
+
+    /// A socket without a name, to which only those can answer that are connected to it.
+    pub fn unbound() -> io::Result<LocalDatagram> {
+        UnixDatagram::unbound().map(LocalDatagram::from)
+    }
+
+    /// Two sockets that are connected to each other.
+    pub fn pair() -> io::Result<(LocalDatagram, LocalDatagram)> {
+        let (one, other) = UnixDatagram::pair()?;
+        Ok((LocalDatagram::from(one), LocalDatagram::from(other)))
+    }
+
+    /// Has `send` send to the socket at a path from now on, and takes datagrams from that socket only; what came
+    /// before from others is lost if it was connected before. Fails with `PermissionDenied` where the path may not be written to, or where the
+    /// socket there is connected to another; with `ConnectionRefused` where nobody has it open.
+    pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.connect_addr(&SocketAddr::from_pathname(path)?)
+    }
+
+    /// The same for any name.
+    pub fn connect_addr(&self, name: &SocketAddr) -> io::Result<()> {
+        self.end.connect_addr(name)
+    }
+
+    /// Sends a datagram to the socket's peer, whole. Waits while the queue is full.
+    ///
+    /// Fails with `NotConnected` where there is no peer, and with `ConnectionRefused` where it is gone: once, after which
+    /// the socket isn't connected. With `EMSGSIZE` if the datagram is longer than the queue, with `BrokenPipe` if either
+    /// socket is shut for that, and with `PermissionDenied` where the peer is connected to another.
+    pub fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+        self.end.send(datagram)
+    }
+
+    /// Sends a datagram to the socket at a path. Fails as [`connect`](LocalDatagram::connect) and
+    /// [`send`](LocalDatagram::send) do.
+    pub fn send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
+        self.send_to_addr(datagram, &SocketAddr::from_pathname(path)?)
+    }
+
+    /// The same for any name.
+    pub fn send_to_addr(&self, datagram: &[u8], name: &SocketAddr) -> io::Result<usize> {
+        self.end.send_to_addr(datagram, name)
+    }
+
+    /// Receives a datagram, or as much of it as fits: how many bytes that are. Waits for one, also where the peer is gone: who
+    /// sends datagrams comes and goes. Gets 0 bytes once the socket is shut for reading.
+    pub fn recv(&self, datagram: &mut [u8]) -> io::Result<usize> {
+        self.end.recv(datagram)
+    }
+
+    /// The same with the name of its sender, which may have none.
+    pub fn recv_from(&self, datagram: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.end.recv_from(datagram)
+    }
+
+    /// Receives what the next `recv` will, and leaves it there.
+    pub fn peek(&self, datagram: &mut [u8]) -> io::Result<usize> {
+        self.peek_from(datagram).map(|(len, _)| len)
+    }
+
+    /// The same with the name of its sender.
+    pub fn peek_from(&self, datagram: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (len, _, sender) = rustix::net::recvfrom(&*self.end, datagram, RecvFlags::PEEK)?;
+        Ok((len, name(sender)?))
+    }
+
+    /// Whether its datagrams are carried by shared memory, and not by the kernel's socket.
+    pub fn is_shared_memory(&self) -> bool {
+        false
+    }
+
+    /// Another handle to the same socket: it is closed with the last.
+    pub fn try_clone(&self) -> io::Result<LocalDatagram> {
+        Ok(LocalDatagram { end: Arc::clone(&self.end) })
+    }
+
+    /// The name of this socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.end.local_addr()
+    }
+
+    /// The name of the socket that this one is connected to; fails with `NotConnected` if there is none.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.end.peer_addr()
+    }
+
+    /// Has calls fail with `WouldBlock` where they would wait, or wait again. See [`AsFd`] for how to wait for several.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.end.set_nonblocking(nonblocking)
+    }
+
+    /// How long a call that receives waits before it fails with `WouldBlock`; for ever if none. Zero is refused.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.end.set_read_timeout(timeout)
+    }
+
+    /// How long a call that sends waits before it fails with `WouldBlock`; for ever if none. Zero is refused.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.end.set_write_timeout(timeout)
+    }
+
+    /// What [`set_read_timeout`](LocalDatagram::set_read_timeout) has set.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        self.end.read_timeout()
+    }
+
+    /// What [`set_write_timeout`](LocalDatagram::set_write_timeout) has set.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        self.end.write_timeout()
+    }
+
+    /// The error that waits to be told, if there is one.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.end.take_error()
+    }
+
+    /// Has calls that send fail with `BrokenPipe`, or calls that receive get 0 bytes once nothing is left, and those who send to the
+    /// socket fail with `BrokenPipe`. Calls of other threads that wait return.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.end.shutdown(how)
+    }
+}
+
+/// The kernel's name of a sender; one without a name has none at all.
+fn name(sender: Option<SocketAddrAny>) -> io::Result<SocketAddr> {
+    let sender = sender.map(SocketAddrUnix::try_from).transpose()?;
+    let path = sender.as_ref().and_then(SocketAddrUnix::path_bytes);
+    match sender.as_ref().and_then(SocketAddrUnix::abstract_name) {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(OsStr::from_bytes(path.unwrap_or_default())),
+    }
+}
+
+impl AsFd for LocalDatagram {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
+    }
+}
+
+impl AsRawFd for LocalDatagram {
+    fn as_raw_fd(&self) -> RawFd {
+        self.end.as_raw_fd()
+    }
+}
+
+/// A socket of the standard library's.
+impl From<UnixDatagram> for LocalDatagram {
+    fn from(socket: UnixDatagram) -> LocalDatagram {
+        LocalDatagram { end: Arc::new(socket) }
+    }
+}
