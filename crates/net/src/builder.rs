@@ -11,7 +11,7 @@ use sockeye_link::Link;
 use sockeye_link::fabric::FabricConfig;
 use sockeye_link::netem::NetemConfig;
 use sockeye_packet::Rng;
-use sockeye_stack::Config;
+use sockeye_stack::{Config, NicConfig};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -215,6 +215,7 @@ pub struct NetworkBuilder {
     subnets: Vec<(String, SubnetConfig)>,
     seed: Option<u64>,
     mtu: Option<u32>,
+    cuts_segments: bool,
     wall_offset: Duration,
     capture: Option<Target>,
     gateway: HostConfig,
@@ -304,6 +305,22 @@ impl NetworkBuilder {
     /// Sets the MTU of all links, in bytes: 1280 to 65,535. Another is [`Error::BadMtu`] when the network is built.
     pub fn mtu(mut self, mtu: u32) -> NetworkBuilder {
         self.mtu = Some(mtu);
+        self
+    }
+
+    /// Whether links take TCP super-segments whole, as they do unless this says otherwise: packets of up to 64 KiB that
+    /// count as many, as a card does that cuts them itself. Without, every packet is as long as on a wire.
+    ///
+    /// ```
+    /// use sockeye::{HostConfig, Network};
+    ///
+    /// let network = Network::builder().super_segments(false).host("web", HostConfig::default()).build()?;
+    /// let nic = network.interfaces(&network.host("web")?)[0].nic;
+    /// assert_eq!(network.host("web")?.with_stack(|stack, _| stack.nic(nic).unwrap().max_segment), 0);
+    /// # Ok::<(), sockeye::Error>(())
+    /// ```
+    pub fn super_segments(mut self, whole: bool) -> NetworkBuilder {
+        self.cuts_segments = !whole;
         self
     }
 
@@ -398,7 +415,13 @@ impl NetworkBuilder {
             return Err(Error::Contradiction { reason });
         }
         if self.subnets.is_empty() {
-            return Ok(vec![Book::new(Self::SUBNET.into(), self.plan, mtu, LinkConfig::default(), true)]);
+            return Ok(vec![Book::new(
+                Self::SUBNET.into(),
+                self.plan,
+                self.medium(mtu),
+                LinkConfig::default(),
+                true,
+            )]);
         }
         if self.plan != AddressPlan::default() {
             let reason = "a network with named subnets has no other: state addresses in the SubnetConfig of one, \
@@ -416,9 +439,16 @@ impl NetworkBuilder {
                 return bad(subnet.to_string(), "another of the network's has addresses of it");
             }
             let mtu = config.mtu.map_or(Ok(mtu), |mtu| check_mtu(Some(&name), mtu))?;
-            books.push(Book::new(name, plan, mtu, config.link, place == 0));
+            books.push(Book::new(name, plan, self.medium(mtu), config.link, place == 0));
         }
         Ok(books)
+    }
+
+    /// What interfaces have in common in a subnet with this MTU.
+    fn medium(&self, mtu: u32) -> NicConfig {
+        let memory = NicConfig::memory("", mtu);
+        let max_segment = if self.cuts_segments { 0 } else { memory.max_segment };
+        NicConfig { max_segment, ..memory }
     }
 
     /// Adds the hosts in order. The addresses that some of them state are set aside first.

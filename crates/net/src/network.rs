@@ -540,8 +540,9 @@ impl Registry {
         let full = || Error::SubnetFull { name: name.to_owned(), subnet: plan.v4 };
         let (v4, v6) = plan.addresses(number).ok_or_else(full)?;
         let config = NicConfig {
+            name: format!("eth{place}"),
             states_next_hop: self.subnets.len() > 1,
-            ..NicConfig::memory(format!("eth{place}"), book.mtu)
+            ..book.medium.clone()
         };
         let nic = HostNic {
             id: nic_id(place),

@@ -5,6 +5,7 @@ use crate::routing::{Router, Topology};
 use crate::subnet::AddressPlan;
 use crate::{Error, LinkConfig};
 use sockeye_packet::Rng;
+use sockeye_stack::NicConfig;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
@@ -29,7 +30,8 @@ pub(crate) struct Registry {
 pub(crate) struct Book {
     pub(crate) name: String,
     pub(crate) plan: AddressPlan,
-    pub(crate) mtu: u32,
+    /// What its interfaces have in common, without their names.
+    pub(crate) medium: NicConfig,
     /// The conditions of links whose hosts state none.
     pub(crate) link: LinkConfig,
     /// It is the first, in which number 1 is the network's gateway.
@@ -131,9 +133,15 @@ impl Registry {
 }
 
 impl Book {
-    pub(crate) fn new(name: String, plan: AddressPlan, mtu: u32, link: LinkConfig, is_first: bool) -> Book {
+    pub(crate) fn new(
+        name: String,
+        plan: AddressPlan,
+        medium: NicConfig,
+        link: LinkConfig,
+        is_first: bool,
+    ) -> Book {
         let numbers = BTreeMap::new();
-        Book { name, plan, mtu, link, has_gateway: is_first, numbers, next_number: AddressPlan::FIRST }
+        Book { name, plan, medium, link, has_gateway: is_first, numbers, next_number: AddressPlan::FIRST }
     }
 
     /// The number of an address that a host states, which is its from now on, or the next free one.

@@ -4,6 +4,7 @@ use sockeye::link::Cable;
 use sockeye::packet::{Chunk, Payload};
 use sockeye::stack::{Domain, Event, Intercept, Owner, RecvFlags, SendFlags, SockAddr, SocketType, Verdict};
 use sockeye::{Error, Host, HostConfig, Instant, LinkInterface, Network, Subnet, SubnetConfig};
+use std::io::{Read, Write};
 use std::net::IpAddr;
 
 fn at(ip: &str) -> HostConfig {
@@ -63,6 +64,24 @@ fn other_subnets() {
     assert_eq!(addresses(&network, "h13"), ["192.168.7.13", "2001:db8::d"]);
     let full = network.add_host("one-more", HostConfig::default()).unwrap_err().to_string();
     assert!(full.contains("one-more") && full.contains("192.168.7.0/28"), "{full}");
+}
+
+#[test]
+fn packets_are_as_on_a_wire_where_links_take_no_super_segments() {
+    for (whole, at_least, at_most) in [(true, 1, 40), (false, 140, 200)] {
+        let builder = Network::builder().seed(1).super_segments(whole);
+        let builder = builder.host("near", HostConfig::default()).host("far", HostConfig::default());
+        let network = builder.build().unwrap();
+        let (near, far) = (network.host("near").unwrap(), network.host("far").unwrap());
+        let listener = far.tcp_listen((far.ipv4(), 80)).unwrap();
+        let mut stream = near.tcp_connect((far.ipv4(), 80)).unwrap();
+        stream.write_all(&[1; 200_000]).unwrap();
+        drop(stream);
+        let read = listener.accept().unwrap().0.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(read, 200_000);
+        let sent = network.counters(&near).sent;
+        assert!((at_least..at_most).contains(&sent), "{sent} packets of {whole}");
+    }
 }
 
 #[test]

@@ -10,11 +10,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+#[cfg(target_os = "linux")]
+mod cores;
 mod kernel;
 mod peers;
 mod report;
 mod row;
 mod rows;
+#[cfg(target_os = "linux")]
+mod streams;
 
 /// Measure Sockeye beside its peers.
 #[derive(Debug, Parser)]

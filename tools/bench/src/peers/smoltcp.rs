@@ -1,5 +1,6 @@
 //! smoltcp: two interfaces in one thread, joined by queues of recycled buffers.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant as Clock};
 
@@ -21,18 +22,18 @@ const BUFFER: usize = 512 * 1024;
 /// Buffer of a connection that only waits.
 const IDLE_BUFFER: usize = 64;
 /// Bytes of one call of the application.
-const WRITE: usize = 64 * 1024;
+pub(super) const WRITE: usize = 64 * 1024;
 
 /// Two interfaces with one connection between them, and perhaps idle ones.
 pub(crate) struct Pair {
-    client: End,
-    server: End,
+    pub(super) client: End,
+    pub(super) server: End,
     origin: Clock,
 }
 
-struct End {
+pub(super) struct End {
     interface: Interface,
-    device: Queue,
+    pub(super) device: Queue,
     sockets: SocketSet<'static>,
     socket: SocketHandle,
 }
@@ -60,15 +61,9 @@ impl Pair {
         let (mut sent, mut received) = (0, 0);
         let start = Clock::now();
         while received < bytes {
-            let socket = self.client.sockets.get_mut::<Socket<'_>>(self.client.socket);
-            if sent < bytes && socket.can_send() {
-                sent += socket.send_slice(&data[..WRITE.min(bytes - sent)]).unwrap_or(0);
-            }
+            sent += self.client.write(&data[..WRITE.min(bytes - sent)]);
             self.exchange();
-            let socket = self.server.sockets.get_mut::<Socket<'_>>(self.server.socket);
-            while socket.can_recv() {
-                received += socket.recv_slice(&mut sink).unwrap_or(0);
-            }
+            received += self.server.read(&mut sink);
             self.exchange();
         }
         start.elapsed()
@@ -127,20 +122,41 @@ impl Pair {
                 to.append(from);
             }
         }
+        // Most packets go one way: their buffers go back.
+        let (client, server) = (client.spare.get_mut(), server.spare.get_mut());
+        if client.is_empty() {
+            std::mem::swap(client, server);
+        }
     }
 }
 
 impl End {
     fn new(link: Link, host: u8) -> End {
         let mut device =
-            Queue { link, incoming: VecDeque::new(), outgoing: VecDeque::new(), spare: Vec::new() };
+            Queue { link, incoming: VecDeque::new(), outgoing: VecDeque::new(), spare: RefCell::default() };
         let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::ZERO);
         let address = IpCidr::new(IpAddress::v4(10, 0, 0, host), 24);
         interface.update_ip_addrs(|addresses| addresses.push(address).expect("room for an address"));
         End { interface, device, sockets: SocketSet::new(Vec::new()), socket: SocketHandle::default() }
     }
 
-    fn poll(&mut self, origin: Clock) {
+    /// Writes what there is room for.
+    pub(super) fn write(&mut self, data: &[u8]) -> usize {
+        let socket = self.sockets.get_mut::<Socket<'_>>(self.socket);
+        if socket.can_send() { socket.send_slice(data).unwrap_or(0) } else { 0 }
+    }
+
+    /// Reads all there is, in pieces of the sink's length.
+    pub(super) fn read(&mut self, sink: &mut [u8]) -> usize {
+        let socket = self.sockets.get_mut::<Socket<'_>>(self.socket);
+        let mut received = 0;
+        while socket.can_recv() {
+            received += socket.recv_slice(sink).unwrap_or(0);
+        }
+        received
+    }
+
+    pub(super) fn poll(&mut self, origin: Clock) {
         let now = Instant::from_micros(origin.elapsed().as_micros() as i64);
         self.interface.poll(now, &mut self.device, &mut self.sockets);
     }
@@ -163,11 +179,17 @@ fn new_socket(buffer: usize) -> Socket<'static> {
 }
 
 /// A device whose packets wait in queues; their memory is used again.
-struct Queue {
+pub(super) struct Queue {
     link: Link,
-    incoming: VecDeque<Vec<u8>>,
-    outgoing: VecDeque<Vec<u8>>,
-    spare: Vec<Vec<u8>>,
+    pub(super) incoming: VecDeque<Packet>,
+    pub(super) outgoing: VecDeque<Packet>,
+    pub(super) spare: RefCell<Vec<Box<[u8]>>>,
+}
+
+/// A buffer as long as the longest packet, and how much of it is one.
+pub(super) struct Packet {
+    buffer: Box<[u8]>,
+    len: usize,
 }
 
 impl Device for Queue {
@@ -187,41 +209,42 @@ impl Device for Queue {
 
     fn receive(&mut self, _: Instant) -> Option<(RxToken<'_>, TxToken<'_>)> {
         let packet = self.incoming.pop_front()?;
-        // Both tokens want the spare buffers: the received one goes there when it has been read.
-        let Queue { outgoing, spare, .. } = self;
-        let buffer = spare.pop().unwrap_or_default();
-        Some((RxToken { packet, spare }, TxToken { buffer, outgoing }))
+        let Queue { link, outgoing, spare, .. } = self;
+        Some((RxToken { packet, spare }, TxToken { mtu: link.mtu, outgoing, spare }))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<TxToken<'_>> {
-        let buffer = self.spare.pop().unwrap_or_default();
-        Some(TxToken { buffer, outgoing: &mut self.outgoing })
+        let Queue { link, outgoing, spare, .. } = self;
+        Some(TxToken { mtu: link.mtu, outgoing, spare })
     }
 }
 
-struct RxToken<'a> {
-    packet: Vec<u8>,
-    spare: &'a mut Vec<Vec<u8>>,
+pub(super) struct RxToken<'a> {
+    packet: Packet,
+    spare: &'a RefCell<Vec<Box<[u8]>>>,
 }
 
 impl phy::RxToken for RxToken<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
-        let result = read(&self.packet);
-        self.spare.push(self.packet);
+        let Packet { buffer, len } = self.packet;
+        let result = read(&buffer[..len]);
+        self.spare.borrow_mut().push(buffer);
         result
     }
 }
 
-struct TxToken<'a> {
-    buffer: Vec<u8>,
-    outgoing: &'a mut VecDeque<Vec<u8>>,
+pub(super) struct TxToken<'a> {
+    mtu: usize,
+    outgoing: &'a mut VecDeque<Packet>,
+    spare: &'a RefCell<Vec<Box<[u8]>>>,
 }
 
 impl phy::TxToken for TxToken<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, len: usize, write: F) -> R {
-        self.buffer.resize(len, 0);
-        let result = write(&mut self.buffer);
-        self.outgoing.push_back(self.buffer);
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
+        let spare = self.spare.borrow_mut().pop();
+        let mut buffer = spare.unwrap_or_else(|| vec![0; self.mtu].into());
+        let result = write(&mut buffer[..len]);
+        self.outgoing.push_back(Packet { buffer, len });
         result
     }
 }

@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use sockeye_local::{LocalListener, LocalPackets, LocalStream};
 
+use crate::cores::{Cores, Processors};
 use crate::row::{Figure, Row};
 
 /// How long one figure of throughput takes.
@@ -96,46 +96,6 @@ pub(super) fn rows() -> Vec<Row> {
     rows.push(connects());
     rows.push(memory());
     rows
-}
-
-#[derive(Clone, Copy)]
-enum Cores {
-    Two,
-    One,
-}
-
-/// The processors that this program may use, of which a thread takes one.
-struct Processors {
-    all: CpuSet,
-    first: usize,
-    second: usize,
-}
-
-impl Processors {
-    fn find(cores: Cores) -> Result<Processors, String> {
-        let all = sched_getaffinity(None).map_err(|error| error.to_string())?;
-        let mut usable = (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu));
-        let first = usable.next().ok_or("no processor")?;
-        let second = match cores {
-            Cores::One => first,
-            Cores::Two => usable.next().ok_or("there is only one processor")?,
-        };
-        Ok(Processors { all, first, second })
-    }
-
-    fn take(cpu: usize) {
-        let mut set = CpuSet::new();
-        set.set(cpu);
-        // Where it is refused, the figure is that of threads that the kernel places.
-        let _ = sched_setaffinity(None, &set);
-    }
-}
-
-/// This thread may run anywhere again.
-impl Drop for Processors {
-    fn drop(&mut self) {
-        let _ = sched_setaffinity(None, &self.all);
-    }
 }
 
 fn throughput(

@@ -7,6 +7,8 @@ use crate::row::Row;
 mod bulk;
 mod gateway;
 #[cfg(target_os = "linux")]
+mod library;
+#[cfg(target_os = "linux")]
 mod local;
 mod nginx;
 mod round_trip;
@@ -16,6 +18,8 @@ mod run;
 pub(crate) fn all(sockeye: &Path) -> Vec<Row> {
     let mut rows = bulk::rows();
     rows.extend(round_trip::rows());
+    #[cfg(target_os = "linux")]
+    rows.extend(library::rows());
     #[cfg(target_os = "linux")]
     rows.extend(local::rows());
     rows.extend(run::rows(sockeye));
