@@ -1,12 +1,15 @@
 //! One end of a connection over shared memory: its halves, and how it ends.
 
-use crate::half::{BROKEN, Kind, READ_SHUT, ReadHalf, WRITE_SHUT, WriteHalf};
+use crate::half::{BROKEN, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, WriteHalf};
+use crate::inbox;
 use crate::outside::Outside;
 use crate::ring::{CUT, Memory, SHUT};
-use crate::sys::{Mapping, Side};
+use crate::sys::{Mapping, Side, peer_credentials};
 use crate::wait::{Limit, wake};
+use crate::{Ancillary, Attached};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -56,10 +59,30 @@ impl End {
         }
     }
 
-    pub(crate) fn read(&self, bytes: &mut [u8], keep: bool) -> io::Result<usize> {
+    pub(crate) fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.take(bytes, Take::Bytes)
+    }
+
+    pub(crate) fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.take(bytes, Take::Nothing)
+    }
+
+    /// Reads what is attached to the bytes too.
+    pub(crate) fn read_with(&self, bytes: &mut [u8]) -> io::Result<(usize, Ancillary)> {
+        let mut attached = Ancillary::default();
+        let count = self.take(bytes, Take::All(&mut attached))?;
+        if !self.outside.wants.credentials.load(Ordering::Relaxed) {
+            attached.credentials = None;
+        } else if attached.credentials.is_none() && count > 0 {
+            attached.credentials = Some(peer_credentials(self.outside.socket.as_fd())?);
+        }
+        Ok((count, attached))
+    }
+
+    fn take(&self, bytes: &mut [u8], what: Take<'_, Ancillary>) -> io::Result<usize> {
         let was_unread = || !self.writer.is_drained();
         let limit = self.limit(&self.read_timeout);
-        let read = self.reader.read(&self.outside, &self.outside.state, limit, bytes, keep, was_unread);
+        let read = self.reader.read(&self.outside, &self.outside.state, limit, bytes, what, was_unread);
         self.give_up_if_broken(read)
     }
 
@@ -70,12 +93,21 @@ impl End {
         self.give_up_if_broken(written)
     }
 
+    /// The same with something attached to the first of them.
+    pub(crate) fn write_with(&self, bytes: &[u8], attached: Attached<'_>) -> io::Result<usize> {
+        let limit = self.limit(&self.write_timeout);
+        let (outside, descriptors) = (&self.outside, attached.descriptors.len());
+        let attach = |mark| inbox::send(outside.socket.as_fd(), mark, attached);
+        let written = self.writer.write_marked(outside, &outside.state, limit, bytes, descriptors, attach);
+        self.give_up_if_broken(written)
+    }
+
     /// Waits for the first bytes only.
     pub(crate) fn read_vectored(&self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut done = 0;
         for part in parts.iter_mut().filter(|part| !part.is_empty()) {
             let count = match done {
-                0 => self.read(part, false)?,
+                0 => self.read(part)?,
                 _ => self.reader.read_more(&self.outside, part),
             };
             done += count;

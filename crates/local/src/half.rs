@@ -2,7 +2,7 @@
 //!
 //! Generic over memory and machine, so that `tools/model` can run them under a scheduler.
 
-use crate::ring::{Broken, CUT, Consumer, Memory, OPEN, Producer};
+use crate::ring::{Broken, CUT, Consumer, Mark, Memory, OPEN, Producer, record_len};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::wait::{Limit, Pace, Spin, Wait, World, wake};
@@ -52,6 +52,16 @@ pub(crate) enum Kind {
     Records,
 }
 
+/// What a read takes of what it finds; `A` is what may be attached to it.
+#[derive(Debug)]
+pub(crate) enum Take<'a, A> {
+    /// Nothing: the next read finds the same.
+    Nothing,
+    /// What is attached to the bytes is dropped.
+    Bytes,
+    All(&'a mut A),
+}
+
 /// The side that reads.
 #[derive(Debug)]
 pub(crate) struct ReadHalf<M> {
@@ -75,13 +85,13 @@ impl<M: Memory> ReadHalf<M> {
     }
 
     /// Reads some bytes, or none at the end. `was_unread` says whether the peer left without having read everything.
-    pub(crate) fn read(
+    pub(crate) fn read<W: World>(
         &self,
-        world: &impl World,
+        world: &W,
         state: &State,
         limit: Limit,
         bytes: &mut [u8],
-        keep: bool,
+        mut what: Take<'_, W::Attached>,
         was_unread: impl Fn() -> bool,
     ) -> io::Result<usize> {
         if bytes.is_empty() && self.kind == Kind::Bytes {
@@ -95,7 +105,7 @@ impl<M: Memory> ReadHalf<M> {
             if wait.may_wait() && consumer.is_to_look() {
                 pace.keep(state.writes.load(Ordering::Relaxed));
             }
-            if let Some(count) = self.try_read(world, state, consumer, bytes, keep, &was_unread)? {
+            if let Some(count) = self.try_read(world, state, consumer, bytes, &mut what, &was_unread)? {
                 return Ok(count);
             }
             let seen = consumer.seen();
@@ -124,8 +134,12 @@ impl<M: Memory> ReadHalf<M> {
     /// Reads what there is, after a read that got something.
     pub(crate) fn read_more(&self, world: &impl World, bytes: &mut [u8]) -> usize {
         let consumer = &mut lock(&self.side).0;
-        // A broken peer is for the next read to tell.
-        let count = self.take(consumer, bytes).ok().flatten().unwrap_or(0);
+        // That ended where something was attached. A broken peer is for the next read to tell.
+        let count = if consumer.has_passed() {
+            0
+        } else {
+            self.take(world, consumer, bytes, &mut Take::Bytes).ok().flatten().unwrap_or(0)
+        };
         if consumer.is_to_look_for_writer(self.much()) {
             wake(world, &self.memory.lane().writer.waits);
         }
@@ -133,37 +147,83 @@ impl<M: Memory> ReadHalf<M> {
     }
 
     /// Reads what there is, if there is something: bytes in pieces.
-    fn take(&self, consumer: &mut Consumer, bytes: &mut [u8]) -> Result<Option<usize>, Broken> {
-        if self.kind == Kind::Records {
-            return consumer.read_record(&self.memory, bytes, false);
-        }
+    fn take<W: World>(
+        &self,
+        world: &W,
+        consumer: &mut Consumer,
+        bytes: &mut [u8],
+        what: &mut Take<'_, W::Attached>,
+    ) -> Result<Option<usize>, Broken> {
+        let is_taken = !matches!(what, Take::Nothing);
         let mut done = 0;
-        for piece in bytes.chunks_mut(PIECE) {
-            let count = consumer.read(&self.memory, piece)?;
-            done += count;
-            if count < piece.len() {
-                break;
+        if self.kind == Kind::Records {
+            if let Some(count) = consumer.read_record(&self.memory, bytes, !is_taken)? {
+                return Ok(Some(count));
             }
+        } else if is_taken {
+            for piece in bytes.chunks_mut(PIECE) {
+                let count = consumer.read(&self.memory, piece)?;
+                done += count;
+                if count < piece.len() {
+                    break;
+                }
+            }
+        } else {
+            done = consumer.peek(&self.memory, bytes)?;
+        }
+        if consumer.is_held() && (done < bytes.len() || self.kind == Kind::Records) {
+            return self.take_held(world, consumer, bytes, done, what);
         }
         Ok((done > 0).then_some(done))
     }
 
-    /// The same without taking it.
-    fn peek(&self, consumer: &mut Consumer, bytes: &mut [u8]) -> Result<Option<usize>, Broken> {
-        match self.kind {
-            Kind::Records => consumer.read_record(&self.memory, bytes, true),
-            Kind::Bytes => Ok(Some(consumer.peek(&self.memory, bytes)?).filter(|&count| count > 0)),
-        }
+    /// Reads on where something is attached to bytes, as far as to the end of the first such.
+    #[cold]
+    fn take_held<W: World>(
+        &self,
+        world: &W,
+        consumer: &mut Consumer,
+        bytes: &mut [u8],
+        mut done: usize,
+        what: &mut Take<'_, W::Attached>,
+    ) -> Result<Option<usize>, Broken> {
+        let read = loop {
+            let is_there = consumer.approach(|| world.next_mark())?;
+            if matches!(what, Take::Nothing) {
+                consumer.look_beyond();
+                break match self.kind {
+                    Kind::Records => consumer.read_record(&self.memory, bytes, true)?,
+                    Kind::Bytes => Some(consumer.peek_known(&self.memory, bytes)).filter(|count| *count > 0),
+                };
+            }
+            if is_there && (done < bytes.len() || self.kind == Kind::Records) {
+                let mark = consumer.pass().ok_or(Broken)?;
+                let into = if let Take::All(attached) = what { Some(&mut **attached) } else { None };
+                if !world.take_mark(mark, into) {
+                    return Err(Broken);
+                }
+            }
+            if self.kind == Kind::Records {
+                break consumer.read_record(&self.memory, bytes, false)?;
+            }
+            let count = consumer.read_known(&self.memory, &mut bytes[done..]);
+            done += count;
+            if count == 0 || is_there {
+                break Some(done).filter(|done| *done > 0);
+            }
+        };
+        consumer.halt();
+        Ok(read)
     }
 
     /// What there is to say without waiting.
-    fn try_read(
+    fn try_read<W: World>(
         &self,
-        world: &impl World,
+        world: &W,
         state: &State,
         consumer: &mut Consumer,
         bytes: &mut [u8],
-        keep: bool,
+        what: &mut Take<'_, W::Attached>,
         was_unread: &impl Fn() -> bool,
     ) -> io::Result<Option<usize>> {
         if state.has(BROKEN) {
@@ -173,8 +233,8 @@ impl<M: Memory> ReadHalf<M> {
         // Looked at before the bytes: what comes before the end is there once the end is seen.
         let end = lane.produced.end.load(Ordering::Acquire);
         let is_dead = state.has(DEAD);
-        let count = if keep { self.peek(consumer, bytes) } else { self.take(consumer, bytes) };
-        let Ok(count) = count else {
+        consumer.begin();
+        let Ok(count) = self.take(world, consumer, bytes, what) else {
             state.note(BROKEN);
             return Err(reset());
         };
@@ -225,6 +285,61 @@ impl<M: Memory> WriteHalf<M> {
         limit: Limit,
         bytes: &[u8],
     ) -> io::Result<usize> {
+        self.write_by(world, state, limit, |producer, done| {
+            self.push(world, state, producer, &bytes[*done..], done)
+        })
+    }
+
+    /// The same with a mark of the first of them: `attach` sends what is attached to them, so many descriptors among it, if
+    /// there is room for that.
+    pub(crate) fn write_marked(
+        &self,
+        world: &impl World,
+        state: &State,
+        limit: Limit,
+        bytes: &[u8],
+        descriptors: usize,
+        attach: impl Fn(Mark) -> io::Result<bool>,
+    ) -> io::Result<usize> {
+        self.write_by(world, state, limit, |producer, done| {
+            if *done > 0 {
+                return self.push(world, state, producer, &bytes[*done..], done);
+            }
+            self.check(state)?;
+            let whole = match self.kind {
+                Kind::Bytes => bytes.len(),
+                Kind::Records => record_len(bytes.len()),
+            };
+            let planned = producer.plan_mark(&self.memory, whole, descriptors);
+            let planned = planned.map_err(|Broken| broken(state))?;
+            let Some(mark) = planned else { return Ok(false) };
+            let len = (mark.end - mark.start) as usize;
+            if len < whole && self.kind == Kind::Records {
+                return Ok(false);
+            }
+            if !attach(mark)? {
+                // Where nothing is under way that a consumer could take, nobody would ever make room.
+                let is_hopeless = !producer.has_marks();
+                return if is_hopeless {
+                    Err(io::Error::from_raw_os_error(libc::ENOBUFS))
+                } else {
+                    Ok(false)
+                };
+            }
+            producer.announce_mark(&self.memory, mark, descriptors);
+            self.push(world, state, producer, &bytes[..len.min(bytes.len())], done)?;
+            Ok(*done == bytes.len())
+        })
+    }
+
+    /// Calls `push` until it has done all.
+    fn write_by(
+        &self,
+        world: &impl World,
+        state: &State,
+        limit: Limit,
+        mut push: impl FnMut(&mut Producer, &mut usize) -> io::Result<bool>,
+    ) -> io::Result<usize> {
         let lane = self.memory.lane();
         let mut wait = Wait::new(limit);
         let mut done = 0;
@@ -234,7 +349,7 @@ impl<M: Memory> WriteHalf<M> {
         loop {
             let mut side = lock(&self.side);
             let (producer, spin) = &mut *side;
-            let pushed = self.push(world, state, producer, &bytes[done..], &mut done);
+            let pushed = push(producer, &mut done);
             match pushed {
                 Ok(true) => return Ok(done),
                 Ok(false) if done > 0 && limit.nonblocking => return Ok(done),
@@ -267,16 +382,8 @@ impl<M: Memory> WriteHalf<M> {
         done: &mut usize,
     ) -> io::Result<bool> {
         let lane = self.memory.lane();
-        if state.has(BROKEN) {
-            return Err(reset());
-        }
-        if state.has(WRITE_SHUT | DEAD) || lane.reader.gone.load(Ordering::Acquire) != 0 {
-            return Err(io::Error::from_raw_os_error(libc::EPIPE));
-        }
-        let broken = |Broken| {
-            state.note(BROKEN);
-            reset()
-        };
+        self.check(state)?;
+        let broken = |Broken| broken(state);
         if self.kind == Kind::Records {
             let is_written = producer.write_record(&self.memory, bytes).map_err(broken)?;
             if is_written {
@@ -297,6 +404,25 @@ impl<M: Memory> WriteHalf<M> {
         }
         Ok(true)
     }
+
+    /// Whether anybody may write here, and anybody reads it.
+    fn check(&self, state: &State) -> io::Result<()> {
+        if state.has(BROKEN) {
+            return Err(reset());
+        }
+        let is_gone = self.memory.lane().reader.gone.load(Ordering::Acquire) != 0;
+        if is_gone || state.has(WRITE_SHUT | DEAD) {
+            Err(io::Error::from_raw_os_error(libc::EPIPE))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Notes that the peer broke the rules.
+fn broken(state: &State) -> io::Error {
+    state.note(BROKEN);
+    reset()
 }
 
 pub(crate) fn reset() -> io::Error {

@@ -48,6 +48,8 @@
 //! - **Waiting** (`wait`, `half`): no system call while the peer is awake. Who has nothing to do spins for up to 2 µs if that
 //!   has paid lately, says in the lane that it waits, looks again, and sleeps on a futex; or wants a byte (a bell) on the
 //!   kernel socket, if it is non-blocking or has been idle for 40 ms. Who publishes wakes only those who said so.
+//! - **Descriptors** (`inbox`) go through the kernel socket, together with the position of the bytes that they are attached
+//!   to; the lane counts them, so that a reader stops there.
 //! - **End** (`end`, `outside`): a close is said in the lane. A process that dies says nothing, but its kernel socket
 //!   ends: a sleeper looks at that every 40 ms, an idle one waits there.
 //! - **Trust** (`sys`, `ring`): the other process may write anything into the memory at any time. It is sealed
@@ -71,11 +73,13 @@
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
 
+mod ancillary;
 mod companion;
 mod credentials;
 mod datagram;
 mod end;
 mod half;
+mod inbox;
 mod listener;
 mod outside;
 mod packets;
@@ -89,6 +93,7 @@ mod sys;
 pub mod tokio;
 mod wait;
 
+pub use ancillary::{Ancillary, Attached};
 pub use credentials::Credentials;
 pub use datagram::LocalDatagram;
 pub use listener::{Incoming, ListenerConfig, LocalListener};

@@ -136,7 +136,7 @@ impl LocalListener {
                 if let Some(companion) = &mut companion {
                     companion.sweep();
                 }
-                return Ok((LocalStream::new(Carrier::Kernel(socket)), unnamed_if_client(address)?));
+                return Ok((LocalStream::new(Carrier::kernel(socket)), unnamed_if_client(address)?));
             };
             let client = peer_credentials(socket.as_fd())?;
             let ShareLimits { largest_ring, connections } = self.limits();

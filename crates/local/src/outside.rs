@@ -1,17 +1,22 @@
 //! What an end needs of the machine besides shared memory: its kernel socket, which brings bells and the peer's end,
 //! and the futex.
 
-use crate::half::{CUT_OFF, DEAD, State};
+use crate::Ancillary;
+use crate::ancillary::Wants;
+use crate::half::{BROKEN, CUT_OFF, DEAD, State};
+use crate::inbox::{Heard, Inbox};
+use crate::ring::Mark;
+use crate::sync::lock;
 use crate::wait::{BELL, NUDGE, TURN, World, announce};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::SendFlags;
 use rustix::thread::futex;
 use rustix::time::ClockId;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 /// The kernel's side of one end.
@@ -19,6 +24,10 @@ use std::time::Duration;
 pub(crate) struct Outside {
     pub(crate) socket: UnixStream,
     pub(crate) state: State,
+    /// What came that is attached to bytes.
+    inbox: Mutex<Inbox>,
+    /// Descriptors and credentials are wanted.
+    pub(crate) wants: Wants,
     /// When it was last looked whether the peer lives, in milliseconds of the coarse clock.
     looked: AtomicU64,
     /// A thread of this end waits at the socket.
@@ -34,6 +43,8 @@ impl Outside {
         Outside {
             socket,
             state: State::default(),
+            inbox: Mutex::default(),
+            wants: Wants::default(),
             looked: AtomicU64::new(0),
             is_taken: AtomicBool::new(false),
             heard: AtomicU32::new(0),
@@ -66,6 +77,25 @@ impl Outside {
         self.own_bell.get()
     }
 
+    /// Takes some of what came at the socket, and sees whether the peer is gone; says whether there may be more.
+    fn hear(&self, inbox: &mut Inbox) -> bool {
+        let heard = inbox.hear(self.socket.as_fd(), &self.wants);
+        if let Heard::Some | Heard::All = heard {
+            self.heard.fetch_add(1, Ordering::SeqCst);
+        }
+        match heard {
+            Heard::Some => return true,
+            Heard::All | Heard::Nothing => {}
+            Heard::Reset => {
+                self.state.note(DEAD | CUT_OFF);
+                return true;
+            }
+            Heard::End => drop(self.state.note(DEAD)),
+            Heard::Nonsense => drop(self.state.note(BROKEN)),
+        }
+        false
+    }
+
     /// Waits for a byte, the peer's end, or this process's own bell.
     fn wait_at_socket(&self, bell: &OwnedFd, limit: Option<Duration>) {
         let mut sources =
@@ -83,6 +113,19 @@ impl Outside {
 }
 
 impl World for Outside {
+    type Attached = Ancillary;
+
+    fn next_mark(&self) -> Option<Mark> {
+        let mut inbox = lock(&self.inbox);
+        // It was sent before it was counted.
+        while inbox.next().is_none() && self.hear(&mut inbox) {}
+        inbox.next()
+    }
+
+    fn take_mark(&self, mark: Mark, into: Option<&mut Ancillary>) -> bool {
+        lock(&self.inbox).take(mark, into)
+    }
+
     fn sleep(&self, word: &AtomicU32, value: u32, limit: Duration) -> bool {
         let limit = Timespec::try_from(limit).ok();
         // Not a private one: the peer's process wakes it.
@@ -99,21 +142,11 @@ impl World for Outside {
     }
 
     fn drain(&self) {
-        let mut bells = [0; 64];
+        let mut inbox = lock(&self.inbox);
         // A peer that sends without end keeps nobody here for long.
         for _ in 0..8 {
-            let received = rustix::net::recv(&self.socket, &mut bells, RecvFlags::DONTWAIT);
-            if matches!(received, Ok((1.., _))) {
-                self.heard.fetch_add(1, Ordering::SeqCst);
-            }
-            match received {
-                Ok((64, _)) | Err(Errno::INTR) => {}
-                Ok((1.., _)) | Err(Errno::AGAIN) => return,
-                Err(Errno::CONNRESET) => drop(self.state.note(DEAD | CUT_OFF)),
-                Ok((0, _)) | Err(_) => {
-                    self.state.note(DEAD);
-                    return;
-                }
+            if !self.hear(&mut inbox) {
+                return;
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::half::Kind;
 use crate::ring::record_len;
 use crate::stream::Carrier;
-use crate::{Credentials, DEFAULT_RING, ListenerConfig, LocalListener, LocalStream};
+use crate::{Ancillary, Attached, Credentials, DEFAULT_RING, ListenerConfig, LocalListener, LocalStream};
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::net::Shutdown;
@@ -38,6 +38,10 @@ pub struct LocalPackets {
 }
 
 impl LocalPackets {
+    pub(crate) fn of(end: LocalStream) -> LocalPackets {
+        LocalPackets { end }
+    }
+
     /// Connects to the listener at a path, a [`LocalPacketListener`] or any other of packets. Waits while its queue is full.
     pub fn connect(path: impl AsRef<Path>) -> io::Result<LocalPackets> {
         LocalPackets::connect_with(path, DEFAULT_RING)
@@ -45,7 +49,7 @@ impl LocalPackets {
 
     /// The same with rings of so many bytes for each direction, as [`LocalStream::connect_with`].
     pub fn connect_with(path: impl AsRef<Path>, ring: usize) -> io::Result<LocalPackets> {
-        Ok(LocalPackets { end: LocalStream::dial(path.as_ref(), Kind::Records, ring, true)? })
+        LocalStream::dial(path.as_ref(), Kind::Records, ring, true).map(LocalPackets::of)
     }
 
     /// Two ends that are connected to each other.
@@ -56,25 +60,78 @@ impl LocalPackets {
     /// The same with rings of so many bytes for each direction.
     pub fn pair_with(ring: usize) -> io::Result<(LocalPackets, LocalPackets)> {
         let (one, other) = LocalStream::pair_of(Kind::Records, ring)?;
-        Ok((LocalPackets { end: one }, LocalPackets { end: other }))
+        Ok((LocalPackets::of(one), LocalPackets::of(other)))
     }
 
     /// Sends a packet, whole. Waits for room.
     pub fn send(&self, packet: &[u8]) -> io::Result<usize> {
+        self.check_fits(packet)?;
+        match self.end.carrier() {
+            Carrier::Ring(end) => end.write(packet),
+            Carrier::Kernel(socket, _) => Ok(rustix::net::send(socket, packet, SendFlags::NOSIGNAL)?),
+        }
+    }
+
+    fn check_fits(&self, packet: &[u8]) -> io::Result<()> {
         match self.end.carrier() {
             Carrier::Ring(end) if record_len(packet.len()) > end.ring() => {
                 Err(io::Error::from_raw_os_error(libc::EMSGSIZE))
             }
-            Carrier::Ring(end) => end.write(packet),
-            Carrier::Kernel(socket) => Ok(rustix::net::send(socket, packet, SendFlags::NOSIGNAL)?),
+            _ => Ok(()),
         }
+    }
+
+    /// Sends a packet, which may be empty, with descriptors of open files or credentials attached to it, as
+    /// [`LocalStream::send_with`].
+    ///
+    /// ```
+    /// use sockeye_local::LocalPackets;
+    /// use std::os::fd::AsFd;
+    ///
+    /// let (ours, theirs) = LocalPackets::pair()?;
+    /// theirs.set_passrights(true)?;
+    /// ours.send(b"listen here")?;
+    /// ours.send_with(b"", &[std::io::stdin().as_fd(), std::io::stdout().as_fd()])?;
+    /// let mut packet = [0; 64];
+    /// assert!(theirs.recv_with(&mut packet)?.1.descriptors.is_empty());
+    /// assert_eq!(theirs.recv_with(&mut packet)?.1.descriptors.len(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn send_with<'a>(&self, packet: &[u8], attached: impl Into<Attached<'a>>) -> io::Result<usize> {
+        self.check_fits(packet)?;
+        self.end.carrier().send_with(packet, attached.into())
+    }
+
+    /// Receives a packet as [`recv`](LocalPackets::recv) does, with what is attached to it, as [`LocalStream::recv_with`].
+    pub fn recv_with(&self, packet: &mut [u8]) -> io::Result<(usize, Ancillary)> {
+        self.end.recv_with(packet)
+    }
+
+    /// Has descriptors come with packets, or come no more, as [`LocalStream::set_passrights`].
+    pub fn set_passrights(&self, passrights: bool) -> io::Result<()> {
+        self.end.set_passrights(passrights)
+    }
+
+    /// Whether descriptors come.
+    pub fn passrights(&self) -> io::Result<bool> {
+        self.end.passrights()
+    }
+
+    /// Has the sender's credentials come with packets, or come no more, as [`LocalStream::set_passcred`].
+    pub fn set_passcred(&self, passcred: bool) -> io::Result<()> {
+        self.end.set_passcred(passcred)
+    }
+
+    /// Whether credentials come.
+    pub fn passcred(&self) -> io::Result<bool> {
+        self.end.passcred()
     }
 
     /// Receives a packet, or as much of it as fits: how many bytes that are. Waits for one.
     pub fn recv(&self, packet: &mut [u8]) -> io::Result<usize> {
         match self.end.carrier() {
-            Carrier::Ring(end) => end.read(packet, false),
-            Carrier::Kernel(socket) => Ok(rustix::net::recv(socket, packet, RecvFlags::empty())?.0),
+            Carrier::Ring(end) => end.read(packet),
+            Carrier::Kernel(socket, _) => Ok(rustix::net::recv(socket, packet, RecvFlags::empty())?.0),
         }
     }
 
@@ -90,7 +147,7 @@ impl LocalPackets {
 
     /// Another handle to the same end: it is closed with the last.
     pub fn try_clone(&self) -> io::Result<LocalPackets> {
-        Ok(LocalPackets { end: self.end.try_clone()? })
+        self.end.try_clone().map(LocalPackets::of)
     }
 
     /// The name of this end: a connecting one has none.
@@ -132,7 +189,7 @@ impl LocalPackets {
 /// The kernel's carrier, for a socket of packets that is connected already.
 impl From<UnixStream> for LocalPackets {
     fn from(socket: UnixStream) -> LocalPackets {
-        LocalPackets { end: LocalStream::from(socket) }
+        LocalPackets::of(LocalStream::from(socket))
     }
 }
 
@@ -176,7 +233,7 @@ impl LocalPacketListener {
     /// The next connection, and the name of its other end, which rarely has one.
     pub fn accept(&self) -> io::Result<(LocalPackets, SocketAddr)> {
         let (end, address) = self.listener.accept()?;
-        Ok((LocalPackets { end }, address))
+        Ok((LocalPackets::of(end), address))
     }
 
     /// Its name.

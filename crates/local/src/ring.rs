@@ -5,8 +5,13 @@
 //! under the mask, from the memory's origin on. Each side keeps its own position to itself and only publishes it; of the other's it takes one
 //! reading at a time and checks it: a position may move forward only, the consumer's never beyond the
 //! producer's, the producer's at most the ring's capacity ahead. Whoever finds otherwise has a [`Broken`] peer.
+//!
+//! To bytes something may be attached that isn't in the ring ([`Mark`], [`crate::inbox`]): the producer counts such
+//! marks before it publishes their bytes, and a consumer that sees the count changed goes no further before it knows
+//! where they are.
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::collections::VecDeque;
 
 /// What two processes share of one direction. All zero is its beginning. Two lines of the processor's cache apart, as
 /// they are fetched in pairs.
@@ -26,6 +31,8 @@ pub(crate) struct Produced {
     pub(crate) position: AtomicU64,
     /// [`OPEN`], [`SHUT`] or [`CUT`].
     pub(crate) end: AtomicU32,
+    /// Marks so far, counted before the first of their bytes is published.
+    pub(crate) marks: AtomicU32,
 }
 
 /// Written by the consumer.
@@ -74,6 +81,18 @@ pub(crate) trait Memory {
     fn copy_out(&self, place: usize, bytes: &mut [u8]);
 }
 
+/// Bytes that something is attached to, by their positions: from the first to behind the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+/// Marks that a producer has under way, at most.
+pub(crate) const MARKS: usize = 64;
+/// Descriptors that it has under way with them, at most: as many as one message may have.
+pub(crate) const DESCRIPTORS: usize = 253;
+
 /// The peer has broken the rules of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Broken;
@@ -84,6 +103,9 @@ pub(crate) struct Producer {
     tail: u64,
     /// The consumer's position as last seen.
     head: u64,
+    marks: u32,
+    /// Where the marks begin that the consumer hasn't come to, as far as is known, and how many descriptors each has.
+    marked: VecDeque<(u64, usize)>,
 }
 
 impl Producer {
@@ -138,6 +160,37 @@ impl Producer {
         Ok(true)
     }
 
+    /// The mark of so many bytes to come, or of those of them that there is room for; none where the ring is full, or too
+    /// much is under way for so many more descriptors.
+    pub(crate) fn plan_mark(
+        &mut self,
+        memory: &impl Memory,
+        len: usize,
+        descriptors: usize,
+    ) -> Result<Option<Mark>, Broken> {
+        self.look(memory)?;
+        while self.marked.front().is_some_and(|(start, _)| *start < self.head) {
+            self.marked.pop_front();
+        }
+        let under_way = self.marked.iter().map(|(_, descriptors)| descriptors).sum::<usize>();
+        let is_much = self.marked.len() >= MARKS || under_way + descriptors > DESCRIPTORS;
+        let count = len.min(self.room(memory));
+        let mark = Mark { start: self.tail, end: self.tail + count as u64 };
+        Ok((count > 0 && (!is_much || self.marked.is_empty())).then_some(mark))
+    }
+
+    /// Whether the consumer hasn't come to all marks yet.
+    pub(crate) fn has_marks(&self) -> bool {
+        !self.marked.is_empty()
+    }
+
+    /// Says that there is one more mark: its bytes are to be written next.
+    pub(crate) fn announce_mark(&mut self, memory: &impl Memory, mark: Mark, descriptors: usize) {
+        self.marks = self.marks.wrapping_add(1);
+        self.marked.push_back((mark.start, descriptors));
+        memory.lane().produced.marks.store(self.marks, Ordering::Release);
+    }
+
     /// Copies to `offset` bytes beyond what is published.
     fn put(&self, memory: &impl Memory, offset: u64, bytes: &[u8]) {
         let place = place(memory, self.tail + offset);
@@ -162,13 +215,22 @@ pub(crate) struct Consumer {
     head: u64,
     /// The producer's position as last seen.
     tail: u64,
+    /// How far may be read now: to the next mark, or as far as there are bytes.
+    limit: u64,
+    /// The next mark, once it is known.
+    mark: Option<Mark>,
+    /// Marks that were known so far, and those that the producer has counted.
+    known: u32,
+    counted: u32,
+    /// A read has passed a mark: it ends there.
+    has_passed: bool,
     /// Bytes taken since a waiting producer was last looked for.
     taken: usize,
 }
 
 impl Consumer {
     fn available(&self) -> usize {
-        (self.tail - self.head) as usize
+        (self.limit - self.head) as usize
     }
 
     fn look(&mut self, memory: &impl Memory) -> Result<(), Broken> {
@@ -177,7 +239,17 @@ impl Consumer {
             return Err(Broken);
         }
         self.tail = tail;
+        // Not older than the position: it was counted before.
+        self.counted = memory.lane().produced.marks.load(Ordering::Relaxed);
+        if !self.is_held() {
+            self.limit = tail;
+        }
         Ok(())
+    }
+
+    /// Whether there are marks to mind: what is readable is known of what was there before only.
+    pub(crate) fn is_held(&self) -> bool {
+        self.counted != self.known || self.mark.is_some()
     }
 
     /// Whether it isn't known of any bytes that there are some.
@@ -193,7 +265,7 @@ impl Consumer {
     /// Whether there is nothing, looking again.
     pub(crate) fn is_empty(&mut self, memory: &impl Memory) -> Result<bool, Broken> {
         self.look(memory)?;
-        Ok(self.available() == 0)
+        Ok(self.head == self.tail)
     }
 
     /// Copies what there is, leaving it there.
@@ -201,9 +273,14 @@ impl Consumer {
         if self.available() < bytes.len() {
             self.look(memory)?;
         }
+        Ok(self.peek_known(memory, bytes))
+    }
+
+    /// The same of what is known to be there.
+    pub(crate) fn peek_known(&self, memory: &impl Memory, bytes: &mut [u8]) -> usize {
         let count = bytes.len().min(self.available());
         self.get(memory, 0, &mut bytes[..count]);
-        Ok(count)
+        count
     }
 
     /// Copies from `offset` bytes on, all of which are known to be there.
@@ -255,10 +332,66 @@ impl Consumer {
         Ok(count)
     }
 
+    /// Takes what is known to be there.
+    pub(crate) fn read_known(&mut self, memory: &impl Memory, bytes: &mut [u8]) -> usize {
+        let count = self.peek_known(memory, bytes);
+        self.release(memory, count);
+        count
+    }
+
+    /// Lets a read go on to the next mark, which `find` tells where it isn't known yet; says whether it is there already,
+    /// at bytes that can be read.
+    pub(crate) fn approach(&mut self, find: impl FnOnce() -> Option<Mark>) -> Result<bool, Broken> {
+        if self.mark.is_none() && self.counted != self.known {
+            let mark = find().ok_or(Broken)?;
+            self.known = self.known.wrapping_add(1);
+            self.mark = Some(mark);
+        }
+        let Some(mark) = self.mark else {
+            self.limit = self.tail;
+            return Ok(false);
+        };
+        if mark.start < self.head || mark.end <= mark.start {
+            return Err(Broken);
+        }
+        self.limit = mark.start.min(self.tail);
+        Ok(mark.start == self.head && self.head < self.tail)
+    }
+
+    /// Lets a read go on to the end of the mark that it has come to, where it ends; the mark, which is to be taken now.
+    pub(crate) fn pass(&mut self) -> Option<Mark> {
+        let mark = self.mark.take()?;
+        self.limit = mark.end.min(self.tail);
+        self.has_passed = true;
+        // The producer may wait until there are fewer.
+        self.taken = usize::MAX / 2;
+        Some(mark)
+    }
+
+    /// Lets a look go on to the end of the next mark.
+    pub(crate) fn look_beyond(&mut self) {
+        self.limit = self.mark.map_or(self.tail, |mark| mark.end.min(self.tail));
+    }
+
+    /// Has the next read look where it may go.
+    pub(crate) fn halt(&mut self) {
+        self.limit = self.head;
+    }
+
+    /// A read begins.
+    pub(crate) fn begin(&mut self) {
+        self.has_passed = false;
+    }
+
+    /// Whether the read since [`Consumer::begin`] has passed a mark.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.has_passed
+    }
+
     fn release(&mut self, memory: &impl Memory, count: usize) {
         if count > 0 {
             self.head += count as u64;
-            self.taken += count;
+            self.taken = self.taken.saturating_add(count);
             memory.lane().consumed.position.store(self.head, Ordering::Release);
         }
     }

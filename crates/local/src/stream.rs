@@ -1,11 +1,13 @@
 //! Streams of bytes.
 
+use crate::ancillary::{Wants, send_message};
 use crate::end::{End, Role};
 use crate::half::Kind;
 use crate::rendezvous::{Offer, connect, nonce_of, socket_type};
+use crate::sys::messages::receive;
 use crate::sys::{Mapping, peer_credentials};
-use crate::{Credentials, DEFAULT_RING, LARGEST_RING, SMALLEST_RING};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags};
+use crate::{Ancillary, Attached, Credentials, DEFAULT_RING, LARGEST_RING, SMALLEST_RING};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -40,7 +42,37 @@ pub struct LocalStream {
 #[derive(Debug)]
 pub(crate) enum Carrier {
     Ring(Box<End>),
-    Kernel(UnixStream),
+    Kernel(UnixStream, Wants),
+}
+
+impl Carrier {
+    pub(crate) fn kernel(socket: UnixStream) -> Carrier {
+        Carrier::Kernel(socket, Wants::default())
+    }
+
+    /// Sends bytes, one at least where it is a stream, or a packet that was found to fit.
+    pub(crate) fn send_with(&self, bytes: &[u8], attached: Attached<'_>) -> io::Result<usize> {
+        match self {
+            Carrier::Ring(end) => end.write_with(bytes, attached),
+            Carrier::Kernel(socket, _) => send_message(socket.as_fd(), bytes, SendFlags::empty(), attached),
+        }
+    }
+
+    pub(crate) fn recv_with(&self, bytes: &mut [u8]) -> io::Result<(usize, Ancillary)> {
+        match self {
+            Carrier::Ring(end) => end.read_with(bytes),
+            Carrier::Kernel(socket, wants) => {
+                let mut attached = Ancillary::default();
+                let count = receive(socket.as_fd(), bytes, RecvFlags::empty(), wants, &mut attached)?;
+                if count == 0 && !bytes.is_empty() && attached.descriptors.is_empty() {
+                    // At the end of a stream the kernel speaks of a process 0 of the superuser.
+                    attached.credentials =
+                        attached.credentials.filter(|credentials| credentials.pid.is_some());
+                }
+                Ok((count, attached))
+            }
+        }
+    }
 }
 
 impl LocalStream {
@@ -80,7 +112,7 @@ impl LocalStream {
             let end = End::new(socket, Arc::new(mapping), Role::Connector, kind, None);
             return Ok(LocalStream::new(Carrier::Ring(Box::new(end))));
         }
-        connect(path, kind, None, may_wait).map(|socket| LocalStream::new(Carrier::Kernel(socket)))
+        connect(path, kind, None, may_wait).map(|socket| LocalStream::new(Carrier::kernel(socket)))
     }
 
     /// Two ends that are connected to each other.
@@ -137,7 +169,7 @@ impl LocalStream {
                 end.set_nonblocking(nonblocking);
                 Ok(())
             }
-            Carrier::Kernel(socket) => socket.set_nonblocking(nonblocking),
+            Carrier::Kernel(socket, _) => socket.set_nonblocking(nonblocking),
         }
     }
 
@@ -145,7 +177,7 @@ impl LocalStream {
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match &*self.carrier {
             Carrier::Ring(end) => set_timeout(end.timeouts()[0], timeout),
-            Carrier::Kernel(socket) => socket.set_read_timeout(timeout),
+            Carrier::Kernel(socket, _) => socket.set_read_timeout(timeout),
         }
     }
 
@@ -154,7 +186,7 @@ impl LocalStream {
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match &*self.carrier {
             Carrier::Ring(end) => set_timeout(end.timeouts()[1], timeout),
-            Carrier::Kernel(socket) => socket.set_write_timeout(timeout),
+            Carrier::Kernel(socket, _) => socket.set_write_timeout(timeout),
         }
     }
 
@@ -162,7 +194,7 @@ impl LocalStream {
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
         match &*self.carrier {
             Carrier::Ring(end) => Ok(timeout(end.timeouts()[0])),
-            Carrier::Kernel(socket) => socket.read_timeout(),
+            Carrier::Kernel(socket, _) => socket.read_timeout(),
         }
     }
 
@@ -170,7 +202,7 @@ impl LocalStream {
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
         match &*self.carrier {
             Carrier::Ring(end) => Ok(timeout(end.timeouts()[1])),
-            Carrier::Kernel(socket) => socket.write_timeout(),
+            Carrier::Kernel(socket, _) => socket.write_timeout(),
         }
     }
 
@@ -190,7 +222,7 @@ impl LocalStream {
                 end.shutdown(how);
                 Ok(())
             }
-            Carrier::Kernel(socket) => socket.shutdown(how),
+            Carrier::Kernel(socket, _) => socket.shutdown(how),
         }
     }
 
@@ -209,8 +241,98 @@ impl LocalStream {
     /// ```
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         match &*self.carrier {
-            Carrier::Ring(end) => end.read(buf, true),
-            Carrier::Kernel(socket) => Ok(rustix::net::recv(socket, buf, RecvFlags::PEEK)?.0),
+            Carrier::Ring(end) => end.peek(buf),
+            Carrier::Kernel(socket, _) => Ok(rustix::net::recv(socket, buf, RecvFlags::PEEK)?.0),
+        }
+    }
+
+    /// Writes bytes as [`write`](Write::write) does, with descriptors of open files or credentials attached to the
+    /// first of them: an array of descriptors, or [`Attached`].
+    ///
+    /// As with the kernel's sockets (`SCM_RIGHTS`, `SCM_CREDENTIALS`): the peer gets them with
+    /// [`recv_with`](LocalStream::recv_with) when it reads the first of the bytes, of which there must be one. Where fewer
+    /// bytes were written than are given, as may be if the stream is non-blocking, the descriptors went with them. Until the
+    /// peer has read that far, they are under way: 253 descriptors of 64 calls at most over shared memory, beyond which a
+    /// call waits as it does for room.
+    ///
+    /// Fails with `InvalidInput` without bytes, or with more than 253 descriptors; with `EPERM` where the credentials
+    /// aren't this process's; with `ETOOMANYREFS` where this user has more descriptors under way, all in all, than
+    /// the process may have open.
+    ///
+    /// ```
+    /// use sockeye_local::LocalStream;
+    /// use std::fs::File;
+    /// use std::io::{Read, Seek, Write};
+    /// use std::os::fd::AsFd;
+    ///
+    /// let (ours, theirs) = LocalStream::pair()?;
+    /// theirs.set_passrights(true)?;
+    /// let mut page = tempfile::tempfile()?;
+    /// page.write_all(b"written elsewhere")?;
+    /// page.rewind()?;
+    /// ours.send_with(b"read this", &[page.as_fd()])?;
+    ///
+    /// let mut bytes = [0; 64];
+    /// let (count, mut with) = theirs.recv_with(&mut bytes)?;
+    /// assert_eq!(&bytes[..count], b"read this");
+    /// let mut text = String::new();
+    /// File::from(with.descriptors.remove(0)).read_to_string(&mut text)?;
+    /// assert_eq!(text, "written elsewhere");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn send_with<'a>(&self, bytes: &[u8], attached: impl Into<Attached<'a>>) -> io::Result<usize> {
+        if bytes.is_empty() {
+            let reason = "on a stream something is attached to a byte, of which there is none";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        self.carrier.send_with(bytes, attached.into())
+    }
+
+    /// Reads bytes as [`read`](Read::read) does, and takes what is attached to them.
+    ///
+    /// What comes are the descriptors that [`set_passrights`](LocalStream::set_passrights) has asked for, and the
+    /// credentials that [`set_passcred`](LocalStream::set_passcred) has. A read of any kind goes no further than to the end
+    /// of the first message with something attached; descriptors are closed whose bytes are read by another call than this.
+    pub fn recv_with(&self, bytes: &mut [u8]) -> io::Result<(usize, Ancillary)> {
+        self.carrier.recv_with(bytes)
+    }
+
+    /// Has descriptors come with [`recv_with`](LocalStream::recv_with), or come no more. Before this is called all are
+    /// dropped that the peer sends, which says so ([`is_truncated`](Ancillary::is_truncated)): so ask for them
+    /// before anything is read or written here. (The kernel's `SO_PASSRIGHTS`, which is on from the start.)
+    ///
+    /// From then on the peer can have this process open 253 files at any time, and a call may take as long as it takes to
+    /// close one of the peer's choice.
+    pub fn set_passrights(&self, passrights: bool) -> io::Result<()> {
+        self.wants().descriptors.store(passrights, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether descriptors come.
+    pub fn passrights(&self) -> io::Result<bool> {
+        Ok(self.wants().descriptors.load(Ordering::Relaxed))
+    }
+
+    /// Has the sender's credentials come with [`recv_with`](LocalStream::recv_with), or come no more: the kernel's
+    /// `SO_PASSCRED`.
+    ///
+    /// It is always the kernel that says who the sender is. Of a message that was sent by
+    /// [`send_with`](LocalStream::send_with) since this was called: the process and its real user and group at that
+    /// time, or what the sender says if it may. Of others over shared memory, where the kernel sees nothing of them: the
+    /// process that the connection was made with ([`peer_cred`](LocalStream::peer_cred)).
+    pub fn set_passcred(&self, passcred: bool) -> io::Result<()> {
+        self.wants().set_credentials(self.as_fd(), passcred)
+    }
+
+    /// Whether credentials come.
+    pub fn passcred(&self) -> io::Result<bool> {
+        Ok(self.wants().credentials.load(Ordering::Acquire))
+    }
+
+    fn wants(&self) -> &Wants {
+        match &*self.carrier {
+            Carrier::Ring(end) => &end.outside.wants,
+            Carrier::Kernel(_, wants) => wants,
         }
     }
 
@@ -223,14 +345,14 @@ impl LocalStream {
     pub(crate) fn heard(&self) -> u32 {
         match &*self.carrier {
             Carrier::Ring(end) => end.outside.heard(),
-            Carrier::Kernel(_) => 0,
+            Carrier::Kernel(..) => 0,
         }
     }
 
     fn socket(&self) -> &UnixStream {
         match &*self.carrier {
             Carrier::Ring(end) => &end.outside.socket,
-            Carrier::Kernel(socket) => socket,
+            Carrier::Kernel(socket, _) => socket,
         }
     }
 }
@@ -238,15 +360,15 @@ impl LocalStream {
 impl Read for &LocalStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match &*self.carrier {
-            Carrier::Ring(end) => end.read(buf, false),
-            Carrier::Kernel(socket) => (&mut &*socket).read(buf),
+            Carrier::Ring(end) => end.read(buf),
+            Carrier::Kernel(socket, _) => (&mut &*socket).read(buf),
         }
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match &*self.carrier {
             Carrier::Ring(end) => end.read_vectored(bufs),
-            Carrier::Kernel(socket) => (&mut &*socket).read_vectored(bufs),
+            Carrier::Kernel(socket, _) => (&mut &*socket).read_vectored(bufs),
         }
     }
 }
@@ -255,14 +377,14 @@ impl Write for &LocalStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match &*self.carrier {
             Carrier::Ring(end) => end.write(buf),
-            Carrier::Kernel(socket) => (&mut &*socket).write(buf),
+            Carrier::Kernel(socket, _) => (&mut &*socket).write(buf),
         }
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match &*self.carrier {
             Carrier::Ring(end) => end.write_vectored(bufs),
-            Carrier::Kernel(socket) => (&mut &*socket).write_vectored(bufs),
+            Carrier::Kernel(socket, _) => (&mut &*socket).write_vectored(bufs),
         }
     }
 
@@ -320,7 +442,7 @@ impl AsRawFd for LocalStream {
 /// The kernel's carrier, for a socket that is connected already.
 impl From<UnixStream> for LocalStream {
     fn from(socket: UnixStream) -> LocalStream {
-        LocalStream::new(Carrier::Kernel(socket))
+        LocalStream::new(Carrier::kernel(socket))
     }
 }
 

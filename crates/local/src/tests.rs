@@ -1,5 +1,6 @@
 //! Tests of streams and listeners: what the kernel's sockets do too is in `tests/parity.rs`.
 
+mod attached;
 mod companion;
 mod hostile;
 mod ring;

@@ -9,6 +9,7 @@
 //! [`TURN`], between which it looks whether the peer is alive; a connection on which nothing came for a turn is
 //! idle, and its thread waits at the connection's kernel socket, which brings bells and the peer's end alike.
 
+use crate::ring::Mark;
 use crate::sync::SPINS;
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
 use std::io;
@@ -33,6 +34,12 @@ const LOOKS: u32 = 16;
 
 /// What waiting needs of the machine.
 pub(crate) trait World {
+    /// What can be attached to bytes.
+    type Attached;
+    /// Where the next mark of the peer's is, which stays the next.
+    fn next_mark(&self) -> Option<Mark>;
+    /// Takes what is attached to this mark's bytes, the next, or drops it; says whether it was there.
+    fn take_mark(&self, mark: Mark, into: Option<&mut Self::Attached>) -> bool;
     /// Sleeps while the word has this value, at most so long; says whether the time ran out.
     fn sleep(&self, word: &AtomicU32, value: u32, limit: Duration) -> bool;
     /// Ends the sleep of all who sleep on the word.

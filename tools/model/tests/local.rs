@@ -18,11 +18,12 @@ mod sync;
 mod wait;
 
 use common::check;
-use half::{Kind, READ_SHUT, ReadHalf, State, WRITE_SHUT, WriteHalf};
-use ring::{Lane, Memory, SHUT};
+use half::{Kind, READ_SHUT, ReadHalf, State, Take, WRITE_SHUT, WriteHalf};
+use ring::{Lane, Mark, Memory, SHUT};
 use shuttle::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,8 @@ impl Memory for Side {
 struct Kernel {
     state: Mutex<[u32; 2]>,
     changed: Condvar,
+    /// What is attached to bytes, with their marks, for the reader.
+    marks: Mutex<VecDeque<(Mark, u8)>>,
 }
 
 /// One end's view.
@@ -70,6 +73,18 @@ struct End {
 }
 
 impl World for End {
+    type Attached = Vec<u8>;
+
+    fn next_mark(&self) -> Option<Mark> {
+        self.kernel.marks.lock().unwrap().front().map(|(mark, _)| *mark)
+    }
+
+    fn take_mark(&self, mark: Mark, into: Option<&mut Vec<u8>>) -> bool {
+        let (next, attached) = self.kernel.marks.lock().unwrap().pop_front().unwrap();
+        into.unwrap().push(attached);
+        next == mark
+    }
+
     fn sleep(&self, word: &AtomicU32, value: u32, _: Duration) -> bool {
         let state = self.kernel.state.lock().unwrap();
         if word.load(Ordering::SeqCst) == value {
@@ -133,8 +148,21 @@ impl Pair {
     }
 
     fn read(&self, nonblocking: bool, bytes: &mut [u8]) -> io::Result<usize> {
+        self.read_with(nonblocking, bytes, &mut Vec::new())
+    }
+
+    fn read_with(&self, nonblocking: bool, bytes: &mut [u8], attached: &mut Vec<u8>) -> io::Result<usize> {
         let limit = Limit { nonblocking, timeout: None };
-        self.reader.read(&self.ends[1], &self.states[1], limit, bytes, false, || false)
+        self.reader.read(&self.ends[1], &self.states[1], limit, bytes, Take::All(attached), || false)
+    }
+
+    /// Writes bytes with the first of them attached to it once more.
+    fn write_marked(&self, nonblocking: bool, bytes: &[u8]) -> io::Result<usize> {
+        let limit = Limit { nonblocking, timeout: None };
+        self.writer.write_marked(&self.ends[0], &self.states[0], limit, bytes, 1, |mark| {
+            self.ends[0].kernel.marks.lock().unwrap().push_back((mark, bytes[0]));
+            Ok(true)
+        })
     }
 
     /// As an end does that is shut for writing.
@@ -200,6 +228,48 @@ fn bytes_arrive_and_nobody_oversleeps() {
                 assert_eq!(reading.join().unwrap(), bytes);
             });
         }
+    }
+}
+
+/// What is attached comes with its byte, whichever side blocks and whichever polls.
+#[test]
+fn what_is_attached_arrives_with_its_byte() {
+    for (writer_polls, reader_polls) in [(false, false), (false, true), (true, false), (true, true)] {
+        check(400, move || {
+            let pair = pair();
+            let reading = {
+                let pair = Arc::clone(&pair);
+                thread::spawn(move || {
+                    let (mut all, mut marked) = (Vec::new(), Vec::new());
+                    loop {
+                        let (mut bytes, mut attached) = ([0; 3], Vec::new());
+                        let read = || pair.read_with(reader_polls, &mut bytes, &mut attached);
+                        let count = Pair::patiently(&pair.ends[1], read).unwrap();
+                        assert!(
+                            attached.len() <= 1 && attached.iter().all(|byte| bytes[..count].contains(byte))
+                        );
+                        if count == 0 {
+                            return (all, marked);
+                        }
+                        all.extend(&bytes[..count]);
+                        marked.extend(attached);
+                    }
+                })
+            };
+            let bytes: Vec<u8> = (1..=9).collect();
+            for (round, mut part) in bytes.chunks(3).enumerate() {
+                if round % 2 == 0 {
+                    let write = || pair.write_marked(writer_polls, part);
+                    part = &part[Pair::patiently(&pair.ends[0], write).unwrap()..];
+                }
+                while !part.is_empty() {
+                    let count = Pair::patiently(&pair.ends[0], || pair.write(writer_polls, part)).unwrap();
+                    part = &part[count..];
+                }
+            }
+            pair.shut_writer();
+            assert_eq!(reading.join().unwrap(), (bytes, vec![1, 7]));
+        });
     }
 }
 

@@ -6,6 +6,7 @@
 //! volatile accesses or by an instruction that the compiler doesn't look into, at places that are checked here.
 
 mod copy;
+pub(crate) mod messages;
 
 use crate::ring::{Lane, Memory};
 use crate::{Credentials, SMALLEST_RING};

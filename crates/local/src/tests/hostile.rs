@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A victim, and what its peer has: the memory and the socket.
-fn victim() -> (LocalStream, Arc<Mapping>, UnixStream) {
+pub(super) fn victim() -> (LocalStream, Arc<Mapping>, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mapping = Arc::new(Mapping::create(SMALLEST_RING).unwrap().0);
     let end = end::End::new(ours, Arc::clone(&mapping), end::Role::Acceptor, crate::half::Kind::Bytes, None);
