@@ -1,6 +1,19 @@
 //! Datagrams.
+//!
+//! Those of sockets with names are carried by the kernel: anybody may send to a name, and one receiver takes from all of
+//! them in the order in which they came. Those of a pair go through shared memory, see [`pair`].
 
+mod bells;
+mod pair;
+#[cfg(test)]
+mod tests;
+
+use crate::DEFAULT_RING;
+use crate::end::Role;
 use crate::listener;
+use crate::stream::whole;
+use crate::sys::Mapping;
+use pair::Pair;
 use rustix::net::{RecvFlags, SocketAddrAny, SocketAddrUnix, SocketType};
 use std::ffi::OsStr;
 use std::io;
@@ -34,7 +47,15 @@ use std::time::Duration;
 /// ```
 #[derive(Debug)]
 pub struct LocalDatagram {
-    end: Arc<UnixDatagram>,
+    end: Arc<End>,
+}
+
+/// What carries a socket's datagrams.
+#[derive(Debug)]
+enum End {
+    /// The rings, as long as it is connected to the other end of its pair.
+    Pair(Box<Pair>),
+    Kernel(UnixDatagram),
 }
 
 impl LocalDatagram {
@@ -62,10 +83,21 @@ impl LocalDatagram {
         UnixDatagram::unbound().map(LocalDatagram::from)
     }
 
-    /// Two sockets that are connected to each other.
+    /// Two sockets that are connected to each other, by shared memory.
     pub fn pair() -> io::Result<(LocalDatagram, LocalDatagram)> {
+        LocalDatagram::pair_with(DEFAULT_RING)
+    }
+
+    /// The same with queues of so many bytes for each direction: rounded up to a power of two, from 4 KiB to 16 MiB. Each
+    /// datagram takes 8 bytes more than it has, rounded up to a multiple of 8.
+    pub fn pair_with(ring: usize) -> io::Result<(LocalDatagram, LocalDatagram)> {
         let (one, other) = UnixDatagram::pair()?;
-        Ok((LocalDatagram::from(one), LocalDatagram::from(other)))
+        let mapping = Arc::new(Mapping::create(whole(ring))?.0);
+        let end = |socket, role| {
+            let pair = Pair::new(socket, Arc::clone(&mapping), role);
+            LocalDatagram { end: Arc::new(End::Pair(Box::new(pair))) }
+        };
+        Ok((end(one, Role::Connector), end(other, Role::Acceptor)))
     }
 
     /// Has `send` send to the socket at a path from now on, and takes datagrams from that socket only; what came
@@ -77,7 +109,10 @@ impl LocalDatagram {
 
     /// The same for any name.
     pub fn connect_addr(&self, name: &SocketAddr) -> io::Result<()> {
-        self.end.connect_addr(name)
+        match &*self.end {
+            End::Pair(pair) => pair.connect(name),
+            End::Kernel(socket) => socket.connect_addr(name),
+        }
     }
 
     /// Sends a datagram to the socket's peer, whole. Waits while the queue is full.
@@ -86,7 +121,12 @@ impl LocalDatagram {
     /// the socket isn't connected. With `EMSGSIZE` if the datagram is longer than the queue, with `BrokenPipe` if either
     /// socket is shut for that, and with `PermissionDenied` where the peer is connected to another.
     pub fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        self.end.send(datagram)
+        if let End::Pair(pair) = &*self.end
+            && let Some(len) = pair.send(datagram)?
+        {
+            return Ok(len);
+        }
+        self.socket().send(datagram)
     }
 
     /// Sends a datagram to the socket at a path. Fails as [`connect`](LocalDatagram::connect) and
@@ -97,18 +137,27 @@ impl LocalDatagram {
 
     /// The same for any name.
     pub fn send_to_addr(&self, datagram: &[u8], name: &SocketAddr) -> io::Result<usize> {
-        self.end.send_to_addr(datagram, name)
+        match &*self.end {
+            End::Pair(pair) => pair.send_to(datagram, name),
+            End::Kernel(socket) => socket.send_to_addr(datagram, name),
+        }
     }
 
     /// Receives a datagram, or as much of it as fits: how many bytes that are. Waits for one, also where the peer is gone: who
     /// sends datagrams comes and goes. Gets 0 bytes once the socket is shut for reading.
     pub fn recv(&self, datagram: &mut [u8]) -> io::Result<usize> {
-        self.end.recv(datagram)
+        match self.recv_in_pair(datagram, false)? {
+            Some(len) => Ok(len),
+            None => self.socket().recv(datagram),
+        }
     }
 
     /// The same with the name of its sender, which may have none.
     pub fn recv_from(&self, datagram: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.end.recv_from(datagram)
+        match self.recv_in_pair(datagram, false)? {
+            Some(len) => Ok((len, unnamed()?)),
+            None => self.socket().recv_from(datagram),
+        }
     }
 
     /// Receives what the next `recv` will, and leaves it there.
@@ -118,13 +167,31 @@ impl LocalDatagram {
 
     /// The same with the name of its sender.
     pub fn peek_from(&self, datagram: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let (len, _, sender) = rustix::net::recvfrom(&*self.end, datagram, RecvFlags::PEEK)?;
+        if let Some(len) = self.recv_in_pair(datagram, true)? {
+            return Ok((len, unnamed()?));
+        }
+        let (len, _, sender) = rustix::net::recvfrom(self.socket(), datagram, RecvFlags::PEEK)?;
         Ok((len, name(sender)?))
     }
 
-    /// Whether its datagrams are carried by shared memory, and not by the kernel's socket.
+    /// None if that is for the kernel.
+    fn recv_in_pair(&self, datagram: &mut [u8], keep: bool) -> io::Result<Option<usize>> {
+        match &*self.end {
+            End::Pair(pair) => pair.recv(datagram, keep),
+            End::Kernel(_) => Ok(None),
+        }
+    }
+
+    fn socket(&self) -> &UnixDatagram {
+        match &*self.end {
+            End::Pair(pair) => pair.socket(),
+            End::Kernel(socket) => socket,
+        }
+    }
+
+    /// Whether what `send` sends is carried by shared memory, and not by the kernel's socket.
     pub fn is_shared_memory(&self) -> bool {
-        false
+        matches!(&*self.end, End::Pair(pair) if !pair.has_moved())
     }
 
     /// Another handle to the same socket: it is closed with the last.
@@ -134,48 +201,72 @@ impl LocalDatagram {
 
     /// The name of this socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.end.local_addr()
+        self.socket().local_addr()
     }
 
     /// The name of the socket that this one is connected to; fails with `NotConnected` if there is none.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.end.peer_addr()
+        if self.is_shared_memory() {
+            return unnamed();
+        }
+        self.socket().peer_addr()
     }
 
     /// Has calls fail with `WouldBlock` where they would wait, or wait again. See [`AsFd`] for how to wait for several.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.end.set_nonblocking(nonblocking)
+        if let End::Pair(pair) = &*self.end {
+            pair.set_nonblocking(nonblocking);
+        }
+        self.socket().set_nonblocking(nonblocking)
     }
 
     /// How long a call that receives waits before it fails with `WouldBlock`; for ever if none. Zero is refused.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.end.set_read_timeout(timeout)
+        self.socket().set_read_timeout(timeout)?;
+        self.timeouts_are_set()
     }
 
     /// How long a call that sends waits before it fails with `WouldBlock`; for ever if none. Zero is refused.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.end.set_write_timeout(timeout)
+        self.socket().set_write_timeout(timeout)?;
+        self.timeouts_are_set()
+    }
+
+    fn timeouts_are_set(&self) -> io::Result<()> {
+        match &*self.end {
+            End::Pair(pair) => pair.set_timeouts(),
+            End::Kernel(_) => Ok(()),
+        }
     }
 
     /// What [`set_read_timeout`](LocalDatagram::set_read_timeout) has set.
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        self.end.read_timeout()
+        self.socket().read_timeout()
     }
 
     /// What [`set_write_timeout`](LocalDatagram::set_write_timeout) has set.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        self.end.write_timeout()
+        self.socket().write_timeout()
     }
 
     /// The error that waits to be told, if there is one.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.end.take_error()
+        match &*self.end {
+            End::Pair(pair) => pair.take_error(),
+            End::Kernel(socket) => socket.take_error(),
+        }
     }
 
     /// Has calls that send fail with `BrokenPipe`, or calls that receive get 0 bytes once nothing is left, and those who send to the
     /// socket fail with `BrokenPipe`. Calls of other threads that wait return.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.end.shutdown(how)
+        match &*self.end {
+            End::Pair(pair) => {
+                pair.shutdown(how);
+                Ok(())
+            }
+            End::Kernel(socket) => socket.shutdown(how),
+        }
     }
 }
 
@@ -189,21 +280,25 @@ fn name(sender: Option<SocketAddrAny>) -> io::Result<SocketAddr> {
     }
 }
 
+fn unnamed() -> io::Result<SocketAddr> {
+    SocketAddr::from_pathname("")
+}
+
 impl AsFd for LocalDatagram {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.end.as_fd()
+        self.socket().as_fd()
     }
 }
 
 impl AsRawFd for LocalDatagram {
     fn as_raw_fd(&self) -> RawFd {
-        self.end.as_raw_fd()
+        self.socket().as_raw_fd()
     }
 }
 
 /// A socket of the standard library's.
 impl From<UnixDatagram> for LocalDatagram {
     fn from(socket: UnixDatagram) -> LocalDatagram {
-        LocalDatagram { end: Arc::new(socket) }
+        LocalDatagram { end: Arc::new(End::Kernel(socket)) }
     }
 }

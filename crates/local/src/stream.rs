@@ -447,7 +447,7 @@ impl From<UnixStream> for LocalStream {
 }
 
 /// A ring's size that can be had.
-fn whole(ring: usize) -> usize {
+pub(crate) fn whole(ring: usize) -> usize {
     ring.clamp(SMALLEST_RING, LARGEST_RING).next_power_of_two()
 }
 

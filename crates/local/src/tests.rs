@@ -2,6 +2,6 @@
 
 mod attached;
 mod companion;
-mod hostile;
+pub(crate) mod hostile;
 mod ring;
 mod stream;

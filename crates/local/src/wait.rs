@@ -114,7 +114,7 @@ impl Wait {
             // A bell that rings from here on is for whoever polls the socket.
             world.drain();
             announce(word, BELL);
-            return if is_ready() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) };
+            return if is_ready() { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EAGAIN)) };
         }
         let left = self.left()?;
         if self.is_idle && world.listen(left, &is_ready, word) {
@@ -134,7 +134,7 @@ impl Wait {
         let now = Instant::now();
         let deadline = *self.deadline.get_or_insert_with(|| now.checked_add(timeout).unwrap_or(now + YEAR));
         let left = deadline.saturating_duration_since(now);
-        if left.is_zero() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(Some(left)) }
+        if left.is_zero() { Err(io::Error::from_raw_os_error(libc::EAGAIN)) } else { Ok(Some(left)) }
     }
 }
 

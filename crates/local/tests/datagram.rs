@@ -36,7 +36,7 @@ named!(plain_sender, LocalDatagram, UnixDatagram);
 named!(plain_receiver, UnixDatagram, LocalDatagram);
 
 paired!(kernel_pair, UnixDatagram, false);
-paired!(our_pair, LocalDatagram, false);
+paired!(our_pair, LocalDatagram, true);
 
 /// What the standard library hasn't made stable, and what only we have.
 trait Extra: std::os::fd::AsFd + Sized {

@@ -204,6 +204,14 @@ pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials
     Ok(Credentials { pid, uid: credentials.uid, gid: credentials.gid })
 }
 
+/// Whether everything was read that was sent from this socket, by sockets that are there.
+pub(crate) fn is_heard(socket: BorrowedFd<'_>) -> bool {
+    let mut unread: c_int = 0;
+    // SAFETY: the kernel writes one number, which is there.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut unread) };
+    result != 0 || unread == 0
+}
+
 /// A socket whose descriptor is one and the same, and open, for as long as there is a handle to it.
 #[cfg(feature = "tokio")]
 pub(crate) trait Steady: AsRawFd {}

@@ -24,7 +24,7 @@ fn lane(side: &Side) -> &Lane {
 }
 
 /// Sides as the peer, a connector, has them: it writes the first ring and reads the second.
-fn sides(mapping: &Arc<Mapping>) -> [Side; 2] {
+pub(crate) fn sides(mapping: &Arc<Mapping>) -> [Side; 2] {
     [0, 1].map(|index| Side::new(Arc::clone(mapping), index))
 }
 
@@ -68,10 +68,10 @@ fn memory_that_could_be_taken_away_is_refused() {
 }
 
 /// A small generator of seeded numbers.
-struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -80,7 +80,7 @@ impl Numbers {
 }
 
 /// Scribbles for a while: words that were there with a bit turned, small numbers, any numbers, bells.
-fn scribble(mapping: &Arc<Mapping>, socket: &mut UnixStream, numbers: &mut Numbers) {
+pub(crate) fn scribble(mapping: &Arc<Mapping>, socket: &mut impl Write, numbers: &mut Numbers) {
     for side in sides(mapping) {
         let lane = side.lane();
         let value = numbers.next();
