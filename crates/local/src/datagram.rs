@@ -26,7 +26,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A socket of datagrams: what `std::os::unix::net::UnixDatagram` is.
+/// A socket of datagrams: what `std::os::unix::net::UnixDatagram` is. A [`pair`](LocalDatagram::pair)'s are carried by shared
+/// memory; those of sockets with names by the kernel's socket, so that the others may be plain programs.
 ///
 /// Each `recv` gets what one `send` sent, or as much of it as fits into the buffer; the rest is lost. Datagrams may be empty. They
 /// arrive in the order in which they were sent, none is lost or doubled, and a sender waits while the receiver's queue is
@@ -83,7 +84,23 @@ impl LocalDatagram {
         UnixDatagram::unbound().map(LocalDatagram::from)
     }
 
-    /// Two sockets that are connected to each other, by shared memory.
+    /// Two sockets that are connected to each other, by shared memory. Either may go with a forked process.
+    ///
+    /// The one that sends learns within 20 ms that the other's process was killed: until then its datagrams are lost. What it sends
+    /// to others, with [`send_to`](LocalDatagram::send_to), the kernel carries; once it is connected to
+    /// another, everything.
+    ///
+    /// ```
+    /// use sockeye_local::LocalDatagram;
+    ///
+    /// let (ours, theirs) = LocalDatagram::pair()?;
+    /// ours.send(b"two")?;
+    /// ours.send(b"words")?;
+    /// let mut datagram = [0; 64];
+    /// assert_eq!(theirs.recv(&mut datagram)?, 3);
+    /// assert_eq!(theirs.recv(&mut datagram)?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn pair() -> io::Result<(LocalDatagram, LocalDatagram)> {
         LocalDatagram::pair_with(DEFAULT_RING)
     }
@@ -100,8 +117,8 @@ impl LocalDatagram {
         Ok((end(one, Role::Connector), end(other, Role::Acceptor)))
     }
 
-    /// Has `send` send to the socket at a path from now on, and takes datagrams from that socket only; what came
-    /// before from others is lost if it was connected before. Fails with `PermissionDenied` where the path may not be written to, or where the
+    /// Has `send` send to the socket at a path from now on, and takes datagrams from that socket only. If it was connected
+    /// before, what it hasn't received is lost. Fails with `PermissionDenied` where the path may not be written to, or where the
     /// socket there is connected to another; with `ConnectionRefused` where nobody has it open.
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         self.connect_addr(&SocketAddr::from_pathname(path)?)
@@ -284,6 +301,12 @@ fn unnamed() -> io::Result<SocketAddr> {
     SocketAddr::from_pathname("")
 }
 
+/// The kernel's socket, for waiting. Where that carries the datagrams, it tells what can be received and sent.
+///
+/// Of a pair it tells no more than this: after a call has failed with `WouldBlock`, there is an event once the call is worth another
+/// try. Wait for reading and writing, edge-triggered (`EPOLLIN | EPOLLOUT | EPOLLET`), whatever the call was, and try both
+/// then where both are wanted, as with a [`LocalStream`](crate::LocalStream#impl-AsFd-for-LocalStream). Who only
+/// receives may as well poll it level-triggered: it is readable until a call that receives fails with `WouldBlock`.
 impl AsFd for LocalDatagram {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket().as_fd()

@@ -50,6 +50,9 @@
 //!   kernel socket, if it is non-blocking or has been idle for 40 ms. Who publishes wakes only those who said so.
 //! - **Descriptors** (`inbox`) go through the kernel socket, together with the position of the bytes that they are attached
 //!   to; the lane counts them, so that a reader stops there.
+//! - **Datagrams** (`datagram`): a pair's two ends have two such rings, and a kernel's pair of datagram sockets beside
+//!   them for bells, which also knows whether the peer is there. Those of sockets with names go by the kernel: a receiver
+//!   takes from any number of senders, in the order in which they sent.
 //! - **End** (`end`, `outside`): a close is said in the lane. A process that dies says nothing, but its kernel socket
 //!   ends: a sleeper looks at that every 40 ms, an idle one waits there.
 //! - **Trust** (`sys`, `ring`): the other process may write anything into the memory at any time. It is sealed

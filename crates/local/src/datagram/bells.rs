@@ -1,6 +1,7 @@
 //! The kernel's pair of datagram sockets beside the rings: bells, and whether the peer is there.
 
 use crate::half::{DEAD, State};
+use crate::ring::Mark;
 use crate::sync::lock;
 use crate::sys::is_heard;
 use crate::wait::{BELL, NUDGE, TURN, World, announce};
@@ -33,8 +34,6 @@ pub(super) struct Bells {
     pub(super) has_others: AtomicBool,
     /// A thread of this end waits at the socket.
     is_taken: AtomicBool,
-    /// How often bells were taken from the socket.
-    heard: AtomicU32,
     /// Ends that thread's wait from this process: made once there is such a thread.
     own_bell: OnceLock<OwnedFd>,
 }
@@ -48,7 +47,6 @@ impl Bells {
             looked: AtomicU64::new(0),
             has_others: AtomicBool::new(false),
             is_taken: AtomicBool::new(false),
-            heard: AtomicU32::new(0),
             own_bell: OnceLock::new(),
         }
     }
@@ -71,12 +69,6 @@ impl Bells {
         if let Some(bell) = self.own_bell.get() {
             let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
         }
-    }
-
-    /// How often bells were taken from the socket: they are for both halves.
-    #[cfg(feature = "tokio")]
-    pub(super) fn heard(&self) -> u32 {
-        self.heard.load(Ordering::SeqCst)
     }
 
     /// Sees to it that a bell is with the peer. When it is heard, or goes with the peer, the kernel has news of this socket
@@ -119,11 +111,9 @@ impl Bells {
     fn hear_all(&self) {
         // A peer that sends without end keeps nobody here for long.
         for _ in 0..512 {
-            match rustix::net::recv(&self.socket, &mut [0; 8], RecvFlags::DONTWAIT) {
-                Ok(_) => drop(self.heard.fetch_add(1, Ordering::SeqCst)),
-                Err(Errno::AGAIN) => return,
-                // What the kernel has to tell of bells that were lost is of no datagrams.
-                Err(_) => {}
+            // What else the kernel has to tell is of bells that were lost.
+            if rustix::net::recv(&self.socket, &mut [0; 8], RecvFlags::DONTWAIT) == Err(Errno::AGAIN) {
+                return;
             }
         }
     }
@@ -144,6 +134,16 @@ fn now() -> u64 {
 
 /// As who receives sees it: nothing is to be told of a peer that is gone.
 impl World for Bells {
+    type Attached = ();
+
+    fn next_mark(&self) -> Option<Mark> {
+        None
+    }
+
+    fn take_mark(&self, _: Mark, _: Option<&mut ()>) -> bool {
+        false
+    }
+
     fn sleep(&self, word: &AtomicU32, value: u32, limit: Duration) -> bool {
         let limit = Timespec::try_from(limit).ok();
         // Not a private one: the peer's process wakes it.

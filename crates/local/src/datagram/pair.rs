@@ -17,7 +17,7 @@
 use super::bells::{self, Bells, MOVED};
 use crate::end::Role;
 use crate::half::{BROKEN, DEAD, READ_SHUT, WRITE_SHUT, reset};
-use crate::ring::{Broken, CUT, Consumer, Memory, Producer, record_len};
+use crate::ring::{Broken, CUT, Consumer, Mark, Memory, Producer, record_len};
 use crate::sync::lock;
 use crate::sys::{Mapping, Side};
 use crate::wait::{BELL, Limit, Pace, Spin, Wait, World, announce, wake};
@@ -108,11 +108,6 @@ impl Pair {
         self.bells.state.has(MOVED)
     }
 
-    #[cfg(feature = "tokio")]
-    pub(super) fn heard(&self) -> u32 {
-        self.bells.heard()
-    }
-
     /// Receives a datagram, which stays there if it is to be kept; none if that is for the kernel.
     pub(super) fn recv(&self, datagram: &mut [u8], keep: bool) -> io::Result<Option<usize>> {
         let (lane, state) = (self.reads.lane(), &self.bells.state);
@@ -158,6 +153,9 @@ impl Pair {
             return Err(reset());
         }
         let len = consumer.read_record(&self.reads, datagram, keep).map_err(|Broken| self.give_up())?;
+        if len.is_none() && consumer.is_held() {
+            return Err(self.give_up());
+        }
         // A sender may wait for less room than there is now: only it knows.
         if len.is_some() && consumer.is_to_look_for_writer(1) {
             wake(&self.bells, &self.reads.lane().writer.waits);
@@ -383,6 +381,16 @@ impl Drop for Pair {
 struct Sending<'a>(&'a Pair);
 
 impl World for Sending<'_> {
+    type Attached = ();
+
+    fn next_mark(&self) -> Option<Mark> {
+        None
+    }
+
+    fn take_mark(&self, _: Mark, _: Option<&mut ()>) -> bool {
+        false
+    }
+
     fn sleep(&self, word: &AtomicU32, value: u32, limit: Duration) -> bool {
         self.0.bells.sleep(word, value, limit)
     }
