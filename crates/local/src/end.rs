@@ -1,9 +1,10 @@
 //! One end of a connection over shared memory: its halves, and how it ends.
 
-use crate::half::{BROKEN, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, WriteHalf};
+use crate::half::{BROKEN, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, WriteHalf, broken};
+use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::inbox;
 use crate::outside::Outside;
-use crate::ring::{CUT, Memory, SHUT};
+use crate::ring::{Broken, CUT, Memory, Producer, SHUT, record_len};
 use crate::sys::{Mapping, Side, peer_credentials};
 use crate::wait::{Limit, wake};
 use crate::{Ancillary, Attached};
@@ -99,6 +100,77 @@ impl End {
         let (outside, descriptors) = (&self.outside, attached.descriptors.len());
         let attach = |mark| inbox::send(outside.socket.as_fd(), mark, attached);
         let written = self.writer.write_marked(outside, &outside.state, limit, bytes, descriptors, attach);
+        self.give_up_if_broken(written)
+    }
+
+    /// Reads in place: `with` gets what there is, nothing at the end, and says how much of it is taken; of a record all is.
+    pub(crate) fn read_in_place(&self, with: impl FnOnce(&SharedSlice<'_>) -> usize) -> io::Result<usize> {
+        let mut with = Some(with);
+        let was_unread = || !self.writer.is_drained();
+        let (limit, outside, memory) = (self.limit(&self.read_timeout), &self.outside, self.reader.memory());
+        let kind = self.writer.kind();
+        let read = self.reader.read_by(outside, &outside.state, limit, was_unread, |consumer| {
+            let found = in_place::find(outside, consumer, memory, kind)?;
+            let Some((found, with)) = found.and_then(|found| Some((found, with.take()?))) else {
+                return Ok(None);
+            };
+            let taken = with(&SharedSlice::of_ring(memory, found)).min(found.len);
+            in_place::take(outside, consumer, memory, kind, found, taken)?;
+            Ok(Some(taken))
+        });
+        if let (Some(with), Ok(_)) = (with, &read) {
+            with(&SharedSlice::of_bytes(&[]));
+        }
+        self.give_up_if_broken(read)
+    }
+
+    /// Writes in place: `with` gets the room there is, and says how much of it is written.
+    pub(crate) fn write_in_place(
+        &self,
+        with: impl FnOnce(&mut SharedSliceMut<'_>) -> usize,
+    ) -> io::Result<usize> {
+        let mut with = Some(with);
+        self.write_by(|producer, memory| {
+            let (start, len) = producer.open(memory)?;
+            let Some(with) = with.take_if(|_| len > 0) else { return Ok(None) };
+            let count = with(&mut SharedSliceMut::of_ring(memory, start, len)).min(len);
+            Ok(Some((count, count)))
+        })
+    }
+
+    /// Writes a record of so many bytes in place, for which there is room at some time.
+    pub(crate) fn write_record_in_place(
+        &self,
+        len: usize,
+        with: impl FnOnce(&mut SharedSliceMut<'_>),
+    ) -> io::Result<usize> {
+        let mut with = Some(with);
+        self.write_by(|producer, memory| {
+            let start = producer.open_record(memory, len)?;
+            let Some((start, with)) = start.and_then(|start| Some((start, with.take()?))) else {
+                return Ok(None);
+            };
+            with(&mut SharedSliceMut::of_ring(memory, start, len));
+            Ok(Some((len, record_len(len))))
+        })
+    }
+
+    /// Calls `put` until it says how many bytes it has put, and how many are to be published.
+    fn write_by(
+        &self,
+        mut put: impl FnMut(&mut Producer, &Side) -> Result<Option<(usize, usize)>, Broken>,
+    ) -> io::Result<usize> {
+        let (limit, outside, memory) = (self.limit(&self.write_timeout), &self.outside, self.writer.memory());
+        let written = self.writer.write_by(outside, &outside.state, limit, |producer, done| {
+            self.writer.check(&outside.state)?;
+            let Some((count, whole)) = put(producer, memory).map_err(|Broken| broken(&outside.state))? else {
+                return Ok(false);
+            };
+            producer.publish(memory, whole);
+            wake(outside, &memory.lane().reader.waits);
+            *done = count;
+            Ok(true)
+        });
         self.give_up_if_broken(written)
     }
 

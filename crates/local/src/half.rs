@@ -97,6 +97,18 @@ impl<M: Memory> ReadHalf<M> {
         if bytes.is_empty() && self.kind == Kind::Bytes {
             return Ok(0);
         }
+        self.read_by(world, state, limit, was_unread, |consumer| self.take(world, consumer, bytes, &mut what))
+    }
+
+    /// Calls `take` until it has something, which is how much, or nothing comes any more.
+    pub(crate) fn read_by(
+        &self,
+        world: &impl World,
+        state: &State,
+        limit: Limit,
+        was_unread: impl Fn() -> bool,
+        mut take: impl FnMut(&mut Consumer) -> Result<Option<usize>, Broken>,
+    ) -> io::Result<usize> {
         let lane = self.memory.lane();
         let mut wait = Wait::new(limit);
         loop {
@@ -105,7 +117,7 @@ impl<M: Memory> ReadHalf<M> {
             if wait.may_wait() && consumer.is_to_look() {
                 pace.keep(state.writes.load(Ordering::Relaxed));
             }
-            if let Some(count) = self.try_read(world, state, consumer, bytes, &mut what, &was_unread)? {
+            if let Some(count) = self.try_read(world, state, consumer, &mut take, &was_unread)? {
                 return Ok(count);
             }
             let seen = consumer.seen();
@@ -217,13 +229,12 @@ impl<M: Memory> ReadHalf<M> {
     }
 
     /// What there is to say without waiting.
-    fn try_read<W: World>(
+    fn try_read(
         &self,
-        world: &W,
+        world: &impl World,
         state: &State,
         consumer: &mut Consumer,
-        bytes: &mut [u8],
-        what: &mut Take<'_, W::Attached>,
+        take: &mut impl FnMut(&mut Consumer) -> Result<Option<usize>, Broken>,
         was_unread: &impl Fn() -> bool,
     ) -> io::Result<Option<usize>> {
         if state.has(BROKEN) {
@@ -234,7 +245,7 @@ impl<M: Memory> ReadHalf<M> {
         let end = lane.produced.end.load(Ordering::Acquire);
         let is_dead = state.has(DEAD);
         consumer.begin();
-        let Ok(count) = self.take(world, consumer, bytes, what) else {
+        let Ok(count) = take(consumer) else {
             state.note(BROKEN);
             return Err(reset());
         };
@@ -270,6 +281,10 @@ impl<M: Memory> WriteHalf<M> {
 
     pub(crate) fn memory(&self) -> &M {
         &self.memory
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Whether the peer has read everything.
@@ -333,7 +348,7 @@ impl<M: Memory> WriteHalf<M> {
     }
 
     /// Calls `push` until it has done all.
-    fn write_by(
+    pub(crate) fn write_by(
         &self,
         world: &impl World,
         state: &State,
@@ -406,7 +421,7 @@ impl<M: Memory> WriteHalf<M> {
     }
 
     /// Whether anybody may write here, and anybody reads it.
-    fn check(&self, state: &State) -> io::Result<()> {
+    pub(crate) fn check(&self, state: &State) -> io::Result<()> {
         if state.has(BROKEN) {
             return Err(reset());
         }
@@ -420,7 +435,7 @@ impl<M: Memory> WriteHalf<M> {
 }
 
 /// Notes that the peer broke the rules.
-fn broken(state: &State) -> io::Error {
+pub(crate) fn broken(state: &State) -> io::Error {
     state.note(BROKEN);
     reset()
 }

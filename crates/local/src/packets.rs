@@ -1,6 +1,7 @@
 //! Sequenced packets: connections that keep the boundaries of what is sent (`SOCK_SEQPACKET`).
 
 use crate::half::Kind;
+use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::ring::record_len;
 use crate::stream::Carrier;
 use crate::{Ancillary, Attached, Credentials, DEFAULT_RING, ListenerConfig, LocalListener, LocalStream};
@@ -65,16 +66,16 @@ impl LocalPackets {
 
     /// Sends a packet, whole. Waits for room.
     pub fn send(&self, packet: &[u8]) -> io::Result<usize> {
-        self.check_fits(packet)?;
+        self.check_fits(packet.len())?;
         match self.end.carrier() {
             Carrier::Ring(end) => end.write(packet),
             Carrier::Kernel(socket, _) => Ok(rustix::net::send(socket, packet, SendFlags::NOSIGNAL)?),
         }
     }
 
-    fn check_fits(&self, packet: &[u8]) -> io::Result<()> {
+    fn check_fits(&self, len: usize) -> io::Result<()> {
         match self.end.carrier() {
-            Carrier::Ring(end) if record_len(packet.len()) > end.ring() => {
+            Carrier::Ring(end) if len > end.ring() || record_len(len) > end.ring() => {
                 Err(io::Error::from_raw_os_error(libc::EMSGSIZE))
             }
             _ => Ok(()),
@@ -98,7 +99,7 @@ impl LocalPackets {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn send_with<'a>(&self, packet: &[u8], attached: impl Into<Attached<'a>>) -> io::Result<usize> {
-        self.check_fits(packet)?;
+        self.check_fits(packet.len())?;
         self.end.carrier().send_with(packet, attached.into())
     }
 
@@ -132,6 +133,44 @@ impl LocalPackets {
         match self.end.carrier() {
             Carrier::Ring(end) => end.read(packet),
             Carrier::Kernel(socket, _) => Ok(rustix::net::recv(socket, packet, RecvFlags::empty())?.0),
+        }
+    }
+
+    /// Receives a packet where it is: calls `with` with it, whole, and returns how long it is. Waits for one; at the end of
+    /// the connection it is empty. What is said of [`LocalStream::read_in_place`] holds here too.
+    ///
+    /// ```
+    /// use sockeye_local::LocalPackets;
+    ///
+    /// let (ours, theirs) = LocalPackets::pair()?;
+    /// ours.send_in_place(6, |packet| packet.copy_from(0, b"abcdef"))?;
+    /// let mut middle = [0; 2];
+    /// assert_eq!(theirs.recv_in_place(|packet| packet.copy_to(2, &mut middle))?, 6);
+    /// assert_eq!(&middle, b"cd");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn recv_in_place(&self, with: impl FnOnce(&SharedSlice<'_>)) -> io::Result<usize> {
+        let all = |packet: &SharedSlice<'_>| {
+            with(packet);
+            packet.len()
+        };
+        match self.end.carrier() {
+            Carrier::Ring(end) => end.read_in_place(all),
+            Carrier::Kernel(socket, _) => in_place::receive(socket, all),
+        }
+    }
+
+    /// Sends a packet of so many bytes that `with` writes where it will be read. Waits for room first. What `with` doesn't
+    /// write is something that was in the memory before, between these two processes.
+    pub fn send_in_place(&self, len: usize, with: impl FnOnce(&mut SharedSliceMut<'_>)) -> io::Result<usize> {
+        self.check_fits(len)?;
+        match self.end.carrier() {
+            Carrier::Ring(end) => end.write_record_in_place(len, with),
+            Carrier::Kernel(..) => {
+                let mut packet = vec![0; len];
+                with(&mut SharedSliceMut::of_bytes(&mut packet));
+                self.send(&packet)
+            }
         }
     }
 

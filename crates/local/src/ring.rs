@@ -193,15 +193,26 @@ impl Producer {
 
     /// Copies to `offset` bytes beyond what is published.
     fn put(&self, memory: &impl Memory, offset: u64, bytes: &[u8]) {
-        let place = place(memory, self.tail + offset);
-        let (first, second) = bytes.split_at(bytes.len().min(memory.capacity() - place));
-        memory.copy_in(place, first);
-        if !second.is_empty() {
-            memory.copy_in(0, second);
-        }
+        copy_in(memory, self.tail + offset, bytes);
     }
 
-    fn publish(&mut self, memory: &impl Memory, count: usize) {
+    /// Where bytes can be put that are published next, and how many there is room for.
+    pub(crate) fn open(&mut self, memory: &impl Memory) -> Result<(u64, usize), Broken> {
+        self.look(memory)?;
+        Ok((self.tail, self.room(memory)))
+    }
+
+    /// The same for a record of so many bytes, whose head is put there; none if there isn't as much room.
+    pub(crate) fn open_record(&mut self, memory: &impl Memory, len: usize) -> Result<Option<u64>, Broken> {
+        let (start, room) = self.open(memory)?;
+        if room < record_len(len) {
+            return Ok(None);
+        }
+        self.put(memory, 0, &(len as u64).to_ne_bytes());
+        Ok(Some(start + RECORD_HEAD as u64))
+    }
+
+    pub(crate) fn publish(&mut self, memory: &impl Memory, count: usize) {
         if count > 0 {
             self.tail += count as u64;
             memory.lane().produced.position.store(self.tail, Ordering::Release);
@@ -285,12 +296,34 @@ impl Consumer {
 
     /// Copies from `offset` bytes on, all of which are known to be there.
     fn get(&self, memory: &impl Memory, offset: u64, bytes: &mut [u8]) {
-        let place = place(memory, self.head + offset);
-        let (first, second) = bytes.split_at_mut(bytes.len().min(memory.capacity() - place));
-        memory.copy_out(place, first);
-        if !second.is_empty() {
-            memory.copy_out(0, second);
+        copy_out(memory, self.head + offset, bytes);
+    }
+
+    /// Where the bytes stand that are known to be there, looking again if there are none, and how many.
+    pub(crate) fn open(&mut self, memory: &impl Memory) -> Result<(u64, usize), Broken> {
+        if self.available() == 0 {
+            self.look(memory)?;
         }
+        Ok((self.head, self.available()))
+    }
+
+    /// The same of the next record; none if there is none.
+    pub(crate) fn open_record(&mut self, memory: &impl Memory) -> Result<Option<(u64, usize)>, Broken> {
+        let (start, available) = self.open(memory)?;
+        if available == 0 {
+            return Ok(None);
+        }
+        let mut head = [0; RECORD_HEAD];
+        if available < head.len() {
+            return Err(Broken);
+        }
+        // Read once: the peer may change it any time.
+        self.get(memory, 0, &mut head);
+        let len = u64::from_ne_bytes(head);
+        if len > memory.capacity() as u64 || record_len(len as usize) > available {
+            return Err(Broken);
+        }
+        Ok(Some((start + RECORD_HEAD as u64, len as usize)))
     }
 
     /// Takes the next record, or as much of it as fits, and drops the rest; none if there is no record. It stays
@@ -301,26 +334,11 @@ impl Consumer {
         bytes: &mut [u8],
         keep: bool,
     ) -> Result<Option<usize>, Broken> {
-        if self.available() == 0 {
-            self.look(memory)?;
-        }
-        if self.available() == 0 {
-            return Ok(None);
-        }
-        let mut head = [0; RECORD_HEAD];
-        if self.available() < head.len() {
-            return Err(Broken);
-        }
-        // Read once: the peer may change it any time.
-        self.get(memory, 0, &mut head);
-        let len = u64::from_ne_bytes(head);
-        if len > memory.capacity() as u64 || record_len(len as usize) > self.available() {
-            return Err(Broken);
-        }
-        let count = bytes.len().min(len as usize);
+        let Some((_, len)) = self.open_record(memory)? else { return Ok(None) };
+        let count = bytes.len().min(len);
         self.get(memory, RECORD_HEAD as u64, &mut bytes[..count]);
         if !keep {
-            self.release(memory, record_len(len as usize));
+            self.release(memory, record_len(len));
         }
         Ok(Some(count))
     }
@@ -388,7 +406,7 @@ impl Consumer {
         self.has_passed
     }
 
-    fn release(&mut self, memory: &impl Memory, count: usize) {
+    pub(crate) fn release(&mut self, memory: &impl Memory, count: usize) {
         if count > 0 {
             self.head += count as u64;
             self.taken = self.taken.saturating_add(count);
@@ -405,6 +423,26 @@ impl Consumer {
             self.taken = 0;
         }
         is_due
+    }
+}
+
+/// Copies to the bytes from a position on, of which the ring holds as many.
+pub(crate) fn copy_in(memory: &impl Memory, position: u64, bytes: &[u8]) {
+    let place = place(memory, position);
+    let (first, second) = bytes.split_at(bytes.len().min(memory.capacity() - place));
+    memory.copy_in(place, first);
+    if !second.is_empty() {
+        memory.copy_in(0, second);
+    }
+}
+
+/// Copies from the bytes from a position on, of which the ring holds as many.
+pub(crate) fn copy_out(memory: &impl Memory, position: u64, bytes: &mut [u8]) {
+    let place = place(memory, position);
+    let (first, second) = bytes.split_at_mut(bytes.len().min(memory.capacity() - place));
+    memory.copy_out(place, first);
+    if !second.is_empty() {
+        memory.copy_out(0, second);
     }
 }
 

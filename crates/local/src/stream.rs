@@ -3,6 +3,7 @@
 use crate::ancillary::{Wants, send_message};
 use crate::end::{End, Role};
 use crate::half::Kind;
+use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::rendezvous::{Offer, connect, nonce_of, socket_type};
 use crate::sys::messages::receive;
 use crate::sys::{Mapping, peer_credentials};
@@ -243,6 +244,66 @@ impl LocalStream {
         match &*self.carrier {
             Carrier::Ring(end) => end.peek(buf),
             Carrier::Kernel(socket, _) => Ok(rustix::net::recv(socket, buf, RecvFlags::PEEK)?.0),
+        }
+    }
+
+    /// Reads bytes where they are: calls `with` with those that there are, and takes as many from the first on as that
+    /// returns, which is the result too. Waits for some as [`read`](Read::read) does; at the end of the stream there are
+    /// none. Where it fails, `with` isn't called.
+    ///
+    /// So a program can look for the end of a message before it decides where to copy it, with one copy in all. Meanwhile
+    /// other threads' reads of this end wait: `with` may not read from this end itself, which would wait for ever. By
+    /// the kernel's carrier the bytes are copied first, 64 KiB at most, and another read at the same time may take them.
+    ///
+    /// ```
+    /// use sockeye_local::LocalStream;
+    /// use std::io::Write;
+    ///
+    /// let (mut ours, theirs) = LocalStream::pair()?;
+    /// ours.write_all(b"first line\nsecond")?;
+    /// let mut line = Vec::new();
+    /// theirs.read_in_place(|bytes| {
+    ///     let end = bytes.position(b'\n').map_or(bytes.len(), |end| end + 1);
+    ///     line.resize(end, 0);
+    ///     bytes.copy_to(0, &mut line);
+    ///     end
+    /// })?;
+    /// assert_eq!(line, b"first line\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn read_in_place(&self, with: impl FnOnce(&SharedSlice<'_>) -> usize) -> io::Result<usize> {
+        match &*self.carrier {
+            Carrier::Ring(end) => end.read_in_place(with),
+            Carrier::Kernel(socket, _) => in_place::read(socket, with),
+        }
+    }
+
+    /// Writes bytes where they will be read: calls `with` with the room there is, one byte at least, and sends as many
+    /// from the first on as that returns. Waits for room as [`write`](Write::write) does. Where it fails before there is
+    /// room, `with` isn't called.
+    ///
+    /// Returns how many were sent: what `with` has returned, or less by the kernel's carrier, where there are 16 KiB of
+    /// room at any time. Meanwhile other threads' writes to this end wait: `with` may not write to this end itself.
+    ///
+    /// ```
+    /// use sockeye_local::LocalStream;
+    /// use std::io::Read;
+    ///
+    /// let (ours, mut theirs) = LocalStream::pair()?;
+    /// let sent = ours.write_in_place(|room| {
+    ///     room.copy_from(0, &5_u16.to_be_bytes());
+    ///     room.copy_from(2, b"hello");
+    ///     7
+    /// })?;
+    /// let mut bytes = [0; 16];
+    /// assert_eq!((sent, theirs.read(&mut bytes)?), (7, 7));
+    /// assert_eq!(&bytes[..7], b"\0\x05hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn write_in_place(&self, with: impl FnOnce(&mut SharedSliceMut<'_>) -> usize) -> io::Result<usize> {
+        match &*self.carrier {
+            Carrier::Ring(end) => end.write_in_place(with),
+            Carrier::Kernel(socket, _) => in_place::write(socket, with),
         }
     }
 

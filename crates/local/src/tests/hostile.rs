@@ -153,3 +153,18 @@ fn scribbling_harms_nobody() {
     }
     println!("{games} games");
 }
+
+/// Who reads or writes in place is called with what was checked only.
+#[test]
+fn in_place_nobody_is_led_outside() {
+    let (victim, mapping, _socket) = victim();
+    let [first, second] = sides(&mapping);
+    lane(&first).produced.position.store(SMALLEST_RING as u64 + 1, Ordering::Release);
+    let error = victim.read_in_place(|_| panic!("there is no such much")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let (victim, mapping, _socket) = self::victim();
+    lane(&sides(&mapping)[1]).consumed.position.store(1, Ordering::Release);
+    let error = victim.write_in_place(|_| panic!("nothing was read, as nothing was written")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    drop(second);
+}
