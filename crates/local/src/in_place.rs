@@ -50,7 +50,7 @@ pub struct SharedSlice<'a> {
 /// [`LocalStream::write_in_place`](crate::LocalStream::write_in_place).
 ///
 /// ```
-/// use sockeye_local::{LocalStream, SharedSlice, SharedSliceMut};
+/// use sockeye_local::{LocalStream, SharedSliceMut};
 ///
 /// /// Puts as many numbers as there is room for; how many bytes that are.
 /// fn put_numbers(room: &mut SharedSliceMut<'_>, mut numbers: impl Iterator<Item = u32>) -> usize {
@@ -65,7 +65,7 @@ pub struct SharedSlice<'a> {
 ///
 /// let (ours, theirs) = LocalStream::pair()?;
 /// assert_eq!(ours.write_in_place(|room| put_numbers(room, 1..=100))?, 400);
-/// assert_eq!(theirs.read_in_place(SharedSlice::len)?, 400);
+/// assert_eq!(theirs.read_in_place(|bytes| bytes.len())?, 400);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
