@@ -8,13 +8,16 @@ mod pair;
 #[cfg(test)]
 mod tests;
 
-use crate::DEFAULT_RING;
+use crate::ancillary::{Wants, send_message};
 use crate::end::Role;
+use crate::half::Take;
 use crate::listener;
 use crate::stream::whole;
 use crate::sys::Mapping;
+use crate::sys::messages::receive;
+use crate::{Ancillary, Attached, DEFAULT_RING};
 use pair::Pair;
-use rustix::net::{RecvFlags, SocketAddrAny, SocketAddrUnix, SocketType};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType};
 use std::ffi::OsStr;
 use std::io;
 use std::net::Shutdown;
@@ -24,6 +27,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A socket of datagrams: what `std::os::unix::net::UnixDatagram` is. A [`pair`](LocalDatagram::pair)'s are carried by shared
@@ -56,7 +60,7 @@ pub struct LocalDatagram {
 enum End {
     /// The rings, as long as it is connected to the other end of its pair.
     Pair(Box<Pair>),
-    Kernel(UnixDatagram),
+    Kernel(UnixDatagram, Wants),
 }
 
 impl LocalDatagram {
@@ -128,7 +132,7 @@ impl LocalDatagram {
     pub fn connect_addr(&self, name: &SocketAddr) -> io::Result<()> {
         match &*self.end {
             End::Pair(pair) => pair.connect(name),
-            End::Kernel(socket) => socket.connect_addr(name),
+            End::Kernel(socket, _) => socket.connect_addr(name),
         }
     }
 
@@ -139,7 +143,7 @@ impl LocalDatagram {
     /// socket is shut for that, and with `PermissionDenied` where the peer is connected to another.
     pub fn send(&self, datagram: &[u8]) -> io::Result<usize> {
         if let End::Pair(pair) = &*self.end
-            && let Some(len) = pair.send(datagram)?
+            && let Some(len) = pair.send(datagram, None)?
         {
             return Ok(len);
         }
@@ -156,7 +160,7 @@ impl LocalDatagram {
     pub fn send_to_addr(&self, datagram: &[u8], name: &SocketAddr) -> io::Result<usize> {
         match &*self.end {
             End::Pair(pair) => pair.send_to(datagram, name),
-            End::Kernel(socket) => socket.send_to_addr(datagram, name),
+            End::Kernel(socket, _) => socket.send_to_addr(datagram, name),
         }
     }
 
@@ -194,21 +198,104 @@ impl LocalDatagram {
     /// None if that is for the kernel.
     fn recv_in_pair(&self, datagram: &mut [u8], keep: bool) -> io::Result<Option<usize>> {
         match &*self.end {
-            End::Pair(pair) => pair.recv(datagram, keep),
-            End::Kernel(_) => Ok(None),
+            End::Pair(pair) => pair.recv(datagram, if keep { Take::Nothing } else { Take::Bytes }),
+            End::Kernel(..) => Ok(None),
         }
     }
 
     fn socket(&self) -> &UnixDatagram {
         match &*self.end {
             End::Pair(pair) => pair.socket(),
-            End::Kernel(socket) => socket,
+            End::Kernel(socket, _) => socket,
         }
     }
 
     /// Whether what `send` sends is carried by shared memory, and not by the kernel's socket.
     pub fn is_shared_memory(&self) -> bool {
         matches!(&*self.end, End::Pair(pair) if !pair.has_moved())
+    }
+
+    /// Sends a datagram, which may be empty, to the socket's peer, with descriptors of open files or credentials attached to
+    /// it, as [`LocalStream::send_with`](crate::LocalStream::send_with).
+    ///
+    /// ```
+    /// use sockeye_local::LocalDatagram;
+    /// use std::os::fd::AsFd;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let receiver = LocalDatagram::bind(folder.path().join("files"))?;
+    /// receiver.set_passrights(true)?;
+    /// let sender = LocalDatagram::unbound()?;
+    /// sender.connect(folder.path().join("files"))?;
+    /// sender.send_with(b"two", &[std::io::stdin().as_fd(), std::io::stdout().as_fd()])?;
+    /// assert_eq!(receiver.recv_with(&mut [0; 64])?.1.descriptors.len(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn send_with<'a>(&self, datagram: &[u8], attached: impl Into<Attached<'a>>) -> io::Result<usize> {
+        let attached = attached.into();
+        if let End::Pair(pair) = &*self.end
+            && let Some(len) = pair.send(datagram, Some(attached))?
+        {
+            return Ok(len);
+        }
+        send_message(self.socket().as_fd(), datagram, SendFlags::empty(), attached)
+    }
+
+    /// Receives a datagram as [`recv`](LocalDatagram::recv) does, with what is attached to it, as
+    /// [`LocalStream::recv_with`](crate::LocalStream::recv_with).
+    pub fn recv_with(&self, datagram: &mut [u8]) -> io::Result<(usize, Ancillary)> {
+        if let End::Pair(pair) = &*self.end
+            && let Some(received) = pair.recv_with(datagram)?
+        {
+            return Ok(received);
+        }
+        let mut attached = Ancillary::default();
+        let socket = self.socket().as_fd();
+        let len = receive(socket, datagram, RecvFlags::empty(), self.wants(), &mut attached)?;
+        Ok((len, attached))
+    }
+
+    /// Has descriptors come with datagrams, or come no more, as
+    /// [`LocalStream::set_passrights`](crate::LocalStream::set_passrights): of anybody who may send to the socket.
+    pub fn set_passrights(&self, passrights: bool) -> io::Result<()> {
+        self.wants().descriptors.store(passrights, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether descriptors come.
+    pub fn passrights(&self) -> io::Result<bool> {
+        Ok(self.wants().descriptors.load(Ordering::Relaxed))
+    }
+
+    /// Has the sender's credentials come with datagrams, or come no more, as
+    /// [`LocalStream::set_passcred`](crate::LocalStream::set_passcred). Of what the other end of a
+    /// [`pair`](LocalDatagram::pair) sends without anything attached they are those of the process that made the pair.
+    ///
+    /// ```
+    /// use sockeye_local::LocalDatagram;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let receiver = LocalDatagram::bind(folder.path().join("log"))?;
+    /// receiver.set_passcred(true)?;
+    /// LocalDatagram::unbound()?.send_to(b"who is this?", folder.path().join("log"))?;
+    /// let credentials = receiver.recv_with(&mut [0; 64])?.1.credentials;
+    /// assert_eq!(credentials.unwrap().pid, Some(std::process::id()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_passcred(&self, passcred: bool) -> io::Result<()> {
+        self.wants().set_credentials(self.as_fd(), passcred)
+    }
+
+    /// Whether credentials come.
+    pub fn passcred(&self) -> io::Result<bool> {
+        Ok(self.wants().credentials.load(Ordering::Acquire))
+    }
+
+    fn wants(&self) -> &Wants {
+        match &*self.end {
+            End::Pair(pair) => pair.wants(),
+            End::Kernel(_, wants) => wants,
+        }
     }
 
     /// Another handle to the same socket: it is closed with the last.
@@ -252,7 +339,7 @@ impl LocalDatagram {
     fn timeouts_are_set(&self) -> io::Result<()> {
         match &*self.end {
             End::Pair(pair) => pair.set_timeouts(),
-            End::Kernel(_) => Ok(()),
+            End::Kernel(..) => Ok(()),
         }
     }
 
@@ -270,7 +357,7 @@ impl LocalDatagram {
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         match &*self.end {
             End::Pair(pair) => pair.take_error(),
-            End::Kernel(socket) => socket.take_error(),
+            End::Kernel(socket, _) => socket.take_error(),
         }
     }
 
@@ -282,7 +369,7 @@ impl LocalDatagram {
                 pair.shutdown(how);
                 Ok(())
             }
-            End::Kernel(socket) => socket.shutdown(how),
+            End::Kernel(socket, _) => socket.shutdown(how),
         }
     }
 }
@@ -322,6 +409,6 @@ impl AsRawFd for LocalDatagram {
 /// A socket of the standard library's.
 impl From<UnixDatagram> for LocalDatagram {
     fn from(socket: UnixDatagram) -> LocalDatagram {
-        LocalDatagram { end: Arc::new(End::Kernel(socket)) }
+        LocalDatagram { end: Arc::new(End::Kernel(socket, Wants::default())) }
     }
 }

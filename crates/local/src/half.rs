@@ -67,7 +67,7 @@ pub(crate) enum Take<'a, A> {
 pub(crate) struct ReadHalf<M> {
     memory: M,
     kind: Kind,
-    side: Mutex<(Consumer, Spin, Pace)>,
+    pub(crate) side: Mutex<(Consumer, Spin, Pace)>,
 }
 
 impl<M: Memory> ReadHalf<M> {
@@ -159,7 +159,7 @@ impl<M: Memory> ReadHalf<M> {
     }
 
     /// Reads what there is, if there is something: bytes in pieces.
-    fn take<W: World>(
+    pub(crate) fn take<W: World>(
         &self,
         world: &W,
         consumer: &mut Consumer,

@@ -1,13 +1,17 @@
-//! The kernel's pair of datagram sockets beside the rings: bells, and whether the peer is there.
+//! The kernel's pair of datagram sockets beside the rings: bells, what is attached to datagrams (see [`crate::inbox`]), and
+//! whether the peer is there.
 
-use crate::half::{DEAD, State};
+use crate::Ancillary;
+use crate::ancillary::{Attached, Wants};
+use crate::half::{BROKEN, DEAD, State};
+use crate::inbox::{self, Heard, Inbox};
 use crate::ring::Mark;
 use crate::sync::lock;
 use crate::sys::is_heard;
 use crate::wait::{BELL, NUDGE, TURN, World, announce};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::SendFlags;
 use rustix::thread::futex;
 use rustix::time::ClockId;
 use std::io;
@@ -25,15 +29,19 @@ pub(super) const MOVED: u32 = 1 << 8;
 pub(super) struct Bells {
     pub(super) socket: UnixDatagram,
     pub(super) state: State,
-    /// Held by who takes or rings bells, and by who has the socket leave its pair: what comes and goes there afterwards is no
-    /// bell.
-    moving: Mutex<()>,
+    /// What came that is attached to datagrams. Held also by who rings, and by who has the socket leave its pair: what comes
+    /// and goes there afterwards is nothing of this.
+    inbox: Mutex<Inbox>,
+    /// Descriptors and credentials are wanted.
+    pub(super) wants: Wants,
     /// When it was last looked whether the peer is there, in milliseconds of the coarse clock.
     looked: AtomicU64,
     /// Datagrams were sent to others: what wasn't heard may be theirs.
     pub(super) has_others: AtomicBool,
     /// A thread of this end waits at the socket.
     is_taken: AtomicBool,
+    /// How often bells were taken from the socket.
+    heard: AtomicU32,
     /// Ends that thread's wait from this process: made once there is such a thread.
     own_bell: OnceLock<OwnedFd>,
 }
@@ -43,20 +51,23 @@ impl Bells {
         Bells {
             socket,
             state: State::default(),
-            moving: Mutex::default(),
+            inbox: Mutex::default(),
+            wants: Wants::default(),
             looked: AtomicU64::new(0),
             has_others: AtomicBool::new(false),
             is_taken: AtomicBool::new(false),
+            heard: AtomicU32::new(0),
             own_bell: OnceLock::new(),
         }
     }
 
     /// Has the socket leave its pair, by this call on the kernel's socket.
     pub(super) fn leave(&self, call: impl FnOnce(&UnixDatagram) -> io::Result<()>) -> io::Result<()> {
-        let _moving = lock(&self.moving);
+        let mut inbox = lock(&self.inbox);
         if !self.state.has(MOVED) {
             // Bells that nobody heard: to the kernel they are what makes the peer be told of a loss.
-            self.hear_all();
+            self.hear_all(&mut inbox);
+            *inbox = Inbox::default();
         }
         let result = call(&self.socket);
         self.state.note(MOVED);
@@ -87,6 +98,19 @@ impl Bells {
         }
     }
 
+    /// Announces what is attached to a datagram; says whether there was room.
+    pub(super) fn announce(&self, mark: Mark, attached: Attached<'_>) -> io::Result<bool> {
+        let _inbox = lock(&self.inbox);
+        if self.state.has(MOVED) {
+            return Ok(false);
+        }
+        let sent = inbox::send(self.socket.as_fd(), mark, attached);
+        if sent.as_ref().is_err_and(is_refused) {
+            self.state.note(DEAD);
+        }
+        sent
+    }
+
     fn own_bell(&self) -> Option<&OwnedFd> {
         if self.own_bell.get().is_none() {
             let made = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
@@ -108,12 +132,18 @@ impl Bells {
         }
     }
 
-    fn hear_all(&self) {
+    fn hear_all(&self, inbox: &mut Inbox) {
         // A peer that sends without end keeps nobody here for long.
-        for _ in 0..512 {
-            // What else the kernel has to tell is of bells that were lost.
-            if rustix::net::recv(&self.socket, &mut [0; 8], RecvFlags::DONTWAIT) == Err(Errno::AGAIN) {
-                return;
+        for _ in 0..4096 {
+            match inbox.hear(self.socket.as_fd(), &self.wants) {
+                Heard::Nothing => return,
+                Heard::Nonsense => {
+                    self.state.note(BROKEN);
+                    return;
+                }
+                Heard::Some | Heard::All => drop(self.heard.fetch_add(1, Ordering::SeqCst)),
+                // What else the kernel has to tell is of bells that were lost.
+                Heard::End | Heard::Reset => {}
             }
         }
     }
@@ -127,6 +157,11 @@ pub(super) fn wake_all(word: &AtomicU32) {
     let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
 }
 
+/// Whether the kernel says that there is no peer any more.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::CONNREFUSED | Errno::NOTCONN))
+}
+
 fn now() -> u64 {
     let now = rustix::time::clock_gettime(ClockId::MonotonicCoarse);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
@@ -134,14 +169,19 @@ fn now() -> u64 {
 
 /// As who receives sees it: nothing is to be told of a peer that is gone.
 impl World for Bells {
-    type Attached = ();
+    type Attached = Ancillary;
 
     fn next_mark(&self) -> Option<Mark> {
-        None
+        let mut inbox = lock(&self.inbox);
+        // It was sent before it was counted.
+        if inbox.next().is_none() && !self.state.has(MOVED) {
+            self.hear_all(&mut inbox);
+        }
+        inbox.next()
     }
 
-    fn take_mark(&self, _: Mark, _: Option<&mut ()>) -> bool {
-        false
+    fn take_mark(&self, mark: Mark, into: Option<&mut Ancillary>) -> bool {
+        lock(&self.inbox).take(mark, into)
     }
 
     fn sleep(&self, word: &AtomicU32, value: u32, limit: Duration) -> bool {
@@ -156,21 +196,21 @@ impl World for Bells {
 
     /// Notes whether there is no peer any more, which the kernel tells who sends.
     fn ring(&self) {
-        let _moving = lock(&self.moving);
+        let _inbox = lock(&self.inbox);
         if self.state.has(MOVED) {
             return;
         }
         self.looked.store(now(), Ordering::Relaxed);
         let sent = rustix::net::send(&self.socket, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-        if matches!(sent, Err(Errno::CONNREFUSED | Errno::NOTCONN)) {
+        if sent.map_err(io::Error::from).as_ref().is_err_and(is_refused) {
             self.state.note(DEAD);
         }
     }
 
     fn drain(&self) {
-        let _moving = lock(&self.moving);
+        let mut inbox = lock(&self.inbox);
         if !self.state.has(MOVED) {
-            self.hear_all();
+            self.hear_all(&mut inbox);
         }
     }
 

@@ -15,15 +15,18 @@
 //! `end` of the lane that it writes whether it left with something unread ([`CUT`]), which the peer is told once.
 
 use super::bells::{self, Bells, MOVED};
+use crate::Ancillary;
+use crate::ancillary::{Attached, Wants};
 use crate::end::Role;
-use crate::half::{BROKEN, DEAD, READ_SHUT, WRITE_SHUT, reset};
+use crate::half::{BROKEN, DEAD, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, reset};
 use crate::ring::{Broken, CUT, Consumer, Mark, Memory, Producer, record_len};
 use crate::sync::lock;
-use crate::sys::{Mapping, Side};
-use crate::wait::{BELL, Limit, Pace, Spin, Wait, World, announce, wake};
+use crate::sys::{Mapping, Side, peer_credentials};
+use crate::wait::{BELL, Limit, Spin, Wait, World, announce, wake};
 use rustix::io::Errno;
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -45,9 +48,8 @@ const TOLD: u32 = 1 << 9;
 #[derive(Debug)]
 pub(super) struct Pair {
     bells: Bells,
-    reads: Side,
+    reader: ReadHalf<Side>,
     writes: Side,
-    receiver: Mutex<(Consumer, Spin, Pace)>,
     sender: Mutex<Sender>,
     sent: AtomicU32,
     /// Bells that calls asked for which send, and didn't take, since they last were taken.
@@ -86,9 +88,8 @@ impl Pair {
         announce(&reads.lane().reader.waits, BELL);
         Pair {
             bells: Bells::new(socket),
-            reads,
+            reader: ReadHalf::new(reads, Kind::Records),
             writes: Side::new(mapping, to_write),
-            receiver: Mutex::default(),
             sender: Mutex::default(),
             sent: AtomicU32::new(0),
             unheard: AtomicU32::new(0),
@@ -103,17 +104,29 @@ impl Pair {
         &self.bells.socket
     }
 
+    fn reads(&self) -> &Side {
+        self.reader.memory()
+    }
+
+    pub(super) fn wants(&self) -> &Wants {
+        &self.bells.wants
+    }
+
     /// Whether the socket has left the pair.
     pub(super) fn has_moved(&self) -> bool {
         self.bells.state.has(MOVED)
     }
 
-    /// Receives a datagram, which stays there if it is to be kept; none if that is for the kernel.
-    pub(super) fn recv(&self, datagram: &mut [u8], keep: bool) -> io::Result<Option<usize>> {
-        let (lane, state) = (self.reads.lane(), &self.bells.state);
+    /// Receives a datagram, or looks at it; none if that is for the kernel.
+    pub(super) fn recv(
+        &self,
+        datagram: &mut [u8],
+        mut what: Take<'_, Ancillary>,
+    ) -> io::Result<Option<usize>> {
+        let (lane, state) = (self.reads().lane(), &self.bells.state);
         let mut wait = Wait::new(self.limit(&self.read_timeout));
         loop {
-            let mut receiver = lock(&self.receiver);
+            let mut receiver = lock(&self.reader.side);
             let (consumer, spin, pace) = &mut *receiver;
             if self.has_moved() {
                 return Ok(None);
@@ -122,7 +135,7 @@ impl Pair {
             if wait.may_wait() && consumer.is_to_look() {
                 pace.keep(self.sent.load(Ordering::Relaxed));
             }
-            if let Some(len) = self.try_recv(consumer, datagram, keep)? {
+            if let Some(len) = self.try_recv(consumer, datagram, &mut what)? {
                 return Ok(Some(len));
             }
             if state.has(READ_SHUT) {
@@ -147,31 +160,41 @@ impl Pair {
         &self,
         consumer: &mut Consumer,
         datagram: &mut [u8],
-        keep: bool,
+        what: &mut Take<'_, Ancillary>,
     ) -> io::Result<Option<usize>> {
         if self.bells.state.has(BROKEN) || (consumer.is_to_look() && self.is_told_of_cut()) {
             return Err(reset());
         }
-        let len = consumer.read_record(&self.reads, datagram, keep).map_err(|Broken| self.give_up())?;
-        if len.is_none() && consumer.is_held() {
-            return Err(self.give_up());
-        }
+        consumer.begin();
+        let len = self.reader.take(&self.bells, consumer, datagram, what).map_err(|Broken| self.give_up())?;
         // A sender may wait for less room than there is now: only it knows.
         if len.is_some() && consumer.is_to_look_for_writer(1) {
-            wake(&self.bells, &self.reads.lane().writer.waits);
+            wake(&self.bells, &self.reads().lane().writer.waits);
         }
         Ok(len)
     }
 
+    /// The same with what is attached to it.
+    pub(super) fn recv_with(&self, datagram: &mut [u8]) -> io::Result<Option<(usize, Ancillary)>> {
+        let mut attached = Ancillary::default();
+        let Some(len) = self.recv(datagram, Take::All(&mut attached))? else { return Ok(None) };
+        if !self.wants().credentials.load(Ordering::Relaxed) {
+            attached.credentials = None;
+        } else if attached.credentials.is_none() {
+            attached.credentials = Some(peer_credentials(self.socket().as_fd())?);
+        }
+        Ok(Some((len, attached)))
+    }
+
     /// Sends a datagram; none if that is for the kernel.
-    pub(super) fn send(&self, datagram: &[u8]) -> io::Result<Option<usize>> {
+    pub(super) fn send(&self, datagram: &[u8], attached: Option<Attached<'_>>) -> io::Result<Option<usize>> {
         let (lane, state) = (self.writes.lane(), &self.bells.state);
         let mut wait = Wait::new(self.limit(&self.write_timeout));
         // Two threads that send at once may count one together.
         self.sent.store(self.sent.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         loop {
             let mut sender = lock(&self.sender);
-            match self.try_send(&mut sender, datagram, wait.may_wait())? {
+            match self.try_send(&mut sender, datagram, attached, wait.may_wait())? {
                 Sent::Whole => return Ok(Some(datagram.len())),
                 Sent::Moved => return Ok(None),
                 Sent::NoRoom => {}
@@ -190,7 +213,13 @@ impl Pair {
         }
     }
 
-    fn try_send(&self, sender: &mut Sender, datagram: &[u8], may_wait: bool) -> io::Result<Sent> {
+    fn try_send(
+        &self,
+        sender: &mut Sender,
+        datagram: &[u8],
+        attached: Option<Attached<'_>>,
+        may_wait: bool,
+    ) -> io::Result<Sent> {
         let (lane, state) = (self.writes.lane(), &self.bells.state);
         if self.has_moved() {
             return Ok(Sent::Moved);
@@ -216,8 +245,10 @@ impl Pair {
             LEFT => return Err(Errno::PERM.into()),
             _ => return Err(self.give_up()),
         }
-        let is_sent =
-            sender.producer.write_record(&self.writes, datagram).map_err(|Broken| self.give_up())?;
+        let is_sent = match attached {
+            None => sender.producer.write_record(&self.writes, datagram).map_err(|Broken| self.give_up())?,
+            Some(attached) => self.write_with(&mut sender.producer, datagram, attached)?,
+        };
         if is_sent {
             wake(&self.bells, &lane.reader.waits);
         }
@@ -233,10 +264,35 @@ impl Pair {
         }
     }
 
+    /// Writes a record with something attached to it, if there is room for both; says whether there was.
+    fn write_with(
+        &self,
+        producer: &mut Producer,
+        datagram: &[u8],
+        attached: Attached<'_>,
+    ) -> io::Result<bool> {
+        let (whole, descriptors) = (record_len(datagram.len()), attached.descriptors.len());
+        let planned = producer.plan_mark(&self.writes, whole, descriptors);
+        let planned = planned.map_err(|Broken| self.give_up())?;
+        let Some(mark) = planned.filter(|mark| mark.end - mark.start == whole as u64) else {
+            return Ok(false);
+        };
+        match self.bells.announce(mark, attached) {
+            Ok(true) => {}
+            Err(_) if self.bells.state.has(DEAD) => return Err(self.refuse()),
+            // Where nothing is under way that the peer could take, nobody would ever make room.
+            Ok(false) if !producer.has_marks() && !self.has_moved() => return Err(Errno::NOBUFS.into()),
+            Ok(false) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        producer.announce_mark(&self.writes, mark, descriptors);
+        producer.write_record(&self.writes, datagram).map_err(|Broken| self.give_up())
+    }
+
     /// Takes it back where a process that was forked from this one, or from which this one was, has said that the socket is
     /// closed.
     fn be_there(&self) {
-        let gone = &self.reads.lane().reader.gone;
+        let gone = &self.reads().lane().reader.gone;
         if gone.load(Ordering::Relaxed) == CLOSED {
             let is_shut = self.bells.state.has(READ_SHUT);
             gone.store(if is_shut { SHUT_OFF } else { HERE }, Ordering::Release);
@@ -268,8 +324,8 @@ impl Pair {
         }
         // The peer is to be told before the kernel's socket is another's, and not if that can't be.
         UnixDatagram::unbound()?.connect_addr(name)?;
-        let is_unread = !lock(&self.receiver).0.is_empty(&self.reads).unwrap_or(true);
-        let (reads, writes) = (self.reads.lane(), self.writes.lane());
+        let is_unread = !self.reader.is_empty();
+        let (reads, writes) = (self.reads().lane(), self.writes.lane());
         if is_unread {
             writes.produced.end.store(CUT, Ordering::Release);
         }
@@ -286,7 +342,7 @@ impl Pair {
 
     /// Whether the peer left with something unread, which wasn't told yet.
     fn is_cut(&self) -> bool {
-        self.reads.lane().produced.end.load(Ordering::Acquire) == CUT && !self.bells.state.has(TOLD)
+        self.reads().lane().produced.end.load(Ordering::Acquire) == CUT && !self.bells.state.has(TOLD)
     }
 
     /// The same, and tells it.
@@ -305,7 +361,7 @@ impl Pair {
     pub(super) fn shutdown(&self, how: Shutdown) {
         if how != Shutdown::Write {
             self.bells.state.note(READ_SHUT);
-            let reads = self.reads.lane();
+            let reads = self.reads().lane();
             let _ = reads.reader.gone.compare_exchange(HERE, SHUT_OFF, Ordering::AcqRel, Ordering::Relaxed);
             wake(&self.bells, &reads.writer.waits);
         }
@@ -341,7 +397,7 @@ impl Pair {
     }
 
     fn wake_own(&self) {
-        self.bells.wake_own(&self.reads.lane().reader.waits);
+        self.bells.wake_own(&self.reads().lane().reader.waits);
         self.bells.wake_own(&self.writes.lane().writer.waits);
     }
 
@@ -371,7 +427,7 @@ impl Pair {
 /// Says farewell in the shared memory; of a process that is killed the kernel tells.
 impl Drop for Pair {
     fn drop(&mut self) {
-        let reads = self.reads.lane();
+        let reads = self.reads().lane();
         reads.reader.gone.store(CLOSED, Ordering::Release);
         wake(&self.bells, &reads.writer.waits);
     }
@@ -381,14 +437,14 @@ impl Drop for Pair {
 struct Sending<'a>(&'a Pair);
 
 impl World for Sending<'_> {
-    type Attached = ();
+    type Attached = Ancillary;
 
     fn next_mark(&self) -> Option<Mark> {
-        None
+        self.0.bells.next_mark()
     }
 
-    fn take_mark(&self, _: Mark, _: Option<&mut ()>) -> bool {
-        false
+    fn take_mark(&self, mark: Mark, into: Option<&mut Ancillary>) -> bool {
+        self.0.bells.take_mark(mark, into)
     }
 
     fn sleep(&self, word: &AtomicU32, value: u32, limit: Duration) -> bool {
@@ -408,7 +464,7 @@ impl World for Sending<'_> {
     fn drain(&self) {
         const MANY: u32 = 64;
         let pair = self.0;
-        let has_some = !lock(&pair.receiver).0.is_empty(&pair.reads).unwrap_or(true);
+        let has_some = !pair.reader.is_empty();
         if !has_some || pair.unheard.fetch_add(1, Ordering::Relaxed) >= MANY {
             pair.unheard.store(0, Ordering::Relaxed);
             pair.bells.drain();

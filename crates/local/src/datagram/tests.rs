@@ -219,3 +219,33 @@ fn who_sends_for_long_leaves_one_bell() {
     }
     assert!(bells <= 2, "{bells}");
 }
+
+/// What comes at the kernel's socket must be bells and packets that were counted.
+#[test]
+fn nonsense_beside_the_rings_resets_the_socket() {
+    for deed in 0..3 {
+        let (victim, mapping, socket) = victim();
+        let [first, _] = sides(&mapping);
+        let mut record = [0; 16];
+        record[0] = 8;
+        first.copy_in(first.origin(), &record);
+        first.lane().produced.marks.store(1, Ordering::Release);
+        first.lane().produced.position.store(16, Ordering::Release);
+        match deed {
+            0 => {}
+            1 => drop(socket.0.send(&[7; 17])),
+            // Of bytes that end before they begin.
+            _ => drop(socket.0.send(&[1, 9, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0])),
+        }
+        assert_eq!(errno(victim.recv_with(&mut [0; 64])), Some(Errno::CONNRESET), "{deed}");
+        assert_eq!(errno(victim.send(b"x")), Some(Errno::CONNRESET));
+    }
+    // Empty datagrams are neither, and of no use to anybody.
+    let (victim, _mapping, socket) = victim();
+    for _ in 0..10 {
+        socket.0.send(&[]).unwrap();
+    }
+    victim.set_nonblocking(true).unwrap();
+    assert_eq!(errno(victim.recv(&mut [0; 64])), Some(Errno::AGAIN));
+    assert!(!has_event(&victim, 0));
+}
