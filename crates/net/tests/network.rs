@@ -75,7 +75,7 @@ fn packets_are_as_on_a_wire_where_links_take_no_super_segments() {
         let (near, far) = (network.host("near").unwrap(), network.host("far").unwrap());
         let listener = far.tcp_listen((far.ipv4(), 80)).unwrap();
         let mut stream = near.tcp_connect((far.ipv4(), 80)).unwrap();
-        stream.write_all(&[1; 200_000]).unwrap();
+        stream.write_all(&vec![1; 200_000]).unwrap();
         drop(stream);
         let read = listener.accept().unwrap().0.read_to_end(&mut Vec::new()).unwrap();
         assert_eq!(read, 200_000);

@@ -81,7 +81,7 @@ pub(crate) struct Demux {
     latest: Option<(Tuple, Target)>,
     ports: HashTable<Port>,
     /// Counters of RFC 6056's algorithm 4, so that consecutive connections take different ports.
-    next_port: [u16; 64],
+    next_port: [u32; 64],
 }
 
 impl Demux {
@@ -96,7 +96,7 @@ impl Demux {
             tuples: HashTable::new(),
             latest: None,
             ports: HashTable::new(),
-            next_port: core::array::from_fn(|_| rng.next_u32() as u16),
+            next_port: core::array::from_fn(|_| rng.next_u32()),
         }
     }
 
@@ -151,14 +151,26 @@ impl Demux {
         hash_tuple(self.key, tuple)
     }
 
-    /// Where RFC 6056's algorithm 4 starts to look for a port, for a connection to `tuple`'s remote end.
-    /// The tuple's own port doesn't count.
-    pub(crate) fn first_port_offset(&mut self, tuple: &Tuple) -> u64 {
+    /// The place of RFC 6056's algorithm 4 for connections to `tuple`'s remote end. The tuple's own port doesn't count.
+    pub(crate) fn port_place(&self, tuple: &Tuple) -> PortPlace {
         let hash = hash_tuple(self.key, &Tuple { local_port: 0, ..*tuple });
-        let counter = &mut self.next_port[(hash >> 58) as usize];
-        *counter = counter.wrapping_add(1);
-        (hash & 0xffff_ffff) + u64::from(*counter)
+        PortPlace { offset: hash & 0xffff_ffff, index: (hash >> 58) as usize }
     }
+
+    /// The next port to try there, counted from the lowest: each look moves on, so that the next connection doesn't
+    /// look at the same ports again.
+    pub(crate) fn next_port_offset(&mut self, place: PortPlace) -> u64 {
+        let counter = &mut self.next_port[place.index];
+        *counter = counter.wrapping_add(1);
+        place.offset + u64::from(*counter)
+    }
+}
+
+/// Where the ports for one remote end are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PortPlace {
+    offset: u64,
+    index: usize,
 }
 
 fn hash_tuple(key: [u64; 2], tuple: &Tuple) -> u64 {

@@ -226,9 +226,9 @@ impl Stack {
             proto: socket.proto(),
         };
         let (low, count) = port_range(&socket.settings.ports_of(&io.config.local_ports));
-        let offset = io.demux.first_port_offset(&tuple);
-        for step in 0..count {
-            tuple.local_port = low + ((offset + step) % count) as u16;
+        let place = io.demux.port_place(&tuple);
+        for _ in 0..count {
+            tuple.local_port = low + (io.demux.next_port_offset(place) % count) as u16;
             let binding = socket.binding_at(SockAddr { ip: path.src, port: tuple.local_port, scope: None });
             let free = match io.demux.find(&tuple) {
                 None => true,

@@ -577,3 +577,20 @@ fn who_waits_for_memory_no_more_is_forgotten() {
     let waiting = pair.b.io.starved.len();
     assert!(waiting < 20, "{waiting} wait");
 }
+
+/// A counter that starts over after 65,536 connections would look among the ports of the latest thousands.
+#[test]
+fn ports_of_connections_to_a_peer_follow_each_other() {
+    let mut pair = Pair::new();
+    let mut last: Option<u16> = None;
+    for _ in 0..66_000 {
+        let client = stream(&mut pair.a, addr("10.0.0.2:80"));
+        assert_eq!(pair.a.connect(pair.now, client, addr("10.0.0.2:80")), Err(Error::InProgress));
+        let port = pair.a.local_addr(client).unwrap().port;
+        if let Some(last) = last {
+            assert_eq!(port, if last == 60_999 { 32_768 } else { last + 1 });
+        }
+        last = Some(port);
+        pair.a.close(pair.now, client).unwrap();
+    }
+}
