@@ -42,6 +42,9 @@ struct Args {
     /// The `sockeye` command that the rows about `run` measure [default: the one built beside this program]
     #[arg(long, value_name = "FILE")]
     sockeye: Option<PathBuf>,
+    /// Hold as many idle connections' ends, and say what they cost
+    #[arg(long, hide = true, value_name = "N")]
+    idle_ends: Option<usize>,
     /// What `cargo bench` passes
     #[arg(long, hide = true)]
     bench: bool,
@@ -60,10 +63,14 @@ pub fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(ends) = args.idle_ends {
+        println!("{}", rows::hold_idle(ends)?);
+        return Ok(());
+    }
     let _control = kernel::CongestionControl::comparable();
     let mut results = Vec::new();
     let sockeye = args.sockeye.clone().unwrap_or_else(built_command);
-    for mut row in rows::all(&sockeye) {
+    for mut row in rows::all(&sockeye, row::Size::Full) {
         if args.only.as_ref().is_some_and(|only| !row.name.contains(only.as_str())) {
             continue;
         }

@@ -5,6 +5,15 @@ use serde::Serialize;
 /// A figure, or why it can't be had on this machine.
 pub(crate) type Figure = Result<f64, String>;
 
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// As the table says.
+    Full,
+    /// Less of everything, to see whether something has become much slower.
+    Short,
+}
+
 /// What is measured, and against whom.
 pub(crate) struct Row {
     pub(crate) name: &'static str,

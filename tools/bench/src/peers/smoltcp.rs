@@ -17,14 +17,19 @@ pub(crate) struct Link {
     pub(crate) checksums: bool,
 }
 
+impl Link {
+    /// Without checksums.
+    pub(crate) const MEMORY: Link = Link { mtu: 1500, checksums: false };
+}
+
 /// Buffer of a socket in each direction; larger ones leave the cache and are slower.
 const BUFFER: usize = 512 * 1024;
-/// Buffer of a connection that only waits.
-const IDLE_BUFFER: usize = 64;
+/// The server's port.
+const SERVER: u16 = 999;
 /// Bytes of one call of the application.
 pub(super) const WRITE: usize = 64 * 1024;
 
-/// Two interfaces with one connection between them, and perhaps idle ones.
+/// Two interfaces with one connection between them.
 pub(crate) struct Pair {
     pub(super) client: End,
     pub(super) server: End,
@@ -39,18 +44,13 @@ pub(super) struct End {
 }
 
 impl Pair {
+    /// A connected pair.
     pub(crate) fn connected(link: Link) -> Pair {
-        Pair::among(link, 0)
-    }
-
-    /// A connected pair, each end holding `others` more connections that are idle.
-    pub(crate) fn among(link: Link, others: usize) -> Pair {
         let mut pair = Pair { client: End::new(link, 1), server: End::new(link, 2), origin: Clock::now() };
-        for number in 0..others {
-            pair.connect(1_000 + number as u16, IDLE_BUFFER);
+        for end in [&mut pair.client, &mut pair.server] {
+            end.socket = end.sockets.add(new_socket(BUFFER));
         }
-        let (client, server) = pair.connect(999, BUFFER);
-        (pair.client.socket, pair.server.socket) = (client, server);
+        pair.connect(1);
         pair
     }
 
@@ -76,30 +76,59 @@ impl Pair {
             // As few polls as can be: each sends what was written, or takes in what has arrived.
             self.client.send_byte();
             self.client.poll(self.origin);
-            self.deliver();
-            self.server.poll(self.origin);
+            self.server_gets();
             assert!(self.server.receive_byte());
             self.server.send_byte();
             self.server.poll(self.origin);
-            self.deliver();
-            self.client.poll(self.origin);
+            self.client_gets();
             assert!(self.client.receive_byte());
         }
         start.elapsed()
     }
 
-    fn connect(&mut self, port: u16, buffer: usize) -> (SocketHandle, SocketHandle) {
-        let mut listener = new_socket(buffer);
-        listener.listen(port).expect("a free port");
-        let server = self.server.sockets.add(listener);
-        let client = self.client.sockets.add(new_socket(buffer));
-        let socket = self.client.sockets.get_mut::<Socket<'_>>(client);
-        let remote = (IpAddress::v4(10, 0, 0, 2), port);
-        socket.connect(self.client.interface.context(), remote, port).expect("a route");
-        while !self.server.sockets.get::<Socket<'_>>(server).may_send() {
-            self.exchange();
+    /// Opens a connection and closes it, the client first, `count` times. The sockets are used again.
+    pub(crate) fn connections(&mut self, count: u32) -> Duration {
+        let start = Clock::now();
+        for number in 0..count {
+            self.client.close();
+            self.client.poll(self.origin);
+            self.server_gets();
+            self.server.close();
+            self.server.poll(self.origin);
+            self.client_gets();
+            self.server_gets();
+            self.connect(2 + (number % 60_000) as u16);
         }
-        (client, server)
+        start.elapsed()
+    }
+
+    /// Opens a connection of the client's socket, which comes from a port, and the server's.
+    fn connect(&mut self, port: u16) {
+        let socket = self.server.sockets.get_mut::<Socket<'_>>(self.server.socket);
+        socket.listen(SERVER).expect("a closed socket");
+        let socket = self.client.sockets.get_mut::<Socket<'_>>(self.client.socket);
+        let remote = (IpAddress::v4(10, 0, 0, 2), SERVER);
+        socket.connect(self.client.interface.context(), remote, port).expect("a route");
+        self.client.poll(self.origin);
+        self.server_gets();
+        self.client_gets();
+        self.server_gets();
+        assert!(
+            self.server.sockets.get::<Socket<'_>>(self.server.socket).may_send(),
+            "the connection is open"
+        );
+    }
+
+    /// Brings what is under way to the server, which answers.
+    fn server_gets(&mut self) {
+        self.deliver();
+        self.server.poll(self.origin);
+    }
+
+    /// Brings what is under way to the client, which answers.
+    fn client_gets(&mut self) {
+        self.deliver();
+        self.client.poll(self.origin);
     }
 
     /// Lets both ends work on what the other has sent.
@@ -159,6 +188,10 @@ impl End {
     pub(super) fn poll(&mut self, origin: Clock) {
         let now = Instant::from_micros(origin.elapsed().as_micros() as i64);
         self.interface.poll(now, &mut self.device, &mut self.sockets);
+    }
+
+    fn close(&mut self) {
+        self.sockets.get_mut::<Socket<'_>>(self.socket).close();
     }
 
     fn send_byte(&mut self) {

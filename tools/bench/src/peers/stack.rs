@@ -1,5 +1,6 @@
 //! Sockeye's stack: two of them in one thread, joined by a batch of packets.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant as Clock};
@@ -17,16 +18,36 @@ pub(crate) struct Link {
     pub(crate) super_segments: bool,
 }
 
+impl Link {
+    /// One that takes super-segments, without checksums.
+    pub(crate) const MEMORY: Link = Link { mtu: 1500, checksums: false, super_segments: true };
+}
+
 /// Bytes of one call of the application.
 const WRITE: usize = 64 * 1024;
+
+/// Connections to one port of the server: fewer than the client has ports.
+const PER_PORT: usize = 50_000;
+/// Requests of active flows that are under way at once.
+const GROUP: usize = 10;
+const REQUEST: [u8; 1024] = [0x55; 1024];
 
 /// Two stacks with one connection between them, and perhaps idle ones.
 pub(crate) struct Pair {
     client: End,
     server: End,
-    listener: SocketId,
+    /// The latest listener, and its port.
+    listener: (SocketId, u16),
+    connections: usize,
     packets: Batch,
-    clock: Clock,
+    time: Time,
+}
+
+/// What the stacks take for the time.
+enum Time {
+    Real(Clock),
+    /// A microsecond more at each look, so that every run does the same.
+    Steps(Cell<u64>),
 }
 
 struct End {
@@ -44,16 +65,34 @@ impl Pair {
 
     /// A connected pair, each end holding `others` more connections that are idle.
     pub(crate) fn among(link: &Link, others: usize) -> Pair {
-        let mut server = End::new(link, 2);
-        let listener = server.socket;
-        server.stack.bind(listener, address(2)).expect("a free port");
-        server.stack.listen(Instant::ZERO, listener, 16).expect("a bound socket");
-        let client = End::new(link, 1);
-        let mut pair = Pair { client, server, listener, packets: Batch::new(), clock: Clock::now() };
+        let mut pair = Pair::new(link, Time::Real(Clock::now()));
         for _ in 0..=others {
             pair.connect();
         }
         pair
+    }
+
+    /// A connected pair by a clock that goes on at each look.
+    pub(crate) fn by_steps(link: &Link) -> Pair {
+        let mut pair = Pair::new(link, Time::Steps(Cell::new(0)));
+        pair.connect();
+        pair
+    }
+
+    /// Lets a second pass in which nobody writes anything, of a pair by steps.
+    pub(crate) fn rest(&mut self) {
+        for _ in 0..1_000 {
+            if let Time::Steps(steps) = &self.time {
+                steps.set(steps.get() + 1_000_000);
+            }
+            self.exchange();
+        }
+    }
+
+    fn new(link: &Link, time: Time) -> Pair {
+        let (client, mut server) = (End::new(link, 1), End::new(link, 2));
+        let listener = (server.listen(address(2).port), address(2).port);
+        Pair { client, server, listener, connections: 0, packets: Batch::new(), time }
     }
 
     /// Sends `bytes` from the client to the server and returns how long it took.
@@ -72,38 +111,136 @@ impl Pair {
         start.elapsed()
     }
 
+    /// As [`Pair::transfer`], of memory that nobody copies: the reader gets what the writer handed over.
+    pub(crate) fn transfer_shared(&mut self, bytes: usize) -> Duration {
+        let data = Chunk::from(vec![0x55; WRITE]);
+        let (mut sent, mut received) = (0, 0);
+        let start = Clock::now();
+        while received < bytes {
+            let now = self.now();
+            sent += self.client.write_shared(now, &data, bytes - sent);
+            self.exchange();
+            received += self.server.read_shared(now);
+            self.exchange();
+        }
+        start.elapsed()
+    }
+
     /// One byte there and back, `rounds` times.
     pub(crate) fn round_trips(&mut self, rounds: u32) -> Duration {
         let start = Clock::now();
         for _ in 0..rounds {
             // As little as can be: each sends what was written, or takes in what has arrived.
+            assert_eq!(self.client.write(self.now(), b"x"), 1);
+            self.to_server();
             let now = self.now();
-            assert_eq!(self.client.write(now, b"x"), 1);
-            self.client.stack.poll_transmit(now, self.client.nic, &mut self.packets);
-            let now = self.now();
-            self.server.take_in(now, &mut self.packets);
             assert_eq!(self.server.read(now, &mut [0; 1]), 1);
             assert_eq!(self.server.write(now, b"x"), 1);
-            self.server.stack.poll_transmit(now, self.server.nic, &mut self.packets);
-            let now = self.now();
-            self.client.take_in(now, &mut self.packets);
-            assert_eq!(self.client.read(now, &mut [0; 1]), 1);
+            self.to_client();
+            assert_eq!(self.client.read(self.now(), &mut [0; 1]), 1);
         }
         start.elapsed()
     }
 
-    fn connect(&mut self) {
+    /// Opens a connection and closes it, the client first, `count` times.
+    pub(crate) fn connections(&mut self, count: u32) -> Duration {
+        let start = Clock::now();
+        for _ in 0..count {
+            let (client, server) = self.open();
+            let now = self.now();
+            self.client.stack.close(now, client).expect("an open socket");
+            self.to_server();
+            self.server.stack.close(self.now(), server).expect("an open socket");
+            // Its acknowledgment of the client's FIN is its own FIN's; the client acknowledges that.
+            self.to_client();
+            self.to_server();
+        }
+        start.elapsed()
+    }
+
+    /// Requests on `flows` connections in turn, as many of each, that the server answers with as much, some of them
+    /// under way at once. Returns the time of all `count`.
+    pub(crate) fn requests(&mut self, flows: &[(SocketId, SocketId)], count: usize) -> Duration {
+        let mut sink = [0; REQUEST.len()];
+        let start = Clock::now();
+        for group in flows.chunks(GROUP).cycle().take(count / GROUP) {
+            for &(client, _) in group {
+                self.client.socket = client;
+                assert_eq!(self.client.write(self.now(), &REQUEST), REQUEST.len());
+            }
+            self.to_server();
+            for &(_, server) in group {
+                self.server.socket = server;
+                assert_eq!(self.server.read(self.now(), &mut sink), REQUEST.len());
+                assert_eq!(self.server.write(self.now(), &REQUEST), REQUEST.len());
+            }
+            self.to_client();
+            for &(client, _) in group {
+                self.client.socket = client;
+                assert_eq!(self.client.read(self.now(), &mut sink), REQUEST.len());
+            }
+        }
+        start.elapsed()
+    }
+
+    /// As many more connections, for [`Pair::requests`].
+    pub(crate) fn flows(&mut self, count: usize) -> Vec<(SocketId, SocketId)> {
+        (0..count).map(|_| self.connect()).collect()
+    }
+
+    /// Makes a connection the one that is used.
+    fn connect(&mut self) -> (SocketId, SocketId) {
+        let (client, server) = self.open();
+        (self.client.socket, self.server.socket) = (client, server);
         let now = self.now();
-        let stack = &mut self.client.stack;
-        let socket =
-            stack.socket(Domain::Inet, SocketType::Stream, Owner::default()).expect("room for a socket");
-        assert_eq!(stack.connect(now, socket, address(2)), Err(Error::InProgress));
-        self.client.socket = socket;
-        self.exchange();
-        assert!(self.client.stack.readiness(socket).contains(Readiness::WRITABLE), "the connection is open");
-        (self.server.socket, _) = self.server.stack.accept(now, self.listener).expect("a waiting connection");
         for end in [&mut self.client, &mut self.server] {
             end.stack.set_option(now, end.socket, SocketOption::NoDelay(true)).expect("a stream socket");
+        }
+        (client, server)
+    }
+
+    fn open(&mut self) -> (SocketId, SocketId) {
+        self.connections += 1;
+        if self.connections.is_multiple_of(PER_PORT) {
+            let port = self.listener.1 + 1;
+            self.listener = (self.server.listen(port), port);
+        }
+        let (listener, port) = self.listener;
+        let now = self.now();
+        let client = self.client.stream();
+        let to = SockAddr::new(address(2).ip_addr(), port);
+        assert_eq!(self.client.stack.connect(now, client, to), Err(Error::InProgress));
+        self.to_server();
+        self.to_client();
+        self.to_server();
+        assert!(self.client.stack.readiness(client).contains(Readiness::WRITABLE), "the connection is open");
+        let (server, _) = self.server.stack.accept(self.now(), listener).expect("a waiting connection");
+        (client, server)
+    }
+
+    /// Brings what the client sends to the server.
+    fn to_server(&mut self) {
+        loop {
+            let now = self.now();
+            self.client.stack.poll_transmit(now, self.client.nic, &mut self.packets);
+            let was_full = self.packets.is_full();
+            self.server.take_in(self.now(), &mut self.packets);
+            if !was_full {
+                return;
+            }
+        }
+    }
+
+    /// Brings what the server sends to the client.
+    fn to_client(&mut self) {
+        loop {
+            let now = self.now();
+            self.server.stack.poll_transmit(now, self.server.nic, &mut self.packets);
+            let was_full = self.packets.is_full();
+            self.client.take_in(self.now(), &mut self.packets);
+            if !was_full {
+                return;
+            }
         }
     }
 
@@ -124,7 +261,11 @@ impl Pair {
     }
 
     fn now(&self) -> Instant {
-        Instant::from_nanos(self.clock.elapsed().as_nanos() as u64)
+        let nanoseconds = match &self.time {
+            Time::Real(clock) => clock.elapsed().as_nanos() as u64,
+            Time::Steps(steps) => steps.replace(steps.get() + 1_000),
+        };
+        Instant::from_nanos(nanoseconds)
     }
 }
 
@@ -142,6 +283,17 @@ impl End {
         End { stack, nic, socket, chunks: VecDeque::new(), pool: Pool::default() }
     }
 
+    fn stream(&mut self) -> SocketId {
+        self.stack.socket(Domain::Inet, SocketType::Stream, Owner::default()).expect("room for a socket")
+    }
+
+    fn listen(&mut self, port: u16) -> SocketId {
+        let listener = self.stream();
+        self.stack.bind(listener, SockAddr::new(address(2).ip_addr(), port)).expect("a free port");
+        self.stack.listen(Instant::ZERO, listener, 16).expect("a bound socket");
+        listener
+    }
+
     /// Takes in what has arrived, and does what is due.
     fn take_in(&mut self, now: Instant, packets: &mut Batch) {
         self.stack.handle_packets(now, self.nic, packets);
@@ -154,6 +306,19 @@ impl End {
     fn write(&mut self, now: Instant, data: &[u8]) -> usize {
         let space = self.stack.send_space(self.socket).min(data.len());
         self.pool.copy(&data[..space], |chunk| self.chunks.push_back(chunk));
+        self.send(now)
+    }
+
+    /// Writes what the socket takes of memory that it may keep.
+    fn write_shared(&mut self, now: Instant, data: &Chunk, most: usize) -> usize {
+        let space = self.stack.send_space(self.socket).min(data.len()).min(most);
+        if space > 0 {
+            self.chunks.push_back(data.slice(..space));
+        }
+        self.send(now)
+    }
+
+    fn send(&mut self, now: Instant) -> usize {
         if self.chunks.is_empty() {
             return 0;
         }
@@ -168,6 +333,17 @@ impl End {
         while self.stack.recv_queued(self.socket) > 0 {
             let payload = self.stack.recv(now, self.socket, sink.len(), RecvFlags::default());
             received += payload.map_or(0, |payload| payload.copy_to(sink));
+        }
+        received
+    }
+
+    /// Reads all there is, and only looks at it.
+    fn read_shared(&mut self, now: Instant) -> usize {
+        let mut received = 0;
+        while self.stack.recv_queued(self.socket) > 0 {
+            let payload = self.stack.recv(now, self.socket, WRITE, RecvFlags::default()).unwrap_or_default();
+            assert!(payload.chunks().all(|chunk| chunk.first() == Some(&0x55)));
+            received += payload.len();
         }
         received
     }

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use crate::row::Row;
+use crate::row::{Row, Size};
+
+pub(crate) use connections::hold_idle;
 
 mod bulk;
+mod connections;
+mod doubling;
 mod gateway;
 #[cfg(target_os = "linux")]
 mod library;
@@ -15,14 +19,16 @@ mod round_trip;
 mod run;
 
 /// Every row, in the order of the table; `sockeye` is the command that the rows about `run` use.
-pub(crate) fn all(sockeye: &Path) -> Vec<Row> {
-    let mut rows = bulk::rows();
+pub(crate) fn all(sockeye: &Path, size: Size) -> Vec<Row> {
+    let mut rows = bulk::rows(size);
     rows.extend(round_trip::rows());
+    rows.extend(connections::rows(size));
     #[cfg(target_os = "linux")]
     rows.extend(library::rows());
     #[cfg(target_os = "linux")]
     rows.extend(local::rows());
     rows.extend(run::rows(sockeye));
     rows.extend(gateway::rows(sockeye));
+    rows.extend(doubling::rows());
     rows
 }
