@@ -23,6 +23,13 @@ pub(crate) enum Role {
     Acceptor,
 }
 
+/// The half of an end that a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    Reads,
+    Writes,
+}
+
 /// One end.
 #[derive(Debug)]
 pub(crate) struct End {
@@ -172,6 +179,14 @@ impl End {
             Ok(true)
         });
         self.give_up_if_broken(written)
+    }
+
+    /// Whether a call of this half is worth a try now; if not, the descriptor has an event once it is.
+    pub(crate) fn is_ready(&self, half: Half) -> bool {
+        match half {
+            Half::Reads => self.reader.is_ready(&self.outside, &self.outside.state),
+            Half::Writes => self.writer.is_ready(&self.outside, &self.outside.state),
+        }
     }
 
     /// Waits for the first bytes only.

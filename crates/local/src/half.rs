@@ -134,6 +134,17 @@ impl<M: Memory> ReadHalf<M> {
         }
     }
 
+    /// Whether a read is worth a try now; if not, the peer is asked for a bell.
+    pub(crate) fn is_ready(&self, world: &impl World, state: &State) -> bool {
+        let lane = self.memory.lane();
+        let is_ready = || {
+            lane.produced.end.load(Ordering::Acquire) != OPEN
+                || state.has(READ_SHUT | DEAD | BROKEN)
+                || !lock(&self.side).0.is_empty(&self.memory).unwrap_or(false)
+        };
+        is_ready() || Wait::new(Limit::NONE).pause(world, &lane.reader.waits, is_ready).is_ok()
+    }
+
     /// After so many bytes taken a writer that waits for room is looked for: a record needs room for all of it, of which
     /// only its writer knows how much that is.
     fn much(&self) -> usize {
@@ -292,6 +303,13 @@ impl<M: Memory> WriteHalf<M> {
         lock(&self.side).0.is_drained(&self.memory)
     }
 
+    /// Whether a write is worth a try now; if not, the peer is asked for a bell.
+    pub(crate) fn is_ready(&self, world: &impl World, state: &State) -> bool {
+        let has_room = || lock(&self.side).0.has_room(&self.memory).unwrap_or(true);
+        let is_ready = || self.check(state).is_err() || has_room();
+        is_ready() || Wait::new(Limit::NONE).pause(world, &self.memory.lane().writer.waits, is_ready).is_ok()
+    }
+
     /// Writes all bytes, or as many as there is room for where it may not wait or its time is over.
     pub(crate) fn write(
         &self,
@@ -372,6 +390,7 @@ impl<M: Memory> WriteHalf<M> {
                 pushed => pushed?,
             };
             let seen = producer.seen();
+            producer.note_full();
             let is_ready = || {
                 lane.consumed.position.load(Ordering::Acquire) != seen
                     || lane.reader.gone.load(Ordering::Acquire) != 0

@@ -8,7 +8,7 @@ use crate::{Ancillary, Attached, Credentials, DEFAULT_RING, ListenerConfig, Loca
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
 use std::time::Duration;
@@ -50,7 +50,12 @@ impl LocalPackets {
 
     /// The same with rings of so many bytes for each direction, as [`LocalStream::connect_with`].
     pub fn connect_with(path: impl AsRef<Path>, ring: usize) -> io::Result<LocalPackets> {
-        LocalStream::dial(path.as_ref(), Kind::Records, ring, true).map(LocalPackets::of)
+        LocalPackets::dial(path.as_ref(), ring, true)
+    }
+
+    /// The same, which fails with `WouldBlock` where it would wait and may not.
+    pub(crate) fn dial(path: &Path, ring: usize, may_wait: bool) -> io::Result<LocalPackets> {
+        LocalStream::dial(path, Kind::Records, ring, may_wait).map(LocalPackets::of)
     }
 
     /// Two ends that are connected to each other.
@@ -179,6 +184,23 @@ impl LocalPackets {
         self.end.peek(packet)
     }
 
+    /// Whether a `recv` would do something now, as [`LocalStream::is_readable`].
+    pub fn is_readable(&self) -> io::Result<bool> {
+        self.end.is_readable()
+    }
+
+    /// Whether a `send` is worth a try now, as [`LocalStream::is_writable`]: there is some room, and since one found too little
+    /// for its packet there is more.
+    pub fn is_writable(&self) -> io::Result<bool> {
+        self.end.is_writable()
+    }
+
+    /// The connection with bytes instead of packets, for what both have in common.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn as_stream(&self) -> &LocalStream {
+        &self.end
+    }
+
     /// Whether it is carried by shared memory, and not by the kernel's socket.
     pub fn is_shared_memory(&self) -> bool {
         self.end.is_shared_memory()
@@ -239,6 +261,12 @@ impl AsFd for LocalPackets {
     }
 }
 
+impl AsRawFd for LocalPackets {
+    fn as_raw_fd(&self) -> RawFd {
+        self.end.as_raw_fd()
+    }
+}
+
 /// A socket that listens at a path for connections of packets, those of plain clients too.
 ///
 /// ```
@@ -275,6 +303,11 @@ impl LocalPacketListener {
         Ok((LocalPackets::of(end), address))
     }
 
+    /// Another handle to the same listener.
+    pub fn try_clone(&self) -> io::Result<LocalPacketListener> {
+        Ok(LocalPacketListener { listener: self.listener.try_clone()? })
+    }
+
     /// Its name.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
@@ -290,5 +323,11 @@ impl LocalPacketListener {
 impl AsFd for LocalPacketListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
+    }
+}
+
+impl AsRawFd for LocalPacketListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.listener.as_raw_fd()
     }
 }

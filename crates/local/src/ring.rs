@@ -103,6 +103,8 @@ pub(crate) struct Producer {
     tail: u64,
     /// The consumer's position as last seen.
     head: u64,
+    /// Where the consumer was when something found no room, since anything found some.
+    full_at: Option<u64>,
     marks: u32,
     /// Where the marks begin that the consumer hasn't come to, as far as is known, and how many descriptors each has.
     marked: VecDeque<(u64, usize)>,
@@ -127,6 +129,17 @@ impl Producer {
     /// The consumer's position that a wait for room is about.
     pub(crate) fn seen(&self) -> u64 {
         self.head
+    }
+
+    /// Something found no room.
+    pub(crate) fn note_full(&mut self) {
+        self.full_at = Some(self.head);
+    }
+
+    /// Whether a write is worth a try: there is some room, and more than when the last one found too little.
+    pub(crate) fn has_room(&mut self, memory: &impl Memory) -> Result<bool, Broken> {
+        self.look(memory)?;
+        Ok(self.room(memory) > 0 && self.full_at != Some(self.head))
     }
 
     /// Whether the consumer has taken everything.
@@ -215,6 +228,7 @@ impl Producer {
     pub(crate) fn publish(&mut self, memory: &impl Memory, count: usize) {
         if count > 0 {
             self.tail += count as u64;
+            self.full_at = None;
             memory.lane().produced.position.store(self.tail, Ordering::Release);
         }
     }

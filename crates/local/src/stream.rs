@@ -1,13 +1,14 @@
 //! Streams of bytes.
 
 use crate::ancillary::{Wants, send_message};
-use crate::end::{End, Role};
+use crate::end::{End, Half, Role};
 use crate::half::Kind;
 use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::rendezvous::{Offer, connect, nonce_of, socket_type};
 use crate::sys::messages::receive;
 use crate::sys::{Mapping, peer_credentials};
 use crate::{Ancillary, Attached, Credentials, DEFAULT_RING, LARGEST_RING, SMALLEST_RING};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
@@ -410,6 +411,48 @@ impl LocalStream {
         }
     }
 
+    /// Whether a read would do something now: get bytes, or the end of the stream, or fail.
+    ///
+    /// If not, the descriptor has an event once it would, as after a read that failed with `WouldBlock` ([`AsFd`]): so a
+    /// program that waits at descriptors asks this first, whether the stream is non-blocking or not.
+    ///
+    /// ```
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    /// use sockeye_local::LocalStream;
+    /// use std::io::Write;
+    ///
+    /// let (mut ours, theirs) = LocalStream::pair()?;
+    /// let writing = std::thread::spawn(move || ours.write_all(b"hello"));
+    /// while !theirs.is_readable()? {
+    ///     poll(&mut [PollFd::new(&theirs, PollFlags::IN)], None)?;
+    /// }
+    /// # writing.join().unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn is_readable(&self) -> io::Result<bool> {
+        self.is_ready(Half::Reads)
+    }
+
+    /// Whether a write would do something now: send some bytes, or fail. If not, the descriptor has an event once it would, as
+    /// [`is_readable`](LocalStream::is_readable) says.
+    pub fn is_writable(&self) -> io::Result<bool> {
+        self.is_ready(Half::Writes)
+    }
+
+    pub(crate) fn is_ready(&self, half: Half) -> io::Result<bool> {
+        match &*self.carrier {
+            Carrier::Ring(end) => Ok(end.is_ready(half)),
+            Carrier::Kernel(socket, _) => {
+                let wanted = match half {
+                    Half::Reads => PollFlags::IN | PollFlags::RDHUP,
+                    Half::Writes => PollFlags::OUT,
+                };
+                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+                Ok(rustix::event::poll(&mut [PollFd::new(socket, wanted)], Some(&now))? > 0)
+            }
+        }
+    }
+
     fn socket(&self) -> &UnixStream {
         match &*self.carrier {
             Carrier::Ring(end) => &end.outside.socket,
@@ -481,7 +524,8 @@ impl Write for LocalStream {
 /// The connection's kernel socket, for waiting only: what is read from it or written to it is not the stream's where
 /// that is carried by shared memory.
 ///
-/// After a call has failed with `WouldBlock`, the descriptor has an event once the call is worth another try. Wait for
+/// After a call has failed with `WouldBlock`, or [`is_readable`](LocalStream::is_readable) or
+/// [`is_writable`](LocalStream::is_writable) has said no, the descriptor has an event once it is worth another try. Wait for
 /// reading and writing, edge-triggered (`EPOLLIN | EPOLLOUT | EPOLLET`), whatever the call was: over shared memory
 /// every news comes as a byte to read, and what the kernel has to say of room is not about the ring. After an event try
 /// both reading and writing, where both are wanted: a call that fails with `WouldBlock` takes all bytes that came, those

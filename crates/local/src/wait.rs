@@ -84,6 +84,11 @@ pub(crate) struct Limit {
     pub(crate) timeout: Option<Duration>,
 }
 
+impl Limit {
+    /// Not at all.
+    pub(crate) const NONE: Limit = Limit { nonblocking: true, timeout: None };
+}
+
 /// The waiting of one call.
 #[derive(Debug)]
 pub(crate) struct Wait {

@@ -220,7 +220,13 @@ pub(crate) trait Steady: AsRawFd {}
 impl Steady for crate::LocalStream {}
 
 #[cfg(feature = "tokio")]
+impl Steady for crate::LocalPackets {}
+
+#[cfg(feature = "tokio")]
 impl Steady for crate::LocalListener {}
+
+#[cfg(feature = "tokio")]
+impl Steady for crate::LocalPacketListener {}
 
 /// Has tokio's runtime watch a socket.
 #[cfg(feature = "tokio")]
