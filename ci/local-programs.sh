@@ -20,7 +20,7 @@ fi
 
 # What runs until the end, and the name of a screen.
 servers=() screen=
-trap 'kill "${servers[@]}" 2>/dev/null; wait "${servers[@]}" 2>/dev/null; rm -rf "$work" ${screen:+"$screen"}' EXIT
+trap 'kill "${servers[@]}" 2>/dev/null || true; wait "${servers[@]}" 2>/dev/null || true; rm -rf "$work" ${screen:+"$screen"}' EXIT
 # behind HERE THERE: a relay from a path to another.
 behind() {
   "$relay" "$1" "$2" >"$work/relay" 2>&1 &
