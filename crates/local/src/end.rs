@@ -94,6 +94,10 @@ impl End {
         self.give_up_if_broken(read)
     }
 
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        self.reader.take_error(&self.outside, &self.outside.state, || !self.writer.is_drained())
+    }
+
     /// Writes bytes, or a record that was found to fit.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let limit = self.limit(&self.write_timeout);

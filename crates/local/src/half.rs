@@ -272,9 +272,26 @@ impl<M: Memory> ReadHalf<M> {
         if end == OPEN && !is_dead {
             return Ok(None);
         }
-        let is_reset = end == CUT || (is_dead && end == OPEN && (state.has(CUT_OFF) || was_unread()));
-        if is_reset && state.note(TOLD) != 0 { Err(reset()) } else { Ok(Some(0)) }
+        if is_reset(end, state, was_unread) && state.note(TOLD) != 0 { Err(reset()) } else { Ok(Some(0)) }
     }
+
+    /// The reset that a read would tell once it has read everything, if none has told it.
+    pub(crate) fn take_error(
+        &self,
+        world: &impl World,
+        state: &State,
+        was_unread: impl Fn() -> bool,
+    ) -> Option<io::Error> {
+        world.glance();
+        let end = self.memory.lane().produced.end.load(Ordering::Acquire);
+        let is_news = || is_reset(end, state, was_unread) && state.note(TOLD) != 0;
+        (state.has(BROKEN) || is_news()).then(reset)
+    }
+}
+
+/// Whether the peer has left without having read everything.
+fn is_reset(end: u32, state: &State, was_unread: impl Fn() -> bool) -> bool {
+    end == CUT || (end == OPEN && state.has(DEAD) && (state.has(CUT_OFF) || was_unread()))
 }
 
 /// The side that writes.

@@ -143,12 +143,11 @@ fn send_offer(companion: &OwnedFd, nonce: &Nonce, ring: usize, memory: &OwnedFd)
 
 /// The kernel's address of a path.
 pub(crate) fn address(path: &Path) -> io::Result<SocketAddrUnix> {
-    SocketAddrUnix::new(path).map_err(|error| match error {
-        Errno::NAMETOOLONG => {
-            io::Error::new(io::ErrorKind::InvalidInput, "the path is longer than 107 bytes")
-        }
-        error => error.into(),
-    })
+    // The kernel takes one more, without an end: many a program then can't.
+    if path.as_os_str().len() > 107 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path is longer than 107 bytes"));
+    }
+    Ok(SocketAddrUnix::new(path)?)
 }
 
 /// Connects to a path, from a socket that has this name.

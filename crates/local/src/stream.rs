@@ -210,7 +210,10 @@ impl LocalStream {
 
     /// The error that waits to be told, if there is one.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.socket().take_error()
+        match &*self.carrier {
+            Carrier::Ring(end) => Ok(end.take_error()),
+            Carrier::Kernel(socket, _) => socket.take_error(),
+        }
     }
 
     /// Closes one half, or both: the other end reads what was written and then the end of file; what it writes to a half

@@ -45,7 +45,8 @@ library!(
 /// What the standard library hasn't made stable.
 trait Extra {
     fn look(&self, bytes: &mut [u8]) -> std::io::Result<usize>;
-    fn peer_pid(&self) -> u32;
+    /// Process, user and group of the other end.
+    fn peer(&self) -> (u32, u32, u32);
     fn is_shared(&self) -> bool;
 }
 
@@ -54,8 +55,9 @@ impl Extra for kinds::UnixStream {
         Ok(rustix::net::recv(self, bytes, rustix::net::RecvFlags::PEEK)?.0)
     }
 
-    fn peer_pid(&self) -> u32 {
-        rustix::net::sockopt::socket_peercred(self).unwrap().pid.as_raw_nonzero().get() as u32
+    fn peer(&self) -> (u32, u32, u32) {
+        let peer = rustix::net::sockopt::socket_peercred(self).unwrap();
+        (peer.pid.as_raw_nonzero().get() as u32, peer.uid.as_raw(), peer.gid.as_raw())
     }
 
     fn is_shared(&self) -> bool {
@@ -68,11 +70,32 @@ impl Extra for kinds::LocalStream {
         self.peek(bytes)
     }
 
-    fn peer_pid(&self) -> u32 {
-        self.peer_cred().unwrap().pid.unwrap()
+    fn peer(&self) -> (u32, u32, u32) {
+        let peer = self.peer_cred().unwrap();
+        (peer.pid.unwrap(), peer.uid, peer.gid)
     }
 
     fn is_shared(&self) -> bool {
         self.is_shared_memory()
+    }
+}
+
+/// A listener with a queue of its own length, for which the standard library has no call.
+trait Queued: Sized {
+    fn bind_queued(path: &std::path::Path, backlog: u32) -> std::io::Result<Self>;
+}
+
+impl Queued for kinds::UnixListener {
+    fn bind_queued(path: &std::path::Path, backlog: u32) -> std::io::Result<Self> {
+        let listener = kinds::UnixListener::bind(path)?;
+        rustix::net::listen(&listener, backlog as i32)?;
+        Ok(listener)
+    }
+}
+
+impl Queued for kinds::LocalListener {
+    fn bind_queued(path: &std::path::Path, backlog: u32) -> std::io::Result<Self> {
+        let config = sockeye_local::ListenerConfig { backlog, ..Default::default() };
+        kinds::LocalListener::bind_with(path, &config)
     }
 }
