@@ -5,8 +5,8 @@
 //! nothing goes to a peer that is awake. Between one's store and one's look at what the other stores stands a
 //! sequentially consistent fence on both sides, so at least one of the two sees the other's.
 //!
-//! A thread spins for up to 2 µs first, where that has paid lately; then it sleeps on the word as a futex, in turns of
-//! [`TURN`], between which it looks whether the peer is alive; a connection on which nothing came for a turn is
+//! A thread spins for up to 2 µs first, where that has paid lately, or lets others have its core once, where that has;
+//! then it sleeps on the word as a futex, in turns of [`TURN`], between which it looks whether the peer is alive; a connection on which nothing came for a turn is
 //! idle, and its thread waits at the connection's kernel socket, which brings bells and the peer's end alike.
 
 use crate::ring::Mark;
@@ -145,42 +145,95 @@ impl Wait {
 
 const YEAR: Duration = Duration::from_hours(24 * 365);
 
-/// Whether spinning pays, as learnt from the last times.
+/// What a thread does for a while before it sleeps: it spins, which pays where the peer is awake on another core, and then
+/// gives way once, which pays where both share a core, as going to sleep and being woken cost more than that.
 #[derive(Debug, Default)]
 pub(crate) struct Spin {
-    /// Times in a row that it was for nothing.
-    misses: u32,
+    spinning: Luck,
+    yielding: Luck,
+    /// Times in a row that giving way was to somebody else than the peer.
+    lates: u32,
 }
 
 impl Spin {
-    /// After so many misses it is tried once in [`Spin::RETRY`] times only.
-    const PATIENCE: u32 = 8;
-    const RETRY: u32 = 8;
+    /// Where giving way has paid, spinning is tried once in so many times.
+    const SHARED: u32 = 64;
+    /// Who gave way for longer than this did so to somebody else than the peer.
+    const LATE: Duration = Duration::from_millis(1);
+    /// So often it isn't tried after that, and twice as often each time it happens again: a sleeper that is woken comes
+    /// before whoever only computes, one that gave way comes after.
+    const REST: u32 = 1024;
 
-    /// Spins for at most [`SPIN`]; says whether `is_ready` came true.
+    /// Waits for a while; says whether `is_ready` came true.
     pub(crate) fn spin(&mut self, is_ready: impl Fn() -> bool) -> bool {
         if !SPINS {
             return false;
         }
-        if self.misses >= Spin::PATIENCE && !self.misses.is_multiple_of(Spin::RETRY) {
-            self.misses = self.misses.wrapping_add(1);
+        if self.spinning.is_to_try() && self.spinning.note(spin(&is_ready)) {
+            return true;
+        }
+        if !self.yielding.is_to_try() {
             return false;
         }
-        let mut start = None;
-        loop {
-            for _ in 0..LOOKS {
-                if is_ready() {
-                    self.misses = 0;
-                    return true;
-                }
-                std::hint::spin_loop();
-            }
-            let now = Instant::now();
-            if now.duration_since(*start.get_or_insert(now)) >= SPIN {
-                self.misses = self.misses.wrapping_add(1);
-                return false;
+        let start = Instant::now();
+        std::thread::yield_now();
+        let is_hit = self.yielding.note(is_ready());
+        if start.elapsed() > Spin::LATE {
+            self.lates = (self.lates + 1).min(16);
+            self.yielding.rest = Spin::REST << self.lates;
+        } else if is_hit {
+            self.lates = 0;
+            if self.spinning.misses >= Luck::PATIENCE {
+                self.spinning.rest = self.spinning.rest.max(Spin::SHARED);
             }
         }
+        is_hit
+    }
+}
+
+/// Spins for at most [`SPIN`].
+fn spin(is_ready: impl Fn() -> bool) -> bool {
+    let mut start = None;
+    loop {
+        for _ in 0..LOOKS {
+            if is_ready() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        let now = Instant::now();
+        if now.duration_since(*start.get_or_insert(now)) >= SPIN {
+            return false;
+        }
+    }
+}
+
+/// Whether something pays, as learnt from the last times.
+#[derive(Debug, Default)]
+struct Luck {
+    /// Times in a row that it was for nothing.
+    misses: u32,
+    /// So often it isn't tried.
+    rest: u32,
+}
+
+impl Luck {
+    /// After so many misses it is tried once in [`Luck::RETRY`] times only.
+    const PATIENCE: u32 = 8;
+    const RETRY: u32 = 8;
+
+    fn is_to_try(&mut self) -> bool {
+        let is_resting = self.rest > 0;
+        self.rest = self.rest.saturating_sub(1);
+        !is_resting
+    }
+
+    fn note(&mut self, is_hit: bool) -> bool {
+        self.misses = if is_hit { 0 } else { self.misses.saturating_add(1) };
+        if self.misses >= Luck::PATIENCE {
+            self.rest = Luck::RETRY - 1;
+        }
+        is_hit
     }
 }
 
