@@ -172,7 +172,7 @@ impl End {
         mut put: impl FnMut(&mut Producer, &Side) -> Result<Option<(usize, usize)>, Broken>,
     ) -> io::Result<usize> {
         let (limit, outside, memory) = (self.limit(&self.write_timeout), &self.outside, self.writer.memory());
-        let written = self.writer.write_by(outside, &outside.state, limit, |producer, done| {
+        let written = self.writer.write_by(outside, &outside.state, limit, |(producer, ..), done| {
             self.writer.check(&outside.state)?;
             let Some((count, whole)) = put(producer, memory).map_err(|Broken| broken(&outside.state))? else {
                 return Ok(false);

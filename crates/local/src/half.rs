@@ -2,11 +2,13 @@
 //!
 //! Generic over memory and machine, so that `tools/model` can run them under a scheduler.
 
-use crate::ring::{Broken, CUT, Consumer, Mark, Memory, OPEN, Producer, record_len};
+use crate::ring::{Broken, CUT, Consumer, LONG, Mark, Memory, OPEN, Producer, record_len};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::wait::{Limit, Pace, Spin, Wait, World, wake};
+use crate::ways::{Way, Ways};
 use std::io;
+use std::time::Instant;
 
 /// Facts about an end that end its calls.
 #[derive(Debug, Default)]
@@ -42,7 +44,7 @@ impl State {
 
 /// The largest part of a write, or of a read, that the other side doesn't learn of before it is done: so that both
 /// copy at the same time, and neither has to spin for longer than it may for the other's next.
-pub(crate) const PIECE: usize = 8 * 1024;
+pub(crate) const PIECE: usize = 16 * 1024;
 
 /// What goes through a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,8 +301,10 @@ fn is_reset(end: u32, state: &State, was_unread: impl Fn() -> bool) -> bool {
 pub(crate) struct WriteHalf<M> {
     memory: M,
     kind: Kind,
-    side: Mutex<(Producer, Spin)>,
+    side: Mutex<Writing>,
 }
+
+type Writing = (Producer, Spin, Ways);
 
 impl<M: Memory> WriteHalf<M> {
     pub(crate) fn new(memory: M, kind: Kind) -> WriteHalf<M> {
@@ -335,9 +339,7 @@ impl<M: Memory> WriteHalf<M> {
         limit: Limit,
         bytes: &[u8],
     ) -> io::Result<usize> {
-        self.write_by(world, state, limit, |producer, done| {
-            self.push(world, state, producer, &bytes[*done..], done)
-        })
+        self.write_by(world, state, limit, |side, done| self.push(world, state, side, &bytes[*done..], done))
     }
 
     /// The same with a mark of the first of them: `attach` sends what is attached to them, so many descriptors among it, if
@@ -351,10 +353,11 @@ impl<M: Memory> WriteHalf<M> {
         descriptors: usize,
         attach: impl Fn(Mark) -> io::Result<bool>,
     ) -> io::Result<usize> {
-        self.write_by(world, state, limit, |producer, done| {
+        self.write_by(world, state, limit, |side, done| {
             if *done > 0 {
-                return self.push(world, state, producer, &bytes[*done..], done);
+                return self.push(world, state, side, &bytes[*done..], done);
             }
+            let producer = &mut side.0;
             self.check(state)?;
             let whole = match self.kind {
                 Kind::Bytes => bytes.len(),
@@ -377,7 +380,7 @@ impl<M: Memory> WriteHalf<M> {
                 };
             }
             producer.announce_mark(&self.memory, mark, descriptors);
-            self.push(world, state, producer, &bytes[..len.min(bytes.len())], done)?;
+            self.push(world, state, side, &bytes[..len.min(bytes.len())], done)?;
             Ok(*done == bytes.len())
         })
     }
@@ -388,7 +391,7 @@ impl<M: Memory> WriteHalf<M> {
         world: &impl World,
         state: &State,
         limit: Limit,
-        mut push: impl FnMut(&mut Producer, &mut usize) -> io::Result<bool>,
+        mut push: impl FnMut(&mut Writing, &mut usize) -> io::Result<bool>,
     ) -> io::Result<usize> {
         let lane = self.memory.lane();
         let mut wait = Wait::new(limit);
@@ -398,8 +401,8 @@ impl<M: Memory> WriteHalf<M> {
         state.writes.store(state.writes.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         loop {
             let mut side = lock(&self.side);
-            let (producer, spin) = &mut *side;
-            let pushed = push(producer, &mut done);
+            let pushed = push(&mut side, &mut done);
+            let (producer, spin, _) = &mut *side;
             match pushed {
                 Ok(true) => return Ok(done),
                 Ok(false) if done > 0 && limit.nonblocking => return Ok(done),
@@ -428,7 +431,7 @@ impl<M: Memory> WriteHalf<M> {
         &self,
         world: &impl World,
         state: &State,
-        producer: &mut Producer,
+        (producer, spin, ways): &mut Writing,
         bytes: &[u8],
         done: &mut usize,
     ) -> io::Result<bool> {
@@ -443,17 +446,36 @@ impl<M: Memory> WriteHalf<M> {
             }
             return Ok(is_written);
         }
-        for piece in bytes.chunks(PIECE.min(self.memory.capacity() / 4)) {
+        // A peer on the same core does nothing meanwhile, and has the same caches.
+        let is_shared = spin.is_core_shared();
+        let most = if is_shared { usize::MAX } else { PIECE.min(self.memory.capacity() / 4) };
+        for piece in bytes.chunks(most) {
+            if is_shared {
+                producer.turn_to(&self.memory, Way::Usual, true);
+            } else if piece.len() >= LONG {
+                self.choose_way(producer, ways);
+            }
             let count = producer.write(&self.memory, piece).map_err(broken)?;
             *done += count;
             if count > 0 {
                 wake(world, &lane.reader.waits);
+            }
+            if count >= LONG && !is_shared {
+                ways.count(count, Instant::now);
             }
             if count < piece.len() {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// How the next long copy goes.
+    fn choose_way(&self, producer: &mut Producer, ways: &mut Ways) {
+        if ways.way() == Way::Wide && !self.memory.widen() {
+            ways.skip();
+        }
+        producer.turn_to(&self.memory, ways.way(), ways.is_trial());
     }
 
     /// Whether anybody may write here, and anybody reads it.

@@ -2,7 +2,7 @@
 //! them, and they can only be copied.
 
 use crate::half::Kind;
-use crate::ring::{Broken, Consumer, copy_in, copy_out, record_len};
+use crate::ring::{Broken, Consumer, Start, record_len};
 use crate::sys::Side;
 use crate::wait::World;
 use rustix::net::RecvFlags;
@@ -76,8 +76,8 @@ pub struct SharedSliceMut<'a> {
 
 #[derive(Debug)]
 enum Place<B, S> {
-    /// In a ring, from a position on, where as many bytes are this end's to read or to write.
-    Ring(S, u64),
+    /// In a ring, where as many bytes from there on are this end's to read or to write.
+    Ring(S, Start),
     Own(B),
 }
 
@@ -108,7 +108,7 @@ impl<'a> SharedSlice<'a> {
     pub fn copy_to(&self, offset: usize, bytes: &mut [u8]) {
         check(offset, bytes.len(), self.len);
         match &self.place {
-            Place::Ring(memory, start) => copy_out(*memory, start + offset as u64, bytes),
+            Place::Ring(memory, start) => start.copy_out(*memory, offset as u64, bytes),
             Place::Own(own) => bytes.copy_from_slice(&own[offset..offset + bytes.len()]),
         }
     }
@@ -132,7 +132,7 @@ impl<'a> SharedSlice<'a> {
 }
 
 impl<'a> SharedSliceMut<'a> {
-    pub(crate) fn of_ring(memory: &'a Side, start: u64, len: usize) -> SharedSliceMut<'a> {
+    pub(crate) fn of_ring(memory: &'a Side, start: Start, len: usize) -> SharedSliceMut<'a> {
         SharedSliceMut { place: Place::Ring(memory, start), len }
     }
 
@@ -158,7 +158,7 @@ impl<'a> SharedSliceMut<'a> {
     pub fn copy_from(&mut self, offset: usize, bytes: &[u8]) {
         check(offset, bytes.len(), self.len);
         match &mut self.place {
-            Place::Ring(memory, start) => copy_in(*memory, *start + offset as u64, bytes),
+            Place::Ring(memory, start) => start.copy_in(*memory, offset as u64, bytes),
             Place::Own(own) => own[offset..offset + bytes.len()].copy_from_slice(bytes),
         }
     }
@@ -171,7 +171,7 @@ fn check(offset: usize, count: usize, len: usize) {
 /// Bytes that were found in a ring.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
-    start: u64,
+    start: Start,
     pub(crate) len: usize,
     /// Something is attached to them.
     is_marked: bool,

@@ -96,6 +96,7 @@ mod sys;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod wait;
+mod ways;
 
 pub use ancillary::{Ancillary, Attached};
 pub use credentials::Credentials;

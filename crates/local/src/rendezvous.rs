@@ -24,7 +24,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
 
-pub(crate) const MAGIC: [u8; 8] = *b"sockeye1";
+pub(crate) const MAGIC: [u8; 8] = *b"sockeye2";
 const CLIENT_PREFIX: &[u8] = b"sockeye-local-client/";
 
 pub(crate) type Nonce = [u8; 16];

@@ -2,7 +2,9 @@
 //! scribble on.
 //!
 //! Positions count bytes since the start and never wrap in practice (64 bits); a place in the ring is a position
-//! under the mask, from the memory's origin on. Each side keeps its own position to itself and only publishes it; of the other's it takes one
+//! under a mask, from the memory's origin on. There are two masks: of the ring, and a wide one for a producer that finds
+//! writing over memory it has used lately slow ([`crate::ways`]). In both, places of as many bytes as the ring holds
+//! differ, also when the producer turns from one to the other, as the wide one is a multiple of the ring. Each side keeps its own position to itself and only publishes it; of the other's it takes one
 //! reading at a time and checks it: a position may move forward only, the consumer's never beyond the
 //! producer's, the producer's at most the ring's capacity ahead. Whoever finds otherwise has a [`Broken`] peer.
 //!
@@ -11,6 +13,7 @@
 //! where they are.
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::ways::Way;
 use std::collections::VecDeque;
 
 /// What two processes share of one direction. All zero is its beginning. Two lines of the processor's cache apart, as
@@ -29,10 +32,82 @@ pub(crate) struct Lane {
 #[repr(C, align(128))]
 pub(crate) struct Produced {
     pub(crate) position: AtomicU64,
+    /// The last turn between the ring and the wide one, a [`Turn`].
+    pub(crate) turn: AtomicU64,
     /// [`OPEN`], [`SHUT`] or [`CUT`].
     pub(crate) end: AtomicU32,
     /// Marks so far, counted before the first of their bytes is published.
     pub(crate) marks: AtomicU32,
+}
+
+/// From some position on the places are the wide ring's, or no longer, and before it the other's. There is one at a time:
+/// what was written before the last but one has been read. Shared as a number, of which the lowest bit says which.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    at: u64,
+    is_wide: bool,
+}
+
+impl Turn {
+    fn shared(self) -> u64 {
+        self.at << 1 | u64::from(self.is_wide)
+    }
+
+    fn from_shared(shared: u64) -> Turn {
+        Turn { at: shared >> 1, is_wide: shared & 1 == 1 }
+    }
+
+    /// The place of a position, and how many bytes on from there have places side by side.
+    fn place(self, memory: &impl Memory, position: u64) -> (usize, usize) {
+        let is_before = position < self.at;
+        let place = memory.place(position, self.is_wide != is_before);
+        let to_end = memory.end(self.is_wide != is_before) - place;
+        let to_turn = if is_before { self.at - position } else { u64::MAX };
+        (place, usize::try_from(to_turn).map_or(to_end, |to_turn| to_end.min(to_turn)))
+    }
+}
+
+/// Where bytes begin that are one side's to copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    position: u64,
+    turn: Turn,
+    /// Long copies to there go past the caches.
+    is_past_caches: bool,
+}
+
+impl Start {
+    fn after_head(self) -> Start {
+        Start { position: self.position + RECORD_HEAD as u64, ..self }
+    }
+
+    /// Copies to the bytes from so many on.
+    pub(crate) fn copy_in(self, memory: &impl Memory, offset: u64, mut bytes: &[u8]) {
+        let mut position = self.position + offset;
+        while !bytes.is_empty() {
+            let (place, room) = self.turn.place(memory, position);
+            let (part, rest) = bytes.split_at(bytes.len().min(room));
+            if self.is_past_caches && part.len() >= LONG {
+                memory.copy_past_caches(place, part);
+            } else {
+                memory.copy_in(place, part);
+            }
+            position += part.len() as u64;
+            bytes = rest;
+        }
+    }
+
+    /// Copies from the bytes from so many on.
+    pub(crate) fn copy_out(self, memory: &impl Memory, offset: u64, mut bytes: &mut [u8]) {
+        let mut position = self.position + offset;
+        while !bytes.is_empty() {
+            let (place, room) = self.turn.place(memory, position);
+            let (part, rest) = bytes.split_at_mut(bytes.len().min(room));
+            memory.copy_out(place, part);
+            position += part.len() as u64;
+            bytes = rest;
+        }
+    }
 }
 
 /// Written by the consumer.
@@ -71,12 +146,28 @@ pub(crate) trait Memory {
     fn lane(&self) -> &Lane;
     /// A power of two.
     fn capacity(&self) -> usize;
-    /// The place of position 0.
-    fn origin(&self) -> usize {
-        0
+    /// The place of a position in the ring, or in the wide one.
+    fn place(&self, position: u64, _is_wide: bool) -> usize {
+        position as usize & (self.capacity() - 1)
+    }
+    /// Where places end.
+    fn end(&self, _is_wide: bool) -> usize {
+        self.capacity()
     }
     /// Copies to a place in the ring that has room for it to the ring's end.
     fn copy_in(&self, place: usize, bytes: &[u8]);
+    /// The same without having its lines in this core's cache after that, where there is such a way.
+    fn copy_past_caches(&self, place: usize, bytes: &[u8]) {
+        self.copy_in(place, bytes);
+    }
+    /// So many bytes from a place on are written soon.
+    fn expect(&self, _place: usize, _len: usize) {}
+    /// Takes memory for the wide ring, if it hasn't; says whether it has.
+    fn widen(&self) -> bool {
+        false
+    }
+    /// Gives the memory back that only the wide ring has, where nothing is in use.
+    fn narrow(&self) {}
     /// Copies from a place in the ring that has as much to the ring's end.
     fn copy_out(&self, place: usize, bytes: &mut [u8]);
 }
@@ -108,7 +199,16 @@ pub(crate) struct Producer {
     marks: u32,
     /// Where the marks begin that the consumer hasn't come to, as far as is known, and how many descriptors each has.
     marked: VecDeque<(u64, usize)>,
+    turn: Turn,
+    /// Long copies go past the caches.
+    is_past_caches: bool,
 }
+
+/// A copy that is long enough for another way than the usual.
+pub(crate) const LONG: usize = 2048;
+
+/// So far ahead of short writes lines are fetched: each is in the reader's cache, and would be waited for.
+const AHEAD: usize = 512;
 
 impl Producer {
     /// Room as far as is known.
@@ -155,6 +255,10 @@ impl Producer {
         let count = bytes.len().min(self.room(memory));
         self.put(memory, 0, &bytes[..count]);
         self.publish(memory, count);
+        if count < LONG && self.room(memory) > AHEAD + count {
+            let (place, to_end) = self.turn.place(memory, self.tail + AHEAD as u64);
+            memory.expect(place, count.min(to_end));
+        }
         Ok(count)
     }
 
@@ -204,25 +308,42 @@ impl Producer {
         memory.lane().produced.marks.store(self.marks, Ordering::Release);
     }
 
+    /// Turns to a way of long copies, as far as it can be taken now. The memory of the wide ring stays if it is to be kept.
+    pub(crate) fn turn_to(&mut self, memory: &impl Memory, way: Way, keep: bool) {
+        self.is_past_caches = way == Way::PastCaches;
+        let is_wide = way == Way::Wide;
+        let is_settled = self.head >= self.turn.at;
+        if is_wide != self.turn.is_wide && is_settled {
+            self.turn = Turn { at: self.tail, is_wide };
+            memory.lane().produced.turn.store(self.turn.shared(), Ordering::Relaxed);
+        } else if !is_wide && !keep && is_settled {
+            memory.narrow();
+        }
+    }
+
     /// Copies to `offset` bytes beyond what is published.
     fn put(&self, memory: &impl Memory, offset: u64, bytes: &[u8]) {
-        copy_in(memory, self.tail + offset, bytes);
+        self.start().copy_in(memory, offset, bytes);
     }
 
     /// Where bytes can be put that are published next, and how many there is room for.
-    pub(crate) fn open(&mut self, memory: &impl Memory) -> Result<(u64, usize), Broken> {
+    pub(crate) fn open(&mut self, memory: &impl Memory) -> Result<(Start, usize), Broken> {
         self.look(memory)?;
-        Ok((self.tail, self.room(memory)))
+        Ok((self.start(), self.room(memory)))
+    }
+
+    fn start(&self) -> Start {
+        Start { position: self.tail, turn: self.turn, is_past_caches: self.is_past_caches }
     }
 
     /// The same for a record of so many bytes, whose head is put there; none if there isn't as much room.
-    pub(crate) fn open_record(&mut self, memory: &impl Memory, len: usize) -> Result<Option<u64>, Broken> {
+    pub(crate) fn open_record(&mut self, memory: &impl Memory, len: usize) -> Result<Option<Start>, Broken> {
         let (start, room) = self.open(memory)?;
         if room < record_len(len) {
             return Ok(None);
         }
         self.put(memory, 0, &(len as u64).to_ne_bytes());
-        Ok(Some(start + RECORD_HEAD as u64))
+        Ok(Some(start.after_head()))
     }
 
     pub(crate) fn publish(&mut self, memory: &impl Memory, count: usize) {
@@ -249,6 +370,7 @@ pub(crate) struct Consumer {
     counted: u32,
     /// A read has passed a mark: it ends there.
     has_passed: bool,
+    turn: Turn,
     /// Bytes taken since a waiting producer was last looked for.
     taken: usize,
 }
@@ -264,6 +386,8 @@ impl Consumer {
             return Err(Broken);
         }
         self.tail = tail;
+        // Told before the position. Where it is newer than that, what is known to be there comes before it.
+        self.turn = Turn::from_shared(memory.lane().produced.turn.load(Ordering::Relaxed));
         // Not older than the position: it was counted before.
         self.counted = memory.lane().produced.marks.load(Ordering::Relaxed);
         if !self.is_held() {
@@ -310,19 +434,23 @@ impl Consumer {
 
     /// Copies from `offset` bytes on, all of which are known to be there.
     fn get(&self, memory: &impl Memory, offset: u64, bytes: &mut [u8]) {
-        copy_out(memory, self.head + offset, bytes);
+        self.start().copy_out(memory, offset, bytes);
     }
 
     /// Where the bytes stand that are known to be there, looking again if there are none, and how many.
-    pub(crate) fn open(&mut self, memory: &impl Memory) -> Result<(u64, usize), Broken> {
+    pub(crate) fn open(&mut self, memory: &impl Memory) -> Result<(Start, usize), Broken> {
         if self.available() == 0 {
             self.look(memory)?;
         }
-        Ok((self.head, self.available()))
+        Ok((self.start(), self.available()))
+    }
+
+    fn start(&self) -> Start {
+        Start { position: self.head, turn: self.turn, is_past_caches: false }
     }
 
     /// The same of the next record; none if there is none.
-    pub(crate) fn open_record(&mut self, memory: &impl Memory) -> Result<Option<(u64, usize)>, Broken> {
+    pub(crate) fn open_record(&mut self, memory: &impl Memory) -> Result<Option<(Start, usize)>, Broken> {
         let (start, available) = self.open(memory)?;
         if available == 0 {
             return Ok(None);
@@ -337,7 +465,7 @@ impl Consumer {
         if len > memory.capacity() as u64 || record_len(len as usize) > available {
             return Err(Broken);
         }
-        Ok(Some((start + RECORD_HEAD as u64, len as usize)))
+        Ok(Some((start.after_head(), len as usize)))
     }
 
     /// Takes the next record, or as much of it as fits, and drops the rest; none if there is no record. It stays
@@ -438,30 +566,6 @@ impl Consumer {
         }
         is_due
     }
-}
-
-/// Copies to the bytes from a position on, of which the ring holds as many.
-pub(crate) fn copy_in(memory: &impl Memory, position: u64, bytes: &[u8]) {
-    let place = place(memory, position);
-    let (first, second) = bytes.split_at(bytes.len().min(memory.capacity() - place));
-    memory.copy_in(place, first);
-    if !second.is_empty() {
-        memory.copy_in(0, second);
-    }
-}
-
-/// Copies from the bytes from a position on, of which the ring holds as many.
-pub(crate) fn copy_out(memory: &impl Memory, position: u64, bytes: &mut [u8]) {
-    let place = place(memory, position);
-    let (first, second) = bytes.split_at_mut(bytes.len().min(memory.capacity() - place));
-    memory.copy_out(place, first);
-    if !second.is_empty() {
-        memory.copy_out(0, second);
-    }
-}
-
-fn place(memory: &impl Memory, position: u64) -> usize {
-    (position as usize).wrapping_add(memory.origin()) & (memory.capacity() - 1)
 }
 
 /// What stands before a record: its length.

@@ -164,6 +164,11 @@ impl Spin {
     /// before whoever only computes, one that gave way comes after.
     const REST: u32 = 1024;
 
+    /// Whether the peer seems to be on the same core.
+    pub(crate) fn is_core_shared(&self) -> bool {
+        self.spinning.misses >= Luck::PATIENCE && self.yielding.misses == 0
+    }
+
     /// Waits for a while; says whether `is_ready` came true.
     pub(crate) fn spin(&mut self, is_ready: impl Fn() -> bool) -> bool {
         if !SPINS {

@@ -16,6 +16,8 @@ mod ring;
 mod sync;
 #[path = "../../../crates/local/src/wait.rs"]
 mod wait;
+#[path = "../../../crates/local/src/ways.rs"]
+mod ways;
 
 use common::check;
 use half::{Kind, READ_SHUT, ReadHalf, State, Take, WRITE_SHUT, WriteHalf};

@@ -53,7 +53,7 @@ fn what_breaks_the_rules_resets_the_socket_for_good() {
             2 => second.lane().reader.gone.store(77, Ordering::Release),
             _ => {
                 // A record that is longer than what is there.
-                first.copy_in(first.origin(), &[9; 16]);
+                first.copy_in(first.place(0, false), &[9; 16]);
                 first.lane().produced.position.store(16, Ordering::Release);
             }
         }
@@ -228,7 +228,7 @@ fn nonsense_beside_the_rings_resets_the_socket() {
         let [first, _] = sides(&mapping);
         let mut record = [0; 16];
         record[0] = 8;
-        first.copy_in(first.origin(), &record);
+        first.copy_in(first.place(0, false), &record);
         first.lane().produced.marks.store(1, Ordering::Release);
         first.lane().produced.position.store(16, Ordering::Release);
         match deed {

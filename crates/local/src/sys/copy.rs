@@ -4,10 +4,10 @@
 //! stands there, or half of it, arrives as bytes, and nothing is assumed of it.
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-pub(super) use x86::{copy_in, copy_out, copy_past_caches};
+pub(super) use x86::{copy_in, copy_out, copy_past_caches, expect};
 
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(super) use portable::{copy_in, copy_in as copy_past_caches, copy_out};
+pub(super) use portable::{copy_in, copy_in as copy_past_caches, copy_out, expect};
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod x86 {
@@ -35,8 +35,43 @@ mod x86 {
     /// As [`copy_in`].
     #[inline]
     pub(in crate::sys) unsafe fn copy_out(own: *mut u8, shared: *const u8, len: usize) {
-        // SAFETY: as the caller says.
-        unsafe { copy(own, shared, len) }
+        let long = if len < LONG { 0 } else { len / 64 * 64 };
+        // SAFETY: the two parts make up the ranges of which the caller speaks.
+        unsafe {
+            if long > 0 {
+                fetch(own, shared, long);
+            }
+            copy(own.add(long), shared.add(long), len - long);
+        }
+    }
+
+    /// Copies so many bytes, some lines of 64. Of what another core has in its cache this fetches more lines at once than the
+    /// processor's own loop.
+    unsafe fn fetch(to: *mut u8, from: *const u8, len: usize) {
+        // SAFETY: the caller vouches for the ranges; the offset runs from minus `len` to 0, from their ends.
+        unsafe {
+            asm!(
+                "2:",
+                "movups {a}, [{from} + {at}]",
+                "movups {b}, [{from} + {at} + 16]",
+                "movups {c}, [{from} + {at} + 32]",
+                "movups {d}, [{from} + {at} + 48]",
+                "movups [{to} + {at}], {a}",
+                "movups [{to} + {at} + 16], {b}",
+                "movups [{to} + {at} + 32], {c}",
+                "movups [{to} + {at} + 48], {d}",
+                "add {at}, 64",
+                "jnz 2b",
+                from = in(reg) from.add(len),
+                to = in(reg) to.add(len),
+                at = inout(reg) len.wrapping_neg() => _,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                options(nostack)
+            );
+        }
     }
 
     #[inline]
@@ -117,6 +152,18 @@ mod x86 {
         }
     }
 
+    /// Has the lines of so many bytes fetched for writing. Any address will do.
+    #[inline]
+    pub(in crate::sys) fn expect(shared: *const u8, len: usize) {
+        for line in (0..len).step_by(64) {
+            // SAFETY: it changes nothing but caches, and does nothing where nothing is mapped.
+            unsafe {
+                asm!("prefetchw [{at}]", at = in(reg) shared.wrapping_add(line),
+                    options(nostack, preserves_flags, readonly));
+            }
+        }
+    }
+
     #[inline]
     unsafe fn load(from: *const u8) -> __m128i {
         let value;
@@ -152,6 +199,9 @@ mod x86 {
     allow(dead_code, reason = "for other machines; tested on all")
 )]
 mod portable {
+    /// Nothing is known to help.
+    pub(in crate::sys) fn expect(_: *const u8, _: usize) {}
+
     const WORD: usize = size_of::<u64>();
 
     /// Copies to the shared side, by words where its addresses are such.

@@ -12,14 +12,14 @@ use crate::ring::{Lane, Memory};
 use crate::{Credentials, SMALLEST_RING};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_int;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The lanes stand in the middle of a page, between the end of the second ring and the start of the first. The second
 /// begins so far before its end: a connection on which little was said has one page.
@@ -32,7 +32,17 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlag
 const _: () =
     assert!(LANES < PAGE && MARGIN.is_multiple_of(align_of::<Lane>()) && SMALLEST_RING.is_multiple_of(PAGE));
 
-/// The shared memory of one connection: two lanes, then two rings.
+/// Bytes of a wide ring: more than what two cores have in their own caches. Its memory is taken when it is used.
+const WIDE: usize = 4 << 20;
+/// Rings from this size on have a wide one.
+const SMALLEST_WITH_WIDE: usize = 64 << 10;
+/// Wide rings that are in use in this process: there is no room for many in the cache that the cores share, and each
+/// is memory.
+static WIDE_RINGS: AtomicUsize = AtomicUsize::new(0);
+const MOST_WIDE_RINGS: usize = 16;
+
+/// The shared memory of one connection: the second wide ring, two lanes, then the first. The rings that are used by and by
+/// are the parts of them next to the lanes.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
@@ -88,20 +98,32 @@ impl Mapping {
 
     fn lane(&self, index: usize) -> &Lane {
         assert!(index < 2);
-        let place = MARGIN + self.ring + index * size_of::<Lane>();
-        // SAFETY: both lanes are inside the mapping and aligned, as margin and rings are, and they consist of atomics, for
+        let place = MARGIN + wide(self.ring) + index * size_of::<Lane>();
+        // SAFETY: both lanes are inside the mapping and aligned, as margin and wide rings are, and they consist of atomics, for
         // which any bytes are values and any change by others is a change of an atomic. They live as long as the
         // mapping, which `self` borrows.
         unsafe { self.start.add(place).cast::<Lane>().as_ref() }
     }
 
-    /// The address of a place in a ring from which so many bytes are inside it.
+    /// The address of a place in a wide ring from which so many bytes are inside it.
     fn place(&self, index: usize, place: usize, len: usize) -> *mut u8 {
-        assert!(index < 2 && place <= self.ring && len <= self.ring - place);
-        let ring = [MARGIN + self.ring + LANES, MARGIN][index];
+        let wide = wide(self.ring);
+        assert!(index < 2 && place <= wide && len <= wide - place);
+        let ring = [MARGIN + wide + LANES, MARGIN][index];
         // SAFETY: that is inside the mapping, as was just checked: before it are the margin, the second ring and the lanes
         // at most, and behind it the rest of the ring.
         unsafe { self.start.as_ptr().add(ring + place) }
+    }
+
+    /// Tells the kernel something about the pages that lie in a part of a wide ring whole.
+    fn advise(&self, index: usize, places: Range<usize>, advice: Advice) -> io::Result<()> {
+        let (start, end) = (self.place(index, places.start, places.len()), self.place(index, places.end, 0));
+        let skipped = start.align_offset(PAGE);
+        let len = (end.addr() - start.addr()).saturating_sub(skipped) / PAGE * PAGE;
+        // SAFETY: of these pages, which are inside the mapping, nobody has a reference; losing their content is what the
+        // caller may ask for.
+        unsafe { rustix::mm::madvise(start.wrapping_add(skipped).cast(), len, advice)? };
+        Ok(())
     }
 }
 
@@ -113,7 +135,12 @@ impl Drop for Mapping {
 }
 
 fn size(ring: usize) -> usize {
-    PAGE + 2 * ring
+    PAGE + 2 * wide(ring)
+}
+
+/// Bytes of the wide ring: as many as the ring's, where there is none.
+fn wide(ring: usize) -> usize {
+    if ring < SMALLEST_WITH_WIDE { ring } else { ring.max(WIDE) }
 }
 
 /// One direction of a mapping.
@@ -121,22 +148,20 @@ fn size(ring: usize) -> usize {
 pub(crate) struct Side {
     mapping: Arc<Mapping>,
     index: usize,
-    /// So many of the next long copies go past the caches.
-    past_caches: AtomicU32,
-    was_slow: AtomicBool,
+    /// It is one of [`WIDE_RINGS`].
+    is_wide: AtomicBool,
 }
 
 impl Side {
     pub(crate) fn new(mapping: Arc<Mapping>, index: usize) -> Side {
-        Side { mapping, index, past_caches: AtomicU32::new(0), was_slow: AtomicBool::new(false) }
+        Side { mapping, index, is_wide: AtomicBool::new(false) }
     }
 
-    /// A long copy that took a nanosecond for fewer bytes than this had to fetch its lines from another core.
-    const SLOW: u128 = 16;
-    const LONG: usize = 2048;
-    /// After so many copies past the caches it is tried again whether another way is faster: both threads may be on one
-    /// core now.
-    const TURNS: u32 = 256;
+    /// The places of a wide ring that are the ring's.
+    fn usual(&self) -> Range<usize> {
+        let (ring, wide) = (self.mapping.ring, wide(self.mapping.ring));
+        [0..ring, wide - ring..wide][self.index].clone()
+    }
 }
 
 impl Memory for Side {
@@ -148,37 +173,74 @@ impl Memory for Side {
         self.mapping.ring
     }
 
-    fn origin(&self) -> usize {
-        [0, self.mapping.ring - MARGIN][self.index]
+    fn place(&self, position: u64, is_wide: bool) -> usize {
+        // The second ring ends, and the first begins, at the lanes: the page that has those has position 0 of both.
+        let position = (position as usize).wrapping_sub([0, MARGIN][self.index]);
+        if is_wide {
+            position & (wide(self.mapping.ring) - 1)
+        } else {
+            self.usual().start + (position & (self.mapping.ring - 1))
+        }
+    }
+
+    fn end(&self, is_wide: bool) -> usize {
+        if is_wide { wide(self.mapping.ring) } else { self.usual().end }
     }
 
     fn copy_in(&self, place: usize, bytes: &[u8]) {
         let to = self.mapping.place(self.index, place, bytes.len());
-        let turns = self.past_caches.load(Ordering::Relaxed);
-        // SAFETY, all three: `place` has checked the range in the mapping; `bytes` is outside it, as nobody has a slice of it.
-        if bytes.len() < Side::LONG {
-            // SAFETY: see above.
-            unsafe { copy::copy_in(to, bytes.as_ptr(), bytes.len()) };
-        } else if turns > 0 {
-            self.past_caches.store(turns - 1, Ordering::Relaxed);
-            // SAFETY: see above.
-            unsafe { copy::copy_past_caches(to, bytes.as_ptr(), bytes.len()) };
-        } else {
-            let start = Instant::now();
-            // SAFETY: see above.
-            unsafe { copy::copy_in(to, bytes.as_ptr(), bytes.len()) };
-            let is_slow = start.elapsed().as_nanos() * Side::SLOW > bytes.len() as u128;
-            // One alone may have been interrupted.
-            if self.was_slow.swap(is_slow, Ordering::Relaxed) && is_slow {
-                self.past_caches.store(Side::TURNS, Ordering::Relaxed);
-            }
-        }
+        // SAFETY: `place` has checked the range in the mapping; `bytes` is outside it, as nobody has a slice of it.
+        unsafe { copy::copy_in(to, bytes.as_ptr(), bytes.len()) };
+    }
+
+    fn copy_past_caches(&self, place: usize, bytes: &[u8]) {
+        let to = self.mapping.place(self.index, place, bytes.len());
+        // SAFETY: as above.
+        unsafe { copy::copy_past_caches(to, bytes.as_ptr(), bytes.len()) };
     }
 
     fn copy_out(&self, place: usize, bytes: &mut [u8]) {
         let from = self.mapping.place(self.index, place, bytes.len());
         // SAFETY: as above, the other way round.
         unsafe { copy::copy_out(bytes.as_mut_ptr(), from, bytes.len()) };
+    }
+
+    fn expect(&self, place: usize, len: usize) {
+        copy::expect(self.mapping.place(self.index, place, len), len);
+    }
+
+    fn widen(&self) -> bool {
+        let all = 0..wide(self.mapping.ring);
+        if self.is_wide.load(Ordering::Relaxed) {
+            return true;
+        }
+        let more = |rings: usize| (rings < MOST_WIDE_RINGS).then_some(rings + 1);
+        if all == self.usual() || WIDE_RINGS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err()
+        {
+            return false;
+        }
+        self.is_wide.store(true, Ordering::Relaxed);
+        // All at once, which is much faster than page by page; where the kernel can't, it is page by page.
+        let _ = self.mapping.advise(self.index, all, Advice::LinuxPopulateWrite);
+        true
+    }
+
+    fn narrow(&self) {
+        if self.is_wide.swap(false, Ordering::Relaxed) {
+            let (wide, usual) = (wide(self.mapping.ring), self.usual());
+            for rest in [0..usual.start, usual.end..wide].into_iter().filter(|rest| !rest.is_empty()) {
+                let _ = self.mapping.advise(self.index, rest, Advice::LinuxRemove);
+            }
+            WIDE_RINGS.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        if *self.is_wide.get_mut() {
+            WIDE_RINGS.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

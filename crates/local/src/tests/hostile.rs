@@ -13,8 +13,12 @@ use std::time::{Duration, Instant};
 
 /// A victim, and what its peer has: the memory and the socket.
 pub(super) fn victim() -> (LocalStream, Arc<Mapping>, UnixStream) {
+    victim_with(SMALLEST_RING)
+}
+
+fn victim_with(ring: usize) -> (LocalStream, Arc<Mapping>, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let mapping = Arc::new(Mapping::create(SMALLEST_RING).unwrap().0);
+    let mapping = Arc::new(Mapping::create(ring).unwrap().0);
     let end = end::End::new(ours, Arc::clone(&mapping), end::Role::Acceptor, crate::half::Kind::Bytes, None);
     (LocalStream::new(stream::Carrier::Ring(Box::new(end))), mapping, theirs)
 }
@@ -85,7 +89,7 @@ pub(crate) fn scribble(mapping: &Arc<Mapping>, socket: &mut impl Write, numbers:
         let lane = side.lane();
         let value = numbers.next();
         let small = value % (2 * SMALLEST_RING as u64);
-        match numbers.next() % 12 {
+        match numbers.next() % 13 {
             0 => lane.produced.position.store(value, Ordering::Relaxed),
             1 => lane.consumed.position.store(value, Ordering::Relaxed),
             2 | 3 => drop(lane.produced.position.fetch_add(small, Ordering::Relaxed)),
@@ -95,6 +99,7 @@ pub(crate) fn scribble(mapping: &Arc<Mapping>, socket: &mut impl Write, numbers:
             8 => lane.reader.gone.store(value.is_multiple_of(16).into(), Ordering::Relaxed),
             9 => lane.reader.waits.store(value as u32, Ordering::Relaxed),
             10 => lane.writer.waits.store(value as u32 % 4, Ordering::Relaxed),
+            11 => lane.produced.turn.store(value >> (numbers.next() % 64), Ordering::Relaxed),
             _ => {
                 let bytes = value.to_ne_bytes().repeat(8);
                 side.copy_in(value as usize % (SMALLEST_RING - bytes.len()), &bytes);
@@ -108,7 +113,8 @@ pub(crate) fn scribble(mapping: &Arc<Mapping>, socket: &mut impl Write, numbers:
 
 /// A victim reads and writes while its peer scribbles: every call ends, by its limit at the latest.
 fn play(numbers: &mut Numbers) {
-    let (victim, mapping, mut socket) = victim();
+    // The larger has a wide one.
+    let (victim, mapping, mut socket) = victim_with([SMALLEST_RING, 64 << 10][numbers.next() as usize % 2]);
     socket.set_nonblocking(true).unwrap();
     let limit = Some(Duration::from_millis(20));
     victim.set_read_timeout(limit).unwrap();

@@ -1,6 +1,7 @@
 //! The ring alone, over memory of this process.
 
 use crate::ring::{Broken, Consumer, Lane, Memory, Producer};
+use crate::ways::Way;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 struct Bytes {
@@ -52,6 +53,72 @@ fn bytes_come_out_as_they_went_in_across_the_rings_end() {
         for byte in &out[..peeked] {
             assert_eq!(*byte, read);
             read = read.wrapping_add(1);
+        }
+    }
+}
+
+/// A ring of 16 bytes with a wide one of 64.
+struct WithWide(Bytes);
+
+impl Memory for WithWide {
+    fn lane(&self) -> &Lane {
+        self.0.lane()
+    }
+
+    fn capacity(&self) -> usize {
+        16
+    }
+
+    fn place(&self, position: u64, is_wide: bool) -> usize {
+        if is_wide { position as usize % 64 } else { 48 + position as usize % 16 }
+    }
+
+    fn end(&self, _: bool) -> usize {
+        64
+    }
+
+    fn copy_in(&self, place: usize, bytes: &[u8]) {
+        self.0.copy_in(place, bytes);
+    }
+
+    fn copy_out(&self, place: usize, bytes: &mut [u8]) {
+        self.0.copy_out(place, bytes);
+    }
+}
+
+#[test]
+fn bytes_come_out_as_they_went_in_across_turns_to_the_wide_ring_and_back() {
+    let memory = WithWide(Bytes::new(64));
+    let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
+    let (mut written, mut read) = (0_u8, 0_u8);
+    let mut turns = 0;
+    for round in 0..10_000_usize {
+        let before = memory.lane().produced.turn.load(Ordering::Relaxed);
+        let way = [Way::Usual, Way::Wide, Way::PastCaches][round / 3 % 3];
+        producer.turn_to(&memory, way, false);
+        turns += usize::from(memory.lane().produced.turn.load(Ordering::Relaxed) != before);
+        let bytes: Vec<u8> = (0..round % 19).map(|at| written.wrapping_add(at as u8)).collect();
+        written = written.wrapping_add(producer.write(&memory, &bytes).unwrap() as u8);
+        let mut out = vec![0; round % 13];
+        let count = consumer.read(&memory, &mut out).unwrap();
+        for byte in &out[..count] {
+            assert_eq!(*byte, read);
+            read = read.wrapping_add(1);
+        }
+    }
+    assert!(turns > 100, "{turns}");
+}
+
+#[test]
+fn any_turn_that_a_peer_tells_is_a_place_in_the_memory() {
+    for turn in [1, u64::MAX, u64::MAX - 1, 1 << 63, 7, 8, 9, 10] {
+        let memory = WithWide(Bytes::new(64));
+        let mut consumer = Consumer::default();
+        memory.lane().produced.turn.store(turn, Ordering::Relaxed);
+        for position in [5, 16, 21] {
+            memory.lane().produced.position.store(position, Ordering::Relaxed);
+            let before = consumer.seen();
+            assert_eq!(consumer.read(&memory, &mut [0; 32]), Ok((position - before) as usize));
         }
     }
 }
