@@ -130,7 +130,7 @@ impl Ways {
         };
         // Who isn't far ahead isn't worth a turn.
         let spent = self.start.map(|start| now.duration_since(start)).filter(|_| is_whole);
-        if let Some(spent) = spent.filter(|&spent| spent < best - best / 8) {
+        if let Some(spent) = spent.filter(|&spent| spent < best * 7 / 8) {
             self.best = Some((self.way, spent));
         }
         let allowed = best * HOPELESS * (self.bytes / STEP) as u32 / (LAP / STEP) as u32;

@@ -21,7 +21,7 @@ mod ways;
 
 use common::check;
 use half::{Kind, READ_SHUT, ReadHalf, State, Take, WRITE_SHUT, WriteHalf};
-use ring::{Lane, Mark, Memory, SHUT};
+use ring::{Consumer, Lane, Mark, Memory, Producer, SHUT};
 use shuttle::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
@@ -30,6 +30,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 use wait::{Limit, World, wake};
+use ways::Way;
 
 /// A ring so small that every write fills it and every read empties it.
 const CAPACITY: usize = 4;
@@ -302,5 +303,75 @@ fn who_waits_for_room_learns_that_nobody_reads_any_more() {
         assert!(pair.read(false, &mut [0; 2]).unwrap() > 0);
         pair.shut_reader();
         writing.join().unwrap();
+    });
+}
+
+/// The same with a wide ring, whose last places are the ring's.
+#[derive(Clone)]
+struct WithWide(Side);
+
+const WIDE: usize = 4 * CAPACITY;
+
+impl Memory for WithWide {
+    fn lane(&self) -> &Lane {
+        self.0.lane()
+    }
+
+    fn capacity(&self) -> usize {
+        CAPACITY
+    }
+
+    fn place(&self, position: u64, is_wide: bool) -> usize {
+        let position = position as usize;
+        if is_wide { position % WIDE } else { WIDE - CAPACITY + position % CAPACITY }
+    }
+
+    fn end(&self, _: bool) -> usize {
+        WIDE
+    }
+
+    fn copy_in(&self, place: usize, bytes: &[u8]) {
+        self.0.copy_in(place, bytes);
+    }
+
+    fn copy_out(&self, place: usize, bytes: &mut [u8]) {
+        self.0.copy_out(place, bytes);
+    }
+}
+
+#[test]
+fn bytes_are_read_where_they_were_written_whenever_the_writer_turns_to_another_ring() {
+    check(2_000, || {
+        let memory =
+            WithWide(Side(Arc::new((Lane::default(), (0..WIDE).map(|_| AtomicU8::new(0)).collect()))));
+        let writing = {
+            let memory = memory.clone();
+            thread::spawn(move || {
+                let mut producer = Producer::default();
+                let bytes: Vec<u8> = (1..=30).collect();
+                let (mut done, mut round) = (0, 0);
+                while done < bytes.len() {
+                    let way = if round % 2 == 0 { Way::Wide } else { Way::Usual };
+                    producer.turn_to(&memory, way, true);
+                    let count = producer.write(&memory, &bytes[done..bytes.len().min(done + 3)]).unwrap();
+                    if count == 0 {
+                        thread::yield_now();
+                    }
+                    (done, round) = (done + count, round + 1);
+                }
+            })
+        };
+        let mut consumer = Consumer::default();
+        let mut all = Vec::new();
+        while all.len() < 30 {
+            let mut part = [0; 3];
+            let count = consumer.read(&memory, &mut part).unwrap();
+            if count == 0 {
+                thread::yield_now();
+            }
+            all.extend_from_slice(&part[..count]);
+        }
+        writing.join().unwrap();
+        assert_eq!(all, (1..=30).collect::<Vec<u8>>());
     });
 }

@@ -226,7 +226,8 @@ impl Memory for Side {
     }
 
     fn narrow(&self) {
-        if self.is_wide.swap(false, Ordering::Relaxed) {
+        if self.is_wide.load(Ordering::Relaxed) {
+            self.is_wide.store(false, Ordering::Relaxed);
             let (wide, usual) = (wide(self.mapping.ring), self.usual());
             for rest in [0..usual.start, usual.end..wide].into_iter().filter(|rest| !rest.is_empty()) {
                 let _ = self.mapping.advise(self.index, rest, Advice::LinuxRemove);
