@@ -45,8 +45,8 @@ pub(crate) fn markdown(rows: &[Measured], runs: u32) -> String {
         "\nThe bulk and round-trip rows are two stacks in one thread, each end copying its data as an application does. The\n\
          rows about `run` are the same script under `sockeye run` (one host, its loopback) and on the kernel's loopback.\n\
          Of the rows about the gateway, each client reaches an nginx of the machine: under `sockeye run`, and in a network\n\
-         namespace with slirp4netns or pasta (MTU 65520). The start-up row is a curl that is refused at once, and what\n\
-         `sockeye run` adds to it: less than 20 ms is wanted.\n",
+         namespace with slirp4netns or pasta (MTU 65520). The rows about starts are a curl that is refused at once and\n\
+         `true`, and what `sockeye run` adds to them: at most 20 and 10 ms are wanted.\n",
     );
     text
 }

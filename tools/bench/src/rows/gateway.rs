@@ -38,7 +38,7 @@ exec pasta $user --quiet --config-net --mtu 65520 --ipv4-only --address 10.9.0.2
   --tcp-ports none --udp-ports none --tcp-ns none --udp-ns none -- sh -c "$1"
 "#;
 
-/// Pairs of starts in one figure of the start-up row.
+/// Pairs of starts in one figure of the rows about starts.
 const STARTS: usize = 20;
 
 /// How a client reaches the machine's server.
@@ -71,11 +71,12 @@ pub(super) fn rows(sockeye: &Path) -> Vec<Row> {
         }
     };
     vec![
-        row("gateway: 1 GiB download", "Gbit/s", DOWNLOAD, 8e-9, (&slirp4netns, 1.0)),
+        row("gateway: 1 GiB download", "Gbit/s", DOWNLOAD, 8e-9, (&slirp4netns, 2.0)),
         row("gateway: 1 GiB download", "Gbit/s", DOWNLOAD, 8e-9, (&pasta, 0.5)),
         row("gateway: requests", "1/s", REQUESTS, 1.0, (&slirp4netns, 1.0)),
-        row("gateway: requests", "1/s", REQUESTS, 1.0, (&pasta, 0.5)),
-        start_up(sockeye.to_path_buf()),
+        row("gateway: requests", "1/s", REQUESTS, 1.0, (&pasta, 0.6)),
+        CURL.row(sockeye.to_path_buf()),
+        TRUE.row(sockeye.to_path_buf()),
     ]
 }
 
@@ -137,49 +138,71 @@ impl Way {
     }
 }
 
-/// How long a curl takes that is refused at once, beside the same without Sockeye. Their starts take turns:
-/// the peer's figure is measured along with ours.
-fn start_up(sockeye: PathBuf) -> Row {
-    let native = Rc::new(Cell::new(f64::NAN));
-    let last = Rc::clone(&native);
-    let ours = move || {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..STARTS {
-            let mut command = Command::new(&sockeye);
-            command.args(["run", "--"]);
-            ours.push(refused_curl(Some(command))?);
-            theirs.push(refused_curl(None)?);
-        }
-        native.set(median(&theirs));
-        Ok(median(&ours))
-    };
-    Row {
-        name: "run: curl start-up",
-        unit: "ms",
-        peer: "curl alone",
-        goal: 0.26,
-        smaller: true,
-        ours: Box::new(ours),
-        theirs: Box::new(move || Ok(last.get())),
-    }
+/// What a program's start costs.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    name: &'static str,
+    /// The program by itself.
+    alone: &'static str,
+    command: &'static [&'static str],
+    /// How it ends: curl says 7 when it can't connect.
+    status: i32,
+    /// What it takes alone, to that and what may come on top of it, about.
+    goal: f64,
 }
 
-/// Milliseconds until a curl has ended that nobody answers.
-fn refused_curl(under: Option<Command>) -> Figure {
-    let mut command = match under {
-        Some(mut command) => {
-            command.arg("curl");
-            command
+/// A curl that is refused at once: at most 20 ms more.
+const CURL: Start = Start {
+    name: "run: curl start-up",
+    alone: "curl alone",
+    command: &["curl", "--silent", "http://127.0.0.1:9/"],
+    status: 7,
+    goal: 0.26,
+};
+
+/// A program that does nothing: at most 10 ms more.
+const TRUE: Start =
+    Start { name: "run: start of true", alone: "true alone", command: &["true"], status: 0, goal: 0.09 };
+
+impl Start {
+    /// How long the program takes, beside the same without Sockeye. Their starts take turns: the peer's figure is
+    /// measured along with ours.
+    fn row(self, sockeye: PathBuf) -> Row {
+        let native = Rc::new(Cell::new(f64::NAN));
+        let last = Rc::clone(&native);
+        let ours = move || {
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            for _ in 0..STARTS {
+                let mut under = Command::new(&sockeye);
+                under.args(["run", "--"]).args(self.command);
+                ours.push(self.time(under)?);
+                let mut alone = Command::new(self.command[0]);
+                alone.args(&self.command[1..]);
+                theirs.push(self.time(alone)?);
+            }
+            native.set(median(&theirs));
+            Ok(median(&ours))
+        };
+        Row {
+            name: self.name,
+            unit: "ms",
+            peer: self.alone,
+            goal: self.goal,
+            smaller: true,
+            ours: Box::new(ours),
+            theirs: Box::new(move || Ok(last.get())),
         }
-        None => Command::new("curl"),
-    };
-    command.args(["--silent", "http://127.0.0.1:9/"]).stdin(Stdio::null());
-    let begin = Instant::now();
-    let status = command.status().map_err(|error| format!("can't start curl: {error}"))?;
-    let time: Duration = begin.elapsed();
-    // What curl says when it can't connect.
-    if status.code() != Some(7) {
-        return Err(format!("curl ended otherwise than refused: {status}"));
     }
-    Ok(time.as_secs_f64() * 1e3)
+
+    /// Milliseconds until it has ended.
+    fn time(self, mut command: Command) -> Figure {
+        command.stdin(Stdio::null());
+        let begin = Instant::now();
+        let ended = command.status().map_err(|error| format!("can't start {:?}: {error}", self.command))?;
+        let time: Duration = begin.elapsed();
+        if ended.code() != Some(self.status) {
+            return Err(format!("{:?} ended otherwise than expected: {ended}", self.command));
+        }
+        Ok(time.as_secs_f64() * 1e3)
+    }
 }
