@@ -146,10 +146,11 @@ impl NameServers {
             self.on_stack(world, now, host, id);
         }
         if self.expires.is_some_and(|expires| expires <= now) {
-            let services = self.services.iter_mut();
-            let expire =
-                |(&id, service): (_, &mut Service)| world.with(id, |stack| service.on_timeout(stack, now));
-            self.expires = services.filter_map(expire).min();
+            let names = &mut self.names;
+            let expire = |(&id, service): (_, &mut Service)| {
+                world.with(id, |stack| service.on_timeout(stack, now, names))
+            };
+            self.expires = self.services.iter_mut().filter_map(expire).min();
         }
         self.names.on_timeout(now);
         for _ in 0..TURN_MAX {

@@ -118,7 +118,7 @@ impl Service {
         if self.guests.len() >= GUESTS_MAX
             && let Some(victim) = self.guests.victim(peer.ip_addr())
         {
-            self.drop_socket(stack, now, victim);
+            self.drop_socket(stack, now, victim, names);
         }
         self.guests.add(now, id, peer.ip_addr());
         self.sockets.insert(id, Role::Guest);
@@ -126,12 +126,17 @@ impl Service {
     }
 
     /// Closes what was idle for too long; says when to come back.
-    pub(crate) fn on_timeout(&mut self, stack: &mut Stack, now: Instant) -> Option<Instant> {
+    pub(crate) fn on_timeout(
+        &mut self,
+        stack: &mut Stack,
+        now: Instant,
+        names: &mut Names,
+    ) -> Option<Instant> {
         for _ in 0..TURN_MAX {
             let due = self.next_expiry()?;
             let idle = [self.connections.oldest(), self.guests.oldest()].into_iter().flatten().min();
             match idle {
-                Some((_, id)) if due <= now => self.drop_socket(stack, now, id),
+                Some((_, id)) if due <= now => self.drop_socket(stack, now, id, names),
                 _ => break,
             }
         }
@@ -223,7 +228,7 @@ impl Service {
         if self.connections.len() >= CONNECTIONS_MAX
             && let Some(victim) = self.connections.victim(peer.ip_addr())
         {
-            self.drop_socket(stack, now, victim);
+            self.drop_socket(stack, now, victim, names);
         }
         self.connections.add(now, id, peer.ip_addr());
         self.sockets.insert(id, Role::Connection(Connection::new(peer.ip_addr())));
@@ -232,9 +237,14 @@ impl Service {
     }
 
     /// Closes a connection or a client's socket in the middle of whatever it does.
-    fn drop_socket(&mut self, stack: &mut Stack, now: Instant, id: SocketId) {
-        let role = self.sockets.get(&id);
-        match role {
+    fn drop_socket(&mut self, stack: &mut Stack, now: Instant, id: SocketId, names: &mut Names) {
+        match self.sockets.get(&id) {
+            Some(Role::Guest) => {
+                // A client that has the same port again may have asked just now, and this is not known yet. Without
+                // an answer it would wait for seconds until it asks again.
+                answer_datagrams(stack, now, self.host, id, names);
+                stack.close(now, id).ok()
+            }
             Some(Role::Connection(connection)) if connection.is_quiet() => stack.close(now, id).ok(),
             Some(Role::Connection(_)) => stack.abort(now, id).ok(),
             _ => stack.close(now, id).ok(),

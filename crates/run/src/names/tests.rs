@@ -146,3 +146,38 @@ fn clients_that_are_idle_are_forgotten() {
     rig.settle();
     assert_eq!(sockets(&rig), before);
 }
+
+#[test]
+fn who_asks_again_as_it_is_given_up_for_another_is_answered() {
+    let mut rig = Rig::new("given-up", "nameserver 192.0.2.53");
+    let sockets = |rig: &Rig| rig.names.services[&rig.names.gateway].socket_count();
+    let send = |rig: &mut Rig, id| {
+        let query = Payload::from(Chunk::copy_from(QUERY));
+        rig.on_host(|stack| stack.send_to(rig.now, id, query, None, SendFlags::default())).unwrap();
+    };
+    let has_answer =
+        |rig: &Rig, id| rig.on_host(|stack| stack.recv_from(rig.now, id, RecvFlags::default())).is_ok();
+    let mut clients = VecDeque::new();
+    let mut before = 0;
+    while sockets(&rig) > before || before == 0 {
+        before = sockets(&rig);
+        rig.now += std::time::Duration::from_millis(1);
+        let (id, _) = rig.connect(SocketType::Datagram, "192.0.2.53", PORT).unwrap();
+        send(&mut rig, id);
+        rig.settle();
+        assert!(has_answer(&rig, id));
+        clients.push_back(id);
+    }
+    // The first one was given up for the last; the next will be for a newcomer.
+    clients.pop_front();
+    for newcomer_first in [true, false] {
+        let (newcomer, _) = rig.connect(SocketType::Datagram, "192.0.2.53", PORT).unwrap();
+        let oldest = clients.pop_front().unwrap();
+        let order = if newcomer_first { [newcomer, oldest] } else { [oldest, newcomer] };
+        for id in order {
+            send(&mut rig, id);
+        }
+        rig.settle();
+        assert_eq!(order.map(|id| has_answer(&rig, id)), [true, true], "newcomer first: {newcomer_first}");
+    }
+}
