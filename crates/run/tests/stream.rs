@@ -318,6 +318,29 @@ d.close(); print(c.recv(1))
 }
 
 #[test]
+fn who_polls_by_edges_hears_of_a_connection_that_is_open_at_once() {
+    let mut lab = Lab::new();
+    let server = lab.python("a", COUNTER);
+    lab.until_listening("a", 7);
+    let client = lab.python(
+        "b",
+        "
+import select, socket
+s = socket.create_server(('', 8))
+for where in [('127.0.0.1', 8), ('127.0.0.1', 9), ('10.77.0.2', 7)]:
+    c = socket.socket(); c.setblocking(False)
+    e = select.epoll(); e.register(c, select.EPOLLOUT | select.EPOLLET)
+    e.poll(0)
+    print(c.connect_ex(where), [events for _, events in e.poll(20)], c.getsockopt(1, socket.SO_ERROR))
+c.sendall(b'edge')
+",
+    );
+    // EINPROGRESS; EPOLLOUT, with the error and hang-up of who is refused.
+    assert_eq!(lab.output(client), "115 [4] 0\n115 [28] 111\n115 [4] 0\n");
+    assert_eq!(lab.output(server), "done 4\n");
+}
+
+#[test]
 fn a_bad_link_loses_no_byte() {
     let mut lab = Lab::with_link("delay 2ms loss 3%");
     let server = lab.python("a", COUNTER);

@@ -99,8 +99,8 @@ impl Agent {
         match *landing {
             Landing::Name { address, len } => self.put_address(call, address, len, bytes),
             Landing::Option { address, len } => {
-                self.write(call, &[(address, bytes.len())], bytes)?;
-                self.write(call, &[(len, 4)], &(bytes.len() as i32).to_ne_bytes())
+                let both = [bytes, &(bytes.len() as i32).to_ne_bytes()].concat();
+                self.write(call, &[(address, bytes.len()), (len, 4)], &both)
             }
             Landing::Value { address } => self.write(call, &[(address, bytes.len())], bytes),
             Landing::Interfaces { at, list } => self.put_interfaces(call, at, list, bytes),
@@ -112,8 +112,8 @@ impl Agent {
     fn put_address(&self, call: &Call, address: u64, len: u64, bytes: &[u8]) -> Result<(), Errno> {
         let room = usize::try_from(call.read_int(len)?).map_err(|_| Errno::EINVAL)?;
         let cut = &bytes[..bytes.len().min(room)];
-        self.write(call, &[(address, cut.len())], cut)?;
-        self.write(call, &[(len, 4)], &(bytes.len() as i32).to_ne_bytes())
+        let both = [cut, &(bytes.len() as i32).to_ne_bytes()].concat();
+        self.write(call, &[(address, cut.len()), (len, 4)], &both)
     }
 
     /// The entries that fit, and how many bytes they are; without a buffer how many all would be.
@@ -148,18 +148,24 @@ impl Agent {
         let MessageLanding { at, header, ranges } = message;
         let Received { data, name, control, flags, result: _ } = received;
         self.write(call, ranges, data)?;
-        let place = |offset: usize, len: usize| [(at.wrapping_add(offset as u64), len)];
+        // All the rest at once: each write is a system call that looks for the process anew.
+        let place = |offset: usize| at.wrapping_add(offset as u64);
+        let name = name.as_deref().unwrap_or_default();
+        let cut = &name[..name.len().min(header.name_len)];
+        let name_len = (name.len() as i32).to_ne_bytes();
+        let control_len = (control.len() as u64).to_ne_bytes();
+        let flags = flags.to_ne_bytes();
+        let mut parts = vec![
+            (header.control, &control[..]),
+            (place(MessageHeader::CONTROL_LEN_OFFSET), &control_len[..]),
+            (place(MessageHeader::FLAGS_OFFSET), &flags[..]),
+        ];
         if header.name != 0 {
-            let name = name.as_deref().unwrap_or_default();
-            let cut = &name[..name.len().min(header.name_len)];
-            self.write(call, &[(header.name, cut.len())], cut)?;
-            let len = (name.len() as i32).to_ne_bytes();
-            self.write(call, &place(MessageHeader::NAME_LEN_OFFSET, 4), &len)?;
+            parts.extend([(header.name, cut), (place(MessageHeader::NAME_LEN_OFFSET), &name_len[..])]);
         }
-        self.write(call, &[(header.control, control.len())], control)?;
-        let len = (control.len() as u64).to_ne_bytes();
-        self.write(call, &place(MessageHeader::CONTROL_LEN_OFFSET, 8), &len)?;
-        self.write(call, &place(MessageHeader::FLAGS_OFFSET, 4), &flags.to_ne_bytes())
+        let ranges: Vec<_> = parts.iter().map(|&(address, bytes)| (address, bytes.len())).collect();
+        let bytes: Vec<u8> = parts.iter().flat_map(|&(_, bytes)| bytes.iter().copied()).collect();
+        self.write(call, &ranges, &bytes)
     }
 
     /// Gives the calling process a descriptor, which the call returns; answers its number there. EMFILE

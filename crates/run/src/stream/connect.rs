@@ -1,6 +1,6 @@
 //! `connect` on a stream socket, and what becomes of it: established, refused, timed out.
 
-use super::{Phase, Stream, bury, carry, close, errno_of, new_plug, stuff, unplug, unstuff};
+use super::{Phase, Stream, bury, carry, close, errno_of, mark, new_plug, stuff, unplug, unstuff};
 use crate::calls::{Caller, done};
 use crate::core::Core;
 use crate::end::ProgramEnd;
@@ -13,6 +13,9 @@ use rustix::net::sockopt::{Timeout, socket_error};
 use sockeye_posix::Errno;
 use sockeye_stack::{Error, Readiness, SockAddr, SocketType};
 use std::os::fd::OwnedFd;
+
+/// What a handshake comes to.
+const ANSWERED: Readiness = Readiness::WRITABLE.union(Readiness::READ_CLOSED).union(Readiness::ERROR);
 
 /// `connect` to `peer`, or the dissolution of a connection. Handles a restarted call the same way.
 pub(crate) fn connect(
@@ -134,8 +137,12 @@ fn start(
         Ok(()) | Err(Error::InProgress) => {}
         Err(error) => return Err(error.into()),
     }
+    // A host of this network has answered by then, unless its link delays it.
+    core.world.turn(now);
+    let is_answered = core.world.with(host, |stack| stack.readiness(id)).intersects(ANSWERED);
     let theirs = end.fd().ok_or(Errno::EBADF)?;
-    let junk = stuff(theirs).map_err(|error| errno_of(&error))?;
+    let junk = if is_answered { mark(theirs) } else { stuff(theirs) };
+    let junk = junk.map_err(|error| errno_of(&error))?;
     if let Some(stream) = stream_of(core, key) {
         // What the program wrote before it connected, which TCP would have refused, lies before the junk.
         stream.junk = junk + early;
@@ -171,7 +178,7 @@ pub(crate) fn progress(core: &mut Core, key: SocketKey, blocking: bool) {
         let error = result.and_then(Result::err).unwrap_or(Error::ConnectionRefused);
         *phase = Phase::Failed(error);
         core.wake(key);
-    } else if readiness.intersects(Readiness::WRITABLE | Readiness::READ_CLOSED) {
+    } else if readiness.intersects(ANSWERED) {
         if unstuff(plug, *junk).is_err() || carry(&core.poller, key, plug).is_err() {
             return bury(core, key, Some(Error::NoBufs));
         }

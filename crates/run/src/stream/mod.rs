@@ -129,7 +129,8 @@ impl Stream {
             tail: false,
             burst: 0,
             owner,
-            readable: true,
+            // The first event of a plug that is watched tells.
+            readable: false,
             writable: true,
             hears_of_room: false,
             to_stack: VecDeque::new(),
@@ -203,13 +204,13 @@ pub(crate) struct Plug {
 
 /// A new stream plug.
 pub(crate) fn new_plug(nonblocking: bool) -> io::Result<Plug> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SysType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SysType::STREAM, flags, None)?;
     send(&theirs, &[0], SendFlags::NOSIGNAL)?;
-    rustix::io::ioctl_fionbio(&ours, true)?;
     // The pump finds the program's urgent bytes among the others.
     set_socket_oobinline(&ours, true)?;
-    if nonblocking {
-        rustix::io::ioctl_fionbio(&theirs, true)?;
+    if !nonblocking {
+        rustix::io::ioctl_fionbio(&theirs, false)?;
     }
     Ok(Plug { ours, theirs })
 }
@@ -229,6 +230,12 @@ fn stuff(theirs: impl AsFd) -> io::Result<usize> {
         }
     }
     Ok(stuffed)
+}
+
+/// Junk enough for a program's end that may stay writable: when it is taken back that end becomes writable anew, which
+/// whoever polls it by edges waits for.
+fn mark(theirs: impl AsFd) -> io::Result<usize> {
+    Ok(send(theirs.as_fd(), &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
 }
 
 /// Takes back the sentinel and `junk`, up to its last byte, the new sentinel. The program's end is writable
