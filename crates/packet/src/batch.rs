@@ -1,6 +1,6 @@
 //! Packets handed over together.
 
-use crate::Packet;
+use crate::{Packet, Payload};
 use alloc::collections::VecDeque;
 
 /// Up to [`Batch::CAPACITY`] packets, in order, handed from one layer to the next in one call.
@@ -24,6 +24,7 @@ impl Batch {
     }
 
     /// Appends an empty packet, to be filled where it is: packets are large to move.
+    #[inline]
     pub fn push_empty(&mut self) -> &mut Packet {
         let index = self.0.len();
         self.0.push_back(Packet::default());
@@ -35,22 +36,38 @@ impl Batch {
         self.0.pop_front()
     }
 
+    /// Takes the payload of the oldest packet, and drops the rest of it, which is large to move.
+    #[inline]
+    pub fn pop_payload(&mut self) -> Payload {
+        let payload = self.0.front_mut().map(|packet| core::mem::take(&mut packet.payload));
+        if self.0.len() == 1 {
+            self.0.clear();
+        } else {
+            self.0.pop_front();
+        }
+        payload.unwrap_or_default()
+    }
+
     /// The oldest packet.
+    #[inline]
     pub fn front(&self) -> Option<&Packet> {
         self.0.front()
     }
 
     /// How many packets it holds.
+    #[inline]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether it holds no packets.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether it holds [`Batch::CAPACITY`] packets or more: whoever fills it should stop.
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.0.len() >= Self::CAPACITY
     }

@@ -17,6 +17,7 @@ impl Budget {
 
     /// Charges `bytes` if they fit under the limit; says whether they did.
     #[must_use]
+    #[inline]
     pub fn try_charge(&mut self, bytes: usize) -> bool {
         match self.used.checked_add(bytes) {
             Some(used) if used <= self.limit => {
@@ -28,6 +29,7 @@ impl Budget {
     }
 
     /// Gives back `bytes` charged before.
+    #[inline]
     pub fn release(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.used, "released {bytes} of {}", self.used);
         self.used = self.used.saturating_sub(bytes);
@@ -39,11 +41,13 @@ impl Budget {
     }
 
     /// Bytes that can still be charged.
+    #[inline]
     pub fn available(&self) -> usize {
         self.limit - self.used
     }
 
     /// Whether more than three quarters are used: buffers should stop growing.
+    #[inline]
     pub fn is_under_pressure(&self) -> bool {
         self.used > self.limit / 4 * 3
     }

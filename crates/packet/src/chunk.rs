@@ -34,6 +34,7 @@ impl Chunk {
     }
 
     /// A chunk in a block of its own, copied from `data`.
+    #[inline]
     pub fn copy_from(data: &[u8]) -> Chunk {
         Chunk::from(match Small::copy_from(data) {
             Some(small) => Bytes::from_owner(small),
@@ -83,6 +84,7 @@ impl Chunk {
     }
 
     /// Takes the first `len` bytes off the front. Panics when there are fewer.
+    #[inline]
     pub fn split_to(&mut self, len: usize) -> Chunk {
         let front = self.slice(0..len);
         self.start = front.end;
@@ -90,6 +92,7 @@ impl Chunk {
     }
 
     /// Drops the first `len` bytes. Panics when there are fewer.
+    #[inline]
     pub fn advance(&mut self, len: usize) {
         assert!(len <= self.len(), "advance by {len} of {}", self.len());
         self.start += len as u32;
@@ -121,12 +124,14 @@ impl Chunk {
     }
 
     /// Whether the chunk is less than a quarter of the block it keeps alive.
+    #[inline]
     pub fn is_wasteful(&self) -> bool {
         self.len() < self.block as usize / 4
     }
 
     /// Whether this chunk starts in memory where `before` ends, in one block: keeping both pins the
     /// block only once.
+    #[inline]
     pub fn follows(&self, before: &Chunk) -> bool {
         let at = |chunk: &Chunk, offset: u32| chunk.whole.as_ptr().wrapping_add(offset as usize);
         self.block == before.block && at(before, before.end) == at(self, self.start)
@@ -134,6 +139,7 @@ impl Chunk {
 
     /// A copy that pins no more than it holds, when the chunk [is wasteful](Chunk::is_wasteful).
     #[must_use]
+    #[inline]
     pub fn compact(self) -> Chunk {
         if self.is_wasteful() { Chunk::copy_from(&self) } else { self }
     }
@@ -153,6 +159,7 @@ struct Small {
 impl Small {
     const CAPACITY: usize = 55;
 
+    #[inline]
     fn copy_from(data: &[u8]) -> Option<Small> {
         let mut small = Small { len: data.len() as u8, bytes: [0; Small::CAPACITY] };
         small.bytes.get_mut(..data.len())?.copy_from_slice(data);
@@ -182,12 +189,14 @@ impl AsRef<[u8]> for Chunk {
 }
 
 impl From<Bytes> for Chunk {
+    #[inline]
     fn from(bytes: Bytes) -> Chunk {
         Chunk::new(bytes, 0)
     }
 }
 
 impl From<alloc::vec::Vec<u8>> for Chunk {
+    #[inline]
     fn from(data: alloc::vec::Vec<u8>) -> Chunk {
         let block = data.capacity();
         Chunk::new(Bytes::from(data), block)

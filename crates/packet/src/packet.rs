@@ -33,6 +33,7 @@ impl Packet {
     }
 
     /// Length in bytes from the IP header on.
+    #[inline]
     pub fn len(&self) -> usize {
         self.head.len() + self.payload.len()
     }
@@ -63,6 +64,7 @@ impl Head {
     pub const CAPACITY: usize = 128;
 
     /// A head of `len` zero bytes. Panics when that is more than [`Head::CAPACITY`].
+    #[inline]
     pub fn zeroed(len: usize) -> Head {
         assert!(len <= Head::CAPACITY, "a packet head of {len} bytes");
         Head { len: len as u8, bytes: [0; Head::CAPACITY] }
@@ -85,12 +87,14 @@ impl Default for Head {
 impl Deref for Head {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.bytes[..self.len as usize]
     }
 }
 
 impl DerefMut for Head {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.len as usize]
     }

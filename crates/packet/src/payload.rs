@@ -16,11 +16,13 @@ impl Payload {
     pub const EMPTY: Payload = Payload { first: Chunk::from_static(&[]), rest: Vec::new(), len: 0 };
 
     /// Length in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether there are no bytes.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -73,6 +75,7 @@ impl Payload {
     }
 
     /// Copies all bytes to the front of `out`, which must be long enough; returns how many.
+    #[inline]
     pub fn copy_to(&self, out: &mut [u8]) -> usize {
         let mut at = 0;
         for chunk in self.chunks() {
@@ -91,6 +94,16 @@ impl Payload {
         all
     }
 
+    /// Takes the bytes out, if they are one chunk.
+    #[inline]
+    pub fn take_single(&mut self) -> Option<Chunk> {
+        if self.len == 0 || !self.rest.is_empty() {
+            return None;
+        }
+        self.len = 0;
+        Some(core::mem::take(&mut self.first))
+    }
+
     /// The first chunk, which is empty if there are no bytes, and what follows it.
     pub fn into_parts(self) -> (Chunk, Vec<Chunk>) {
         (self.first, self.rest)
@@ -103,6 +116,7 @@ impl Payload {
 }
 
 impl From<Chunk> for Payload {
+    #[inline]
     fn from(chunk: Chunk) -> Payload {
         Payload { len: chunk.len(), first: chunk, rest: Vec::new() }
     }

@@ -38,6 +38,7 @@ impl Pool {
     }
 
     /// Copies `data` into one or more chunks, which `push` receives in order.
+    #[inline]
     pub fn copy(&mut self, mut data: &[u8], mut push: impl FnMut(Chunk)) {
         while !data.is_empty() {
             let (block_len, open) = (self.block_len, self.open(1));
@@ -68,6 +69,7 @@ impl Pool {
     }
 
     /// The block in use, or the next one if less than `len` bytes of it are left.
+    #[inline]
     fn open(&mut self, len: usize) -> &mut BytesMut {
         if self.open.as_ref().is_some_and(|open| open.capacity() < len) {
             self.used.extend(self.open.take());

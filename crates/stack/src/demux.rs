@@ -10,6 +10,7 @@ mod ports;
 pub(crate) use ports::{Binding, Hold, Speaks, port_range};
 
 use crate::SocketId;
+use crate::address::is_v4;
 use crate::slab::Key;
 use core::hash::Hasher;
 use hashbrown::HashTable;
@@ -106,6 +107,7 @@ impl Demux {
     }
 
     /// The same for a packet, which often has the four-tuple of the one before it.
+    #[inline]
     pub(crate) fn find_again(&mut self, tuple: &Tuple) -> Option<Target> {
         if let Some((latest, target)) = &self.latest
             && latest == tuple
@@ -115,6 +117,21 @@ impl Demux {
         let target = self.find(tuple)?;
         self.latest = Some((*tuple, target));
         Some(target)
+    }
+
+    /// The connection whose segment was looked up last, if an IPv4 packet with these addresses and ports (source and
+    /// destination, as they lie in the packet) is for it.
+    #[inline]
+    pub(crate) fn latest_v4(&self, fields: &[u8; 12]) -> Option<(&Tuple, Key)> {
+        let Some((tuple, Target::Connection(key))) = &self.latest else { return None };
+        let Tuple { local, remote, local_port, remote_port, proto, .. } = tuple;
+        let is_it = fields[..4] == remote[12..]
+            && fields[4..8] == local[12..]
+            && fields[8..10] == remote_port.to_be_bytes()
+            && fields[10..] == local_port.to_be_bytes()
+            && *proto == Proto::Tcp
+            && is_v4(local);
+        is_it.then_some((tuple, *key))
     }
 
     /// Gives a four-tuple an owner; says whether it was free.

@@ -162,6 +162,7 @@ impl Io {
         self.nics.push(Nic { config, dirty: VecDeque::new(), replies: VecDeque::new() });
     }
 
+    #[inline]
     pub(crate) fn nic(&self, nic: NicId) -> &Nic {
         // An id that was never given out stands for the loopback, where its packets go nowhere.
         self.nics.get(usize::from(nic.0)).unwrap_or(&self.nics[0])
@@ -178,6 +179,7 @@ impl Io {
     }
 
     /// Notes that somebody has something to send. The caller sees to it that nobody is noted twice.
+    #[inline]
     pub(crate) fn mark_dirty(&mut self, nic: NicId, who: Dirty) {
         if let Some(nic) = self.nics.get_mut(usize::from(nic.0)) {
             nic.dirty.push_back(who);

@@ -234,6 +234,7 @@ impl Stack {
     ///
     /// The whole batch is processed before anything is answered (RFC 9293 §3.10.7.4, MUST-58, MUST-59):
     /// acknowledgments wait for [`poll_transmit`](Stack::poll_transmit).
+    #[inline]
     pub fn handle_packets(&mut self, now: Instant, nic: NicId, batch: &mut Batch) {
         if !self.io.packet_sockets.is_empty() {
             self.show_arrivals(now, nic, batch);
@@ -313,6 +314,7 @@ impl Stack {
     }
 
     /// Whether [`poll_transmit`](Stack::poll_transmit) may have something for `nic`.
+    #[inline]
     pub fn wants_transmit(&self, nic: NicId) -> bool {
         let queues = self.io.nics.get(usize::from(nic.0));
         queues.is_some_and(|nic| !nic.dirty.is_empty() || !nic.replies.is_empty())

@@ -97,12 +97,14 @@ impl<T> Slab<T> {
     }
 
     /// The entry, if it is still there.
+    #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         let slot = self.pages.get(key.index as usize / PAGE)?.get(key.index as usize % PAGE)?;
         if slot.generation == key.generation { slot.value.as_ref() } else { None }
     }
 
     /// The entry, if it is still there.
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.slot_mut(key)?.value.as_mut()
     }
@@ -125,6 +127,7 @@ impl<T> Slab<T> {
         })
     }
 
+    #[inline]
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot<T>> {
         let page = self.pages.get_mut(key.index as usize / PAGE)?;
         page.get_mut(key.index as usize % PAGE).filter(|slot| slot.generation == key.generation)

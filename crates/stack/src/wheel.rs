@@ -22,6 +22,10 @@ const FREE: u16 = DUE + 1;
 const NONE: u32 = u32::MAX;
 /// Most entries that are looked at to find the earliest.
 const EXACT: usize = 256;
+/// What [`List::least`] says of a list whose deadlines are in order: it is the head.
+const IN_ORDER: u32 = NONE - 1;
+/// What it says when the entry that was it has left.
+const UNKNOWN: u32 = NONE;
 
 /// A timer that is set. Its owner drops the id when the timer fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,13 @@ struct Entry<T> {
 struct List {
     head: u32,
     tail: u32,
+    /// An entry with the earliest deadline. Most lists are in order, since most timers of one length are set one
+    /// after the other.
+    least: u32,
+}
+
+impl List {
+    const EMPTY: List = List { head: NONE, tail: NONE, least: IN_ORDER };
 }
 
 /// Timers, each with a token that says what it is for.
@@ -51,8 +62,6 @@ pub(crate) struct Wheel<T> {
     free: u32,
     lists: Vec<List>,
     used: [u64; LEVELS],
-    /// The earliest deadline, while it is known: entry and time.
-    earliest: Option<(u32, u64)>,
     sorting: Vec<(u64, u32)>,
 }
 
@@ -66,9 +75,8 @@ impl<T: Copy> Wheel<T> {
             clock: 0,
             entries: Vec::new(),
             free: NONE,
-            lists: alloc::vec![List { head: NONE, tail: NONE }; usize::from(DUE) + 1],
+            lists: alloc::vec![List::EMPTY; usize::from(DUE) + 1],
             used: [0; LEVELS],
-            earliest: None,
             sorting: Vec::new(),
         }
     }
@@ -110,6 +118,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// The deadline of a timer that has not fired.
+    #[inline]
     pub(crate) fn deadline(&self, id: TimerId) -> Instant {
         Instant::from_nanos(self.entries[id.0 as usize].deadline)
     }
@@ -118,11 +127,6 @@ impl<T: Copy> Wheel<T> {
     pub(crate) fn pop(&mut self, now: Instant) -> Option<T> {
         if self.lists[usize::from(DUE)].head == NONE {
             self.advance(now.as_nanos());
-            // An early answer has served when the clock is there.
-            let clock = self.clock;
-            self.earliest = self
-                .earliest
-                .filter(|(index, at)| *at > clock || self.entries[*index as usize].deadline == *at);
         }
         let index = self.lists[usize::from(DUE)].head;
         if index == NONE {
@@ -138,10 +142,12 @@ impl<T: Copy> Wheel<T> {
     ///
     /// The deadline is exact unless more than 256 timers share the first used slot, and the clock is not there
     /// yet: then it may be early, by less than that slot; `pop` then finds nothing, but moves them down.
+    #[inline]
     pub(crate) fn next(&self) -> Option<(Instant, T)> {
         let due = self.lists[usize::from(DUE)].head;
         let (index, at) = if due == NONE {
-            self.earliest.or_else(|| self.find_earliest())?
+            let (list, start) = self.first_list()?;
+            self.least(list, start).unwrap_or_else(|early| (early, start))
         } else {
             (due, self.entries[due as usize].deadline)
         };
@@ -150,19 +156,39 @@ impl<T: Copy> Wheel<T> {
 
     /// As [`Wheel::next`], and remembers the answer.
     pub(crate) fn refresh(&mut self) {
-        if self.earliest.is_none() {
-            self.earliest = self.find_earliest();
+        if let Some((list, start)) = self.first_list()
+            && self.lists[list].least == UNKNOWN
+            && let Ok((index, _)) = self.least(list, start)
+        {
+            self.lists[list].least = index;
         }
     }
 
-    fn find_earliest(&self) -> Option<(u32, u64)> {
+    /// The list in which the earliest deadline is, and the time at which it starts.
+    #[inline]
+    fn first_list(&self) -> Option<(usize, u64)> {
         let level = self.used.iter().position(|used| *used != 0)?;
         let slot = self.first_slot(level);
-        let mut index = self.lists[level * SLOTS + slot].head;
-        let start = self.slot_start(level, slot);
+        Some((level * SLOTS + slot, self.slot_start(level, slot)))
+    }
+
+    /// The earliest entry of a list that is not empty, with its deadline; or else the earliest of those looked at.
+    #[inline]
+    fn least(&self, list: usize, start: u64) -> core::result::Result<(u32, u64), u32> {
+        let List { head, least, .. } = self.lists[list];
+        let known = match least {
+            IN_ORDER => head,
+            UNKNOWN => return self.search(head, start),
+            known => known,
+        };
+        Ok((known, self.entries[known as usize].deadline))
+    }
+
+    fn search(&self, head: u32, start: u64) -> core::result::Result<(u32, u64), u32> {
         // A slot that the clock has reached, which is one of level 0, is looked at whole: there is no later time
         // to give as an early one.
         let most = if start > self.clock { EXACT } else { usize::MAX };
+        let mut index = head;
         let mut best = (index, self.entries[index as usize].deadline);
         for _ in 0..most {
             let entry = &self.entries[index as usize];
@@ -171,10 +197,10 @@ impl<T: Copy> Wheel<T> {
             }
             index = entry.next;
             if index == NONE {
-                return Some(best);
+                return Ok(best);
             }
         }
-        Some((best.0, start.min(best.1)))
+        Err(best.0)
     }
 
     /// The first used slot of a level, in the order in which the clock reaches them.
@@ -189,14 +215,9 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Puts an entry in the list where its deadline belongs now.
+    #[inline]
     fn place(&mut self, index: u32) {
         let deadline = self.entries[index as usize].deadline;
-        if self.earliest.is_some_and(|(_, at)| deadline < at) {
-            self.earliest = Some((index, deadline));
-        }
-        if self.used == [0; LEVELS] {
-            self.earliest = Some((index, deadline));
-        }
         // What is overdue goes where the clock looks next.
         let at = deadline.max(self.clock);
         let difference = (at ^ self.clock) >> GRAIN_BITS;
@@ -209,40 +230,50 @@ impl<T: Copy> Wheel<T> {
         self.link(index, (level * SLOTS + slot) as u16);
     }
 
+    #[inline]
     fn link(&mut self, index: u32, list: u16) {
         let ends = &mut self.lists[usize::from(list)];
         let previous = ends.tail;
         ends.tail = index;
-        if previous == NONE {
-            ends.head = index;
-        } else {
-            self.entries[previous as usize].next = index;
-        }
         let entry = &mut self.entries[index as usize];
         (entry.previous, entry.next, entry.list) = (previous, NONE, list);
+        if previous == NONE {
+            (ends.head, ends.least) = (index, IN_ORDER);
+            return;
+        }
+        let deadline = entry.deadline;
+        let last = &mut self.entries[previous as usize];
+        last.next = index;
+        if ends.least == IN_ORDER {
+            if deadline >= last.deadline {
+                return;
+            }
+            ends.least = ends.head;
+        }
+        if ends.least != UNKNOWN && deadline < self.entries[ends.least as usize].deadline {
+            ends.least = index;
+        }
     }
 
+    #[inline]
     fn unlink(&mut self, index: u32) {
         let Entry { next, previous, list, .. } = self.entries[index as usize];
         let ends = &mut self.lists[usize::from(list)];
+        if ends.least == index {
+            ends.least = UNKNOWN;
+        }
         if previous == NONE {
             ends.head = next;
+        } else {
+            self.entries[previous as usize].next = next;
         }
         if next == NONE {
             ends.tail = previous;
-        }
-        let empty = ends.head == NONE;
-        if previous != NONE {
-            self.entries[previous as usize].next = next;
-        }
-        if next != NONE {
+        } else {
             self.entries[next as usize].previous = previous;
         }
-        if empty && list < DUE {
+        if ends.head == NONE && list < DUE {
             self.used[usize::from(list) / SLOTS] &= !(1 << (usize::from(list) % SLOTS));
-        }
-        if self.earliest.is_some_and(|(earliest, _)| earliest == index) {
-            self.earliest = None;
         }
     }
 
@@ -297,16 +328,13 @@ impl<T: Copy> Wheel<T> {
 
     fn move_down(&mut self, list: usize) {
         let mut index = self.lists[list].head;
-        self.lists[list] = List { head: NONE, tail: NONE };
+        self.lists[list] = List::EMPTY;
         self.used[list / SLOTS] &= !(1 << (list % SLOTS));
-        let earliest = self.earliest;
         while index != NONE {
             let next = self.entries[index as usize].next;
             self.place(index);
             index = next;
         }
-        // Places change here, deadlines don't; but an early answer is improved on.
-        self.earliest = earliest.filter(|(index, at)| self.entries[*index as usize].deadline == *at);
     }
 
     /// Moves the clock where nothing is due in between, keeping every entry in its right level.

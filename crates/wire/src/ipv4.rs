@@ -148,6 +148,7 @@ impl Ipv4Header {
     }
 
     /// Length of the header when emitted.
+    #[inline]
     pub fn len(&self) -> usize {
         Self::MIN_LEN + self.options.len().next_multiple_of(4)
     }
@@ -159,7 +160,9 @@ impl Ipv4Header {
 
     /// Writes the header with its checksum to the start of `buffer`; answers its length.
     /// Panics when `buffer` is shorter than that.
-    #[inline]
+    // Always: most callers know what most of it is, options above all.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "what callers know makes it a fraction of itself")]
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
         let len = self.len();
         let Ipv4Header { dont_fragment, more_fragments, fragment_offset, .. } = *self;
@@ -182,6 +185,11 @@ impl Ipv4Header {
             buffer[..Self::MIN_LEN].copy_from_slice(fixed.as_bytes());
             return len;
         }
+        self.emit_with_options(&fixed, buffer)
+    }
+
+    fn emit_with_options(&self, fixed: &Ipv4Fixed, buffer: &mut [u8]) -> usize {
+        let len = self.len();
         let (head, options) = buffer[..len].split_at_mut(Self::MIN_LEN);
         head.copy_from_slice(fixed.as_bytes());
         let (given, padding) = options.split_at_mut(self.options.len());

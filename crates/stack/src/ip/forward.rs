@@ -88,6 +88,7 @@ impl Io {
     }
 
     /// Writes the next hop into the packets of `batch` behind the first `from`, where `nic` asks for it.
+    #[inline]
     pub(crate) fn state_next_hops(&self, nic: NicId, batch: &mut Batch, from: usize) {
         if !self.nic(nic).config.states_next_hop {
             return;

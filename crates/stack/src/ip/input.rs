@@ -52,6 +52,9 @@ pub(crate) fn ecn_counter(tos_ecn: u8) -> Counter {
 impl Stack {
     /// Takes in the first packet of a batch, which starts with an IP header, and those that continue it.
     pub(crate) fn input(&mut self, now: Instant, nic: NicId, batch: &mut Batch) {
+        if self.express(now, nic, batch) {
+            return;
+        }
         let Some(mut packet) = batch.pop() else { return };
         self.io.counters.bump(Counter::IpInReceives);
         // What the host sends to groups that it is in comes back here, still marked with the link that it left by.

@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub(crate) mod complaint;
 pub(crate) mod error_limit;
+mod express;
 pub(crate) mod forward;
 pub(crate) mod fragment;
 pub(crate) mod icmp;

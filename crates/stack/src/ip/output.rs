@@ -40,11 +40,13 @@ impl IpParams {
     }
 
     /// Length of the IP header.
+    #[inline]
     pub(crate) fn header_len(&self) -> usize {
         if v4_bytes(&self.dst).is_some() { Ipv4Header::MIN_LEN } else { Ipv6Header::LEN }
     }
 
     /// Writes the IP header in front of `behind` bytes.
+    #[inline]
     pub(crate) fn emit(&self, head: &mut [u8], behind: usize, id: u16) -> usize {
         let IpParams { src, dst, protocol, ttl, tos, dont_fragment, flow_label } = *self;
         match (v4_bytes(&src), v4_bytes(&dst)) {
@@ -119,6 +121,7 @@ impl Io {
     }
 
     /// Fills the checksums of a packet if its link wants them.
+    #[inline]
     pub(crate) fn finish(&self, nic: NicId, packet: &mut Packet) {
         // A super-segment's checksums are filled where it is cut.
         if self.nic(nic).config.checksums && packet.meta.gso_size == 0 {
@@ -141,6 +144,7 @@ impl Io {
     }
 
     /// The same in place: `packet` is an empty one.
+    #[inline]
     pub(crate) fn fill_tcp_packet(
         &mut self,
         packet: &mut Packet,

@@ -8,6 +8,7 @@ use crate::socket::{Kind, Socket, SocketId};
 impl Socket {
     /// The socket, which has this id, is `ready` now. It gets in the ready list when it gained something,
     /// or is ready for what `edge` says has just come (again).
+    #[inline]
     pub(crate) fn announce(&mut self, id: SocketId, ready: Readiness, edge: Readiness, io: &mut Io) {
         let ready = self.with_reports(ready);
         let news = !ready.difference(self.announced).is_empty() || ready.intersects(edge);

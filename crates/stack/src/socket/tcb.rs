@@ -137,6 +137,7 @@ impl Tcb {
 
     /// What it is ready for. Without memory nothing can be written; what is in flight sets some free when it is
     /// acknowledged, and that is told.
+    #[inline]
     pub(crate) fn readiness(&self, io: &Io) -> Readiness {
         let mut ready = self.connection.readiness(&self.settings, &io.config.tcp);
         let waits = io.budget.available() == 0 && self.connection.send_queued() > 0;
@@ -146,16 +147,24 @@ impl Tcb {
         ready
     }
 
-    /// Sets its timer to what it waits for.
+    /// Sets its timer to what it waits for, if it isn't yet: after most calls it is.
+    #[inline]
     fn rearm(&mut self, key: Key, io: &mut Io) {
-        match (self.connection.poll_timeout(), self.timer) {
-            (Some((at, _)), Some(timer)) => io.wheel.reset(timer, at),
-            (Some((at, _)), None) => self.timer = Some(io.wheel.set(at, Token::Connection(key))),
-            (None, Some(timer)) => {
+        let at = self.connection.deadline();
+        let armed = self.timer.map_or(Instant::FAR_FUTURE, |timer| io.wheel.deadline(timer));
+        if at != armed {
+            self.set_timer(key, at, io);
+        }
+    }
+
+    fn set_timer(&mut self, key: Key, at: Instant, io: &mut Io) {
+        match self.timer {
+            Some(timer) if at == Instant::FAR_FUTURE => {
                 io.wheel.cancel(timer);
                 self.timer = None;
             }
-            (None, None) => {}
+            Some(timer) => io.wheel.reset(timer, at),
+            None => self.timer = Some(io.wheel.set(at, Token::Connection(key))),
         }
     }
 
@@ -180,6 +189,7 @@ impl Tcb {
 
     /// Appends what there is to send, until it is the next connection's turn or the batch is full; whether
     /// there may be more.
+    #[inline]
     fn transmit(&mut self, now: Instant, io: &mut Io, batch: &mut Batch) -> bool {
         let nic = self.nic;
         for _ in 0..QUANTUM {
@@ -193,8 +203,10 @@ impl Tcb {
                 max_segment = if device.dirty.is_empty() { room } else { room.min(QUANTUM) } * mss;
             }
             let mut resources = Resources { max_segment, ..resources!(io, self) };
-            let Some(segment) = self.connection.poll_transmit(now, &mut resources) else { return false };
-            let Segment { mut header, payload, ecn, gso_size } = segment;
+            // It stays where it is until its parts are written into the packet.
+            let mut segment = self.connection.poll_transmit(now, &mut resources);
+            let Some(Segment { header, payload, ecn, gso_size }) = &mut segment else { return false };
+            let (ecn, gso_size) = (*ecn, *gso_size);
             let segments = if gso_size > 0 { payload.len().div_ceil(gso_size.into()) as u64 } else { 1 };
             io.counters.add(Counter::TcpOutSegs, segments);
             let Tuple { local, remote, local_port, remote_port, .. } = self.tuple;
@@ -211,9 +223,10 @@ impl Tcb {
             let before = batch.len();
             let train = cut && gso_size > 0;
             if train {
-                io.push_train(nic, &ip, &header, &payload, gso_size.into(), batch);
+                io.push_train(nic, &ip, header, payload, gso_size.into(), batch);
             } else {
-                io.fill_tcp_packet(batch.push_empty(), nic, &ip, &header, payload, gso_size);
+                let payload = core::mem::take(payload);
+                io.fill_tcp_packet(batch.push_empty(), nic, &ip, header, payload, gso_size);
             }
             if let Some(options) = &self.settings.ip_options {
                 batch.iter_mut().skip(before).for_each(|packet| insert(packet, options));
@@ -289,7 +302,7 @@ impl Stack {
         tuple: &Tuple,
         segment: &mut Segment,
     ) {
-        let Stack { sockets, connections, io } = self;
+        let Stack { connections, io, .. } = self;
         let Some(tcb) = connections.get_mut(key) else { return };
         if tcb.connection.state() == State::TimeWait
             && let Some(seed) = tcb.connection.time_wait()
@@ -300,6 +313,14 @@ impl Stack {
             io.demux.remove(tuple, Target::Connection(key));
             return self.listener_segment(now, ingress, *tuple, core::mem::take(segment), Some(floor));
         }
+        self.deliver(now, key, segment);
+    }
+
+    /// The same, for a connection that no other can take the place of.
+    #[inline]
+    pub(crate) fn deliver(&mut self, now: Instant, key: Key, segment: &mut Segment) {
+        let Stack { sockets, connections, io } = self;
+        let Some(tcb) = connections.get_mut(key) else { return };
         let edge = if segment.payload.is_empty() { Readiness::EMPTY } else { Readiness::READABLE };
         if let Some(header) = tcb.connection.on_segment(now, segment, &mut resources!(io, tcb)) {
             io.send_control(tcb.nic, &tcb.tuple, header, 0);
@@ -443,6 +464,7 @@ impl Stack {
     }
 
     /// Lets a connection of an interface's dirty list send; whether it stays in the list.
+    #[inline]
     pub(crate) fn tcp_transmit(&mut self, now: Instant, key: Key, nic: NicId, batch: &mut Batch) -> bool {
         let Stack { sockets, connections, io } = self;
         let Some(tcb) = connections.get_mut(key) else { return false };

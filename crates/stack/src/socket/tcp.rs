@@ -209,6 +209,7 @@ impl Stack {
         }
     }
 
+    #[inline]
     pub(crate) fn tcp_send(
         &mut self,
         now: Instant,
@@ -232,6 +233,7 @@ impl Stack {
         sent
     }
 
+    #[inline]
     pub(crate) fn tcp_recv(
         &mut self,
         now: Instant,

@@ -120,6 +120,7 @@ impl Acks {
     }
 
     /// The oldest acknowledgment that was due for one segment.
+    #[inline]
     pub(super) fn next_duplicate(&mut self) -> Option<Duplicate> {
         let duplicate = self.duplicates.as_mut()?.pop_front();
         if duplicate.is_none() {
@@ -131,6 +132,7 @@ impl Acks {
 
 impl Connection {
     /// Data arrived in order: the time since the last is what acknowledgments may wait.
+    #[inline]
     pub(super) fn note_data(&mut self, now: Instant) {
         let gap = now.nanos_since(self.acks.last_data_at) / 1_000_000;
         let rto = (self.rtt.rto_nanos() / 1_000_000).min(u16::MAX.into());
@@ -174,6 +176,7 @@ impl Connection {
     }
 
     /// What the segment's size says of the peer's (its `snd_mss`, and whether it has more to say).
+    #[inline]
     pub(super) fn note_segment_size(&mut self, payload: usize, gso_size: u16, flags: TcpFlags) {
         let len = if gso_size > 0 { usize::from(gso_size).min(payload) } else { payload };
         let len = u16::try_from(len).unwrap_or(u16::MAX);
@@ -202,6 +205,7 @@ impl Connection {
     }
 
     /// Something arrived in order. `around_gap` when it filled a gap, or a gap remains behind it.
+    #[inline]
     pub(super) fn owe_ack(&mut self, now: Instant, around_gap: bool, config: &TcpConfig) {
         // SHLD-19, RFC 5681 §4.2: every second full segment, if the window moves on with it (or else the
         // reader will make it), and at once around gaps.
@@ -215,6 +219,7 @@ impl Connection {
     }
 
     /// An acknowledgment may wait (MUST-40: well below half a second).
+    #[inline]
     fn delay_ack(&mut self, now: Instant, config: &TcpConfig) {
         let millis = |time: Duration| time.as_millis().min(u16::MAX.into()) as u16;
         let mut delay = self.acks.delay;
@@ -247,6 +252,7 @@ impl Connection {
     }
 
     /// Bytes were read, `bytes` of them: whether the peer should know at once.
+    #[inline]
     pub(super) fn is_ack_worth_it(&mut self, read: bool) -> bool {
         if self.acks.scheduled {
             let unacked = self.rcv_nxt.since(self.acks.last_sent);
@@ -295,6 +301,7 @@ impl Connection {
     }
 
     /// An acknowledgment of RCV.NXT is being sent: nothing is owed any more.
+    #[inline]
     pub(super) fn on_ack_sent(&mut self) {
         let acks = &mut self.acks;
         if acks.quick > 0 && acks.scheduled {
@@ -311,6 +318,7 @@ impl Connection {
     }
 
     /// Data is being sent. When it may be the answer to what arrived, later acknowledgments wait for answers.
+    #[inline]
     pub(super) fn on_dialogue(&mut self, now: Instant) {
         let since = now.nanos_since(self.acks.last_data_at) / 1_000_000;
         self.acks.dialogue |= since < u64::from(self.acks.delay);

@@ -263,6 +263,7 @@ impl Connection {
     }
 
     /// SND.UNA moves to `ack`, and `bytes` of data are taken off the send buffer.
+    #[inline]
     pub(super) fn move_una(&mut self, now: Instant, ack: SeqNumber, bytes: u32) {
         self.totals.bytes_acked += u64::from(ack.since(self.snd_una));
         if bytes > 0 {

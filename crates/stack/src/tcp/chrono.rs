@@ -30,6 +30,7 @@ pub(super) struct Chrono {
 
 impl Chrono {
     /// This limit holds.
+    #[inline]
     pub(super) fn start(&mut self, now: Instant, limit: Limit) {
         if limit > self.limit {
             self.set(now, limit);
@@ -37,6 +38,7 @@ impl Chrono {
     }
 
     /// This limit holds no more; `idle`: nor is anything left to be delivered.
+    #[inline]
     pub(super) fn stop(&mut self, now: Instant, limit: Limit, idle: bool) {
         if idle {
             self.set(now, Limit::Idle);

@@ -205,6 +205,7 @@ impl Connection {
     }
 
     /// Brings the charge in line with what the buffers hold. What the budget can't cover is charged later.
+    #[inline]
     pub(super) fn settle_charge(&mut self, budget: &mut Budget) {
         let held = self.send.charged() + self.recv.charged();
         if held < self.charged {
@@ -230,6 +231,7 @@ impl Connection {
 /// Derived facts.
 impl Connection {
     /// Whether our FIN is queued or in flight.
+    #[inline]
     pub(super) fn fin_unacked(&self) -> bool {
         matches!(self.state, State::FinWait1 | State::Closing | State::LastAck) || self.is_closed_early()
     }
@@ -246,12 +248,14 @@ impl Connection {
     }
 
     /// The sequence number behind the last byte in the send buffer: where our FIN is or will be.
+    #[inline]
     pub(super) fn send_end(&self) -> SeqNumber {
         let syn = u32::from(matches!(self.state, State::SynSent | State::SynReceived));
         self.snd_una + syn + self.send.len() as u32
     }
 
     /// Bytes in the send buffer that were never sent.
+    #[inline]
     pub(super) fn unsent(&self) -> u32 {
         (self.send_end() - self.snd_nxt).max(0) as u32
     }
@@ -262,11 +266,13 @@ impl Connection {
     }
 
     /// The window the peer was told, from RCV.NXT on.
+    #[inline]
     pub(super) fn rcv_wnd(&self) -> u32 {
         (self.rcv_adv - self.rcv_nxt).max(0) as u32
     }
 
     /// The sequence number of the next byte that the user reads.
+    #[inline]
     pub(super) fn read_seq(&self) -> SeqNumber {
         self.rcv_nxt - u32::from(self.flags.fin_received) - self.recv.len() as u32
     }
@@ -275,6 +281,7 @@ impl Connection {
 /// Getters.
 impl Connection {
     /// Its state.
+    #[inline]
     pub(crate) fn state(&self) -> State {
         self.state
     }
@@ -287,8 +294,13 @@ impl Connection {
         parts.into_iter().all(|none| none)
     }
 
-    /// When [`on_timeout`](Connection::on_timeout) is due, and for what.
+    /// When [`on_timeout`](Connection::on_timeout) is due; [`Instant::FAR_FUTURE`] when it isn't.
     #[inline]
+    pub(crate) fn deadline(&self) -> Instant {
+        self.timers.earliest()
+    }
+
+    /// The same, and for what.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         self.timers.next()
     }

@@ -6,7 +6,6 @@
 //! again and probes of a closed window are not to be marked (§6.1.4, §6.1.5, §6.1.6).
 
 use super::ack::Acks;
-use super::segment::Segment;
 use crate::config;
 use sockeye_wire::TcpFlags;
 
@@ -70,18 +69,20 @@ impl Ecn {
     }
 
     /// The flags that an acknowledgment carries.
+    #[inline]
     pub(super) fn ack_flags(self) -> TcpFlags {
         if self.on && self.echo { TcpFlags::ECE } else { TcpFlags::NONE }
     }
 
-    /// `segment` carries new data: it can be marked, and is the one to say that the window was reduced.
-    pub(super) fn mark_new(&mut self, segment: &mut Segment) {
-        if self.on && !segment.payload.is_empty() {
-            segment.ecn = ECT_0;
-            if core::mem::take(&mut self.reduced) {
-                segment.header.flags |= TcpFlags::CWR;
-            }
+    /// A new segment, perhaps with `data`: its ECN bits and flags. If it has some it can be marked, and is the one to
+    /// say that the window was reduced.
+    #[inline]
+    pub(super) fn mark_new(&mut self, data: bool) -> (u8, TcpFlags) {
+        if !self.on || !data {
+            return (0, TcpFlags::NONE);
         }
+        let reduced = core::mem::take(&mut self.reduced);
+        (ECT_0, if reduced { TcpFlags::CWR } else { TcpFlags::NONE })
     }
 
     /// The window was reduced, for whatever reason (§6.1.2).
@@ -95,6 +96,7 @@ impl Ecn {
     }
 
     /// Data has arrived, some of it new or not, in a packet with this codepoint.
+    #[inline]
     pub(super) fn on_data(&mut self, flags: TcpFlags, codepoint: u8, new: bool, acks: &mut Acks) {
         if !self.on {
             return;

@@ -186,6 +186,7 @@ pub(super) struct Totals {
 
 impl Totals {
     /// `segments` segments with `bytes` of data in all are sent.
+    #[inline]
     pub(super) fn on_sent(&mut self, segments: u32, bytes: usize) {
         self.segs_out = self.segs_out.wrapping_add(segments);
         if bytes > 0 {
@@ -195,6 +196,7 @@ impl Totals {
     }
 
     /// `segments` segments with `bytes` of data in all arrived.
+    #[inline]
     pub(super) fn on_received(&mut self, segments: u32, bytes: usize) {
         self.segs_in = self.segs_in.wrapping_add(segments);
         if bytes > 0 {

@@ -25,6 +25,7 @@ pub(super) type Step = ControlFlow<Option<TcpHeader>>;
 impl Connection {
     /// Takes in a segment, whose payload it takes away. What is answered is a reset to be sent at once; its
     /// ports are not filled.
+    #[inline]
     pub(crate) fn on_segment(
         &mut self,
         now: Instant,
@@ -36,6 +37,7 @@ impl Connection {
     }
 
     /// Takes in a segment the short way, if it was `predicted`, or the long one.
+    #[inline]
     pub(super) fn take_in(
         &mut self,
         now: Instant,
@@ -44,7 +46,6 @@ impl Connection {
         resources: &mut Resources<'_>,
     ) -> Option<TcpHeader> {
         let Segment { ref header, ref mut payload, ecn, gso_size } = *segment;
-        let payload = core::mem::take(payload);
         let segments = if gso_size > 0 { payload.len().div_ceil(gso_size.into()) as u32 } else { 1 };
         self.totals.on_received(segments, payload.len());
         let step = if predicted {
@@ -53,8 +54,8 @@ impl Connection {
         } else {
             match self.state {
                 State::Closed => Break(reset_for(header, payload.len())),
-                State::SynSent => self.input_syn_sent(now, header, payload, resources),
-                _ => self.input(now, header, payload, (gso_size, ecn), resources),
+                State::SynSent => self.input_syn_sent(now, header, core::mem::take(payload), resources),
+                _ => self.input(now, header, core::mem::take(payload), (gso_size, ecn), resources),
             }
         };
         self.send.rest(resources.spares);
@@ -188,6 +189,7 @@ impl Connection {
     }
 
     /// What was acknowledged no longer limits anything.
+    #[inline]
     pub(super) fn note_limits(&mut self, now: Instant) {
         let idle = self.send.is_empty() && self.sent.is_empty();
         if self.flags.no_space && self.has_send_room() {
@@ -200,6 +202,7 @@ impl Connection {
 
     /// Whether a segment says something newer about SND.WND (RFC 9293 §3.10.7.4; MUST-1: unsigned, MUST-34:
     /// it may shrink). As the kernel: of two that are as new, the one that offers more, or closes it.
+    #[inline]
     pub(super) fn is_window_update(&self, header: &TcpHeader) -> bool {
         let (seq, wnd) = (SeqNumber(header.seq), self.window_of(header));
         SeqNumber(header.ack).after(self.snd_una)
@@ -208,12 +211,14 @@ impl Connection {
     }
 
     /// The window that a segment offers.
+    #[inline]
     fn window_of(&self, header: &TcpHeader) -> u32 {
         let shift = if header.flags.syn() { 0 } else { self.options.snd_wscale };
         u32::from(header.window) << shift
     }
 
     /// SND.WND, from a segment that says something newer.
+    #[inline]
     pub(super) fn update_window(&mut self, now: Instant, header: &TcpHeader, settings: &TcpSettings) {
         let (seq, ack) = (SeqNumber(header.seq), SeqNumber(header.ack));
         let was_closed = self.snd_wnd == 0;
@@ -322,7 +327,7 @@ impl Connection {
         let seen = self.rcv_nxt.max(start).min(end).since(start);
         payload.trim(seen as usize, payload.len());
         start += seen;
-        self.insert_text(now, start, payload, duplicate, resources);
+        self.insert_text(now, start, &mut payload, duplicate, resources);
         Continue(())
     }
 
@@ -333,12 +338,14 @@ impl Connection {
         !start.before(edge) || (end.after(edge) && !self.recv.is_empty())
     }
 
-    /// Puts data that lies in the window into the receive buffer and settles how it is acknowledged.
+    /// Puts data that lies in the window into the receive buffer and settles how it is acknowledged. What it takes
+    /// of `payload` it moves once: moving what was just written stalls the processor.
+    #[inline]
     pub(super) fn insert_text(
         &mut self,
         now: Instant,
         start: SeqNumber,
-        payload: Payload,
+        payload: &mut Payload,
         duplicate: Option<SackBlock>,
         resources: &mut Resources<'_>,
     ) {
@@ -374,6 +381,7 @@ impl Connection {
     }
 
     /// What became of a segment's data.
+    #[inline]
     fn count_text(&mut self, inserted: &Inserted, duplicate: bool, counters: &mut Counters) {
         if inserted.advanced == 0 && inserted.dropped {
             counters.bump(if self.recv.is_empty() { Counter::TcpOfoDrop } else { Counter::TcpRcvQDrop });

@@ -106,6 +106,7 @@ impl Negotiated {
     }
 
     /// The timestamps option of a segment sent now.
+    #[inline]
     pub(super) fn timestamp(&self, now: Instant) -> Option<TcpTimestamps> {
         self.timestamps.then(|| TcpTimestamps { value: self.clock(now), echo: self.ts_recent })
     }
@@ -121,6 +122,7 @@ impl Negotiated {
     }
 
     /// The time since we sent the timestamp that the peer echoes, if that can be.
+    #[inline]
     pub(super) fn echoed_rtt(&self, now: Instant, timestamps: TcpTimestamps) -> Option<Duration> {
         let elapsed = self.clock(now).wrapping_sub(timestamps.echo) as i32;
         (self.timestamps && timestamps.echo != 0 && elapsed >= 0)
@@ -133,11 +135,13 @@ impl Negotiated {
     }
 
     /// By how many ticks of the peer's clock a segment is older than TS.Recent.
+    #[inline]
     pub(super) fn age(&self, timestamps: TcpTimestamps) -> u32 {
         (self.ts_recent.wrapping_sub(timestamps.value) as i32).max(0) as u32
     }
 
     /// Takes note of what an acknowledgment echoes.
+    #[inline]
     pub(super) fn note_echo(&mut self, timestamps: Option<TcpTimestamps>) {
         if self.timestamps {
             self.ts_echo = timestamps.map_or(0, |timestamps| timestamps.echo);
@@ -165,6 +169,7 @@ impl Negotiated {
     }
 
     /// RFC 7323 §4.3 (2): TS.Recent follows the segments that begin at or before the last ACK sent.
+    #[inline]
     pub(super) fn note_timestamp(
         &mut self,
         now: Instant,

@@ -22,6 +22,7 @@ use sockeye_wire::{SackBlocks, TcpFlags, TcpHeader, TcpOptions};
 const OVERRIDE: Duration = Duration::from_millis(200);
 impl Connection {
     /// The next segment to send; to be called until there is none.
+    #[inline]
     pub(crate) fn poll_transmit(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
         match self.state {
             State::Closed => return None,
@@ -43,7 +44,8 @@ impl Connection {
         {
             return Some(segment);
         }
-        if let Some(segment) = self.next_new(now, resources) {
+        let waiting = self.is_waiting();
+        if waiting && let Some(segment) = self.new_segment(now, resources) {
             return Some(segment);
         }
         if self.acks.now {
@@ -53,7 +55,9 @@ impl Connection {
         if self.recovery.is_reducing() {
             self.recovery.prr.on_answered();
         }
-        self.arm_persist(now, resources);
+        if waiting || self.snd_wnd == 0 {
+            self.arm_persist(now, waiting, resources);
+        }
         None
     }
 
@@ -103,10 +107,13 @@ impl Connection {
 
     /// New data within both windows, and the FIN behind the last of it.
     pub(super) fn next_new(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
+        if self.is_waiting() { self.new_segment(now, resources) } else { None }
+    }
+
+    /// The same where it is known that something waits.
+    #[inline]
+    fn new_segment(&mut self, now: Instant, resources: &mut Resources<'_>) -> Option<Segment> {
         let unsent = self.unsent();
-        if unsent == 0 && !self.is_waiting() {
-            return None;
-        }
         // SHLD-15: nothing new when the usable window is zero or negative.
         let usable = ((self.snd_una + self.snd_wnd) - self.snd_nxt).max(0) as u32;
         if usable < unsent.min(self.snd_mss.into()) || usable == 0 {
@@ -153,17 +160,15 @@ impl Connection {
             self.chrono.start(now, Limit::Sndbuf);
         }
         resources.counters.add(Counter::TcpOrigDataSent, segments.into());
-        let mut segment = self.transmit(now, start, end);
-        if is_probe {
-            segment.header.flags |= TcpFlags::PSH;
-        }
-        self.ecn.mark_new(&mut segment);
-        self.pace(now, len, resources);
         self.on_new_data_sent(now, first, resources.config);
-        Some(segment)
+        let (ecn, flags) = self.ecn.mark_new(len > 0);
+        let flags = if is_probe { flags | TcpFlags::PSH } else { flags };
+        self.pace(now, len, self.totals.data_segs_out.wrapping_add(segments), resources);
+        Some(self.make_segment(now, (start, end), flags, ecn))
     }
 
     /// How many of the `unsent` bytes may go out now.
+    #[inline]
     fn sendable(&mut self, now: Instant, unsent: u32, usable: u32, resources: &Resources<'_>) -> Option<u32> {
         // No segment goes beyond the end of a record (MSG_EOR).
         let all = unsent;
@@ -213,6 +218,7 @@ impl Connection {
 
     /// Whether a last segment that is not full may go out: Nagle's algorithm (SHLD-7, MUST-17), as the
     /// kernel has it: only a short segment in flight holds back another.
+    #[inline]
     fn may_send_tail(&self, resources: &Resources<'_>) -> bool {
         if self.fin_unacked() || self.urgent.snd_up().is_some() {
             return true;
@@ -223,25 +229,27 @@ impl Connection {
     }
 
     /// Bytes from SND.NXT to the end of its record, if that has one yet.
+    #[inline]
     fn left_of_record(&self) -> Option<u32> {
         let offset = self.snd_nxt.since(self.snd_una) as usize;
         self.send.left_of_record(offset).map(|left| left as u32)
     }
 
     /// Whether the byte before `seq` ends a record.
+    #[inline]
     pub(super) fn ends_record(&self, seq: SeqNumber) -> bool {
         self.send.is_record_end(seq.since(self.snd_una) as usize)
     }
 
     /// Whether there is anything that was never sent.
+    #[inline]
     pub(super) fn is_waiting(&self) -> bool {
         self.unsent() > 0 || (self.fin_unacked() && !self.snd_nxt.after(self.send_end()))
     }
 
     /// Nothing can be sent now: with a closed window, or data held back and nothing in flight, only a
     /// timer gets things moving again (SHLD-29: the first probe after one RTO; SHLD-30: then ever later).
-    fn arm_persist(&mut self, now: Instant, resources: &Resources<'_>) {
-        let waiting = self.is_waiting();
+    fn arm_persist(&mut self, now: Instant, waiting: bool, resources: &Resources<'_>) {
         if self.snd_wnd == 0 && (waiting || !self.sent.is_empty()) {
             self.timers.stop(Timer::Retransmit);
             if !self.timers.is_set(Timer::Persist) {
@@ -261,7 +269,21 @@ impl Connection {
 /// How segments are made.
 impl Connection {
     /// The segment of `start..end`, which the records already show as sent now.
+    #[inline]
     pub(super) fn transmit(&mut self, now: Instant, start: SeqNumber, end: SeqNumber) -> Segment {
+        self.make_segment(now, (start, end), TcpFlags::NONE, 0)
+    }
+
+    /// The same with more `flags`, and ECN bits. It is large, so nobody changes it where it was made: moving what was
+    /// just written stalls the processor.
+    #[inline]
+    fn make_segment(
+        &mut self,
+        now: Instant,
+        (start, end): (SeqNumber, SeqNumber),
+        mut flags: TcpFlags,
+        ecn: u8,
+    ) -> Segment {
         let opening = matches!(self.state, State::SynSent | State::SynReceived);
         let syn = u32::from(opening && start == self.iss);
         let fin = u32::from(self.fin_unacked() && end.after(self.send_end()));
@@ -272,7 +294,6 @@ impl Connection {
         } else {
             Payload::EMPTY
         };
-        let mut flags = TcpFlags::NONE;
         if syn > 0 {
             flags |= TcpFlags::SYN | self.ecn.syn_flags(self.state == State::SynReceived);
         }
@@ -305,7 +326,7 @@ impl Connection {
             self.rearm_rto(now);
         }
         let gso_size = if several { self.snd_mss } else { 0 };
-        Segment { header, payload, ecn: 0, gso_size }
+        Segment { header, payload, ecn, gso_size }
     }
 
     fn pure_ack(&mut self, now: Instant, seq: SeqNumber) -> Segment {
@@ -349,6 +370,7 @@ impl Connection {
     }
 
     /// A header that acknowledges what has arrived (in every state but SYN-SENT).
+    #[inline]
     fn header(&mut self, now: Instant, seq: SeqNumber, flags: TcpFlags) -> TcpHeader {
         let mut header = TcpHeader {
             seq: seq.0,

@@ -51,6 +51,7 @@ impl Connection {
     /// Whether to wait for the next acknowledgment, which will allow for more in one super-segment. `unsent`
     /// bytes wait that one may hold, of `all` that wait; `window` and `room` bytes fit into the peer's window and `cwnd`, `most` into one
     /// super-segment.
+    #[inline]
     pub(super) fn defers(
         &self,
         now: Instant,
@@ -89,6 +90,7 @@ impl Connection {
         (fills_window || !self.fin_unacked()).then_some(Deferred::Other)
     }
 
+    #[inline]
     fn is_paced(&self, resources: &Resources<'_>) -> bool {
         resources.config.pacing
             || resources.settings.max_pacing_rate != u64::MAX
@@ -96,6 +98,7 @@ impl Connection {
     }
 
     /// Whether it is too early to send more; then a timer says when it is time.
+    #[inline]
     pub(super) fn is_too_early(&mut self, now: Instant) -> bool {
         let early = now < self.pacing_due;
         if early {
@@ -104,11 +107,15 @@ impl Connection {
         early
     }
 
-    /// `bytes` of data were sent: when the next may follow.
-    pub(super) fn pace(&mut self, now: Instant, bytes: u32, resources: &Resources<'_>) {
-        if !self.is_paced(resources) || self.totals.data_segs_out < UNPACED {
-            return;
+    /// `bytes` of data are sent, with which there were `segments` in all: when the next may follow.
+    #[inline]
+    pub(super) fn pace(&mut self, now: Instant, bytes: u32, segments: u32, resources: &Resources<'_>) {
+        if self.is_paced(resources) && segments >= UNPACED {
+            self.set_pace(now, bytes, resources);
         }
+    }
+
+    fn set_pace(&mut self, now: Instant, bytes: u32, resources: &Resources<'_>) {
         let rate = self.pacing_rate(resources.config, resources.settings);
         if rate == u64::MAX {
             return;

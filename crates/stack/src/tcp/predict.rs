@@ -17,6 +17,7 @@ use sockeye_wire::{TcpFlags, TcpHeader};
 
 impl Connection {
     /// Whether a segment is what was expected, and nothing odd is going on.
+    #[inline]
     pub(super) fn is_predicted(&self, header: &TcpHeader, payload_len: usize) -> bool {
         self.state == State::Established
             && header.flags & !TcpFlags::PSH == TcpFlags::ACK
@@ -27,6 +28,7 @@ impl Connection {
     }
 
     /// Whether it acknowledges all that is in flight, or brings data and acknowledges nothing new.
+    #[inline]
     fn acknowledges_as_predicted(&self, header: &TcpHeader, payload_len: usize) -> bool {
         let ack = SeqNumber(header.ack);
         let in_time = header.options.timestamps.is_none_or(|stamps| self.options.age(stamps) == 0);
@@ -42,6 +44,7 @@ impl Connection {
     }
 
     /// Whether it has no data, or data that lies in the window, and somebody to read it.
+    #[inline]
     fn continues_as_predicted(&self, payload_len: usize) -> bool {
         let deaf = self.flags.orphaned || self.flags.read_shut;
         let gaps = self.rcv_fin.is_some() || self.recv.out_of_order_len() > 0;
@@ -50,11 +53,12 @@ impl Connection {
     }
 
     /// Takes in a segment that was predicted, which came in a packet with these ECN bits.
+    #[inline]
     pub(super) fn take_predicted(
         &mut self,
         now: Instant,
         header: &TcpHeader,
-        payload: Payload,
+        payload: &mut Payload,
         (gso_size, ecn): (u16, u8),
         resources: &mut Resources<'_>,
     ) {
@@ -82,6 +86,7 @@ impl Connection {
     }
 
     /// The one record in flight, which was sent once, is acknowledged.
+    #[inline]
     fn acknowledge_all(&mut self, now: Instant, header: &TcpHeader, resources: &mut Resources<'_>) {
         let Some(record) = self.sent.take_all_one() else { return };
         let (packets, prior_delivered) = (u32::from(record.packets), self.totals.delivered);

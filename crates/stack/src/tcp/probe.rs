@@ -29,6 +29,7 @@ impl Connection {
 
     /// RFC 6298 §5.1–5.3. Where the timer waited for something else meanwhile, the timeout counts from when
     /// the first segment was sent, lest it move on for ever.
+    #[inline]
     pub(super) fn rearm_rto(&mut self, now: Instant) {
         let rto = self.rtt.rto_nanos();
         let other = self.flags.xmit_timer != XmitTimer::Rto;
@@ -44,6 +45,7 @@ impl Connection {
 
     /// RFC 8985 §7.2: the probe timeout, if a probe makes sense now. `advancing` when the retransmission
     /// timeout would begin now as well.
+    #[inline]
     pub(super) fn schedule_probe(&mut self, now: Instant, advancing: bool, config: &TcpConfig) -> bool {
         let calm = matches!(self.recovery.state, CaState::Open | CaState::Cwr);
         if !PROBES.contains(&config.early_retrans) || !self.options.sack || !calm {

@@ -63,6 +63,7 @@ impl ChunkQueue {
     }
 
     /// Bytes in the queue.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
@@ -77,6 +78,7 @@ impl ChunkQueue {
     }
 
     /// What the memory kept alive is charged.
+    #[inline]
     pub(crate) fn charged(&self) -> usize {
         self.charged
     }
@@ -97,6 +99,7 @@ impl ChunkQueue {
     }
 
     /// What [`push_back`](ChunkQueue::push_back) would charge.
+    #[inline]
     pub(crate) fn cost(&self, chunk: &Chunk) -> usize {
         match self.back() {
             Some(back) if back.joins(chunk) => chunk.len(),
@@ -158,8 +161,22 @@ impl ChunkQueue {
     }
 
     /// Takes up to `max` bytes off the front.
+    #[inline]
     pub(crate) fn take(&mut self, max: usize) -> Payload {
         // What is read as it arrived is moved once: moving what was just written stalls the processor.
+        if self.len() <= max
+            && self.rest.is_none()
+            && let Some(only) = &mut self.first
+        {
+            let chunk = core::mem::take(&mut only.chunk);
+            self.first = None;
+            (self.start, self.charged) = (self.end, 0);
+            return Payload::from(chunk);
+        }
+        self.take_parts(max)
+    }
+
+    fn take_parts(&mut self, max: usize) -> Payload {
         let mut taken = match &self.first {
             Some(first) if first.chunk.len() <= max => Payload::from(self.pop_front().unwrap_or_default()),
             _ => Payload::EMPTY,
@@ -180,6 +197,7 @@ impl ChunkQueue {
     }
 
     /// Drops `count` bytes, at most all, off the front.
+    #[inline]
     pub(crate) fn skip(&mut self, mut count: usize) {
         while let Some(first) = &mut self.first
             && count > 0
@@ -226,6 +244,7 @@ impl ChunkQueue {
     }
 
     /// The bytes from `start` to `end`, both positions, if the first chunk holds them all.
+    #[inline]
     pub(crate) fn part_of_first(&self, start: u64, end: u64) -> Option<Chunk> {
         let first = self.first.as_ref().filter(|first| first.start <= start && end <= first.end())?;
         Some(first.chunk.slice((start - first.start) as usize..(end - first.start) as usize))

@@ -62,6 +62,7 @@ impl Flight {
     pub(super) const NONE: Flight = Flight { delivered_at: Instant::ZERO, first_sent_at: Instant::ZERO };
 
     /// For a segment that is sent now.
+    #[inline]
     pub(super) fn stamp(&self, now: Instant, app_limited: bool) -> Stamp {
         Stamp {
             since_delivery: micros_between(self.delivered_at, now),
@@ -103,6 +104,7 @@ impl Rate {
     }
 
     /// Takes a sample, unless the program made it a low one.
+    #[inline]
     fn note(&mut self, delivered: u32, interval: u32, app_limited: bool) {
         let product = |a: u32, b: u32| u64::from(a) * u64::from(b);
         if !app_limited || product(delivered, self.interval) >= product(self.delivered, interval) {
@@ -113,6 +115,7 @@ impl Rate {
 
 impl Connection {
     /// The program writes more: was what it had written before too little?
+    #[inline]
     pub(super) fn check_app_limited(&mut self) {
         let starved = self.unsent() < u32::from(self.snd_mss)
             && (self.in_flight() as usize) < self.congestion.cwnd()
@@ -124,6 +127,7 @@ impl Connection {
 
     /// Everything else about an acknowledgment is known: what rate it shows. `prior_delivered` segments had been
     /// delivered before it, and `sample` is the newest that it reports; from one that `reneged` no rate is learned.
+    #[inline]
     pub(super) fn measure_rate(
         &mut self,
         now: Instant,
@@ -151,6 +155,7 @@ impl Connection {
     }
 
     /// How long the delivery that a sample measures took, in microseconds.
+    #[inline]
     fn sampled_interval(&self, now: Instant, sample: &Sample) -> Option<u32> {
         let Sample { sent_at, stamp, .. } = *sample;
         let acknowledging = micros_between(sent_at, now).saturating_add(stamp.since_delivery);

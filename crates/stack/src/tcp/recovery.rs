@@ -113,6 +113,7 @@ impl Recovery {
     }
 
     /// Whether `cwnd` is being reduced.
+    #[inline]
     pub(super) fn is_reducing(&self) -> bool {
         matches!(self.state, CaState::Cwr | CaState::Recovery)
     }
@@ -459,6 +460,7 @@ impl Connection {
     }
 
     /// `delivered` segments were acknowledged outside recovery; `prior_in_flight` were in flight before.
+    #[inline]
     pub(super) fn grow_cwnd(
         &mut self,
         now: Instant,

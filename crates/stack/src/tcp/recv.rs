@@ -68,6 +68,7 @@ impl RecvBuffer {
         RecvBuffer { ready: ChunkQueue::EMPTY, tail: Vec::new(), run_len: 0, ahead: None };
 
     /// Bytes in order that wait for the reader.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.ready.len() + self.tail.len()
     }
@@ -91,15 +92,18 @@ impl RecvBuffer {
     }
 
     /// Bytes that wait for a hole before them to be filled.
+    #[inline]
     pub(crate) fn out_of_order_len(&self) -> usize {
         self.ahead.as_ref().map_or(0, |ahead| ahead.len)
     }
 
     /// What the memory kept alive is charged: at least a quarter of it. Reading never raises it.
+    #[inline]
     pub(crate) fn charged(&self) -> usize {
         self.charged_in_order() + self.ahead.as_ref().map_or(0, |ahead| ahead.charged())
     }
 
+    #[inline]
     fn charged_in_order(&self) -> usize {
         // The tail is charged what its chunk will be.
         let tail = if self.tail.is_empty() { 0 } else { self.tail.len() + ENTRY_COST };
@@ -111,7 +115,21 @@ impl RecvBuffer {
     ///
     /// Bytes in order displace those behind holes (RFC 2018 §8 allows that), and an empty buffer takes them
     /// whatever the limit, so that the stream always proceeds.
-    pub(crate) fn insert(&mut self, offset: u32, payload: Payload, limit: usize) -> Inserted {
+    #[inline]
+    pub(crate) fn insert(&mut self, offset: u32, payload: &mut Payload, limit: usize) -> Inserted {
+        if offset == 0
+            && self.ahead.is_none()
+            && let Some(chunk) = payload.take_single()
+        {
+            // By far the most: the next bytes, in one piece.
+            let len = chunk.len() as u32;
+            let fits = self.append(chunk, limit);
+            return Inserted { advanced: if fits { len } else { 0 }, duplicate: None, dropped: !fits };
+        }
+        self.insert_any(offset, core::mem::take(payload), limit)
+    }
+
+    fn insert_any(&mut self, offset: u32, payload: Payload, limit: usize) -> Inserted {
         let mut inserted = Inserted::default();
         if payload.is_empty() {
             return inserted;
@@ -141,6 +159,7 @@ impl RecvBuffer {
     }
 
     /// Takes up to `max` bytes off the front.
+    #[inline]
     pub(crate) fn read(&mut self, max: usize) -> Payload {
         if max > self.ready.len() {
             self.close_tail();
@@ -189,6 +208,7 @@ impl RecvBuffer {
     }
 
     /// Appends a chunk at RCV.NXT; says whether it fitted.
+    #[inline]
     fn append(&mut self, mut chunk: Chunk, limit: usize) -> bool {
         if self.charged() + self.ready.cost(&chunk) > limit {
             self.weigh_run();
@@ -297,6 +317,7 @@ impl RecvBuffer {
 
 /// Behind a hole. Limits are on [`Ahead::charged`].
 impl Ahead {
+    #[inline]
     fn charged(&self) -> usize {
         self.charge + self.islands.len() * ISLAND_COST
     }

@@ -120,6 +120,7 @@ impl RecvWindow {
     }
 
     /// The window that an empty buffer allows for.
+    #[inline]
     fn full(&self) -> u32 {
         share(self.buffer, self.ratio)
     }
@@ -247,12 +248,14 @@ impl Connection {
     }
 
     /// The window as it was last announced.
+    #[inline]
     pub(super) fn window_offered(&self) -> u32 {
         (self.rcv_adv - self.acks.last_sent).max(0) as u32
     }
 
     /// The window that the buffer allows for now: in whole segments, or in units of the shift, and nothing
     /// rather than less than a segment (receiver's silly window avoidance, MUST-39).
+    #[inline]
     pub(super) fn select_window(&mut self) -> u32 {
         let all = self.recv_window.full();
         let full = self.recv_window.clamp.min(all);
@@ -289,6 +292,7 @@ impl Connection {
     /// The window field to send; what it offers is remembered. The right edge never moves back (SHLD-14), for
     /// which a field that the shift would round down is rounded up (RFC 7323 §2.4) as long as that is less than
     /// one unit beyond the buffer. That of a SYN is not scaled.
+    #[inline]
     pub(super) fn advertise(&mut self, syn: bool) -> u16 {
         if syn {
             return self.recv_window.ssthresh.min(u16::MAX.into()) as u16;
@@ -313,6 +317,7 @@ impl Connection {
     }
 
     /// Whether data was refused for want of memory.
+    #[inline]
     pub(crate) fn is_starved(&self) -> bool {
         self.flags.starved
     }
@@ -329,6 +334,7 @@ impl Connection {
     }
 
     /// Before data is taken in: what its segment tells of the path.
+    #[inline]
     pub(super) fn measure_receive(&mut self, now: Instant, header: &TcpHeader, payload: usize) {
         let window = &mut self.recv_window;
         if let Some(stamps) = header.options.timestamps.filter(|_| self.options.timestamps) {
@@ -364,6 +370,7 @@ impl Connection {
 
     /// Bytes were read. What the program reads in a round trip, the peer could send in one: twice that is
     /// what the buffer is to hold, and more while the rate grows.
+    #[inline]
     pub(super) fn adjust_recv_space(&mut self, now: Instant, resources: &Resources<'_>) {
         let read_seq = self.read_seq();
         let window = &mut self.recv_window;

@@ -11,6 +11,7 @@ use sockeye_packet::Instant;
 
 impl Connection {
     /// What a record remembers of the moment it is sent.
+    #[inline]
     pub(super) fn sending(&self, now: Instant) -> Sending {
         let app_limited = self.rate.is_app_limited();
         Sending { now, mss: self.snd_mss.into(), delivered: self.totals.delivered, app_limited }
@@ -138,11 +139,12 @@ impl Connection {
             self.note_retransmitted(segments);
         }
         let segment = self.transmit(now, record.start, record.end);
-        self.pace(now, payload, resources);
+        self.pace(now, payload, self.totals.data_segs_out, resources);
         Some(segment)
     }
 
     /// New data was sent: the timer begins, or a probe follows later.
+    #[inline]
     pub(super) fn on_new_data_sent(&mut self, now: Instant, first: bool, config: &TcpConfig) {
         let probes = self.recovery.owed != Owed::ProbeNew && self.schedule_probe(now, false, config);
         if !probes && (first || self.flags.xmit_timer == XmitTimer::Probe) {

@@ -35,12 +35,14 @@ pub(super) struct Room {
 
 impl Connection {
     /// Bytes that [`send`](Connection::send) would take now.
+    #[inline]
     pub(crate) fn send_space(&self, settings: &TcpSettings, config: &TcpConfig) -> usize {
         if self.state.can_send() { self.room(LONGEST_WRITE, settings, config).bytes } else { 0 }
     }
 
     /// How many of `wanted` bytes there is room for: what the last segment can take, and then one segment
     /// after the other while no limit is reached.
+    #[inline]
     pub(super) fn room(&self, wanted: usize, settings: &TcpSettings, config: &TcpConfig) -> Room {
         let (held, unsent) = (self.send.len(), self.unsent());
         let low_water = not_sent_low_water(settings, config);
@@ -51,10 +53,10 @@ impl Connection {
         }
         let most = held + wanted.min(LONGEST_WRITE);
         let full = self.gathered();
-        let (mss, sent, may_leave) = (usize::from(self.snd_mss), self.sent_len(), self.may_leave());
+        let (mss, sent, may_leave) = (usize::from(self.snd_mss), held - unsent as usize, self.may_leave());
         let limit = self.send_limit();
         let mut segments = self.segments_held(unsent);
-        let (mut end, mut last) = (held, self.last_segment());
+        let (mut end, mut last) = (held, self.send.last_segment().max(sent));
         while end < most {
             let unsent = end - sent;
             let left = sent + if unsent < may_leave { unsent / mss * mss } else { may_leave };
@@ -74,6 +76,7 @@ impl Connection {
 
     /// Whether there is room for a good deal, so that writers work in large pieces: a third of the limit,
     /// and half of what may wait unsent.
+    #[inline]
     pub(super) fn is_writable(&self, settings: &TcpSettings, config: &TcpConfig) -> bool {
         let unsent = self.unsent();
         self.has_room_beside(unsent)
@@ -81,14 +84,22 @@ impl Connection {
     }
 
     /// Whether no more than two thirds of the limit are used.
+    #[inline]
     pub(crate) fn has_send_room(&self) -> bool {
         self.has_room_beside(self.unsent())
     }
 
     #[inline]
     fn has_room_beside(&self, unsent: u32) -> bool {
-        let counted = self.send.len() + self.segments_held(unsent) * SEGMENT_COST;
-        counted + counted / 2 <= self.send_limit()
+        let (held, limit) = (self.send.len(), self.send_limit());
+        let fits = |segments: usize| {
+            let counted = held + segments * SEGMENT_COST;
+            counted + counted / 2 <= limit
+        };
+        // Most of the time there is room for more segments than there can be: all that are gathered but the last are
+        // full.
+        let most = self.sent.count() + unsent as usize / usize::from(self.snd_mss).max(1) + 1;
+        (fits(most) && !self.send.has_records()) || fits(self.segments_held(unsent))
     }
 
     /// `SO_SNDBUF` and `SO_RCVBUF` as they are now, grown or set.
@@ -102,6 +113,7 @@ impl Connection {
     }
 
     /// An acknowledgment came: the buffer may grow, unless memory is short.
+    #[inline]
     pub(super) fn grow_send_buffer(&mut self, resources: &Resources<'_>) {
         if !resources.budget.is_under_pressure() {
             self.expand_send_buffer(resources.settings, resources.config);
@@ -110,6 +122,7 @@ impl Connection {
 
     /// The buffer is for two congestion windows, one in flight and one to follow it (`tcp_sndbuf_expand`), unless
     /// the program has set its size.
+    #[inline]
     pub(super) fn expand_send_buffer(&mut self, settings: &TcpSettings, config: &TcpConfig) {
         if settings.send_buffer.is_some() {
             return;
@@ -128,6 +141,7 @@ impl Connection {
     }
 
     /// How many unsent bytes both windows let go now.
+    #[inline]
     fn may_leave(&self) -> usize {
         let mss = u32::from(self.snd_mss);
         let usable = ((self.snd_una + self.snd_wnd) - self.snd_nxt).max(0) as u32;
@@ -136,6 +150,7 @@ impl Connection {
     }
 
     /// What a segment gathers at most.
+    #[inline]
     fn gathered(&self) -> usize {
         let mss = u32::from(self.snd_mss);
         (GATHERED_MAX.min(self.window_share()) / mss * mss).max(mss) as usize
@@ -153,6 +168,7 @@ impl Connection {
         if unsent == 0 { in_flight } else { in_flight + self.segments_gathered() }
     }
 
+    #[inline]
     fn segments_gathered(&self) -> usize {
         let (sent, last) = (self.sent_len(), self.last_segment());
         let records = self.send.records_from(sent);

@@ -70,6 +70,7 @@ impl RttEstimator {
 
     /// Takes one measurement, which also ends any back-off (RFC 6298 §5.7, last paragraph). Sequence numbers
     /// tell when a round trip is over.
+    #[inline]
     pub(crate) fn sample(&mut self, rtt: Duration, snd_una: SeqNumber, snd_nxt: SeqNumber) {
         let rtt = micros(rtt).min(self.max_rto());
         let least = self.min_rto.saturating_mul(1000).min(LONGEST);
@@ -112,6 +113,7 @@ impl RttEstimator {
 
     /// Takes note of a round trip for [`min_rtt`](RttEstimator::min_rtt): the latest that one
     /// acknowledgment measured.
+    #[inline]
     pub(crate) fn note_least(&mut self, now: Instant, rtt: Duration) {
         // As the kernel: one that takes no time took less than its clock's tick.
         let rtt = if rtt.is_zero() { 1000 } else { micros(rtt).max(1) };
@@ -128,6 +130,7 @@ impl RttEstimator {
     }
 
     /// The same in nanoseconds.
+    #[inline]
     pub(crate) fn rto_nanos(&self) -> u64 {
         let doubled = u64::from(self.base) << self.back_off;
         doubled.min(u64::from(self.max_rto) * 1000) * 1000
@@ -163,11 +166,13 @@ impl RttEstimator {
     }
 
     /// The smoothed round-trip time, if there was a sample.
+    #[inline]
     pub(crate) fn srtt(&self) -> Option<Duration> {
         (self.srtt > 0).then_some(Duration::from_micros(u64::from(self.srtt / 8)))
     }
 
     /// The same in nanoseconds.
+    #[inline]
     pub(crate) fn srtt_nanos(&self) -> Option<u64> {
         (self.srtt > 0).then_some(u64::from(self.srtt / 8) * 1000)
     }

@@ -40,6 +40,7 @@ impl SendBuffer {
         SendBuffer { queue: ChunkQueue::EMPTY, tail: Vec::new(), record_ends: None, last_segment: 0 };
 
     /// Bytes held.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.queue.len() + self.tail.len()
     }
@@ -59,6 +60,7 @@ impl SendBuffer {
     /// What the memory kept alive is charged: at least a quarter of it. Changed by
     /// [`push`](SendBuffer::push), [`end_record`](SendBuffer::end_record) and
     /// [`advance`](SendBuffer::advance) only.
+    #[inline]
     pub(crate) fn charged(&self) -> usize {
         // The tail is charged what its chunk will be.
         let tail = if self.tail.is_empty() { 0 } else { self.tail.len() + ENTRY_COST };
@@ -84,6 +86,12 @@ impl SendBuffer {
         ends.get(next).map(|end| (end - at) as usize)
     }
 
+    /// Whether a record ends anywhere in it.
+    #[inline]
+    pub(crate) fn has_records(&self) -> bool {
+        self.record_ends.is_some()
+    }
+
     /// How many records end behind `offset`.
     pub(crate) fn records_from(&self, offset: usize) -> usize {
         let at = self.queue.start() + offset as u64;
@@ -97,6 +105,7 @@ impl SendBuffer {
     }
 
     /// The last bytes are gathered into a segment that begins at `offset`.
+    #[inline]
     pub(crate) fn set_last_segment(&mut self, offset: usize) {
         self.last_segment = self.queue.start() + offset.min(self.len()) as u64;
     }
@@ -108,6 +117,7 @@ impl SendBuffer {
     }
 
     /// Takes bytes off the front of `chunks` until `limit` bytes are held; returns how many it took.
+    #[inline]
     pub(crate) fn push(&mut self, chunks: &mut VecDeque<Chunk>, limit: usize) -> usize {
         let before = self.len();
         while let Some(front) = chunks.front_mut() {
@@ -125,6 +135,7 @@ impl SendBuffer {
     }
 
     /// `len` bytes from `offset` on, or as many as there are, to be sent or sent again.
+    #[inline]
     pub(crate) fn slice(&mut self, offset: usize, len: usize) -> Payload {
         let end = offset.saturating_add(len).min(self.len());
         if end <= offset {
@@ -149,6 +160,7 @@ impl SendBuffer {
     }
 
     /// Frees the first `count` bytes, which the peer has acknowledged.
+    #[inline]
     pub(crate) fn advance(&mut self, count: usize) {
         if count > self.queue.len() {
             self.close_tail();
@@ -163,6 +175,7 @@ impl SendBuffer {
         }
     }
 
+    #[inline]
     fn append(&mut self, chunk: Chunk) {
         if chunk.len() >= KEPT_LEN {
             self.close_tail();

@@ -125,6 +125,7 @@ impl SentQueue {
         }
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -135,6 +136,7 @@ impl SentQueue {
     }
 
     /// Segments sent and not acknowledged.
+    #[inline]
     pub(super) fn packets_out(&self) -> u32 {
         self.packets_out
     }
@@ -160,6 +162,7 @@ impl SentQueue {
     }
 
     /// Segments believed to be on the way (the pipe of RFC 6675 §4).
+    #[inline]
     pub(super) fn packets_in_flight(&self) -> u32 {
         (self.packets_out + self.retrans_out).saturating_sub(self.left_out())
     }
@@ -172,6 +175,7 @@ impl SentQueue {
 
 /// Records.
 impl SentQueue {
+    #[inline]
     pub(super) fn front(&self) -> Option<&Record> {
         self.records.front()
     }
@@ -192,6 +196,7 @@ impl SentQueue {
 
     /// Appends what was just sent: it starts where the last record ends. `control` says that a SYN or FIN
     /// is in it.
+    #[inline]
     pub(super) fn push(&mut self, start: SeqNumber, end: SeqNumber, control: bool, sending: Sending) {
         debug_assert!(self.records.back().is_none_or(|last| last.end == start));
         if self.records.is_empty() {
@@ -261,6 +266,7 @@ impl SentQueue {
     }
 
     /// Whether one record is all that is in flight, it ends at `ack`, and it was sent once.
+    #[inline]
     pub(super) fn is_all_one(&self, ack: SeqNumber) -> bool {
         self.records.len() == 1
             && self.records.front().is_some_and(|only| {
@@ -269,6 +275,7 @@ impl SentQueue {
     }
 
     /// Takes that record.
+    #[inline]
     pub(super) fn take_all_one(&mut self) -> Option<Record> {
         let only = self.records.pop_front()?;
         self.packets_out = 0;

@@ -24,6 +24,7 @@ pub(super) trait Part: Debug + Default + 'static {
     /// Where spare ones are.
     fn spares(spares: &mut Spares) -> &mut Vec<Box<Self>>;
     /// Makes one at rest fit for another connection.
+    #[inline]
     fn reset(&mut self) {
         *self = Self::default();
     }
@@ -112,6 +113,7 @@ impl Part for SendBuffer {
         &mut spares.send
     }
 
+    #[inline]
     fn reset(&mut self) {
         self.rewind();
     }
@@ -131,6 +133,7 @@ impl Part for RecvBuffer {
         &mut spares.recv
     }
 
+    #[inline]
     fn reset(&mut self) {
         self.rewind();
     }
@@ -150,6 +153,7 @@ impl Part for SentQueue {
         &mut spares.sent
     }
 
+    #[inline]
     fn reset(&mut self) {
         // What it has grown to is of use to the next one, within reason.
         self.shrink();

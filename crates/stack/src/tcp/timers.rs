@@ -37,10 +37,12 @@ impl Timers {
         Timers([Instant::FAR_FUTURE; Timer::ALL.len()])
     }
 
+    #[inline]
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
         self.0[timer as usize] = at;
     }
 
+    #[inline]
     pub(crate) fn stop(&mut self, timer: Timer) {
         self.0[timer as usize] = Instant::FAR_FUTURE;
     }
@@ -49,10 +51,12 @@ impl Timers {
         *self = Timers::new();
     }
 
+    #[inline]
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
         self.0[timer as usize] != Instant::FAR_FUTURE
     }
 
+    #[inline]
     pub(crate) fn deadline(&self, timer: Timer) -> Instant {
         self.0[timer as usize]
     }
@@ -66,10 +70,15 @@ impl Timers {
         due
     }
 
-    /// The earliest timer that is set. Who asks for its time alone pays for that alone.
+    /// When the earliest is due; [`Instant::FAR_FUTURE`] when none is set.
     #[inline]
+    pub(crate) fn earliest(&self) -> Instant {
+        self.0.iter().copied().fold(Instant::FAR_FUTURE, Instant::min)
+    }
+
+    /// The earliest timer that is set.
     pub(crate) fn next(&self) -> Option<(Instant, Timer)> {
-        let at = self.0.iter().copied().fold(Instant::FAR_FUTURE, Instant::min);
+        let at = self.earliest();
         let which = || Timer::ALL.into_iter().find(|timer| self.deadline(*timer) == at);
         (at != Instant::FAR_FUTURE).then(|| (at, which().unwrap_or(Timer::Close)))
     }

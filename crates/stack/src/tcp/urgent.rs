@@ -55,6 +55,7 @@ impl Urgency {
     }
 
     /// Whether it takes no memory.
+    #[inline]
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
     }
@@ -65,6 +66,7 @@ impl Urgency {
         self.recv().map(|urgent| urgent.mark)
     }
 
+    #[inline]
     fn recv(&self) -> Option<Urgent> {
         self.0.as_ref()?.recv
     }
@@ -74,6 +76,7 @@ impl Urgency {
     }
 
     /// Everything before `seq` was read.
+    #[inline]
     fn on_read(&mut self, seq: SeqNumber) {
         if let Some(both) = &mut self.0 {
             both.recv = both.recv.filter(|urgent| !urgent.mark.before(seq));
@@ -119,6 +122,7 @@ impl Connection {
     }
 
     /// Keeps the urgent byte when `payload`, which begins at `start`, has it.
+    #[inline]
     pub(super) fn take_urgent_byte(&mut self, start: SeqNumber, payload: &Payload) {
         if let Some(urgent) = self.urgent.recv_mut()
             && urgent.byte.is_none()
@@ -132,6 +136,7 @@ impl Connection {
 
     /// In-order bytes up to the urgent mark, which a read doesn't cross (RFC 6093 §2, MUST-33). An urgent
     /// byte that is not in line is left out.
+    #[inline]
     pub(super) fn take_in_order(&mut self, max: usize, peek: bool, resources: &mut Resources<'_>) -> Payload {
         if self.recv.is_empty() {
             return Payload::EMPTY;
@@ -152,7 +157,9 @@ impl Connection {
             let skip = skip.min(payload.len());
             return payload.slice(skip, payload.len());
         }
-        self.recv.read(skip);
+        if skip > 0 {
+            self.recv.read(skip);
+        }
         let payload = self.recv.read(max);
         self.recv.rest(resources.spares);
         self.urgent.on_read(self.read_seq());

@@ -23,6 +23,7 @@ impl CwndUsage {
 
 impl Connection {
     /// Something was sent, or nothing could be because of `cwnd`.
+    #[inline]
     pub(super) fn note_flight(&mut self, cwnd_limited: bool) {
         let in_flight = self.sent.packets_out().saturating_mul(u32::from(self.snd_mss));
         // As the kernel: also when `cwnd` is just used up.
@@ -39,6 +40,7 @@ impl Connection {
     /// `len` bytes are about to be sent: after an idle time, fewer at once (RFC 5681 §4.1, RFC 9438 §5.8). As the
     /// kernel: from the last data sent on, be it acknowledged or not until the end of it. Nothing but sending
     /// ends an idle time: what was tried and held back does not.
+    #[inline]
     pub(super) fn restart_after_idle(&mut self, now: Instant, len: u32, config: &TcpConfig) -> u32 {
         if !self.sent.is_empty() {
             return len;
@@ -48,6 +50,7 @@ impl Connection {
         len.min((self.congestion.cwnd() as u32).max(self.snd_mss.into()))
     }
 
+    #[inline]
     pub(super) fn is_cwnd_limited(&self) -> bool {
         // In slow start using half of `cwnd` is enough: it doubles in a round trip.
         let slow_start = self.congestion.cwnd() < self.congestion.ssthresh();

@@ -16,6 +16,7 @@ use sockeye_wire::TcpHeader;
 
 impl Connection {
     /// Takes from the front of `chunks` what there is room for.
+    #[inline]
     pub(crate) fn send(
         &mut self,
         now: Instant,
@@ -69,6 +70,7 @@ impl Connection {
     }
 
     /// Up to `max` bytes that came in; empty at the end of the stream.
+    #[inline]
     pub(crate) fn recv(
         &mut self,
         now: Instant,
@@ -106,6 +108,7 @@ impl Connection {
     }
 
     /// Bytes were read: the window may open, and grow when the reader keeps up with the path.
+    #[inline]
     fn on_read(&mut self, now: Instant, bytes: usize, resources: &mut Resources<'_>) {
         self.settle_charge(resources.budget);
         self.adjust_recv_space(now, resources);
@@ -218,7 +221,30 @@ impl Connection {
     }
 
     /// What its socket is ready for.
+    #[inline]
     pub(crate) fn readiness(&self, settings: &TcpSettings, config: &TcpConfig) -> Readiness {
+        // Most calls are about an open connection on which nothing odd is going on.
+        let shut = self.flags.read_shut || self.flags.write_shut;
+        if self.state != State::Established || shut || self.error.is_some() || !self.urgent.is_none() {
+            return self.readiness_if_odd(settings, config);
+        }
+        let mut ready = Readiness::EMPTY;
+        ready.insert_if(Readiness::READABLE, self.has_enough(settings));
+        ready.insert_if(Readiness::WRITABLE, self.is_writable(settings, config));
+        ready
+    }
+
+    /// Whether there is as much to read as `SO_RCVLOWAT` asks for.
+    #[inline]
+    fn has_enough(&self, settings: &TcpSettings) -> bool {
+        let queued = self.recv.len();
+        let most = (self.recv_window.buffer as usize / 2).max(1);
+        // As the kernel: an urgent byte that is not in line is nothing to read.
+        let aside = || usize::from(self.at_mark() && !settings.oob_inline);
+        queued > 0 && queued >= (settings.recv_low_water as usize).clamp(1, most) + aside()
+    }
+
+    fn readiness_if_odd(&self, settings: &TcpSettings, config: &TcpConfig) -> Readiness {
         let mut ready = Readiness::EMPTY;
         if matches!(self.state, State::SynSent | State::SynReceived) {
             ready.insert_if(Readiness::READABLE | Readiness::READ_CLOSED, self.flags.read_shut);
@@ -228,11 +254,7 @@ impl Connection {
         let ended = self.state == State::Closed;
         let read_closed = self.flags.read_shut || !self.state.can_receive();
         let write_closed = self.flags.write_shut || !self.state.can_send();
-        let most = (self.recv_window.buffer as usize / 2).max(1);
-        let enough = (settings.recv_low_water as usize).clamp(1, most);
-        // As the kernel: an urgent byte that is not in line is nothing to read.
-        let enough = enough + usize::from(self.at_mark() && !settings.oob_inline);
-        ready.insert_if(Readiness::READABLE, read_closed || self.recv.len() >= enough);
+        ready.insert_if(Readiness::READABLE, read_closed || self.has_enough(settings));
         ready.insert_if(Readiness::READ_CLOSED, read_closed);
         ready.insert_if(Readiness::WRITE_CLOSED, write_closed);
         let writable = write_closed || self.is_writable(settings, config);

@@ -98,6 +98,9 @@ impl TcpOptions {
     /// How many bytes the options take when emitted: a multiple of 4, at most [`TcpOptions::MAX_LEN`].
     #[inline]
     pub fn len(&self) -> usize {
+        if self.are_of_data() {
+            return if self.timestamps.is_some() { 12 } else { 0 };
+        }
         let blocks = self.emitted_sack().len();
         self.len_before_sack() + if blocks == 0 { 0 } else { 4 + 8 * blocks }
     }
@@ -107,14 +110,20 @@ impl TcpOptions {
     /// [`TcpOptions::len`].
     #[inline]
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
-        let TcpOptions { mss, window_scale, sack_permitted, timestamps, ref sack } = *self;
-        if mss.is_none() && window_scale.is_none() && !sack_permitted && sack.is_empty() {
-            let Some(timestamps) = timestamps else { return 0 };
+        if self.are_of_data() {
+            let Some(timestamps) = self.timestamps else { return 0 };
             buffer[..4].copy_from_slice(&NOP_NOP_TIMESTAMPS);
             emit_timestamps(timestamps, &mut buffer[4..12]);
             return 12;
         }
         self.emit_any(buffer)
+    }
+
+    /// Whether they are what most segments have: timestamps or nothing.
+    #[inline]
+    fn are_of_data(&self) -> bool {
+        let TcpOptions { mss, window_scale, sack_permitted, timestamps: _, sack } = self;
+        mss.is_none() && window_scale.is_none() && !sack_permitted && sack.is_empty()
     }
 
     /// Every list but the two of the fast path in [`TcpOptions::emit`].

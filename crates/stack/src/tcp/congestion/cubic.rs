@@ -106,6 +106,7 @@ impl Cubic {
     }
 
     /// RFC 9438 §5.8: time in which the window was not the limit doesn't count.
+    #[inline]
     fn skip_time(&mut self, until: Instant) {
         if let Some(epoch) = &mut self.state.epoch {
             epoch.start += until.saturating_since(epoch.last_ack);
@@ -172,14 +173,17 @@ impl Epoch {
 }
 
 impl Controller for Cubic {
+    #[inline]
     fn cwnd(&self) -> usize {
         self.state.window.bytes()
     }
 
+    #[inline]
     fn ssthresh(&self) -> usize {
         self.state.window.ssthresh_bytes()
     }
 
+    #[inline]
     fn on_ack(&mut self, event: &AckEvent) {
         let AckEvent { now, srtt, app_limited, .. } = *event;
         self.timed_out = false;
@@ -218,6 +222,7 @@ impl Controller for Cubic {
         self.hystart.reset();
     }
 
+    #[inline]
     fn on_idle(&mut self, idle: Duration, rto: Duration, restart: bool) {
         if let Some(epoch) = &mut self.state.epoch {
             epoch.start += idle;

@@ -96,6 +96,7 @@ impl HyStart {
     }
 
     /// Looks at an acknowledgement and ends slow start if it is time.
+    #[inline]
     pub(super) fn on_ack(&mut self, event: &AckEvent, window: &mut Window) {
         if !window.in_slow_start() {
             return;

@@ -181,10 +181,12 @@ macro_rules! dispatch {
 }
 
 impl Controller for Congestion {
+    #[inline]
     fn cwnd(&self) -> usize {
         dispatch!(self, c => c.cwnd())
     }
 
+    #[inline]
     fn ssthresh(&self) -> usize {
         dispatch!(self, c => c.ssthresh())
     }
@@ -193,6 +195,7 @@ impl Controller for Congestion {
         dispatch!(self, c => c.on_sample(sample))
     }
 
+    #[inline]
     fn on_ack(&mut self, event: &AckEvent) {
         dispatch!(self, c => c.on_ack(event));
     }
@@ -205,6 +208,7 @@ impl Controller for Congestion {
         dispatch!(self, c => c.on_timeout(now, in_flight));
     }
 
+    #[inline]
     fn on_idle(&mut self, idle: Duration, rto: Duration, restart: bool) {
         dispatch!(self, c => c.on_idle(idle, rto, restart));
     }

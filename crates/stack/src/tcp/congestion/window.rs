@@ -38,14 +38,17 @@ impl Window {
     }
 
     /// The window in segments.
+    #[inline]
     pub(super) fn segments(&self) -> u32 {
         self.cwnd
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
         self.cwnd as usize * self.mss as usize
     }
 
+    #[inline]
     pub(super) fn ssthresh_bytes(&self) -> usize {
         if self.is_initial() { usize::MAX } else { self.ssthresh as usize * self.mss as usize }
     }
@@ -61,6 +64,7 @@ impl Window {
 
     /// How many segments an acknowledgement stands for. The last of what was in flight counts as one
     /// however short it is: as the kernel, which counts segments where the RFC counts bytes.
+    #[inline]
     pub(super) fn acked_segments(&mut self, event: &AckEvent) -> u32 {
         let acked = (self.partial as usize).saturating_add(event.acked).min(MAX_CWND) as u32;
         self.partial = acked % self.mss;
@@ -135,6 +139,7 @@ impl Window {
 
     /// RFC 5681 §4.1's restart window. As the kernel: halved for each `rto` of idling, down to it, and
     /// with the threshold where three quarters of the former window are (RFC 2861 §3).
+    #[inline]
     pub(super) fn restart(&mut self, idle: core::time::Duration, rto: core::time::Duration) {
         let least = initial_window(self.mss, self.initial_segments.into()).min(self.cwnd);
         let mut left = idle;

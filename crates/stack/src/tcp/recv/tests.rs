@@ -12,7 +12,7 @@ fn stream(from: usize, len: usize) -> Vec<u8> {
 
 fn insert(buffer: &mut RecvBuffer, offset: u32, len: usize) -> Inserted {
     let from = buffer.next() as usize + offset as usize;
-    buffer.insert(offset, Chunk::from(stream(from, len)).into(), NO_LIMIT)
+    buffer.insert(offset, &mut Chunk::from(stream(from, len)).into(), NO_LIMIT)
 }
 
 fn advanced(advanced: u32) -> Inserted {
@@ -29,7 +29,7 @@ fn segments_in_order_are_kept_without_copying() {
     let block = Chunk::from(stream(0, 14_600));
     for i in 0..10 {
         let segment = block.slice(i * 1460..(i + 1) * 1460);
-        assert_eq!(buffer.insert(0, segment.into(), NO_LIMIT), advanced(1460));
+        assert_eq!(buffer.insert(0, &mut segment.into(), NO_LIMIT), advanced(1460));
     }
     assert_eq!(buffer.len(), 14_600);
     assert_eq!(buffer.peek(3).to_vec(), [0, 1, 2]);
@@ -45,13 +45,13 @@ fn small_parts_of_foreign_blocks_are_copied_together() {
     let block = Chunk::from(vec![7; 65_536]);
     // Each in its place in the block, with other connections' segments between them.
     for i in 0..30 {
-        buffer.insert(0, block.slice(i * 2000..i * 2000 + 1460).into(), NO_LIMIT);
+        buffer.insert(0, &mut block.slice(i * 2000..i * 2000 + 1460).into(), NO_LIMIT);
         // The latest is not judged yet.
         assert!(buffer.charged() <= (i + 1) * (1460 + ENTRY_COST) + 16_384);
     }
     let mut tiny = RecvBuffer::default();
     for i in 0..300 {
-        tiny.insert(0, block.slice(i * 9..=i * 9).into(), NO_LIMIT);
+        tiny.insert(0, &mut block.slice(i * 9..=i * 9).into(), NO_LIMIT);
     }
     assert_eq!((tiny.charged(), tiny.read(300).chunks().count()), (300 + ENTRY_COST, 1));
 }
@@ -97,16 +97,16 @@ fn bytes_in_order_displace_those_behind_holes() {
     let mut buffer = RecvBuffer::default();
     let limit = 10_000;
     let segment = |len| Payload::from(Chunk::from(vec![1; len]));
-    assert_eq!(buffer.insert(4000, segment(3000), limit), ahead(None));
-    assert_eq!(buffer.insert(8000, segment(3000), limit), ahead(None));
-    assert!(buffer.insert(15_000, segment(4000), limit).dropped);
+    assert_eq!(buffer.insert(4000, &mut segment(3000), limit), ahead(None));
+    assert_eq!(buffer.insert(8000, &mut segment(3000), limit), ahead(None));
+    assert!(buffer.insert(15_000, &mut segment(4000), limit).dropped);
     assert_eq!(buffer.out_of_order_len(), 6000);
     // The farther island makes room, the nearer one stays and is joined.
-    assert_eq!(buffer.insert(0, segment(4000), limit), advanced(7000));
+    assert_eq!(buffer.insert(0, &mut segment(4000), limit), advanced(7000));
     assert_eq!((buffer.out_of_order_len(), buffer.sack_ranges().len()), (0, 0));
-    assert_eq!(buffer.insert(0, segment(9000), limit), Inserted { dropped: true, ..advanced(0) });
+    assert_eq!(buffer.insert(0, &mut segment(9000), limit), Inserted { dropped: true, ..advanced(0) });
     buffer.read(usize::MAX);
-    assert_eq!(buffer.insert(0, segment(20_000), limit).advanced, 20_000);
+    assert_eq!(buffer.insert(0, &mut segment(20_000), limit).advanced, 20_000);
 }
 
 /// Bytes as a map from position to value, and where the reader and RCV.NXT are.
@@ -204,7 +204,7 @@ proptest! {
                 Step::Insert { offset, len, cuts, spare } => {
                     let start = model.next + offset as usize;
                     let data = stream(start, len);
-                    let result = buffer.insert(offset, payload(&data, &cuts, spare), NO_LIMIT);
+                    let result = buffer.insert(offset, &mut payload(&data, &cuts, spare), NO_LIMIT);
                     let (advanced, duplicate) = model.insert(start, &data);
                     prop_assert_eq!(&result, &Inserted { advanced, duplicate, dropped: false });
                     let (reported, islands) = (buffer.sack_ranges(), model.islands());
@@ -242,7 +242,7 @@ proptest! {
                 Step::Insert { offset, len, cuts, spare } => {
                     let (next, was_empty) = (buffer.next(), buffer.is_empty());
                     let data = stream(next as usize + offset as usize, len);
-                    let result = buffer.insert(offset, payload(&data, &cuts, spare), limit);
+                    let result = buffer.insert(offset, &mut payload(&data, &cuts, spare), limit);
                     prop_assert_eq!(u64::from(result.advanced), buffer.next() - next);
                     prop_assert!(offset > 0 || !was_empty || result.advanced > 0);
                     prop_assert!(result.dropped || offset > 0 || result.advanced as usize >= len);
