@@ -9,7 +9,7 @@ mod pair;
 mod tests;
 
 use crate::ancillary::{Wants, send_message};
-use crate::end::Role;
+use crate::end::{Half, Role};
 use crate::half::Take;
 use crate::listener;
 use crate::stream::whole;
@@ -17,6 +17,7 @@ use crate::sys::Mapping;
 use crate::sys::messages::receive;
 use crate::{Ancillary, Attached, DEFAULT_RING};
 use pair::Pair;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType};
 use std::ffi::OsStr;
 use std::io;
@@ -203,6 +204,15 @@ impl LocalDatagram {
         }
     }
 
+    /// How often a call has taken bells from the socket, which may have been for a call of the other half.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn heard(&self) -> u32 {
+        match &*self.end {
+            End::Pair(pair) => pair.heard(),
+            End::Kernel(..) => 0,
+        }
+    }
+
     fn socket(&self) -> &UnixDatagram {
         match &*self.end {
             End::Pair(pair) => pair.socket(),
@@ -296,6 +306,32 @@ impl LocalDatagram {
             End::Pair(pair) => pair.wants(),
             End::Kernel(_, wants) => wants,
         }
+    }
+
+    /// Whether a call that receives would do something now, without waiting: get a datagram, or fail. If not, the descriptor has
+    /// an event once it would, as [`LocalStream::is_readable`](crate::LocalStream::is_readable) says.
+    pub fn is_readable(&self) -> io::Result<bool> {
+        self.is_ready(Half::Reads)
+    }
+
+    /// Whether `send` is worth a try now: there is some room, and since one found too little for its datagram there is
+    /// more; or it fails. If not, the descriptor has an event once it is.
+    pub fn is_writable(&self) -> io::Result<bool> {
+        self.is_ready(Half::Writes)
+    }
+
+    pub(crate) fn is_ready(&self, half: Half) -> io::Result<bool> {
+        if let End::Pair(pair) = &*self.end
+            && let Some(is_ready) = pair.is_ready(half)
+        {
+            return Ok(is_ready);
+        }
+        let wanted = match half {
+            Half::Reads => PollFlags::IN | PollFlags::RDHUP,
+            Half::Writes => PollFlags::OUT,
+        };
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        Ok(rustix::event::poll(&mut [PollFd::new(self.socket(), wanted)], Some(&now))? > 0)
     }
 
     /// Another handle to the same socket: it is closed with the last.

@@ -1,7 +1,7 @@
 //! The same for asynchronous programs (feature `tokio`).
 //!
-//! The types have the methods of `tokio::net::UnixStream` and `UnixListener`, and the same for packets; [`LocalStream`] is
-//! tokio's `AsyncRead` and `AsyncWrite`. They need tokio's runtime, with I/O enabled, as it waits at their
+//! The types have the methods of `tokio::net::UnixStream`, `UnixListener` and `UnixDatagram`, and the same for packets;
+//! [`LocalStream`] is tokio's `AsyncRead` and `AsyncWrite`. They need tokio's runtime, with I/O enabled, as it waits at their
 //! descriptors. What is ready is ready at once and doesn't count against tokio's budget for cooperative tasks.
 //!
 //! ```
@@ -39,12 +39,14 @@
 //! Any number of tasks may wait for one socket by the methods here; by tokio's traits one to read and one to write, which is the
 //! last that tried.
 
+mod datagram;
 mod listener;
 mod packets;
 mod socket;
 mod split;
 mod stream;
 
+pub use datagram::LocalDatagram;
 pub use listener::{LocalListener, LocalPacketListener};
 pub use packets::LocalPackets;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};

@@ -42,10 +42,16 @@ paired!(our_pair, LocalDatagram, true);
 trait Extra: std::os::fd::AsFd + Sized {
     fn look(&self, bytes: &mut [u8]) -> std::io::Result<usize>;
     fn is_shared(&self) -> bool;
+    fn can_receive(&self) -> bool;
+    fn can_send(&self) -> bool;
 
     /// Whether there is something to read, or an end or error to be told.
     fn has_event(&self) -> bool {
-        let mut sources = [rustix::event::PollFd::new(self, rustix::event::PollFlags::IN)];
+        self.tells(rustix::event::PollFlags::IN)
+    }
+
+    fn tells(&self, wanted: rustix::event::PollFlags) -> bool {
+        let mut sources = [rustix::event::PollFd::new(self, wanted)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         rustix::event::poll(&mut sources, Some(&now)).unwrap() > 0
     }
@@ -59,6 +65,14 @@ impl Extra for kinds::UnixDatagram {
     fn is_shared(&self) -> bool {
         false
     }
+
+    fn can_receive(&self) -> bool {
+        self.has_event()
+    }
+
+    fn can_send(&self) -> bool {
+        self.tells(rustix::event::PollFlags::OUT)
+    }
 }
 
 impl Extra for kinds::LocalDatagram {
@@ -68,6 +82,14 @@ impl Extra for kinds::LocalDatagram {
 
     fn is_shared(&self) -> bool {
         self.is_shared_memory()
+    }
+
+    fn can_receive(&self) -> bool {
+        self.is_readable().unwrap()
+    }
+
+    fn can_send(&self) -> bool {
+        self.is_writable().unwrap()
     }
 }
 

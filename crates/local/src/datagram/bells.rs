@@ -111,6 +111,12 @@ impl Bells {
         sent
     }
 
+    /// How often bells were taken from the socket: they are for both halves.
+    #[cfg(feature = "tokio")]
+    pub(super) fn heard(&self) -> u32 {
+        self.heard.load(Ordering::SeqCst)
+    }
+
     fn own_bell(&self) -> Option<&OwnedFd> {
         if self.own_bell.get().is_none() {
             let made = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;

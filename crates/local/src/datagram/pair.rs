@@ -17,7 +17,7 @@
 use super::bells::{self, Bells, MOVED};
 use crate::Ancillary;
 use crate::ancillary::{Attached, Wants};
-use crate::end::Role;
+use crate::end::{Half, Role};
 use crate::half::{BROKEN, DEAD, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, reset};
 use crate::ring::{Broken, CUT, Consumer, Mark, Memory, Producer, record_len};
 use crate::sync::lock;
@@ -106,6 +106,11 @@ impl Pair {
 
     fn reads(&self) -> &Side {
         self.reader.memory()
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn heard(&self) -> u32 {
+        self.bells.heard()
     }
 
     pub(super) fn wants(&self) -> &Wants {
@@ -200,6 +205,7 @@ impl Pair {
                 Sent::NoRoom => {}
             }
             let seen = sender.producer.seen();
+            sender.producer.note_full();
             let is_ready = || {
                 lane.consumed.position.load(Ordering::Acquire) != seen
                     || lane.reader.gone.load(Ordering::Acquire) != HERE
@@ -287,6 +293,31 @@ impl Pair {
         }
         producer.announce_mark(&self.writes, mark, descriptors);
         producer.write_record(&self.writes, datagram).map_err(|Broken| self.give_up())
+    }
+
+    /// Whether a call of this half is worth a try now; if not, the descriptor has an event once it is. None if that is the
+    /// kernel's to say.
+    pub(super) fn is_ready(&self, half: Half) -> Option<bool> {
+        let (reads, writes, state) = (self.reads().lane(), self.writes.lane(), &self.bells.state);
+        let can_receive =
+            || self.is_cut() || state.has(READ_SHUT | MOVED | BROKEN) || !self.reader.is_empty();
+        let can_send = || {
+            let is_refused = writes.reader.gone.load(Ordering::Acquire) != HERE;
+            is_refused
+                || state.has(WRITE_SHUT | MOVED | DEAD | BROKEN)
+                || lock(&self.sender).producer.has_room(&self.writes).unwrap_or(true)
+        };
+        let mut wait = Wait::new(Limit::NONE);
+        let is_ready = match half {
+            Half::Reads => can_receive() || wait.pause(&self.bells, &reads.reader.waits, can_receive).is_ok(),
+            Half::Writes => {
+                can_send() || {
+                    self.bells.leave_one();
+                    wait.pause(&Sending(self), &writes.writer.waits, can_send).is_ok()
+                }
+            }
+        };
+        (!self.has_moved()).then_some(is_ready)
     }
 
     /// Takes it back where a process that was forked from this one, or from which this one was, has said that the socket is

@@ -291,6 +291,12 @@ impl Steady for crate::LocalListener {}
 #[cfg(feature = "tokio")]
 impl Steady for crate::LocalPacketListener {}
 
+#[cfg(feature = "tokio")]
+impl Steady for crate::LocalDatagram {}
+
+#[cfg(feature = "tokio")]
+impl Steady for std::os::unix::net::UnixDatagram {}
+
 /// Has tokio's runtime watch a socket.
 #[cfg(feature = "tokio")]
 pub(crate) fn watch<T: Steady>(socket: T) -> io::Result<tokio::io::unix::AsyncFd<T>> {

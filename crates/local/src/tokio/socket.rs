@@ -56,6 +56,24 @@ impl Connection for crate::LocalPackets {
     }
 }
 
+impl Connection for crate::LocalDatagram {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        self.set_nonblocking(true)
+    }
+
+    fn is_shared_memory(&self) -> bool {
+        self.is_shared_memory()
+    }
+
+    fn heard(&self) -> u32 {
+        self.heard()
+    }
+
+    fn is_ready(&self, half: Half) -> io::Result<bool> {
+        self.is_ready(half)
+    }
+}
+
 /// A connection, and who waits for it.
 ///
 /// A call that would block takes the bells that came, also those for the other half, of which the runtime then sees
@@ -118,6 +136,15 @@ impl<T: Connection> Socket<T> {
             }
         }
         result
+    }
+
+    /// Calls once the kernel's socket has room to write; none if it would block still.
+    pub(super) async fn write_once<R>(
+        &self,
+        call: impl FnOnce(&T) -> io::Result<R>,
+    ) -> io::Result<Option<R>> {
+        let mut guard = self.descriptor.writable().await?;
+        guard.try_io(|connection| call(connection.get_ref())).map_or(Ok(None), |result| result.map(Some))
     }
 
     fn robbed(&self, half: Half) -> u32 {

@@ -77,6 +77,7 @@ fn a_full_queue_is_said_or_waited_for() {
         }
     };
     assert!(error.kind() == ErrorKind::WouldBlock && sent > 4, "{error} after {sent}");
+    assert!(!one.can_send());
     one.set_nonblocking(false).unwrap();
     let limit = Duration::from_millis(120);
     one.set_write_timeout(Some(limit)).unwrap();
@@ -267,9 +268,11 @@ fn the_descriptor_tells_what_can_be_received() {
     one.send(b"one").unwrap();
     one.send(b"two").unwrap();
     assert!(other.has_event());
+    assert!(other.can_receive());
     other.recv(&mut [0; 8]).unwrap();
-    assert!(other.has_event());
+    assert!(other.has_event() && other.can_receive());
     other.recv(&mut [0; 8]).unwrap();
+    assert!(!other.can_receive() && other.can_send());
     assert_eq!(other.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
     assert!(!other.has_event());
     one.send(b"three").unwrap();
