@@ -5,7 +5,7 @@ use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::inbox;
 use crate::outside::Outside;
 use crate::ring::{Broken, CUT, Memory, Producer, SHUT, record_len};
-use crate::sys::{Mapping, Side, peer_credentials};
+use crate::sys::{Mapping, Side, forks, peer_credentials};
 use crate::wait::{Limit, wake};
 use crate::{Ancillary, Attached};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -40,6 +40,8 @@ pub(crate) struct End {
     /// In nanoseconds; none is 0.
     read_timeout: AtomicU64,
     write_timeout: AtomicU64,
+    /// Of this process, when the end was made.
+    forks: u32,
     /// A place among its listener's connections.
     _place: Option<Place>,
 }
@@ -63,6 +65,7 @@ impl End {
             is_nonblocking: AtomicBool::new(false),
             read_timeout: AtomicU64::new(0),
             write_timeout: AtomicU64::new(0),
+            forks: forks(),
             _place: place,
         }
     }
@@ -274,9 +277,13 @@ impl End {
     }
 }
 
-/// Says farewell in the shared memory; a process that is killed doesn't, and the socket's end says it.
+/// Says farewell in the shared memory. A process that is killed doesn't, nor one that has forked since: it may not be the last
+/// that has this end, which only the kernel knows. The socket's end says it then.
 impl Drop for End {
     fn drop(&mut self) {
+        if self.forks != forks() {
+            return;
+        }
         let (reads, writes) = (self.reader.memory().lane(), self.writer.memory().lane());
         let end = if self.reader.is_empty() { SHUT } else { CUT };
         reads.reader.gone.store(1, Ordering::Release);

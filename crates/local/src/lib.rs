@@ -64,7 +64,8 @@
 //! - A process that is killed closes its end: the other reads what was written, then the end of file, or fails with
 //!   `ConnectionReset` where something it wrote was never read. It learns that within 100 ms.
 //! - After a `fork` both processes have the end, as with any descriptor, but only one of them may go on using it:
-//!   its positions are in the process's own memory. The other end sees this end close when both have. After `exec` it is gone.
+//!   its positions are in the process's own memory. The other end sees this end close when both have, within 100 ms (at once,
+//!   where nothing has forked); a shutdown is one for both. After `exec` it is gone.
 //! - A listener accepts in the process that made it; `accept` in one forked from that fails with `Unsupported`, as the offers
 //!   for the connections in the queue may be in the other's memory. So fork first: each worker
 //!   has a listener of its own, or one process accepts for all.

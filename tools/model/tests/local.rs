@@ -44,7 +44,7 @@ impl Memory for Side {
     }
 
     fn capacity(&self) -> usize {
-        CAPACITY
+        self.0.1.len()
     }
 
     fn copy_in(&self, place: usize, bytes: &[u8]) {
@@ -135,11 +135,15 @@ struct Pair {
 }
 
 fn pair() -> Arc<Pair> {
-    let lane = Side(Arc::new((Lane::default(), (0..CAPACITY).map(|_| AtomicU8::new(0)).collect())));
+    pair_of(Kind::Bytes, CAPACITY)
+}
+
+fn pair_of(kind: Kind, capacity: usize) -> Arc<Pair> {
+    let lane = Side(Arc::new((Lane::default(), (0..capacity).map(|_| AtomicU8::new(0)).collect())));
     let kernel = Arc::new(Kernel::default());
     Arc::new(Pair {
-        writer: WriteHalf::new(lane.clone(), Kind::Bytes),
-        reader: ReadHalf::new(lane, Kind::Bytes),
+        writer: WriteHalf::new(lane.clone(), kind),
+        reader: ReadHalf::new(lane, kind),
         ends: [0, 1].map(|index| End { kernel: Arc::clone(&kernel), index }),
         states: [State::default(), State::default()],
     })
@@ -274,6 +278,91 @@ fn what_is_attached_arrives_with_its_byte() {
             assert_eq!(reading.join().unwrap(), (bytes, vec![1, 7]));
         });
     }
+}
+
+impl Pair {
+    /// So many records, each as long as its first byte says.
+    fn read_records(&self, nonblocking: bool, count: usize) -> Vec<Vec<u8>> {
+        let read = |_| {
+            let mut record = [0; 40];
+            let count =
+                Pair::patiently(&self.ends[1], || self.read(nonblocking, &mut record)).expect("a record");
+            record[..count].to_vec()
+        };
+        (0..count).map(read).collect()
+    }
+
+    fn write_records(&self, nonblocking: bool, records: &[Vec<u8>]) {
+        for record in records {
+            let written = Pair::patiently(&self.ends[0], || self.write(nonblocking, record)).unwrap();
+            assert_eq!(written, record.len());
+        }
+    }
+}
+
+/// Records of these lengths, which name their writer and number.
+fn records(writer: u8, lengths: &[usize]) -> Vec<Vec<u8>> {
+    lengths.iter().zip(0..).map(|(len, number)| vec![writer * 16 + number; *len]).collect()
+}
+
+/// Records come out whole, in a ring that holds one or a few, whichever side blocks and whichever polls.
+#[test]
+fn records_arrive_whole_and_nobody_oversleeps() {
+    for (writer_polls, reader_polls) in [(false, false), (false, true), (true, false), (true, true)] {
+        for (capacity, lengths) in [(16, &[1, 8, 0, 3, 5][..]), (32, &[0, 20, 1, 9, 0, 24])] {
+            check(400, move || {
+                let pair = pair_of(Kind::Records, capacity);
+                let reading = {
+                    let pair = Arc::clone(&pair);
+                    thread::spawn(move || {
+                        let read = pair.read_records(reader_polls, lengths.len());
+                        let end = Pair::patiently(&pair.ends[1], || pair.read(reader_polls, &mut [0; 40]));
+                        assert_eq!(end.unwrap(), 0);
+                        read
+                    })
+                };
+                pair.write_records(writer_polls, &records(1, lengths));
+                pair.shut_writer();
+                assert_eq!(reading.join().unwrap(), records(1, lengths));
+            });
+        }
+    }
+}
+
+#[test]
+fn two_who_send_and_two_who_receive_share_no_record() {
+    check(800, || {
+        let pair = pair_of(Kind::Records, 32);
+        let lengths = [9, 1, 17];
+        let writing = [1, 2].map(|writer| {
+            let pair = Arc::clone(&pair);
+            thread::spawn(move || pair.write_records(false, &records(writer, &lengths)))
+        });
+        let reading = [(); 2].map(|()| {
+            let pair = Arc::clone(&pair);
+            thread::spawn(move || pair.read_records(false, 3))
+        });
+        for thread in writing {
+            thread.join().unwrap();
+        }
+        let mut all = reading.map(|thread| thread.join().unwrap()).concat();
+        all.sort_by_key(|record| record[0]);
+        assert_eq!(all, [records(1, &lengths), records(2, &lengths)].concat());
+    });
+}
+
+#[test]
+fn who_waits_to_send_learns_that_nobody_receives_any_more() {
+    check(1_000, || {
+        let pair = pair_of(Kind::Records, 32);
+        let writing = {
+            let pair = Arc::clone(&pair);
+            thread::spawn(move || while pair.write(false, &[1; 9]).is_ok() {})
+        };
+        assert_eq!(pair.read(false, &mut [0; 40]).unwrap(), 9);
+        pair.shut_reader();
+        writing.join().unwrap();
+    });
 }
 
 #[test]

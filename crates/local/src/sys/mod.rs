@@ -6,7 +6,10 @@
 //! volatile accesses or by an instruction that the compiler doesn't look into, at places that are checked here.
 
 mod copy;
+mod fork;
 pub(crate) mod messages;
+
+pub(crate) use fork::forks;
 
 use crate::ring::{Lane, Memory};
 use crate::{Credentials, SMALLEST_RING};

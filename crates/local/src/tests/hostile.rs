@@ -1,10 +1,12 @@
 //! A peer that writes anything into the shared pages, at any time.
 
+use crate::end::{End, Role};
+use crate::half::Kind;
 use crate::ring::Lane;
 use crate::sys::{Mapping, Side};
 use crate::{LocalStream, SMALLEST_RING};
-use crate::{end, ring::Memory, stream};
-use std::io::{ErrorKind, Read, Write};
+use crate::{ring::Memory, stream};
+use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +15,18 @@ use std::time::{Duration, Instant};
 
 /// A victim, and what its peer has: the memory and the socket.
 pub(super) fn victim() -> (LocalStream, Arc<Mapping>, UnixStream) {
-    victim_with(SMALLEST_RING)
+    victim_of(Kind::Bytes, SMALLEST_RING)
 }
 
-fn victim_with(ring: usize) -> (LocalStream, Arc<Mapping>, UnixStream) {
+fn victim_of(kind: Kind, ring: usize) -> (LocalStream, Arc<Mapping>, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mapping = Arc::new(Mapping::create(ring).unwrap().0);
-    let end = end::End::new(ours, Arc::clone(&mapping), end::Role::Acceptor, crate::half::Kind::Bytes, None);
-    (LocalStream::new(stream::Carrier::Ring(Box::new(end))), mapping, theirs)
+    (stream_of(ours, &mapping, Role::Acceptor, kind), mapping, theirs)
+}
+
+fn stream_of(socket: UnixStream, mapping: &Arc<Mapping>, role: Role, kind: Kind) -> LocalStream {
+    let end = End::new(socket, Arc::clone(mapping), role, kind, None);
+    LocalStream::new(stream::Carrier::Ring(Box::new(end)))
 }
 
 fn lane(side: &Side) -> &Lane {
@@ -111,38 +117,74 @@ pub(crate) fn scribble(mapping: &Arc<Mapping>, socket: &mut impl Write, numbers:
     }
 }
 
-/// A victim reads and writes while its peer scribbles: every call ends, by its limit at the latest.
+/// Of records, puts lengths that could be some before them.
+fn miscount(mapping: &Arc<Mapping>, ring: usize, numbers: &mut Numbers) {
+    let [side, _] = sides(mapping);
+    let position = numbers.next() as usize % ring / 8 * 8;
+    let len = numbers.next() % (2 << (numbers.next() % 14));
+    side.copy_in(position, &len.to_ne_bytes());
+}
+
+/// A victim reads and writes while its peer scribbles: every call ends, by its limit at the latest. In half of the games the peer
+/// plays along between its scribbles.
 fn play(numbers: &mut Numbers) {
     // The larger has a wide one.
-    let (victim, mapping, mut socket) = victim_with([SMALLEST_RING, 64 << 10][numbers.next() as usize % 2]);
+    let ring = [SMALLEST_RING, 64 << 10][numbers.next() as usize % 2];
+    let kind = [Kind::Bytes, Kind::Records][numbers.next() as usize % 2];
+    let (victim, mapping, mut socket) = victim_of(kind, ring);
+    let peer = stream_of(socket.try_clone().unwrap(), &mapping, Role::Connector, kind);
+    peer.set_nonblocking(true).unwrap();
     socket.set_nonblocking(true).unwrap();
-    let limit = Some(Duration::from_millis(20));
+    let limit = Some(Duration::from_micros([100, 20_000][usize::from(numbers.next().is_multiple_of(16))]));
     victim.set_read_timeout(limit).unwrap();
     victim.set_write_timeout(limit).unwrap();
     let is_over = AtomicBool::new(false);
+    let honest = [0, 30][numbers.next() as usize % 2];
     thread::scope(|scope| {
-        let (victim, is_over) = (&victim, &is_over);
-        let working = scope.spawn(move || {
-            let mut buffer = vec![0; 3 * SMALLEST_RING];
-            while !is_over.load(Ordering::Relaxed) {
-                let start = Instant::now();
-                let read = (&mut &*victim).read(&mut buffer);
-                let written = (&mut &*victim).write(&buffer);
-                assert!(start.elapsed() < Duration::from_secs(10), "a call was stuck");
-                let is_reset = |result: &std::io::Result<usize>| {
-                    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
-                };
-                if is_reset(&read) && is_reset(&written) {
-                    break;
-                }
-            }
-        });
+        let working = scope.spawn(|| work(&victim, kind, ring, &is_over));
         for _ in 0..numbers.next() % 3000 {
-            scribble(&mapping, &mut socket, numbers);
+            if numbers.next() % 32 < honest {
+                let len = numbers.next() as usize % (ring / 2);
+                let _ = (&peer).write(&vec![1; len]);
+                let _ = (&peer).read(&mut vec![0; len]);
+                continue;
+            }
+            miscount(&mapping, ring, numbers);
+            if honest == 0 || numbers.next().is_multiple_of(8) {
+                scribble(&mapping, &mut socket, numbers);
+            }
         }
         is_over.store(true, Ordering::Relaxed);
         working.join().unwrap();
     });
+}
+
+/// The victim's part, until it is told of a reset by all calls.
+fn work(victim: &LocalStream, kind: Kind, ring: usize, is_over: &AtomicBool) {
+    // Of a record all must fit.
+    let most = if kind == Kind::Records { ring - 16 } else { 3 * ring };
+    let (mut buffer, mut round) = (vec![0; most], 0);
+    let is_reset =
+        |result: io::Result<usize>| result.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
+    while !is_over.load(Ordering::Relaxed) {
+        let start = Instant::now();
+        round += 1;
+        let len = [most, round * 71 % most, round % 50][round % 3];
+        let read = match round % 4 {
+            0 => victim.peek(&mut buffer[..len]),
+            1 => {
+                let (first, second) = buffer[..len].split_at_mut(len / 3);
+                (&mut &*victim).read_vectored(&mut [IoSliceMut::new(first), IoSliceMut::new(second)])
+            }
+            _ => (&mut &*victim).read(&mut buffer[..len]),
+        };
+        let written = (&mut &*victim).write(&buffer[..len]);
+        let _ = victim.take_error();
+        assert!(start.elapsed() < Duration::from_secs(10), "a call was stuck");
+        if is_reset(read) && is_reset(written) {
+            break;
+        }
+    }
 }
 
 /// For a second, or as many as `SOCKEYE_LOCAL_FUZZ` says, from the seed `SOCKEYE_LOCAL_SEED`.
@@ -150,13 +192,21 @@ fn play(numbers: &mut Numbers) {
 fn scribbling_harms_nobody() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let limit = Duration::from_secs(number("SOCKEYE_LOCAL_FUZZ").unwrap_or(1));
-    let mut numbers = Numbers(number("SOCKEYE_LOCAL_SEED").unwrap_or(0x5eed).max(1));
+    let seed = number("SOCKEYE_LOCAL_SEED").unwrap_or(0x5eed).max(1);
     let start = Instant::now();
-    let mut games = 0;
-    while start.elapsed() < limit {
-        play(&mut numbers);
-        games += 1;
-    }
+    let play_on = |seed| {
+        let (mut numbers, mut games) = (Numbers(seed), 0);
+        while start.elapsed() < limit {
+            play(&mut numbers);
+            games += 1;
+        }
+        games
+    };
+    // Several at once, as each waits now and then.
+    let games: u32 = thread::scope(|scope| {
+        let players = [0, 1, 2, 3].map(|number| scope.spawn(move || play_on(seed << 2 | number)));
+        players.into_iter().map(|player| player.join().unwrap()).sum()
+    });
     println!("{games} games");
 }
 
