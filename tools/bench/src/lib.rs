@@ -1,24 +1,44 @@
 //! Benchmarks against peers: both sides in one run, interleaved, as ratios of medians.
 //!
 //! Machines are shared and noisy, so an absolute figure says little; the ratio of two figures taken in
-//! turns in one run says what matters. `--json` keeps every single figure.
+//! turns in one run says what matters. `--json` keeps every single figure. What can be counted instead of timed is
+//! counted: see `--instructions`.
 
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+mod chart;
 #[cfg(target_os = "linux")]
 mod cores;
 mod kernel;
 mod peers;
+mod recorded;
 mod report;
 mod row;
 mod rows;
 #[cfg(target_os = "linux")]
 mod streams;
+mod work;
+
+use recorded::Recorded;
+use row::{Measured, Row, Size};
+
+/// The ratios and counts that are kept in the repository.
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recorded.json");
+const INSTRUCTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json");
+
+/// Runs of each side.
+const RUNS: u32 = 7;
+const SHORT_RUNS: u32 = 3;
+/// How long a row takes at most in the short mode, but for one run.
+const SHORT_TIME: Duration = Duration::from_millis(1500);
+/// How often a row that has halved is measured again before it counts.
+const AGAIN: u32 = 3;
 
 /// Measure Sockeye beside its peers.
 #[derive(Debug, Parser)]
@@ -30,30 +50,57 @@ struct Args {
     /// Only rows whose name contains this
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Runs of each side, interleaved
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=99))]
-    runs: u32,
+    /// Runs of each side, interleaved [default: 7, or 3 in the short mode]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=99))]
+    runs: Option<u32>,
+    /// Less of everything, and fail where a ratio is less than half of the recorded one
+    #[arg(long, conflicts_with = "record")]
+    short: bool,
+    /// Keep the ratios, or the counts of instructions, as those to compare with from now on
+    #[arg(long)]
+    record: bool,
+    /// Count the instructions of the hot paths by valgrind instead, and fail where there are more than recorded
+    #[arg(long)]
+    instructions: bool,
     /// Write a line of JSON for each row
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write the table as Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Write the ratios as a bar chart
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// The `sockeye` command that the rows about `run` measure [default: the one built beside this program]
     #[arg(long, value_name = "FILE")]
     sockeye: Option<PathBuf>,
     /// Hold as many idle connections' ends, and say what they cost
     #[arg(long, hide = true, value_name = "N")]
     idle_ends: Option<usize>,
+    /// Do a work that is counted
+    #[arg(long, hide = true, value_name = "NAME", requires = "times")]
+    work: Option<String>,
+    /// How often
+    #[arg(long, hide = true, value_name = "N")]
+    times: Option<usize>,
     /// What `cargo bench` passes
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Runs the table as the command line says.
+/// Runs the table, or what else the command line says.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    match measure(&args) {
+    let done = match (&args.work, args.idle_ends) {
+        (Some(name), _) => work::run(name, args.times.unwrap_or_default()).map_err(Into::into),
+        (None, Some(ends)) => rows::hold_idle(ends).map(|said| println!("{said}")).map_err(Into::into),
+        (None, None) if args.instructions => {
+            let only = args.only.as_deref().unwrap_or_default();
+            work::count(only, Path::new(INSTRUCTIONS), args.record).map_err(Into::into)
+        }
+        (None, None) => measure(&args),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sockeye-bench: {error}");
@@ -63,32 +110,68 @@ pub fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
-    if let Some(ends) = args.idle_ends {
-        println!("{}", rows::hold_idle(ends)?);
-        return Ok(());
-    }
+    let start = Instant::now();
     let _control = kernel::CongestionControl::comparable();
-    let mut results = Vec::new();
+    let (size, runs) = if args.short { (Size::Short, SHORT_RUNS) } else { (Size::Full, RUNS) };
+    let runs = args.runs.unwrap_or(runs);
+    let mut recorded = Recorded::read(Path::new(RECORDED))?;
+    let (mut results, mut halved) = (Vec::new(), Vec::new());
     let sockeye = args.sockeye.clone().unwrap_or_else(built_command);
-    for mut row in rows::all(&sockeye, row::Size::Full) {
+    for mut row in rows::all(&sockeye, size) {
         if args.only.as_ref().is_some_and(|only| !row.name.contains(only.as_str())) {
             continue;
         }
-        match row.measure(args.runs) {
+        let measured = match size {
+            Size::Full => row.measure(runs, Duration::MAX),
+            Size::Short => measure_short(&mut row, runs, &recorded),
+        };
+        match measured {
             Ok(result) => {
                 println!("{}", report::line(&result));
+                if args.short && recorded.has_halved(&result) {
+                    halved.push(recorded.complaint(&result));
+                }
                 results.push(result);
             }
-            Err(reason) => println!("{:<34} skipped: {reason}", row.name),
+            Err(reason) => println!("{:<38} skipped: {reason}", row.name),
         }
     }
+    let short = results.iter().filter(|row| row.is_short()).count();
+    println!(
+        "{} rows, {short} of them short of their goals, in {:.0} s",
+        results.len(),
+        start.elapsed().as_secs_f64()
+    );
     if let Some(file) = &args.json {
         std::fs::write(file, report::json(&results)?)?;
     }
-    if let Some(file) = &args.markdown {
-        std::fs::write(file, report::markdown(&results, args.runs))?;
+    if let Some(file) = &args.svg {
+        std::fs::write(file, chart::svg(&results))?;
     }
-    Ok(())
+    if let Some(file) = &args.markdown {
+        std::fs::write(file, report::markdown(&results, runs, args.svg.as_deref()))?;
+    }
+    if args.record {
+        recorded.record(&results);
+        recorded.write(Path::new(RECORDED))?;
+    }
+    if halved.is_empty() { Ok(()) } else { Err(halved.join("\n").into()) }
+}
+
+/// Measures a row in little time, and again where it seems to have become much slower: the machine may be at something
+/// else. The best counts.
+fn measure_short(row: &mut Row, runs: u32, recorded: &Recorded) -> Result<Measured, String> {
+    let mut best = row.measure(runs, SHORT_TIME)?;
+    for _ in 0..AGAIN {
+        if !recorded.has_halved(&best) {
+            break;
+        }
+        let again = row.measure(runs, SHORT_TIME)?;
+        if again.ratio() > best.ratio() {
+            best = again;
+        }
+    }
+    Ok(best)
 }
 
 /// The command in the folder of this program, or in the one above (cargo puts benchmarks in `deps`).

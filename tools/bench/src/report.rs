@@ -1,6 +1,7 @@
 //! The figures for people (a line, a Markdown table) and for programs (JSON).
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::kernel::CongestionControl;
 use crate::row::{Measured, median};
@@ -8,7 +9,7 @@ use crate::row::{Measured, median};
 /// One row as a line of text.
 pub(crate) fn line(row: &Measured) -> String {
     format!(
-        "{:<34} {:>9.2}×  (goal {:.2})   ours {:>12}   {} {:>12}",
+        "{:<38} {:>7.2}×  (goal {:.2})   ours {:>12}   {} {:>12}",
         row.row,
         row.ratio(),
         row.goal,
@@ -23,36 +24,62 @@ pub(crate) fn json(rows: &[Measured]) -> serde_json::Result<String> {
     rows.iter().map(|row| serde_json::to_string(row).map(|line| line + "\n")).collect()
 }
 
-/// The table in Markdown, with what it was measured on: the text of BENCHMARKS.md.
-pub(crate) fn markdown(rows: &[Measured], runs: u32) -> String {
+/// The table in Markdown, with what it was measured on: the text of BENCHMARKS.md. `chart` is where it says the chart is.
+pub(crate) fn markdown(rows: &[Measured], runs: u32, chart: Option<&Path>) -> String {
     let mut text = format!(
         "# Benchmarks\n\n\
          Ratios to a peer in the same run: over 1 is ahead. Both sides are measured in turns, {runs} times each, and \
          the\nmedians compared. Absolute figures of a shared machine say little. To measure again:\n\n\
-         ```sh\ncargo build --release && cargo run --release -p sockeye-bench -- --runs {runs} --markdown BENCHMARKS.md\n```\n\n\
-         Measured at commit {} on {}; the kernel's congestion control was {}.\n\n\
-         | row | peer | ratio | goal | ours (median) | peer (median) |\n|---|---|---|---|---|---|\n",
+         ```sh\n{AGAIN}\n```\n\n\
+         Measured on {} at commit {} on {}; the kernel's congestion control was {}.\n\n",
+        output_of("date", &["-u", "+%F"]),
         output_of("git", &["rev-parse", "--short", "HEAD"]),
         machine(),
         CongestionControl::name(),
     );
-    for row in rows {
-        let (ours, theirs) = (ours(row), figure(median(&row.theirs), row.unit));
-        let (ratio, goal) = (row.ratio(), row.goal);
-        let _ = writeln!(text, "| {} | {} | {ratio:.2} | {goal:.2} | {ours} | {theirs} |", row.row, row.peer);
+    if let Some(chart) = chart {
+        let _ = writeln!(text, "![The ratios on a logarithmic scale, with the goals]({})\n", chart.display());
     }
     text.push_str(
-        "\nThe bulk and round-trip rows are two stacks in one thread, each end copying its data as an application does. The\n\
-         rows about `run` are the same script under `sockeye run` (one host, its loopback) and on the kernel's loopback.\n\
-         Of the rows about the gateway, each client reaches an nginx of the machine: under `sockeye run`, and in a network\n\
-         namespace with slirp4netns or pasta (MTU 65520). The rows about starts are a curl that is refused at once and\n\
-         `true`, and what `sockeye run` adds to them: at most 20 and 10 ms are wanted.\n",
+        "| row | peer | ratio | goal | ours (median) | peer (median) |\n|---|---|---|---|---|---|\n",
     );
+    for row in rows {
+        let (ours, theirs) = (ours(row), figure(median(&row.theirs), row.unit));
+        let (ratio, goal, peer) = (row.ratio(), row.goal, row.peer);
+        let short = if row.is_short() { " (short)" } else { "" };
+        let _ =
+            writeln!(text, "| {} | {peer} | {ratio:.2}{short} | {goal:.2} | {ours} | {theirs} |", row.row);
+    }
+    text.push_str(NOTES);
     text
 }
 
+/// The command that measures again.
+const AGAIN: &str = "cargo build --release && cargo run --release -p sockeye-bench -- --table \\\n  \
+                     --markdown BENCHMARKS.md --svg docs/benchmarks.svg --record";
+
+/// What the rows are.
+const NOTES: &str = "
+Where the cycles go, and what holds up the rows that are short of their goals: docs/performance.md.
+
+The bulk and round-trip rows are two stacks in one thread, each end copying its data as an application does, unless they
+say zero-copy. smoltcp's device hands buffers round without copying or allocating, and its sockets are used again for each
+connection. smoltcp's round trips are those of a lone connection, whatever ours has beside it. The active flows have a
+request and an answer of 1 KiB each, ten at a time. Idle ends are counted by the resident memory of a process that has
+nothing else, each end having carried a byte each way.
+
+The rows about the library are blocking sockets in two threads, each on a processor of its own, on two hosts in memory and
+on the kernel's loopback by the same program. Parked means that the answering thread sleeps when the byte comes.
+\"Doubled\" rows are twice the work beside twice the time of the single one: 0.95 is 2.1 times as much.
+
+The rows about `run` are the same script under `sockeye run` (one host, its loopback) and on the kernel's loopback. Of the
+rows about the gateway, each client reaches an nginx of the machine: under `sockeye run`, and in a network namespace with
+slirp4netns or pasta (MTU 65520). The rows about starts are a curl that is refused at once and `true`, and what
+`sockeye run` adds to them: at most 20 and 10 ms are wanted.
+";
+
 /// Processor, cores and kernel.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =
         cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
@@ -62,7 +89,8 @@ fn machine() -> String {
     format!("{cores} cores of {}, Linux {version}", model.unwrap_or("an unknown processor"))
 }
 
-fn output_of(program: &str, arguments: &[&str]) -> String {
+/// What a program prints, in one line.
+pub(crate) fn output_of(program: &str, arguments: &[&str]) -> String {
     let output = std::process::Command::new(program).args(arguments).output();
     output
         .map_or_else(|_| "?".to_string(), |output| String::from_utf8_lossy(&output.stdout).trim().to_string())

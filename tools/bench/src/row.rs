@@ -1,5 +1,7 @@
 //! One row of the table: a figure of ours beside a peer's.
 
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
 
 /// A figure, or why it can't be had on this machine.
@@ -41,10 +43,11 @@ pub(crate) struct Measured {
 }
 
 impl Row {
-    /// Measures both sides in turns.
-    pub(crate) fn measure(&mut self, runs: u32) -> Result<Measured, String> {
+    /// Measures both sides in turns, once at least, until `within` has passed or there were as many runs.
+    pub(crate) fn measure(&mut self, runs: u32, within: Duration) -> Result<Measured, String> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..runs {
+        let start = Instant::now();
+        while ours.is_empty() || (ours.len() < runs as usize && start.elapsed() < within) {
             ours.push((self.ours)()?);
             theirs.push((self.theirs)()?);
         }
@@ -54,6 +57,21 @@ impl Row {
 }
 
 impl Measured {
+    /// A ratio that most runs reach, each beside the peer's that was taken next to it: what a noisy machine doesn't
+    /// undercut by chance.
+    pub(crate) fn cautious_ratio(&self) -> f64 {
+        let pairs = self.ours.iter().zip(&self.theirs);
+        let mut ratios: Vec<f64> =
+            pairs.map(|(ours, theirs)| if self.smaller { theirs / ours } else { ours / theirs }).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios.get(ratios.len() / 4).copied().unwrap_or(f64::NAN).min(self.ratio())
+    }
+
+    /// Whether it is short of its goal.
+    pub(crate) fn is_short(&self) -> bool {
+        self.ratio() < self.goal
+    }
+
     /// How many times better than the peer: over 1 is ahead, whichever way the figures count.
     pub(crate) fn ratio(&self) -> f64 {
         let (ours, theirs) = (median(&self.ours), median(&self.theirs));
@@ -84,6 +102,8 @@ mod tests {
             smaller: false,
         };
         assert!((row.ratio() - 0.5).abs() < 1e-9);
+        // 9 to 4, 2 to 4, 1 to 8.
+        assert!((row.cautious_ratio() - 0.125).abs() < 1e-9);
         row.smaller = true;
         assert!((row.ratio() - 2.0).abs() < 1e-9);
     }

@@ -280,6 +280,10 @@ impl Demux {
         let groups =
             &mut entry.or_insert_with(|| Port { proto, number: port, groups: Vec::new() }).into_mut().groups;
         let at = groups.iter().position(|group| group.binding == binding).unwrap_or_else(|| {
+            if groups.is_empty() {
+                // Most ports are a connection's, which nobody shares.
+                groups.reserve_exact(1);
+            }
             groups.push(Group {
                 binding,
                 holders: 0,

@@ -24,7 +24,7 @@ impl Link {
 }
 
 /// Bytes of one call of the application.
-const WRITE: usize = 64 * 1024;
+pub(crate) const WRITE: usize = 64 * 1024;
 
 /// Connections to one port of the server: fewer than the client has ports.
 const PER_PORT: usize = 50_000;
@@ -132,11 +132,11 @@ impl Pair {
         for _ in 0..rounds {
             // As little as can be: each sends what was written, or takes in what has arrived.
             assert_eq!(self.client.write(self.now(), b"x"), 1);
-            self.to_server();
+            self.reach_server();
             let now = self.now();
             assert_eq!(self.server.read(now, &mut [0; 1]), 1);
             assert_eq!(self.server.write(now, b"x"), 1);
-            self.to_client();
+            self.reach_client();
             assert_eq!(self.client.read(self.now(), &mut [0; 1]), 1);
         }
         start.elapsed()
@@ -149,11 +149,11 @@ impl Pair {
             let (client, server) = self.open();
             let now = self.now();
             self.client.stack.close(now, client).expect("an open socket");
-            self.to_server();
+            self.reach_server();
             self.server.stack.close(self.now(), server).expect("an open socket");
             // Its acknowledgment of the client's FIN is its own FIN's; the client acknowledges that.
-            self.to_client();
-            self.to_server();
+            self.reach_client();
+            self.reach_server();
         }
         start.elapsed()
     }
@@ -168,19 +168,25 @@ impl Pair {
                 self.client.socket = client;
                 assert_eq!(self.client.write(self.now(), &REQUEST), REQUEST.len());
             }
-            self.to_server();
+            self.reach_server();
             for &(_, server) in group {
                 self.server.socket = server;
                 assert_eq!(self.server.read(self.now(), &mut sink), REQUEST.len());
                 assert_eq!(self.server.write(self.now(), &REQUEST), REQUEST.len());
             }
-            self.to_client();
+            self.reach_client();
             for &(client, _) in group {
                 self.client.socket = client;
                 assert_eq!(self.client.read(self.now(), &mut sink), REQUEST.len());
             }
         }
         start.elapsed()
+    }
+
+    /// One more connection with nothing set, that carries a byte each way.
+    pub(crate) fn add_idle(&mut self) {
+        (self.client.socket, self.server.socket) = self.open();
+        self.round_trips(1);
     }
 
     /// As many more connections, for [`Pair::requests`].
@@ -210,16 +216,16 @@ impl Pair {
         let client = self.client.stream();
         let to = SockAddr::new(address(2).ip_addr(), port);
         assert_eq!(self.client.stack.connect(now, client, to), Err(Error::InProgress));
-        self.to_server();
-        self.to_client();
-        self.to_server();
+        self.reach_server();
+        self.reach_client();
+        self.reach_server();
         assert!(self.client.stack.readiness(client).contains(Readiness::WRITABLE), "the connection is open");
         let (server, _) = self.server.stack.accept(self.now(), listener).expect("a waiting connection");
         (client, server)
     }
 
     /// Brings what the client sends to the server.
-    fn to_server(&mut self) {
+    fn reach_server(&mut self) {
         loop {
             let now = self.now();
             self.client.stack.poll_transmit(now, self.client.nic, &mut self.packets);
@@ -232,7 +238,7 @@ impl Pair {
     }
 
     /// Brings what the server sends to the client.
-    fn to_client(&mut self) {
+    fn reach_client(&mut self) {
         loop {
             let now = self.now();
             self.server.stack.poll_transmit(now, self.server.nic, &mut self.packets);

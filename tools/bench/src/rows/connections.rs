@@ -127,11 +127,9 @@ fn ask(ends: usize) -> Result<Idle, String> {
 pub(crate) fn hold_idle(ends: usize) -> Result<String, String> {
     let mut alone = stack::Pair::by_steps(&stack::Link::MEMORY);
     let mut among = stack::Pair::by_steps(&stack::Link::MEMORY);
-    among.round_trips(1);
     let before = resident()?;
     for _ in 0..ends / 2 {
-        among.flows(1);
-        among.round_trips(1);
+        among.add_idle();
     }
     among.rest();
     let bytes_per_end = (resident()? - before) / ends as f64;
