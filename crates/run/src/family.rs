@@ -6,7 +6,22 @@ use std::fs;
 
 /// The children of this process, in any thread's name.
 pub(crate) fn children() -> Vec<Pid> {
-    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    children_of("self")
+}
+
+/// The children of this process, theirs, and so on.
+pub(crate) fn descendants() -> Vec<Pid> {
+    let mut found = children();
+    let mut next = 0;
+    while let Some(&process) = found.get(next) {
+        found.extend(children_of(&process.as_raw_nonzero().to_string()));
+        next += 1;
+    }
+    found
+}
+
+fn children_of(process: &str) -> Vec<Pid> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     lists
         .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())

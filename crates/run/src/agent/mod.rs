@@ -14,6 +14,7 @@ mod replace;
 pub(crate) use attachment::{Attachment, Joined};
 pub(crate) use call::Call;
 
+use crate::family;
 use crate::filter::Syscall;
 use crate::poller::{Poller, Token};
 use crate::proto::{Identity, MemberId, Notice, Op, Outcome, Reply, Request, Seen, Ticket};
@@ -247,6 +248,9 @@ impl Agent {
         self.deadlines.clear();
         for (_, parked) in std::mem::take(&mut self.parked) {
             self.answer(&parked.call, Response::Error(libc::ENETDOWN));
+        }
+        for process in family::descendants() {
+            self.processes.hang_up_loopbacks(process.as_raw_nonzero().get().cast_unsigned());
         }
     }
 

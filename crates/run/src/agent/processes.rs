@@ -4,12 +4,16 @@ use crate::proto::Identity;
 use crate::reach::{Unreached, socket_inode};
 use crate::sys;
 use rustix::io::Errno as SysErrno;
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use sockeye_posix::Errno;
 use std::collections::HashMap;
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 
+/// Most descriptors of a process that are looked through.
+pub(super) const LOOKED_AT: usize = 4096;
 /// How many tasks' descriptors are kept for the next call.
 const TASKS_KEPT: usize = 256;
 
@@ -83,7 +87,7 @@ impl Processes {
     }
 
     fn by_inode(&mut self, tid: u32, fd: i32) -> Result<Named, Errno> {
-        let link = match std::fs::read_link(format!("/proc/{tid}/fd/{fd}")) {
+        let link = match fs::read_link(format!("/proc/{tid}/fd/{fd}")) {
             Ok(link) => link,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(self.unreachable(tid));
@@ -116,6 +120,23 @@ impl Processes {
         Err(SysErrno::SRCH)
     }
 
+    /// Ends what a process waits for at plugs on the loopback interface: a poll or a read there, which nobody
+    /// intercepts, would not hear that the network has gone.
+    pub(crate) fn hang_up_loopbacks(&mut self, process: u32) {
+        for entry in
+            fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten().take(LOOKED_AT)
+        {
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let Some(number) = number
+                && fs::read_link(entry.path()).is_ok_and(|link| socket_inode(&link).is_some())
+                && let Ok(duplicate) = self.fetch(process, number)
+                && sys::is_of_loopback_pair(&duplicate)
+            {
+                shutdown(&duplicate, Shutdown::Both).ok();
+            }
+        }
+    }
+
     /// The program's memory and descriptors are closed to this process.
     fn unreachable(&mut self, tid: u32) -> Errno {
         self.unreached.tell(tid);
@@ -125,9 +146,37 @@ impl Processes {
 
 /// Whether a descriptor of a task closes on exec.
 pub(crate) fn closes_on_exec(tid: u32, fd: i32) -> bool {
-    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).unwrap_or_default();
+    let info = fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).unwrap_or_default();
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     flags
         .and_then(|value| i32::from_str_radix(value.trim(), 8).ok())
         .is_some_and(|bits| bits & libc::O_CLOEXEC != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn who_waits_at_a_plug_of_a_network_that_is_gone_is_woken() {
+        let (ours, theirs) = sys::loopback_pair().unwrap();
+        let waits = |fd: &OwnedFd| {
+            let mut ready = [PollFd::new(fd, PollFlags::IN)];
+            poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 0
+        };
+        let theirs_too = theirs.try_clone().unwrap();
+        let mut command = Command::new("sleep");
+        let mut program = command.arg("60").stdin(Stdio::from(theirs_too)).spawn().unwrap();
+        drop(ours);
+        assert!(waits(&theirs), "that the other end is closed is not heard");
+        assert!(
+            crate::family::descendants().iter().any(|pid| pid.as_raw_nonzero().get() as u32 == program.id())
+        );
+        Processes::new().hang_up_loopbacks(program.id());
+        assert!(!waits(&theirs));
+        program.kill().unwrap();
+        program.wait().unwrap();
+    }
 }

@@ -5,7 +5,7 @@
 //! what is looked at; beyond it, too, the old one stays.
 
 use super::gather::Landing;
-use super::processes::{Named, closes_on_exec};
+use super::processes::{LOOKED_AT, Named, closes_on_exec};
 use super::{Agent, Call};
 use crate::proto::Identity;
 use crate::reach::socket_inode;
@@ -17,8 +17,6 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-/// Most descriptors of a process that are looked through.
-const LOOKED_AT: usize = 4096;
 /// Most epoll sets of a process that are looked into.
 const SETS: usize = 64;
 /// Most entries that go along.
