@@ -1,12 +1,13 @@
 //! One end of a connection over shared memory: its halves, and how it ends.
 
-use crate::half::{BROKEN, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, WriteHalf, broken};
+use crate::half::{BROKEN, DEAD, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, WriteHalf, broken};
 use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::inbox;
 use crate::outside::Outside;
-use crate::ring::{Broken, CUT, Memory, Producer, SHUT, record_len};
+use crate::ring::{Broken, CUT, Memory, OPEN, Producer, SHUT, record_len};
 use crate::sys::{Mapping, Side, forks, peer_credentials};
-use crate::wait::{Limit, wake};
+use crate::wait::{Limit, World, wake};
+use crate::watch::Ready;
 use crate::{Ancillary, Attached};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
@@ -194,6 +195,23 @@ impl End {
             Half::Reads => self.reader.is_ready(&self.outside, &self.outside.state),
             Half::Writes => self.writer.is_ready(&self.outside, &self.outside.state),
         }
+    }
+
+    /// What it is ready for, of what is wanted, and which directions have ended.
+    pub(crate) fn look(&self, wanted: Ready) -> Ready {
+        let is_readable = wanted.has(Ready::READABLE) && self.is_ready(Half::Reads);
+        let is_writable = wanted.has(Ready::WRITABLE) && self.is_ready(Half::Writes);
+        if !wanted.has(Ready::READABLE | Ready::WRITABLE) {
+            // The others see themselves whether the peer is gone.
+            self.outside.drain();
+        }
+        let (state, is_over) = (&self.outside.state, self.outside.state.has(DEAD | BROKEN));
+        let is_ended = self.reader.memory().lane().produced.end.load(Ordering::Acquire) != OPEN;
+        let is_unread = self.writer.memory().lane().reader.gone.load(Ordering::Acquire) != 0;
+        Ready::READABLE.only_if(is_readable)
+            | Ready::WRITABLE.only_if(is_writable)
+            | Ready::READ_CLOSED.only_if(is_over || is_ended || state.has(READ_SHUT))
+            | Ready::WRITE_CLOSED.only_if(is_over || is_unread || state.has(WRITE_SHUT))
     }
 
     /// Waits for the first bytes only.

@@ -97,6 +97,8 @@ mod sys;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod wait;
+#[doc(hidden)]
+pub mod watch;
 mod ways;
 
 pub use ancillary::{Ancillary, Attached};

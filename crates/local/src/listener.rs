@@ -6,6 +6,7 @@ use crate::half::Kind;
 use crate::rendezvous::{File, address, nonce_of, socket, socket_type};
 use crate::stream::{Carrier, LocalStream, unnamed_if_client};
 use crate::sys::peer_credentials;
+use crate::watch::{Look, Ready, look_at_socket};
 use crate::{LARGEST_RING, SMALLEST_RING};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -15,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// The bounds that a [`LocalListener`] sets to what others may have it keep.
 ///
@@ -89,7 +90,18 @@ struct Shared {
     config: ListenerConfig,
 }
 
+impl Look for Shared {
+    fn look(&self, _: Ready) -> Ready {
+        look_at_socket(self.socket.as_fd())
+    }
+}
+
 impl LocalListener {
+    pub(crate) fn look(&self) -> Weak<dyn Look> {
+        let shared: Weak<Shared> = Arc::downgrade(&self.shared);
+        shared
+    }
+
     /// Listens at a path. Fails with `AddrInUse` where something else does, or where a file stands that is no socket;
     /// a socket's file that nobody listens at is replaced.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<LocalListener> {

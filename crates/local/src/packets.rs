@@ -196,7 +196,6 @@ impl LocalPackets {
     }
 
     /// The connection with bytes instead of packets, for what both have in common.
-    #[cfg(feature = "tokio")]
     pub(crate) fn as_stream(&self) -> &LocalStream {
         &self.end
     }
@@ -301,6 +300,11 @@ impl LocalPacketListener {
     pub fn accept(&self) -> io::Result<(LocalPackets, SocketAddr)> {
         let (end, address) = self.listener.accept()?;
         Ok((LocalPackets::of(end), address))
+    }
+
+    /// The listener, for what it has in common with one of streams.
+    pub(crate) fn as_listener(&self) -> &LocalListener {
+        &self.listener
     }
 
     /// Another handle to the same listener.

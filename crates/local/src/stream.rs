@@ -7,6 +7,7 @@ use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::rendezvous::{Offer, connect, nonce_of, socket_type};
 use crate::sys::messages::receive;
 use crate::sys::{Mapping, peer_credentials};
+use crate::watch::{Look, Ready, look_at_socket};
 use crate::{Ancillary, Attached, Credentials, DEFAULT_RING, LARGEST_RING, SMALLEST_RING};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags};
@@ -15,8 +16,8 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A connection: what `std::os::unix::net::UnixStream` is, over shared memory where both ends are this library's, and
@@ -77,7 +78,21 @@ impl Carrier {
     }
 }
 
+impl Look for Carrier {
+    fn look(&self, wanted: Ready) -> Ready {
+        match self {
+            Carrier::Ring(end) => end.look(wanted),
+            Carrier::Kernel(socket, _) => look_at_socket(socket.as_fd()),
+        }
+    }
+}
+
 impl LocalStream {
+    pub(crate) fn look(&self) -> Weak<dyn Look> {
+        let carrier: Weak<Carrier> = Arc::downgrade(&self.carrier);
+        carrier
+    }
+
     pub(crate) fn new(carrier: Carrier) -> LocalStream {
         LocalStream { carrier: Arc::new(carrier) }
     }

@@ -22,6 +22,11 @@
 //! ```
 
 mod event;
+#[cfg(all(feature = "local", target_os = "linux"))]
+mod outside;
+#[cfg(not(all(feature = "local", target_os = "linux")))]
+#[path = "poller/no_outside.rs"]
+mod outside;
 
 pub use event::{Event, Interest, Mode};
 
@@ -115,7 +120,8 @@ impl<'a> IntoIterator for &'a Events {
     }
 }
 
-/// A socket that a [`Poller`] can watch: those of this crate for threads. It can't be implemented elsewhere.
+/// A socket that a [`Poller`] can watch: those of this crate for threads, with the feature `local` also local streams,
+/// packets and their listeners. It can't be implemented elsewhere.
 ///
 /// ```
 /// use sockeye::poller::{Events, Interest, Mode, Poller, Source};
@@ -144,18 +150,28 @@ pub(crate) mod sealed {
     use sockeye_stack::SocketId;
 
     /// Where a socket is.
+    #[derive(Debug)]
+    pub enum Place<'a> {
+        Stack(&'a Host, SocketId),
+        Outside(super::outside::Handle),
+    }
+
+    /// A socket that is somewhere.
     pub trait Sealed {
-        fn place(&self) -> (&Host, SocketId);
+        fn place(&self) -> Place<'_>;
     }
 }
+
+use sealed::Place;
 
 macro_rules! sources {
     ($($socket:ty),*) => { $(
         impl Source for $socket {}
 
         impl sealed::Sealed for $socket {
-            fn place(&self) -> (&Host, SocketId) {
-                self.socket().place()
+            fn place(&self) -> Place<'_> {
+                let (host, socket) = self.socket().place();
+                Place::Stack(host, socket)
             }
         }
     )* };
@@ -166,8 +182,9 @@ sources!(TcpListener, TcpSocket, TcpStream, UdpSocket);
 impl Source for StackSocket {}
 
 impl sealed::Sealed for StackSocket {
-    fn place(&self) -> (&Host, SocketId) {
-        StackSocket::place(self)
+    fn place(&self) -> Place<'_> {
+        let (host, socket) = StackSocket::place(self);
+        Place::Stack(host, socket)
     }
 }
 
@@ -176,6 +193,37 @@ impl sealed::Sealed for StackSocket {
 /// A socket is watched from [`Poller::add`] to [`Poller::delete`], or until its last handle is dropped. All
 /// handles that `try_clone` gives are one socket. What a wait costs depends on how many sockets are ready,
 /// not on how many are watched. Threads may share a poller; each event goes to one of them.
+///
+/// Local sockets (feature `local`) are watched beside those of hosts, whether they are carried by shared memory or by
+/// the kernel:
+///
+/// ```
+/// # #[cfg(all(feature = "local", target_os = "linux"))]
+/// # fn main() -> std::io::Result<()> {
+/// use sockeye::local::LocalStream;
+/// use sockeye::poller::{Events, Interest, Mode, Poller};
+/// use sockeye::{HostConfig, Network};
+/// use std::io::Write;
+///
+/// let network = Network::builder().host("web", HostConfig::default()).build()?;
+/// let web = network.host("web")?;
+/// let listener = web.tcp_listen("web:80")?;
+/// let (mut worker, ours) = LocalStream::pair()?;
+/// let (poller, mut events) = (Poller::new(), Events::new());
+/// poller.add(&listener, 0, Interest::READABLE, Mode::Level)?;
+/// poller.add(&ours, 1, Interest::READABLE, Mode::Level)?;
+///
+/// let working = std::thread::spawn(move || worker.write_all(b"done"));
+/// assert_eq!(poller.wait(&mut events, None)?, 1);
+/// assert_eq!(events.iter().next().unwrap().key, 1);
+/// let _client = web.tcp_connect("web:80")?;
+/// poller.wait(&mut events, None)?;
+/// assert!(events.iter().any(|event| event.key == 0));
+/// # working.join().unwrap()
+/// # }
+/// # #[cfg(not(all(feature = "local", target_os = "linux")))]
+/// # fn main() {}
+/// ```
 ///
 /// Of a network that is [turned by hand](crate::Network::turn), events come with the turns: a thread that both
 /// turns and waits does so with a timeout of zero.
@@ -208,6 +256,8 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Ends the sleep of a thread that waits.
     awake: Condvar,
+    /// Sockets that are the kernel's to wait for.
+    outside: outside::Outside,
     #[cfg(unix)]
     signal: signal::Signal,
 }
@@ -221,8 +271,12 @@ struct Queue {
     full: usize,
     /// A wait is to end without an event.
     notified: bool,
-    /// Threads that wait.
+    /// Threads that sleep until they are told.
     sleepers: usize,
+    /// A thread waits for the kernel, or looks at what it has to say, instead of sleeping.
+    has_leader: bool,
+    /// It was told to come back.
+    is_leader_told: bool,
     /// The thread that turns the simulation of which it watches sockets.
     simulator: Option<ThreadId>,
     /// The descriptor says that there is something to tell.
@@ -234,15 +288,25 @@ struct Queue {
 #[derive(Debug)]
 pub(crate) struct Watch {
     poller: Weak<Shared>,
-    host: Weak<HostCore>,
-    socket: SocketId,
+    subject: Subject,
     /// It is in the poller's queue, whose lock guards this.
     queued: AtomicBool,
     /// The socket is gone or watched no longer.
     is_over: AtomicBool,
 }
 
-/// How a socket is watched: kept with the socket's waiters, under its host's lock.
+/// What is watched.
+#[derive(Debug)]
+enum Subject {
+    Stack(Weak<HostCore>, SocketId),
+    #[cfg_attr(
+        not(all(feature = "local", target_os = "linux")),
+        expect(dead_code, reason = "there is nothing outside then")
+    )]
+    Outside(outside::Subject),
+}
+
+/// How a socket of a host is watched: kept with the socket's waiters, under its host's lock.
 #[derive(Debug)]
 pub(crate) struct Watched {
     watch: Arc<Watch>,
@@ -310,10 +374,35 @@ impl Shared {
     fn tell(&self, mut queue: MutexGuard<'_, Queue>) {
         #[cfg(unix)]
         self.signal.follow(&mut queue);
-        if queue.has_news() && queue.sleepers > 0 {
+        let has_news = queue.has_news();
+        if has_news && queue.has_leader && !queue.is_leader_told {
+            queue.is_leader_told = true;
+            self.outside.call_back();
+        }
+        let is_to_lead = self.outside.is_used() && !queue.has_leader;
+        if queue.sleepers > 0 && (has_news || is_to_lead) {
             drop(queue);
             self.awake.notify_one();
         }
+    }
+
+    /// Waits for the kernel until there is something, or the time is over, if sockets of its are watched and no other thread
+    /// does; puts in the queue what it has to say.
+    fn lead<'a>(
+        &'a self,
+        mut queue: MutexGuard<'a, Queue>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, Queue> {
+        if !self.outside.is_used() || queue.has_leader {
+            return queue;
+        }
+        queue.has_leader = true;
+        drop(queue);
+        let watches = self.outside.wait(limit);
+        let mut queue = self.lock();
+        (queue.has_leader, queue.is_leader_told) = (false, false);
+        watches.into_iter().for_each(|watch| queue.push(watch));
+        queue
     }
 }
 
@@ -344,14 +433,11 @@ impl Poller {
     /// Watches a socket; its events will carry `key`. What it is ready for already is told too. A socket that
     /// this poller watches already is [`io::ErrorKind::AlreadyExists`].
     pub fn add(&self, socket: &impl Source, key: usize, interest: Interest, mode: Mode) -> io::Result<()> {
-        let (host, id) = socket.place();
-        let watch = Arc::new(Watch {
-            poller: Arc::downgrade(&self.shared),
-            host: Arc::downgrade(&host.core),
-            socket: id,
-            queued: AtomicBool::new(false),
-            is_over: AtomicBool::new(false),
-        });
+        let (host, id) = match socket.place() {
+            Place::Stack(host, id) => (host, id),
+            Place::Outside(socket) => return self.add_outside(&socket, key, interest, mode),
+        };
+        let watch = self.watch(Subject::Stack(Arc::downgrade(&host.core), id));
         let watched = Watched { watch, key, interest, mode, is_spent: false };
         self.change(host, id, |list| {
             if list.iter().any(|other| other.is_of(&self.shared)) {
@@ -368,10 +454,18 @@ impl Poller {
         Ok(())
     }
 
+    fn watch(&self, subject: Subject) -> Arc<Watch> {
+        let poller = Arc::downgrade(&self.shared);
+        Arc::new(Watch { poller, subject, queued: AtomicBool::new(false), is_over: AtomicBool::new(false) })
+    }
+
     /// Watches a socket for something else from now on, or arms a one-shot watch again. What it is ready
     /// for already is told too. A socket that isn't watched is [`io::ErrorKind::NotFound`].
     pub fn modify(&self, socket: &impl Source, key: usize, interest: Interest, mode: Mode) -> io::Result<()> {
-        let (host, id) = socket.place();
+        let (host, id) = match socket.place() {
+            Place::Stack(host, id) => (host, id),
+            Place::Outside(socket) => return self.modify_outside(&socket, key, interest, mode),
+        };
         self.change(host, id, |list| {
             let watched = list.iter_mut().find(|watched| watched.is_of(&self.shared));
             let watched = watched.ok_or(io::ErrorKind::NotFound)?;
@@ -383,7 +477,10 @@ impl Poller {
 
     /// Watches a socket no longer. One that isn't watched is [`io::ErrorKind::NotFound`].
     pub fn delete(&self, socket: &impl Source) -> io::Result<()> {
-        let (host, id) = socket.place();
+        let (host, id) = match socket.place() {
+            Place::Stack(host, id) => (host, id),
+            Place::Outside(socket) => return self.delete_outside(&socket),
+        };
         self.change(host, id, |list| {
             let place = list.iter().position(|watched| watched.is_of(&self.shared));
             list.swap_remove(place.ok_or(io::ErrorKind::NotFound)?);
@@ -440,13 +537,20 @@ impl Poller {
     /// Takes from the queue what fits in `events`, once there is something; returns whether that is a
     /// notification. None when the time is over.
     fn take(&self, events: &mut Events, deadline: Option<Instant>) -> io::Result<Option<bool>> {
-        let mut queue = self.shared.lock();
+        // So that the kernel's sockets have their turn, also if there is always something else.
+        let mut queue = self.shared.lead(self.shared.lock(), Some(Duration::ZERO));
         while !queue.has_news() {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
+                // Another thread may have to wait for the kernel from now on.
+                self.shared.tell(queue);
                 return Ok(None);
             }
             check_may_wait(queue.simulator)?;
+            if self.shared.outside.is_used() && !queue.has_leader {
+                queue = self.shared.lead(queue, left);
+                continue;
+            }
             queue.sleepers += 1;
             queue = match left {
                 None => self.shared.awake.wait(queue).unwrap_or_else(PoisonError::into_inner),
@@ -474,10 +578,14 @@ impl Poller {
 impl Watch {
     /// Tells what the socket is ready for now, if it is; true when it is to be looked at again by the next wait.
     fn report(&self, events: &mut Vec<Event>) -> bool {
-        let Some(host) = self.host.upgrade() else { return false };
+        let (host, socket) = match &self.subject {
+            Subject::Stack(host, socket) => (host.upgrade(), *socket),
+            Subject::Outside(subject) => return subject.report(self, events),
+        };
+        let Some(host) = host else { return false };
         let mut state = host.lock();
-        let readiness = readiness(&state.stack, self.socket);
-        let list = state.waiters.watches(self.socket);
+        let readiness = readiness(&state.stack, socket);
+        let list = state.waiters.watches(socket);
         let mut watches = list.into_iter().flatten();
         let Some(watched) = watches.find(|watched| std::ptr::eq(Arc::as_ptr(&watched.watch), self)) else {
             return false;
@@ -530,7 +638,8 @@ mod signal {
         /// A descriptor that is readable while [`Poller::wait`] has something to tell, for a kernel poller that
         /// watches the machine's own descriptors too. It is made when it is first asked for, and stays the
         /// poller's: it is to be polled, not to be read. A wait with a timeout of zero that returns no event may
-        /// follow, as when another thread was faster.
+        /// follow, as when another thread was faster. Of local sockets, which have descriptors of their own, it says
+        /// nothing.
         pub fn as_fd(&self) -> io::Result<BorrowedFd<'_>> {
             let mut queue = self.shared.lock();
             let Signal(pipe) = &self.shared.signal;
