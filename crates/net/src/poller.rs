@@ -27,15 +27,19 @@ mod outside;
 #[cfg(not(all(feature = "local", target_os = "linux")))]
 #[path = "poller/no_outside.rs"]
 mod outside;
+#[cfg(unix)]
+mod signal;
+mod source;
 
 pub use event::{Event, Interest, Mode};
+pub use source::Source;
 
 use crate::driver::{check_may_wait, wake_all};
 use crate::host::{Host, HostCore};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard, ThreadId};
-use crate::{StackSocket, TcpListener, TcpSocket, TcpStream, UdpSocket};
 use event::HANGUP;
 use sockeye_stack::{Readiness, SocketId, Stack};
+use source::sealed::Place;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,74 +121,6 @@ impl<'a> IntoIterator for &'a Events {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
-    }
-}
-
-/// A socket that a [`Poller`] can watch: those of this crate for threads, with the feature `local` also local streams,
-/// packets and their listeners. It can't be implemented elsewhere.
-///
-/// ```
-/// use sockeye::poller::{Events, Interest, Mode, Poller, Source};
-/// use sockeye::{HostConfig, Network};
-///
-/// /// Watches sockets under the numbers of their places.
-/// fn watch(poller: &Poller, sockets: &[impl Source]) -> std::io::Result<()> {
-///     let mut numbered = sockets.iter().enumerate();
-///     numbered.try_for_each(|(key, socket)| poller.add(socket, key, Interest::READABLE, Mode::Level))
-/// }
-///
-/// let network = Network::builder().host("web", HostConfig::default()).build()?;
-/// let web = network.host("web")?;
-/// let listeners = [web.tcp_listen("web:80")?, web.tcp_listen("web:443")?];
-/// let (poller, mut events) = (Poller::new(), Events::new());
-/// watch(&poller, &listeners)?;
-/// let _client = web.tcp_connect("web:443")?;
-/// poller.wait(&mut events, None)?;
-/// assert_eq!(events.iter().next().unwrap().key, 1);
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub trait Source: sealed::Sealed {}
-
-pub(crate) mod sealed {
-    use crate::Host;
-    use sockeye_stack::SocketId;
-
-    /// Where a socket is.
-    #[derive(Debug)]
-    pub enum Place<'a> {
-        Stack(&'a Host, SocketId),
-        Outside(super::outside::Handle),
-    }
-
-    /// A socket that is somewhere.
-    pub trait Sealed {
-        fn place(&self) -> Place<'_>;
-    }
-}
-
-use sealed::Place;
-
-macro_rules! sources {
-    ($($socket:ty),*) => { $(
-        impl Source for $socket {}
-
-        impl sealed::Sealed for $socket {
-            fn place(&self) -> Place<'_> {
-                let (host, socket) = self.socket().place();
-                Place::Stack(host, socket)
-            }
-        }
-    )* };
-}
-
-sources!(TcpListener, TcpSocket, TcpStream, UdpSocket);
-
-impl Source for StackSocket {}
-
-impl sealed::Sealed for StackSocket {
-    fn place(&self) -> Place<'_> {
-        let (host, socket) = StackSocket::place(self);
-        Place::Stack(host, socket)
     }
 }
 
@@ -401,7 +337,9 @@ impl Shared {
         let watches = self.outside.wait(limit);
         let mut queue = self.lock();
         (queue.has_leader, queue.is_leader_told) = (false, false);
-        watches.into_iter().for_each(|watch| queue.push(watch));
+        for watch in watches {
+            queue.push(watch);
+        }
         queue
     }
 }
@@ -603,56 +541,6 @@ impl Watch {
 /// What a socket with a handle is ready for.
 fn readiness(stack: &Stack, id: SocketId) -> Readiness {
     if stack.owner(id).is_ok() { stack.readiness(id) } else { Watched::GONE }
-}
-
-/// A descriptor that the kernel's own pollers understand.
-#[cfg(unix)]
-mod signal {
-    use super::{Poller, Queue};
-    use std::io::{self, PipeReader, PipeWriter, Read, Write};
-    use std::os::fd::{AsFd, BorrowedFd};
-    use std::sync::OnceLock;
-
-    /// A pipe with one byte in it while there is something to tell.
-    #[derive(Debug, Default)]
-    pub(super) struct Signal(OnceLock<(PipeReader, PipeWriter)>);
-
-    impl Signal {
-        /// Has the descriptor say what the queue says. The queue's lock is held, so nobody comes between.
-        pub(super) fn follow(&self, queue: &mut Queue) {
-            let Some((reader, writer)) = self.0.get() else { return };
-            let has_news = queue.has_news();
-            // Neither blocks: the pipe is empty before a write, and has its byte before a read.
-            let done = match (queue.is_signalled, has_news) {
-                (false, true) => (&mut &*writer).write_all(&[1]),
-                (true, false) => (&mut &*reader).read_exact(&mut [0]),
-                _ => return,
-            };
-            if done.is_ok() {
-                queue.is_signalled = has_news;
-            }
-        }
-    }
-
-    impl Poller {
-        /// A descriptor that is readable while [`Poller::wait`] has something to tell, for a kernel poller that
-        /// watches the machine's own descriptors too. It is made when it is first asked for, and stays the
-        /// poller's: it is to be polled, not to be read. A wait with a timeout of zero that returns no event may
-        /// follow, as when another thread was faster. Of local sockets, which have descriptors of their own, it says
-        /// nothing.
-        pub fn as_fd(&self) -> io::Result<BorrowedFd<'_>> {
-            let mut queue = self.shared.lock();
-            let Signal(pipe) = &self.shared.signal;
-            let (reader, _) = if let Some(pipe) = pipe.get() {
-                pipe
-            } else {
-                let new = io::pipe()?;
-                pipe.get_or_init(|| new)
-            };
-            self.shared.signal.follow(&mut queue);
-            Ok(reader.as_fd())
-        }
-    }
 }
 
 #[cfg(all(test, not(sockeye_model)))]

@@ -4,7 +4,7 @@
 //! called back when a socket of a host has something to tell, and who stops waiting has another lead.
 
 use super::event::HANGUP;
-use super::sealed::{Place, Sealed};
+use super::source::sealed::{Place, Sealed};
 use super::{Event, Interest, Mode, Poller, Source, Watch};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, MutexGuard, OnceLock};

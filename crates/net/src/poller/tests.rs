@@ -1,8 +1,7 @@
 //! What epoll has no part in: threads, several networks, the descriptor. What it has: `tests/poller.rs`.
 
-use super::sealed::Sealed;
 use super::*;
-use crate::{HostConfig, Network};
+use crate::{HostConfig, Network, UdpSocket};
 
 const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
 
@@ -76,7 +75,7 @@ fn an_event_ends_a_sleep_in_a_threaded_network() {
 fn nothing_stays_of_a_poller_or_a_socket_that_is_gone() {
     let host = host();
     let receiver = socket(&host);
-    let id = receiver.place().1;
+    let id = receiver.socket().place().1;
     for _ in 0..3 {
         let poller = Poller::new();
         poller.add(&receiver, 0, Interest::READABLE, Mode::Level).unwrap();
