@@ -101,11 +101,17 @@ pub(crate) enum Command {
 pub(crate) enum LocalCommand {
     /// Listen at a path for one connection, of whatever program, and talk to it: standard input and output
     Listen {
+        /// Receive datagrams, without end: once somebody with a name has sent one, standard input goes there
+        #[arg(short = 'u', long)]
+        datagram: bool,
         /// The file that names the socket
         path: PathBuf,
     },
     /// Connect to the program that listens at a path, and talk to it
     Connect {
+        /// Send datagrams, one for whatever is read at once, until standard input ends
+        #[arg(short = 'u', long)]
+        datagram: bool,
         /// The file that names the socket
         path: PathBuf,
     },

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use sockeye_local::{LocalListener, LocalStream};
+use sockeye_local::{LocalDatagram, LocalListener, LocalStream};
 
 use crate::args::LocalCommand;
 use crate::error::CliError;
@@ -19,14 +19,22 @@ const SPAN: Duration = Duration::from_millis(300);
 
 pub(crate) fn run(command: &LocalCommand) -> Result<ExitCode, CliError> {
     match command {
-        LocalCommand::Listen { path } => {
+        LocalCommand::Listen { path, datagram: true } => {
+            receive(path).map_err(|error| about(path, &error))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        LocalCommand::Connect { path, datagram: true } => {
+            send(path).map_err(|error| about(path, &error))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        LocalCommand::Listen { path, datagram: false } => {
             let listener = LocalListener::bind(path).map_err(|error| about(path, &error))?;
             let accepted = listener.accept();
             // The name was for one connection.
             let _ = std::fs::remove_file(path);
             relay(accepted.map_err(|error| about(path, &error))?.0)
         }
-        LocalCommand::Connect { path } => {
+        LocalCommand::Connect { path, datagram: false } => {
             relay(LocalStream::connect(path).map_err(|error| about(path, &error))?)
         }
         LocalCommand::Bench { path } => {
@@ -63,6 +71,62 @@ fn relay(stream: LocalStream) -> Result<ExitCode, CliError> {
     });
     let _ = over.recv();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Datagrams that come are printed, until nobody reads that; once one has come whose sender has a name, standard input goes
+/// there, and only that sender is heard.
+fn receive(path: &Path) -> io::Result<()> {
+    let socket = LocalDatagram::bind(path)?;
+    let mut has_peer = false;
+    loop {
+        if !has_peer {
+            let (_, from) = socket.peek_from(&mut [])?;
+            // Who is gone by now gets no answer.
+            if !from.is_unnamed() && socket.connect_addr(&from).is_ok() {
+                has_peer = true;
+                let socket = socket.try_clone()?;
+                thread::spawn(move || pass(&mut io::stdin().lock(), &mut Datagrams(socket)));
+            }
+        }
+        if !print(&socket)? {
+            return Ok(());
+        }
+    }
+}
+
+/// What is read is sent, and what is answered meanwhile is printed.
+fn send(path: &Path) -> io::Result<()> {
+    // A name of the kernel's choice, so that there can be answers.
+    let socket = LocalDatagram::bind("")?;
+    socket.connect(path)?;
+    let answers = socket.try_clone()?;
+    thread::spawn(move || while print(&answers).is_ok_and(|is_read| is_read) {});
+    pass(&mut io::stdin().lock(), &mut Datagrams(socket))
+}
+
+/// Prints the next datagram; says whether anybody reads that.
+fn print(socket: &LocalDatagram) -> io::Result<bool> {
+    // The kernel's are no longer.
+    let mut datagram = vec![0; 256 << 10];
+    let count = socket.recv(&mut datagram)?;
+    let mut output = io::stdout().lock();
+    match output.write_all(&datagram[..count]).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        printed => printed.map(|()| true),
+    }
+}
+
+/// Whatever is written at once is one datagram.
+struct Datagrams(LocalDatagram);
+
+impl Write for Datagrams {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Passes on what is read as soon as it is there.

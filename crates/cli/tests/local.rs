@@ -1,14 +1,14 @@
 //! `sockeye local`, with peers of its own and plain ones.
 
 use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn sockeye(command: &str, path: &Path) -> Child {
     let mut process = Command::new(env!("CARGO_BIN_EXE_sockeye"));
-    process.args(["local", command]).arg(path).stdin(Stdio::piped()).stdout(Stdio::piped());
+    process.arg("local").args(command.split(' ')).arg(path).stdin(Stdio::piped()).stdout(Stdio::piped());
     process.spawn().unwrap()
 }
 
@@ -63,6 +63,38 @@ fn listen_and_connect_talk_to_each_other_and_to_plain_programs() {
     plain.write_all(b"welcome").unwrap();
     plain.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(hear(connecting, "thanks"), "welcome");
+}
+
+#[test]
+fn datagrams_go_to_and_from_plain_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (to, from) = (folder.path().join("receiver"), folder.path().join("sender"));
+    let plain = UnixDatagram::bind(&to).unwrap();
+    assert_eq!(hear(sockeye("connect --datagram", &to), "to whom it may concern"), "");
+    let mut datagram = [0; 64];
+    let (count, sender) = plain.recv_from(&mut datagram).unwrap();
+    assert_eq!(&datagram[..count], b"to whom it may concern");
+    assert!(!sender.is_unnamed(), "one can answer");
+    drop(plain);
+
+    // The file that is there is replaced.
+    let mut listening = sockeye("listen -u", &to);
+    let plain = UnixDatagram::bind(&from).unwrap();
+    let start = Instant::now();
+    while plain.connect(&to).is_err() {
+        assert!(start.elapsed() < Duration::from_mins(1));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    UnixDatagram::unbound().unwrap().send_to(b"no name; ", &to).unwrap();
+    plain.send(b"a question").unwrap();
+    let mut heard = [0; 19];
+    listening.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"no name; a question");
+    listening.stdin.as_mut().unwrap().write_all(b"an answer").unwrap();
+    let count = plain.recv(&mut datagram).unwrap();
+    assert_eq!(&datagram[..count], b"an answer");
+    listening.kill().unwrap();
+    listening.wait().unwrap();
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
-use sockeye_local::{LocalListener, LocalPackets, LocalStream};
+use sockeye_local::{LocalDatagram, LocalListener, LocalPackets, LocalStream};
 
 use crate::cores::{Cores, Processors};
 use crate::row::{Figure, Row};
@@ -93,6 +93,7 @@ pub(super) fn rows() -> Vec<Row> {
     rows.push(row("local, round trip parked", Cores::Two, parked));
     rows.push(row("local, round trip parked, one core", Cores::One, parked));
     rows.push(messages());
+    rows.push(datagrams());
     rows.push(connects());
     rows.push(memory());
     rows
@@ -252,6 +253,47 @@ fn messages_per_second((to, from): (LocalPackets, LocalPackets)) -> Figure {
         Processors::take(processors.first);
         let (start, mut count, mut packet) = (Instant::now(), 0_u32, [0; 64]);
         while from.recv(&mut packet).map_err(|error| error.to_string())? > 0 {
+            count += 1;
+        }
+        let spent = start.elapsed();
+        sending.join().map_err(|_| "the sender failed")?.map_err(|error| error.to_string())?;
+        Ok(f64::from(count) / spent.as_secs_f64())
+    })
+}
+
+/// Datagrams of 64 bytes, one way across two cores.
+fn datagrams() -> Row {
+    Row {
+        name: "local, datagrams of 64 B",
+        unit: "/s",
+        peer: "AF_UNIX dgram",
+        goal: 1.0,
+        smaller: false,
+        ours: Box::new(|| datagrams_per_second(LocalDatagram::pair().map_err(|error| error.to_string())?)),
+        theirs: Box::new(|| {
+            let (one, other) = UnixDatagram::pair().map_err(|error| error.to_string())?;
+            datagrams_per_second((LocalDatagram::from(one), LocalDatagram::from(other)))
+        }),
+    }
+}
+
+fn datagrams_per_second((to, from): (LocalDatagram, LocalDatagram)) -> Figure {
+    let processors = Processors::find(Cores::Two)?;
+    thread::scope(|scope| {
+        let sending = scope.spawn(move || {
+            Processors::take(processors.second);
+            let start = Instant::now();
+            while start.elapsed() < SPAN {
+                for _ in 0..16 {
+                    to.send(&[1; 64])?;
+                }
+            }
+            // Nobody is told of an end: an empty one says it.
+            to.send(&[])
+        });
+        Processors::take(processors.first);
+        let (start, mut count, mut datagram) = (Instant::now(), 0_u32, [0; 64]);
+        while from.recv(&mut datagram).map_err(|error| error.to_string())? > 0 {
             count += 1;
         }
         let spent = start.elapsed();
