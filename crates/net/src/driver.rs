@@ -29,8 +29,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
+mod attend;
 mod hosts;
 mod links;
+
+pub(crate) use attend::Attendance;
 
 /// Why a call fails that would have to wait for the thread that makes it.
 const WAITS_FOR_ITSELF: &str = "a blocking call would wait forever for its own thread, which turns the simulation: \
@@ -184,28 +187,39 @@ impl Core {
             scratch.finish();
             return result;
         }
-        let result = if let Some(token) = host.try_token() {
-            // Nothing is fetched here: a note about packets that arrived stays for the visits below.
-            let mut state = host.lock();
-            let now = state.not_before(now);
-            let result = call(&mut state, now, &mut scratch.wakers);
-            let has_more = self.advance(now, host, 0, &token, state, &mut scratch);
-            self.end_visit(host, token, has_more, &mut scratch);
-            result
-        } else {
-            let mut state = host.lock();
-            let now = state.not_before(now);
-            let result = call(&mut state, now, &mut scratch.wakers);
-            drop(state);
-            scratch.queue.push_back(host.index);
-            result
-        };
+        // Taken before the lock, so that who sends to this host meanwhile leaves the packets to this thread.
+        let token = host.try_token();
+        let mut state = host.lock();
+        let now = state.not_before(now);
+        let result = call(&mut state, now, &mut scratch.wakers);
+        match token {
+            Some(token) if has_work(host, &state, now) => {
+                // Nothing is fetched here: a note about packets that arrived stays for the visits below.
+                let has_more = self.advance(now, host, 0, &token, state, &mut scratch);
+                self.end_visit(host, token, has_more, &mut scratch);
+            }
+            token => {
+                let has_work = token.is_none() && has_work(host, &state, now);
+                // Who waits for what the call did need not wait for another thread.
+                state.collect_events(false, &mut scratch.wakers);
+                drop(state);
+                drop(token);
+                if has_work || host.work.load(Ordering::SeqCst) {
+                    scratch.queue.push_back(host.index);
+                }
+            }
+        }
+        self.finish(now, scratch);
+        result
+    }
+
+    /// Visits the hosts in the scratch queue as far as a call does, and wakes who is to be woken.
+    fn finish(&self, now: Instant, mut scratch: Scratch) {
         if !self.drive(now, &mut scratch, VISITS_PER_CALL) {
             self.put_off(&mut scratch);
             self.thread.wake();
         }
         scratch.finish();
-        result
     }
 
     /// Does all that is due, and says when something will be.
@@ -489,6 +503,18 @@ pub(crate) fn check_may_wait(simulator: Option<ThreadId>) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::Unsupported, WAITS_FOR_ITSELF));
     }
     Ok(())
+}
+
+/// Whether a call has left something to a visit: packets to send, or a deadline that nobody knows of yet. Many calls that
+/// read leave nothing.
+fn has_work(host: &HostCore, state: &HostState, now: Instant) -> bool {
+    let stack = &state.stack;
+    let is_news =
+        |deadline: Instant| deadline <= now || deadline.as_nanos() < host.armed.load(Ordering::SeqCst);
+    // Of the loopback, the deadline tells.
+    (0..host.nics.len()).any(|place| stack.wants_transmit(nic_id(place)))
+        || host.is_captured()
+        || is_news(deadline_of(stack))
 }
 
 fn deadline_of(stack: &Stack) -> Instant {

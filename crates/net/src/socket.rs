@@ -6,7 +6,7 @@
 use crate::error::io_error;
 use crate::host::Host;
 use crate::resolve::ToSocketAddrs;
-use crate::waiters::{Interest, Waiter, Waiters};
+use crate::waiters::{Interest, Seen, Waiter, Waiters};
 use bytes::{Buf, Bytes};
 use sockeye_packet::{Chunk, Instant, Payload, Pool};
 use sockeye_stack::{
@@ -19,7 +19,6 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
 /// The most bytes that one write copies before it offers them to the stack: they stay in the cache.
@@ -61,8 +60,7 @@ pub(crate) struct Socket {
     host: Host,
     id: SocketId,
     domain: Domain,
-    /// Free bytes of the send buffer as last seen.
-    send_space: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
 }
 
 impl Socket {
@@ -80,7 +78,7 @@ impl Socket {
                 return Err(sockeye_stack::Error::NetworkUnreachable);
             }
             let id = state.stack.socket(domain, kind, Owner::default())?;
-            Ok(Socket { host: host.clone(), id, domain, send_space: state.waiters.register(id) })
+            Ok(Socket { host: host.clone(), id, domain, seen: state.waiters.register(id) })
         })
         .map_err(io_error)
     }
@@ -118,6 +116,11 @@ impl Socket {
         (&self.host, self.id)
     }
 
+    /// Whether a call that reads would find nothing, as far as is known without the host's lock.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.seen.is_drained()
+    }
+
     /// Makes a call that never waits.
     pub(crate) fn call<R>(
         &self,
@@ -138,9 +141,7 @@ impl Socket {
         let core = &self.host.shared.core;
         let (result, dropped) = core.with(&self.host.core, |state, now, _| {
             let result = call(&mut state.stack, self.id, now);
-            if interest == Interest::Write {
-                self.send_space.store(state.stack.send_space(self.id), Ordering::Relaxed);
-            }
+            self.seen.note(&state.stack, self.id, interest);
             settle(&mut state.waiters, self.id, interest, waiter, result)
         });
         drop(dropped);
@@ -175,10 +176,11 @@ impl Socket {
         let core = &self.host.shared.core;
         let (result, dropped) = core.with(&self.host.core, |state, now, wakers| {
             let accepted = state.stack.accept(now, self.id).map(|(id, peer)| {
-                let send_space = state.waiters.register(id);
-                send_space.store(state.stack.send_space(id), Ordering::Relaxed);
-                (Socket { host: self.host.clone(), id, domain: self.domain, send_space }, self.seen(peer))
+                let seen = state.waiters.register(id);
+                seen.note(&state.stack, id, Interest::Write);
+                (Socket { host: self.host.clone(), id, domain: self.domain, seen }, self.as_seen(peer))
             });
+            self.seen.note(&state.stack, self.id, Interest::Read);
             let waiter = waiter.map(Waiter::in_turn);
             let settled = settle(&mut state.waiters, self.id, Interest::Read, waiter, accepted);
             if settled.0.is_ready() {
@@ -219,7 +221,7 @@ impl Socket {
 
     /// Of `wanted` bytes, how many to offer to the stack.
     fn offer(&self, wanted: usize) -> usize {
-        let mut space = self.send_space.load(Ordering::Relaxed);
+        let mut space = self.seen.send_space();
         if space < wanted {
             // What was last seen may be old: acknowledgements free room without telling anybody.
             space = self.host.core.lock().stack.send_space(self.id);
@@ -348,6 +350,7 @@ impl Socket {
         let core = &self.host.shared.core;
         let (result, dropped) = core.with(&self.host.core, |state, now, wakers| {
             let received = state.stack.recv_from(now, self.id, flags);
+            self.seen.note(&state.stack, self.id, Interest::Read);
             let waiter = waiter.map(Waiter::in_turn);
             let settled = settle(&mut state.waiters, self.id, Interest::Read, waiter, received);
             if settled.0.is_ready() {
@@ -356,7 +359,7 @@ impl Socket {
             settled
         });
         drop(dropped);
-        result.map_ok(|datagram| (datagram.payload, self.seen(datagram.from)))
+        result.map_ok(|datagram| (datagram.payload, self.as_seen(datagram.from)))
     }
 
     /// Waits until the socket is ready in one of these ways, and says what all it is ready for.
@@ -396,7 +399,7 @@ impl Socket {
     }
 
     /// An address as a socket of this family has it: to one of IPv6, IPv4 peers are v4-mapped (RFC 3493 §3.7).
-    fn seen(&self, addr: SockAddr) -> SocketAddr {
+    fn as_seen(&self, addr: SockAddr) -> SocketAddr {
         match SocketAddr::from(addr) {
             SocketAddr::V4(v4) if self.domain == Domain::Inet6 => {
                 SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
@@ -406,11 +409,11 @@ impl Socket {
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.host.core.lock().stack.local_addr(self.id).map(|addr| self.seen(addr)).map_err(io_error)
+        self.host.core.lock().stack.local_addr(self.id).map(|addr| self.as_seen(addr)).map_err(io_error)
     }
 
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.host.core.lock().stack.peer_addr(self.id).map(|addr| self.seen(addr)).map_err(io_error)
+        self.host.core.lock().stack.peer_addr(self.id).map(|addr| self.as_seen(addr)).map_err(io_error)
     }
 
     /// Whether an error waits to be told.

@@ -113,17 +113,23 @@ impl Host {
         let refusal = check_may_wait(self.shared.core.simulator()).err();
         let deadline = limit.and_then(|limit| Clock::now().checked_add(limit));
         let mut has_waited = false;
-        let polled = park_until(deadline, io::ErrorKind::WouldBlock, |waiter| {
-            let waiter = waiter.filter(|_| refusal.is_none());
-            let result = self.attempt(sockets, waiter, has_waited, &mut call);
-            has_waited = true;
-            match (result, &refusal) {
-                (Poll::Pending, Some(refusal)) => {
-                    Poll::Ready(Err(io::Error::new(refusal.kind(), refusal.to_string())))
+        let polled = park_until(
+            Some(self),
+            deadline,
+            io::ErrorKind::WouldBlock,
+            || false,
+            |waiter| {
+                let waiter = waiter.filter(|_| refusal.is_none());
+                let result = self.attempt(sockets, waiter, has_waited, &mut call);
+                has_waited = true;
+                match (result, &refusal) {
+                    (Poll::Pending, Some(refusal)) => {
+                        Poll::Ready(Err(io::Error::new(refusal.kind(), refusal.to_string())))
+                    }
+                    (result, _) => result.map(Ok),
                 }
-                (result, _) => result.map(Ok),
-            }
-        });
+            },
+        );
         match polled {
             Ok(result) => Ok(Some(result)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),

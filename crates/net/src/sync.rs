@@ -11,10 +11,13 @@ mod machine {
     pub(crate) use std::time::Instant;
 
     pub(crate) mod atomic {
-        pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+        pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
     }
 
     pub(crate) use std::thread_local;
+
+    /// How often a thread that watches looks before it asks the clock.
+    pub(crate) const LOOKS: u32 = 16;
 }
 
 #[cfg(sockeye_model)]
@@ -27,8 +30,10 @@ mod machine {
     use std::time::Duration;
 
     pub(crate) mod atomic {
-        pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+        pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
     }
+
+    pub(crate) const LOOKS: u32 = 1;
 
     /// Threads whose sleep has a limit that counts: see [`let_time_pass`].
     pub(crate) mod thread {

@@ -5,10 +5,11 @@
 //! collected under the host's lock and called without it.
 
 use crate::poller::Watched;
-use sockeye_stack::{Readiness, SocketId};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use sockeye_stack::{Readiness, SocketId, Stack};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 /// What a waiter waits for.
@@ -31,6 +32,42 @@ impl Interest {
             Interest::Write => Readiness::WRITABLE.union(Readiness::WRITE_CLOSED).union(Readiness::ERROR),
         }
     }
+
+    fn is_met_by(self, readiness: Readiness) -> bool {
+        readiness.intersects(self.wakes_on())
+    }
+}
+
+/// What was last seen of a socket, for who looks without its host's lock. It may be out of date: only a call can tell.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Free bytes of the send buffer.
+    send_space: AtomicUsize,
+    /// There was nothing left to read, and nothing has come since.
+    is_drained: AtomicBool,
+}
+
+impl Seen {
+    /// Free bytes of the send buffer. Acknowledgements free more without telling anybody.
+    pub(crate) fn send_space(&self) -> usize {
+        self.send_space.load(Ordering::Relaxed)
+    }
+
+    /// Whether who reads would find nothing.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.is_drained.load(Ordering::Acquire)
+    }
+
+    /// Notes what a call in this direction has left. To be called in its critical section.
+    pub(crate) fn note(&self, stack: &Stack, id: SocketId, interest: Interest) {
+        match interest {
+            Interest::Read => {
+                let is_drained = stack.recv_queued(id) == 0 && !interest.is_met_by(stack.readiness(id));
+                self.is_drained.store(is_drained, Ordering::Release);
+            }
+            Interest::Write => self.send_space.store(stack.send_space(id), Ordering::Relaxed),
+        }
+    }
 }
 
 /// Whom to wake, and where that is kept.
@@ -40,6 +77,8 @@ pub(crate) struct Waiter<'a> {
     key: Key,
     /// It has waited long enough: this is its last try.
     leaves: bool,
+    /// Nothing can be stored of it yet.
+    is_new: bool,
 }
 
 /// Whose waker it is. A later waker of the same key takes the place of the one before, so what is kept
@@ -62,13 +101,18 @@ enum Key {
 impl<'a> Waiter<'a> {
     /// A thread.
     pub(crate) const fn thread(waker: &'a Waker) -> Waiter<'a> {
-        Waiter { waker, key: Key::Thread, leaves: false }
+        Waiter { waker, key: Key::Thread, leaves: false, is_new: false }
     }
 
     /// If it is a thread, it waits for its turn, to take one of what comes one by one: a connection, a datagram.
     pub(crate) fn in_turn(self) -> Waiter<'a> {
         let key = if self.key == Key::Thread { Key::InTurn } else { self.key };
         Waiter { key, ..self }
+    }
+
+    /// It is its first try.
+    pub(crate) const fn beginning(self) -> Waiter<'a> {
+        Waiter { is_new: true, ..self }
     }
 
     /// It doesn't wait any longer if there is nothing.
@@ -84,20 +128,20 @@ impl<'a> Waiter<'a> {
     /// The task that polls one direction of a socket; an earlier one is no longer woken.
     #[cfg(feature = "tokio")]
     pub(crate) const fn latest(waker: &'a Waker) -> Waiter<'a> {
-        Waiter { waker, key: Key::Latest, leaves: false }
+        Waiter { waker, key: Key::Latest, leaves: false, is_new: false }
     }
 
     /// A future, which has pinned its place at `address` and takes its waker back when it is dropped.
     #[cfg(feature = "tokio")]
     pub(crate) const fn place(waker: &'a Waker, address: usize, is_stored: bool) -> Waiter<'a> {
-        Waiter { waker, key: Key::Place(address, is_stored), leaves: false }
+        Waiter { waker, key: Key::Place(address, is_stored), leaves: false, is_new: false }
     }
 
     /// Whether it has to be [taken back](Waiters::take_back) when there is nothing to wait for any more.
     pub(crate) const fn is_stored(&self) -> bool {
         // A thread may have been woken for something else and still be stored: nobody must think that it has its turn
         // when it is gone.
-        self.leaves || matches!(self.key, Key::InTurn | Key::Place(_, true))
+        !self.is_new && (self.leaves || matches!(self.key, Key::InTurn | Key::Place(_, true)))
     }
 
     /// The waker itself.
@@ -117,14 +161,40 @@ impl<'a> Waiter<'a> {
 /// The sockets of one host that have a handle, and who waits for them. Guarded by the host's lock.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    sockets: HashMap<SocketId, Waiting>,
+    sockets: HashMap<SocketId, Waiting, BuildHasherDefault<IdHasher>>,
+}
+
+/// Spreads the ids of sockets over a table. They are the stack's own choice, and nobody's who wants them to collide.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, part: u32) {
+        self.write_u64(u64::from(part));
+    }
+
+    fn write_u64(&mut self, part: u64) {
+        // Fibonacci hashing, with the upper bits, which depend on all, brought down.
+        let product = (self.0 ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product.rotate_left(26);
+    }
 }
 
 #[derive(Debug)]
 struct Waiting {
     readers: Vec<(Key, Waker)>,
     writers: Vec<(Key, Waker)>,
-    send_space: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
     watches: Vec<Watched>,
 }
 
@@ -166,22 +236,22 @@ impl Waiters {
         self.sockets.values().map(|waiting| waiting.readers.len() + waiting.writers.len()).sum()
     }
 
-    /// Takes a socket in; what is returned holds the latest published size of its free send buffer.
-    pub(crate) fn register(&mut self, id: SocketId) -> Arc<AtomicUsize> {
-        let send_space = Arc::new(AtomicUsize::new(0));
+    /// Takes a socket in.
+    pub(crate) fn register(&mut self, id: SocketId) -> Arc<Seen> {
+        let seen = Arc::new(Seen::default());
         let waiting = Waiting {
             readers: Vec::new(),
             writers: Vec::new(),
-            send_space: Arc::clone(&send_space),
+            seen: Arc::clone(&seen),
             watches: Vec::new(),
         };
         self.sockets.insert(id, waiting);
-        send_space
+        seen
     }
 
     /// Forgets a socket; whoever waited for it is to be woken.
     pub(crate) fn forget(&mut self, id: SocketId, wakers: &mut Vec<Waker>) {
-        if let Some(Waiting { readers, writers, send_space: _, watches: _ }) = self.sockets.remove(&id) {
+        if let Some(Waiting { readers, writers, seen: _, watches: _ }) = self.sockets.remove(&id) {
             wakers.extend(readers.into_iter().chain(writers).map(|(_, waker)| waker));
         }
     }
@@ -190,7 +260,8 @@ impl Waiters {
     pub(crate) fn wake_all(&mut self, wakers: &mut Vec<Waker>) {
         let mut sockets: Vec<_> = self.sockets.iter_mut().collect();
         sockets.sort_unstable_by_key(|(id, _)| id.as_u64());
-        for (_, Waiting { readers, writers, send_space: _, watches }) in sockets {
+        for (_, Waiting { readers, writers, seen, watches }) in sockets {
+            seen.is_drained.store(false, Ordering::Release);
             wakers.extend(readers.drain(..).chain(writers.drain(..)).map(|(_, waker)| waker));
             wakers.extend(watches.iter().filter_map(|watched| watched.on_event(Watched::GONE)));
         }
@@ -235,11 +306,14 @@ impl Waiters {
         wakers: &mut Vec<Waker>,
     ) -> bool {
         let Some(waiting) = self.sockets.get_mut(&id) else { return false };
-        waiting.send_space.store(send_space, Ordering::Relaxed);
+        waiting.seen.send_space.store(send_space, Ordering::Relaxed);
         for interest in [Interest::Read, Interest::Write] {
-            if readiness.intersects(interest.wakes_on()) {
+            if interest.is_met_by(readiness) {
                 waiting.wake(interest, wakers);
             }
+        }
+        if Interest::Read.is_met_by(readiness) {
+            waiting.seen.is_drained.store(false, Ordering::Release);
         }
         wakers.extend(waiting.watches.iter().filter_map(|watched| watched.on_event(readiness)));
         true
@@ -278,7 +352,7 @@ mod tests {
     fn events_wake_whom_they_concern_once() {
         let (id, other) = (SocketId::from_u64(1), SocketId::from_u64(2));
         let (mut waiters, mut woken) = (Waiters::default(), Vec::new());
-        let space = waiters.register(id);
+        let seen = waiters.register(id);
         let reader = Waker::from(Arc::new(Count::default()));
         let writer = Waker::from(Arc::new(Count::default()));
         assert!(waiters.wait(id, Interest::Read, Waiter::thread(&reader)).is_none());
@@ -286,7 +360,7 @@ mod tests {
         assert!(waiters.wait(id, Interest::Write, Waiter::thread(&writer)).is_none());
         assert!(!waiters.on_event(other, Readiness::READABLE, 0, &mut woken));
         assert!(waiters.on_event(id, Readiness::READABLE, 7, &mut woken));
-        assert_eq!(space.load(Ordering::Relaxed), 7);
+        assert_eq!(seen.send_space(), 7);
         assert!(woken.len() == 1 && woken[0].will_wake(&reader));
         assert!(waiters.on_event(id, Readiness::READABLE, 7, &mut woken));
         assert_eq!(woken.len(), 1, "a waker is stored for one event");

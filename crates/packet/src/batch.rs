@@ -33,7 +33,12 @@ impl Batch {
 
     /// Takes the oldest packet.
     pub fn pop(&mut self) -> Option<Packet> {
-        self.0.pop_front()
+        let packet = self.0.pop_front();
+        if self.0.is_empty() {
+            // The next packet goes where the first one was: packets are long, and that memory is in the cache.
+            self.0.clear();
+        }
+        packet
     }
 
     /// Takes the payload of the oldest packet, and drops the rest of it, which is large to move.

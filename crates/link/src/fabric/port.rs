@@ -117,6 +117,10 @@ impl Port {
             self.counters.received += 1;
             batch.push(packet);
         }
+        if self.inbox.is_empty() {
+            // As in a batch, the memory at the front is used again, not all of it in turn.
+            self.inbox.clear();
+        }
     }
 
     /// The deadline in the schedule that stands for a direction.

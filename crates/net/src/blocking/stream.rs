@@ -107,7 +107,13 @@ impl Drop for Shared {
         {
             let deadline = Instant::now().checked_add(time);
             // When the time is over the connection goes on without anybody waiting.
-            let _ = block_on(&self.socket, deadline, io::ErrorKind::TimedOut, |waker| drain.poll(waker));
+            let _ = block_on(
+                &self.socket,
+                deadline,
+                io::ErrorKind::TimedOut,
+                || false,
+                |waker| drain.poll(waker),
+            );
         }
     }
 }
@@ -136,7 +142,7 @@ impl TcpStream {
     /// Connects a socket, and gives up at `deadline`.
     pub(crate) fn open(socket: Socket, addr: SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
         socket.start_connect(addr)?;
-        block_on(&socket, deadline, io::ErrorKind::TimedOut, |waker| socket.poll_connected(waker))?;
+        block_on(&socket, deadline, io::ErrorKind::TimedOut, || false, |waker| socket.poll_connected(waker))?;
         Ok(TcpStream::from_socket(socket))
     }
 
