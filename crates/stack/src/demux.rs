@@ -11,11 +11,10 @@ pub(crate) use ports::{Binding, Hold, Speaks, port_range};
 
 use crate::SocketId;
 use crate::address::is_v4;
+use crate::sip::sip;
 use crate::slab::Key;
-use core::hash::Hasher;
 use hashbrown::HashTable;
 use ports::Port;
-use siphasher::sip::SipHasher13;
 use sockeye_packet::{NicId, Rng};
 
 /// A transport protocol with ports, or echo, whose identifiers are kept as local ports are.
@@ -199,13 +198,6 @@ fn hash_tuple(key: [u64; 2], tuple: &Tuple) -> u64 {
     bytes[36..38].copy_from_slice(&tuple.scope.to_le_bytes());
     bytes[38] = tuple.proto as u8;
     sip(key, &bytes)
-}
-
-/// SipHash-1-3 of some bytes.
-pub(crate) fn sip(key: [u64; 2], bytes: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(key[0], key[1]);
-    hasher.write(bytes);
-    hasher.finish()
 }
 
 #[cfg(test)]

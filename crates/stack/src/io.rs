@@ -4,7 +4,7 @@
 //! Everything here holds ids of sockets and connections, never the things themselves.
 
 use crate::counters::{Counter, Counters};
-use crate::demux::{Demux, sip};
+use crate::demux::Demux;
 use crate::event::WakeReason;
 use crate::flow::Flows;
 use crate::ip::address::Addresses;
@@ -13,6 +13,7 @@ use crate::ip::multicast::Groups;
 use crate::ip::pmtu::PathMtus;
 use crate::ip::reassembly::Reassembly;
 use crate::ip::route::{NicConfig, Routes};
+use crate::sip::sip;
 use crate::slab::{Key, Slab};
 use crate::socket::groups::GroupSettings;
 use crate::socket::options::TcpSettings;
@@ -187,7 +188,7 @@ impl Io {
     }
 
     /// A keyed hash of a flow, for links with several queues.
-    pub(crate) fn label(&self, bytes: &[u8]) -> u64 {
+    pub(crate) fn label(&self, bytes: &[u8; 16]) -> u64 {
         sip(self.secrets.flow, bytes)
     }
 }

@@ -32,6 +32,7 @@ pub mod fuzzing;
 mod io;
 mod ip;
 mod orphan;
+mod sip;
 mod slab;
 mod socket;
 mod survey;

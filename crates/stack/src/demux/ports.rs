@@ -1,9 +1,10 @@
 //! Local ports: who holds them, who may share them, which socket a packet without a connection is for.
 
-use super::{Demux, Proto, sip};
+use super::{Demux, Proto};
 use crate::SocketId;
 use crate::address::{is_unspecified, is_v4};
 use crate::error::{Error, Result};
+use crate::sip::sip;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use sockeye_packet::Rng;

@@ -4,8 +4,8 @@
 //! what path MTU discovery waits for.
 
 use crate::counters::Counter;
-use crate::demux::sip;
 use crate::io::Io;
+use crate::sip::sip;
 use alloc::vec::Vec;
 use core::time::Duration;
 use sockeye_packet::{Instant, NicId};

@@ -3,10 +3,9 @@
 //! Only errors that quote a packet of ours get in here, and never below the least MTU, so that a forged
 //! one can do little. Entries are forgotten after ten minutes, and when there are too many.
 
-use core::hash::Hasher;
+use crate::sip::sip;
 use core::time::Duration;
 use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
 use sockeye_packet::Instant;
 
 /// Most paths that are remembered.
@@ -67,9 +66,7 @@ impl PathMtus {
 }
 
 fn hash(key: u64, dst: &[u8; 16]) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(key, !key);
-    hasher.write(dst);
-    hasher.finish()
+    sip([key, !key], dst)
 }
 
 #[cfg(test)]

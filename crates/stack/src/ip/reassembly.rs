@@ -5,10 +5,10 @@
 //! overlaps another drops the whole set.
 
 use crate::counters::Counter;
-use crate::demux::sip;
 use crate::io::{Io, Token};
 use crate::ip::complaint::Complaint;
 use crate::ip::input::Ingress;
+use crate::sip::sip;
 use crate::slab::{Key, Slab};
 use crate::wheel::TimerId;
 use alloc::collections::VecDeque;

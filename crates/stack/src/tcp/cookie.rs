@@ -7,7 +7,8 @@
 //! which only costs speed.
 
 use crate::address::is_v4;
-use crate::demux::{Tuple, sip};
+use crate::demux::Tuple;
+use crate::sip::sip;
 use crate::tcp::SeqNumber;
 use crate::tcp::isn::tuple_bytes;
 use core::time::Duration;

@@ -1,7 +1,8 @@
 //! Numbers that peers must not guess: initial sequence numbers (RFC 6528), timestamp offsets (RFC 7323
 //! §5.4), and the keys of the tables.
 
-use crate::demux::{Tuple, sip};
+use crate::demux::Tuple;
+use crate::sip::sip;
 use crate::tcp::SeqNumber;
 use sockeye_packet::{Instant, Rng};
 
