@@ -45,11 +45,8 @@ impl Batch {
     #[inline]
     pub fn pop_payload(&mut self) -> Payload {
         let payload = self.0.front_mut().map(|packet| core::mem::take(&mut packet.payload));
-        if self.0.len() == 1 {
-            self.0.clear();
-        } else {
-            self.0.pop_front();
-        }
+        // Nothing that is left of it needs to be dropped.
+        core::mem::forget(self.0.pop_front());
         payload.unwrap_or_default()
     }
 

@@ -65,8 +65,9 @@ impl Io {
             && head[6] & !0x40 | head[7] == 0
             && Protocol(head[9]) == Protocol::TCP
             && usize::from(u16::from_be_bytes([head[2], head[3]])) == head.len() + data;
-        // What the host sends to groups that it is in comes back by the loopback.
-        if !plain || nic == NicId::LOOPBACK || !self.raws.is_empty() {
+        // What the host sends to groups that it is in comes back by the loopback, marked with the link it left by.
+        let own = nic == NicId::LOOPBACK && packet.meta.nic != NicId::LOOPBACK;
+        if !plain || own || !self.raws.is_empty() {
             return None;
         }
         let (tuple, key) = self.demux.latest_v4(head[12..24].try_into().ok()?)?;

@@ -91,15 +91,19 @@ impl Connection {
 
     #[inline]
     fn has_room_beside(&self, unsent: u32) -> bool {
-        let (held, limit) = (self.send.len(), self.send_limit());
-        let fits = |segments: usize| {
-            let counted = held + segments * SEGMENT_COST;
-            counted + counted / 2 <= limit
-        };
+        if unsent == 0 {
+            return self.has_room_for(self.sent.count());
+        }
         // Most of the time there is room for more segments than there can be: all that are gathered but the last are
         // full.
         let most = self.sent.count() + unsent as usize / usize::from(self.snd_mss).max(1) + 1;
-        (fits(most) && !self.send.has_records()) || fits(self.segments_held(unsent))
+        (self.has_room_for(most) && !self.send.has_records()) || self.has_room_for(self.segments_held(unsent))
+    }
+
+    #[inline]
+    fn has_room_for(&self, segments: usize) -> bool {
+        let counted = self.send.len() + segments * SEGMENT_COST;
+        counted + counted / 2 <= self.send_limit()
     }
 
     /// `SO_SNDBUF` and `SO_RCVBUF` as they are now, grown or set.

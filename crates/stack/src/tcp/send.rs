@@ -129,7 +129,9 @@ impl SendBuffer {
                 }
                 break;
             }
-            chunks.pop_front().into_iter().for_each(|chunk| self.append(chunk));
+            if let Some(chunk) = chunks.pop_front() {
+                self.append(chunk);
+            }
         }
         self.len() - before
     }

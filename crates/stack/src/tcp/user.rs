@@ -35,7 +35,10 @@ impl Connection {
             _ => return Err(Error::BrokenPipe),
         }
         let SendFlags { more, oob, eor, dont_route: _ } = flags;
-        let wanted: usize = chunks.iter().map(sockeye_packet::Chunk::len).sum();
+        let wanted = match chunks.front() {
+            Some(only) if chunks.len() == 1 => only.len(),
+            _ => chunks.iter().map(Chunk::len).sum(),
+        };
         let room = self.room(wanted, resources.settings, resources.config);
         let space = room.bytes.min(resources.budget.available());
         self.flags.no_space |= space < wanted;
