@@ -1,4 +1,4 @@
-//! SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012), as a function of bytes.
+//! SipHash-1-3 (Aumasson and Bernstein: a fast short-input PRF, 2012), as a function of bytes.
 //!
 //! What is hashed here has a length that is known beforehand, so there is nothing to keep account of: a four-tuple,
 //! which every packet of another flow costs, takes a third of what a hasher that takes bytes as they come does.

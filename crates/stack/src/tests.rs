@@ -6,6 +6,7 @@ mod corks;
 mod cost;
 mod datagrams;
 mod errors;
+mod express;
 mod flows;
 mod forwarding;
 mod fuzzed;

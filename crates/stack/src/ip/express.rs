@@ -20,7 +20,7 @@ impl Stack {
     /// Takes in the first packet of a batch, and those that continue it, if the short way is open to it; says whether
     /// it was.
     #[inline]
-    pub(super) fn express(&mut self, now: Instant, nic: NicId, batch: &mut Batch) -> bool {
+    pub(crate) fn express(&mut self, now: Instant, nic: NicId, batch: &mut Batch) -> bool {
         let Some(packet) = batch.front() else { return false };
         let Some(key) = self.io.latest_connection(nic, packet) else { return false };
         let Some(tcb) = self.connections.get(key) else { return false };
