@@ -83,6 +83,9 @@ struct Args {
     /// How often
     #[arg(long, hide = true, value_name = "N")]
     times: Option<usize>,
+    /// Connect to the local socket there very often, and say what that costs
+    #[arg(long, hide = true, value_name = "PATH")]
+    local_clients: Option<PathBuf>,
     /// What `cargo bench` passes
     #[arg(long, hide = true)]
     bench: bool,
@@ -111,6 +114,14 @@ pub fn main() -> ExitCode {
 
 fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
+    if let Some(ends) = args.idle_ends {
+        println!("{}", rows::hold_idle(ends)?);
+        return Ok(());
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(path) = &args.local_clients {
+        return Ok(rows::hold_clients(path)?);
+    }
     let _control = kernel::CongestionControl::comparable();
     let (size, runs) = if args.short { (Size::Short, SHORT_RUNS) } else { (Size::Full, RUNS) };
     let runs = args.runs.unwrap_or(runs);

@@ -3,24 +3,27 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit};
 use sockeye_local::{LocalDatagram, LocalListener, LocalPackets, LocalStream};
 
 use crate::cores::{Cores, Processors};
 use crate::row::{Figure, Row};
 
+pub(crate) use many::hold_clients;
+
+mod many;
+
 /// How long one figure of throughput takes.
 const SPAN: Duration = Duration::from_millis(150);
-const ROUNDS: u32 = 20_000;
+const ROUNDS: u32 = 5_000;
 const PARKED_ROUNDS: u32 = 300;
 /// What a thread does between two parked rounds: so long that the other one sleeps.
 const THINKING: Duration = Duration::from_micros(100);
 const CONNECTIONS: u32 = 5_000;
-const MANY: usize = 10_000;
 
 /// Two ends of a connection, each with a reading and a writing handle.
 struct Pair {
@@ -29,6 +32,7 @@ struct Pair {
 }
 
 type Connect = fn() -> Result<Pair, std::io::Error>;
+type Rounds = fn(Connect, Cores) -> Figure;
 
 fn local() -> Result<Pair, std::io::Error> {
     let (one, other) = LocalStream::pair()?;
@@ -70,32 +74,38 @@ const PEERS: [(&str, Connect); 3] = [("AF_UNIX", unix), ("pipe", pipe), ("TCP lo
 
 pub(super) fn rows() -> Vec<Row> {
     let sizes = [
-        ("local, 64 B writes", 64, 10.0),
-        ("local, 1 KiB writes", 1 << 10, 1.0),
-        ("local, 16 KiB writes", 16 << 10, 1.0),
-        ("local, 64 KiB writes", 64 << 10, 4.0),
-        ("local, 1 MiB writes", 1 << 20, 1.0),
+        (64, 10.0, ["local, 64 B writes", "local, 64 B writes, one core"]),
+        (1 << 10, 1.0, ["local, 1 KiB writes", "local, 1 KiB writes, one core"]),
+        (16 << 10, 1.0, ["local, 16 KiB writes", "local, 16 KiB writes, one core"]),
+        (64 << 10, 4.0, ["local, 64 KiB writes", "local, 64 KiB writes, one core"]),
+        (1 << 20, 1.0, ["local, 1 MiB writes", "local, 1 MiB writes, one core"]),
     ];
     let mut rows = Vec::new();
-    for (name, size, goal) in sizes {
-        for (peer, connect) in PEERS {
-            let goal = if peer == "AF_UNIX" { goal } else { 1.0 };
-            rows.push(throughput(name, peer, connect, size, Cores::Two, goal));
+    for (size, goal, names) in sizes {
+        for (name, cores) in names.into_iter().zip([Cores::Two, Cores::One]) {
+            for (peer, connect) in PEERS {
+                let goal = if peer == "AF_UNIX" { goal } else { 1.0 };
+                rows.push(throughput(name, peer, connect, size, cores, goal));
+            }
         }
     }
-    rows.push(throughput("local, 64 B writes, one core", "AF_UNIX", unix, 64, Cores::One, 10.0));
-    rows.push(throughput("local, 64 KiB writes, one core", "AF_UNIX", unix, 64 << 10, Cores::One, 4.0));
     rows.push(round_trip("local, round trip awake", "0.3 µs", |_| Ok(0.3), Cores::Two, awake));
-    let row =
-        |name, cores, rounds| round_trip(name, "AF_UNIX", move |cores| rounds(unix, cores), cores, rounds);
-    rows.push(row("local, round trip busy", Cores::Two, awake));
-    rows.push(row("local, round trip busy, one core", Cores::One, awake));
-    rows.push(row("local, round trip parked", Cores::Two, parked));
-    rows.push(row("local, round trip parked, one core", Cores::One, parked));
-    rows.push(messages());
+    let round_trips: [(&str, Cores, Rounds); 4] = [
+        ("local, round trip busy", Cores::Two, awake),
+        ("local, round trip busy, one core", Cores::One, awake),
+        ("local, round trip parked", Cores::Two, parked),
+        ("local, round trip parked, one core", Cores::One, parked),
+    ];
+    for (name, cores, rounds) in round_trips {
+        for (peer, connect) in PEERS {
+            rows.push(round_trip(name, peer, move |cores| rounds(connect, cores), cores, rounds));
+        }
+    }
+    rows.push(messages("local, messages of 64 B", Cores::Two));
+    rows.push(messages("local, messages of 64 B, one core", Cores::One));
     rows.push(datagrams());
     rows.push(connects());
-    rows.push(memory());
+    rows.extend(many::rows());
     rows
 }
 
@@ -153,7 +163,7 @@ fn round_trip(
     peer: &'static str,
     theirs: impl Fn(Cores) -> Figure + 'static,
     cores: Cores,
-    rounds: fn(Connect, Cores) -> Figure,
+    rounds: Rounds,
 ) -> Row {
     Row {
         name,
@@ -217,28 +227,30 @@ fn round_trips(connect: Connect, cores: Cores, rounds: u32, thinking: Thinking) 
     })
 }
 
-/// Packets of 64 bytes, one way across two cores.
-fn messages() -> Row {
+/// Packets of 64 bytes, one way.
+fn messages(name: &'static str, cores: Cores) -> Row {
     Row {
-        name: "local, messages of 64 B",
+        name,
         unit: "/s",
         peer: "AF_UNIX seqpacket",
         goal: 1.0,
         smaller: false,
-        ours: Box::new(|| messages_per_second(LocalPackets::pair().map_err(|error| error.to_string())?)),
-        theirs: Box::new(|| {
+        ours: Box::new(move || {
+            messages_per_second(LocalPackets::pair().map_err(|error| error.to_string())?, cores)
+        }),
+        theirs: Box::new(move || {
             let kind = rustix::net::SocketType::SEQPACKET;
             let family = rustix::net::AddressFamily::UNIX;
             let pair = rustix::net::socketpair(family, kind, rustix::net::SocketFlags::CLOEXEC, None);
             let (one, other) = pair.map_err(|error| error.to_string())?;
             let wrapped = |socket| LocalPackets::from(UnixStream::from(socket));
-            messages_per_second((wrapped(one), wrapped(other)))
+            messages_per_second((wrapped(one), wrapped(other)), cores)
         }),
     }
 }
 
-fn messages_per_second((to, from): (LocalPackets, LocalPackets)) -> Figure {
-    let processors = Processors::find(Cores::Two)?;
+fn messages_per_second((to, from): (LocalPackets, LocalPackets), cores: Cores) -> Figure {
+    let processors = Processors::find(cores)?;
     thread::scope(|scope| {
         let sending = scope.spawn(move || {
             Processors::take(processors.second);
@@ -314,13 +326,7 @@ fn connects() -> Row {
         ours: Box::new(move || {
             let path = folder.as_ref().as_ref().ok_or("no folder")?.path().join("ours");
             let listener = LocalListener::bind(&path).map_err(|error| error.to_string())?;
-            per_second(|| {
-                let client = LocalStream::connect(&path)?;
-                let (server, _) = listener.accept()?;
-                assert!(server.is_shared_memory());
-                drop((client, server));
-                Ok(())
-            })
+            connects_per_second(&listener, &path)
         }),
         theirs: Box::new(move || {
             let path = theirs.as_ref().as_ref().ok_or("no folder")?.path().join("theirs");
@@ -336,64 +342,20 @@ fn connects() -> Row {
     }
 }
 
+fn connects_per_second(listener: &LocalListener, path: &Path) -> Figure {
+    per_second(|| {
+        let client = LocalStream::connect(path)?;
+        let (server, _) = listener.accept()?;
+        assert!(server.is_shared_memory());
+        drop((client, server));
+        Ok(())
+    })
+}
+
 fn per_second(mut connect: impl FnMut() -> std::io::Result<()>) -> Figure {
     let start = Instant::now();
     for _ in 0..CONNECTIONS {
         connect().map_err(|error| error.to_string())?;
     }
     Ok(f64::from(CONNECTIONS) / start.elapsed().as_secs_f64())
-}
-
-fn memory() -> Row {
-    Row {
-        name: "local, memory of an idle one",
-        unit: "KiB",
-        peer: "8 KiB",
-        goal: 1.0,
-        smaller: true,
-        ours: Box::new(idle_memory),
-        theirs: Box::new(|| Ok(8.0)),
-    }
-}
-
-/// What an idle connection has resident, of 10,000 or as many as descriptors are allowed for, with both ends in this
-/// process: each has carried a byte each way.
-fn idle_memory() -> Figure {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let wanted = 2 * MANY as u64 + 200;
-    if limit.current.is_some_and(|current| current < wanted) {
-        let most = limit.maximum.map_or(wanted, |most| most.min(wanted));
-        let raised = Rlimit { current: Some(most), maximum: limit.maximum };
-        rustix::process::setrlimit(Resource::Nofile, raised).map_err(|error| error.to_string())?;
-    }
-    let allowed = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(wanted);
-    let many = MANY.min((allowed.saturating_sub(200) / 2) as usize);
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let path = folder.path().join("many");
-    let listener = LocalListener::bind(&path).map_err(|error| error.to_string())?;
-    let mut all = Vec::with_capacity(many);
-    let empty = resident()?;
-    for _ in 0..many {
-        let connected = || {
-            let mut client = LocalStream::connect(&path)?;
-            let (mut server, _) = listener.accept()?;
-            client.write_all(&[1])?;
-            server.read_exact(&mut [0])?;
-            server.write_all(&[1])?;
-            client.read_exact(&mut [0])?;
-            Ok((client, server))
-        };
-        all.push(connected().map_err(|error: std::io::Error| error.to_string())?);
-    }
-    let figure = (resident()? - empty) / 1024.0 / many as f64;
-    drop(all);
-    Ok(figure)
-}
-
-/// Bytes of this process that are resident, shared ones by their share: a page that both ends have counts once.
-fn resident() -> Figure {
-    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").map_err(|error| error.to_string())?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or("no Pss")?;
-    let kib = line.trim().trim_end_matches(" kB").trim().parse::<f64>();
-    kib.map(|kib| kib * 1024.0).map_err(|error| error.to_string())
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use crate::row::{Row, Size};
 
 pub(crate) use connections::hold_idle;
+#[cfg(target_os = "linux")]
+pub(crate) use local::hold_clients;
 
 mod bulk;
 mod connections;
