@@ -128,7 +128,9 @@ impl<M: Memory> ReadHalf<M> {
                     || lane.produced.end.load(Ordering::Acquire) != OPEN
                     || state.has(READ_SHUT | DEAD | BROKEN)
             };
-            if wait.may_wait() && spin.spin(is_ready) {
+            if wait.may_wait()
+                && spin.spin(&self.memory.opposite().produced.core, &lane.produced.core, is_ready)
+            {
                 continue;
             }
             drop(side);
@@ -416,7 +418,9 @@ impl<M: Memory> WriteHalf<M> {
                     || lane.reader.gone.load(Ordering::Acquire) != 0
                     || state.has(WRITE_SHUT | DEAD | BROKEN)
             };
-            if wait.may_wait() && spin.spin(is_ready) {
+            if wait.may_wait()
+                && spin.spin(&lane.produced.core, &self.memory.opposite().produced.core, is_ready)
+            {
                 continue;
             }
             drop(side);

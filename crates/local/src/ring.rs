@@ -36,6 +36,8 @@ pub(crate) struct Produced {
     pub(crate) turn: AtomicU64,
     /// [`OPEN`], [`SHUT`] or [`CUT`].
     pub(crate) end: AtomicU32,
+    /// The core where a thread of the producer's end last waited, for room or for bytes, see [`crate::wait::Spin`].
+    pub(crate) core: AtomicU32,
     /// Marks so far, counted before the first of their bytes is published.
     pub(crate) marks: AtomicU32,
 }
@@ -144,6 +146,10 @@ pub(crate) const CUT: u32 = 2;
 /// The memory of one direction. The bytes may change under whoever copies them.
 pub(crate) trait Memory {
     fn lane(&self) -> &Lane;
+    /// The lane of the other direction, if there is one.
+    fn opposite(&self) -> &Lane {
+        self.lane()
+    }
     /// A power of two.
     fn capacity(&self) -> usize;
     /// The place of a position in the ring, or in the wide one.

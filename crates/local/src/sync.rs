@@ -12,6 +12,11 @@ mod machine {
     }
 
     pub(crate) const SPINS: bool = true;
+
+    /// On which core this thread is, from 1 on; 0 if that isn't known.
+    pub(crate) fn core() -> u32 {
+        u32::try_from(rustix::thread::sched_getcpu()).map_or(0, |core| core.wrapping_add(1))
+    }
 }
 
 #[cfg(sockeye_model)]
@@ -24,6 +29,10 @@ mod machine {
 
     /// Spinning shows a scheduler nothing.
     pub(crate) const SPINS: bool = false;
+
+    pub(crate) fn core() -> u32 {
+        0
+    }
 }
 
 pub(crate) use machine::*;

@@ -5,13 +5,13 @@
 //! nothing goes to a peer that is awake. Between one's store and one's look at what the other stores stands a
 //! sequentially consistent fence on both sides, so at least one of the two sees the other's.
 //!
-//! A thread spins for up to 2 µs first, where that has paid lately, or lets others have its core once, where that has;
-//! then it sleeps on the word as a futex, in turns of [`TURN`], between which it looks whether the peer is alive; a connection on which nothing came for a turn is
+//! A thread spins for up to 2 µs first, where that has paid lately, or lets its peer have the core that they share; then it
+//! sleeps on the word as a futex, in turns of [`TURN`], between which it looks whether the peer is alive; a connection on which nothing came for a turn is
 //! idle, and its thread waits at the connection's kernel socket, which brings bells and the peer's end alike.
 
 use crate::ring::Mark;
-use crate::sync::SPINS;
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
+use crate::sync::{SPINS, core};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -145,54 +145,70 @@ impl Wait {
 
 const YEAR: Duration = Duration::from_hours(24 * 365);
 
-/// What a thread does for a while before it sleeps: it spins, which pays where the peer is awake on another core, and then
-/// gives way once, which pays where both share a core, as going to sleep and being woken cost more than that.
+/// What a thread does for a while before it sleeps, where it has paid lately: it spins, as its peer may be awake on
+/// another core; or, where the peer was last seen on this core, it gives way once, as going to sleep and being woken cost more
+/// than that.
 #[derive(Debug, Default)]
 pub(crate) struct Spin {
     spinning: Luck,
     yielding: Luck,
+    is_core_shared: bool,
+    /// Waits until it is looked again whether both are on one core.
+    until_look: u32,
     /// Times in a row that giving way was to somebody else than the peer.
     lates: u32,
 }
 
 impl Spin {
-    /// Where giving way has paid, spinning is tried once in so many times.
-    const SHARED: u32 = 64;
-    /// Who gave way for longer than this did so to somebody else than the peer.
-    const LATE: Duration = Duration::from_millis(1);
+    /// Who gave way for so long did so to somebody else than the peer: for this long in any case, and for that if the peer
+    /// has done nothing.
+    const LATE: (Duration, Duration) = (Duration::from_micros(500), Duration::from_micros(20));
+    /// Waits between two looks at the cores.
+    const LOOK: u32 = 8;
     /// So often it isn't tried after that, and twice as often each time it happens again: a sleeper that is woken comes
     /// before whoever only computes, one that gave way comes after.
     const REST: u32 = 1024;
 
-    /// Whether the peer seems to be on the same core.
+    /// Whether the peer is on the same core, as far as is known.
     pub(crate) fn is_core_shared(&self) -> bool {
-        self.spinning.misses >= Luck::PATIENCE && self.yielding.misses == 0
+        self.is_core_shared
     }
 
-    /// Waits for a while; says whether `is_ready` came true.
-    pub(crate) fn spin(&mut self, is_ready: impl Fn() -> bool) -> bool {
+    /// Waits for a while; says whether `is_ready` came true. Both ends say in their words on which core they wait.
+    pub(crate) fn spin(&mut self, own: &AtomicU32, peers: &AtomicU32, is_ready: impl Fn() -> bool) -> bool {
         if !SPINS {
             return false;
         }
-        if self.spinning.is_to_try() && self.spinning.note(spin(&is_ready)) {
-            return true;
+        if self.is_core_shared || self.until_look == 0 {
+            self.look(own, peers);
+        }
+        self.until_look = self.until_look.saturating_sub(1);
+        if !self.is_core_shared {
+            return self.spinning.is_to_try() && self.spinning.note(spin(is_ready));
         }
         if !self.yielding.is_to_try() {
             return false;
         }
         let start = Instant::now();
         std::thread::yield_now();
-        let is_hit = self.yielding.note(is_ready());
-        if start.elapsed() > Spin::LATE {
+        let (spent, is_hit) = (start.elapsed(), self.yielding.note(is_ready()));
+        if spent > Spin::LATE.0 || (!is_hit && spent > Spin::LATE.1) {
             self.lates = (self.lates + 1).min(16);
             self.yielding.rest = Spin::REST << self.lates;
         } else if is_hit {
             self.lates = 0;
-            if self.spinning.misses >= Luck::PATIENCE {
-                self.spinning.rest = self.spinning.rest.max(Spin::SHARED);
-            }
         }
         is_hit
+    }
+
+    /// Says on which core this thread is, and looks where the peer was.
+    fn look(&mut self, own: &AtomicU32, peers: &AtomicU32) {
+        let core = core();
+        if own.load(Ordering::Relaxed) != core {
+            own.store(core, Ordering::Relaxed);
+        }
+        self.is_core_shared = core != 0 && peers.load(Ordering::Relaxed) == core;
+        self.until_look = Spin::LOOK;
     }
 }
 

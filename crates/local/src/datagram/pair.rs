@@ -153,7 +153,8 @@ impl Pair {
                     || self.is_cut()
                     || state.has(READ_SHUT | MOVED | BROKEN)
             };
-            if wait.may_wait() && spin.spin(is_ready) {
+            if wait.may_wait() && spin.spin(&self.writes.lane().produced.core, &lane.produced.core, is_ready)
+            {
                 continue;
             }
             drop(receiver);
@@ -211,7 +212,9 @@ impl Pair {
                     || lane.reader.gone.load(Ordering::Acquire) != HERE
                     || state.has(WRITE_SHUT | MOVED | DEAD | BROKEN)
             };
-            if wait.may_wait() && sender.spin.spin(is_ready) {
+            if wait.may_wait()
+                && sender.spin.spin(&lane.produced.core, &self.reads().lane().produced.core, is_ready)
+            {
                 continue;
             }
             drop(sender);

@@ -172,6 +172,10 @@ impl Memory for Side {
         self.mapping.lane(self.index)
     }
 
+    fn opposite(&self) -> &Lane {
+        self.mapping.lane(1 - self.index)
+    }
+
     fn capacity(&self) -> usize {
         self.mapping.ring
     }
