@@ -114,10 +114,6 @@ pub fn main() -> ExitCode {
 
 fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
-    if let Some(ends) = args.idle_ends {
-        println!("{}", rows::hold_idle(ends)?);
-        return Ok(());
-    }
     #[cfg(target_os = "linux")]
     if let Some(path) = &args.local_clients {
         return Ok(rows::hold_clients(path)?);
