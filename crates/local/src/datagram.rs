@@ -15,6 +15,7 @@ use crate::listener;
 use crate::stream::whole;
 use crate::sys::Mapping;
 use crate::sys::messages::receive;
+use crate::watch::{Look, Ready};
 use crate::{Ancillary, Attached, DEFAULT_RING};
 use pair::Pair;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -27,8 +28,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A socket of datagrams: what `std::os::unix::net::UnixDatagram` is. A [`pair`](LocalDatagram::pair)'s are carried by shared
@@ -62,6 +63,37 @@ enum End {
     /// The rings, as long as it is connected to the other end of its pair.
     Pair(Box<Pair>),
     Kernel(UnixDatagram, Wants),
+}
+
+impl End {
+    fn socket(&self) -> &UnixDatagram {
+        match self {
+            End::Pair(pair) => pair.socket(),
+            End::Kernel(socket, _) => socket,
+        }
+    }
+
+    fn is_ready(&self, half: Half) -> io::Result<bool> {
+        if let End::Pair(pair) = self
+            && let Some(is_ready) = pair.is_ready(half)
+        {
+            return Ok(is_ready);
+        }
+        let wanted = match half {
+            Half::Reads => PollFlags::IN | PollFlags::RDHUP,
+            Half::Writes => PollFlags::OUT,
+        };
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        Ok(rustix::event::poll(&mut [PollFd::new(self.socket(), wanted)], Some(&now))? > 0)
+    }
+}
+
+/// Of ends it tells nothing but that a call would do something: peers of datagrams come and go.
+impl Look for End {
+    fn look(&self, wanted: Ready) -> Ready {
+        let look = |what: Ready, half| what.only_if(wanted.has(what) && self.is_ready(half).unwrap_or(true));
+        look(Ready::READABLE, Half::Reads) | look(Ready::WRITABLE, Half::Writes)
+    }
 }
 
 impl LocalDatagram {
@@ -214,10 +246,7 @@ impl LocalDatagram {
     }
 
     fn socket(&self) -> &UnixDatagram {
-        match &*self.end {
-            End::Pair(pair) => pair.socket(),
-            End::Kernel(socket, _) => socket,
-        }
+        self.end.socket()
     }
 
     /// Whether what `send` sends is carried by shared memory, and not by the kernel's socket.
@@ -321,17 +350,12 @@ impl LocalDatagram {
     }
 
     pub(crate) fn is_ready(&self, half: Half) -> io::Result<bool> {
-        if let End::Pair(pair) = &*self.end
-            && let Some(is_ready) = pair.is_ready(half)
-        {
-            return Ok(is_ready);
-        }
-        let wanted = match half {
-            Half::Reads => PollFlags::IN | PollFlags::RDHUP,
-            Half::Writes => PollFlags::OUT,
-        };
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        Ok(rustix::event::poll(&mut [PollFd::new(self.socket(), wanted)], Some(&now))? > 0)
+        self.end.is_ready(half)
+    }
+
+    pub(crate) fn look(&self) -> Weak<dyn Look> {
+        let end: Weak<End> = Arc::downgrade(&self.end);
+        end
     }
 
     /// Another handle to the same socket: it is closed with the last.

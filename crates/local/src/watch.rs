@@ -2,7 +2,7 @@
 //!
 //! Hidden: it is between the two crates.
 
-use crate::{LocalListener, LocalPacketListener, LocalPackets, LocalStream};
+use crate::{LocalDatagram, LocalListener, LocalPacketListener, LocalPackets, LocalStream};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::fmt;
 use std::ops::BitOr;
@@ -88,6 +88,12 @@ impl Watched for LocalStream {
 impl Watched for LocalPackets {
     fn watch(&self) -> Watch {
         Watch(self.as_stream().look())
+    }
+}
+
+impl Watched for LocalDatagram {
+    fn watch(&self) -> Watch {
+        Watch(self.look())
     }
 }
 

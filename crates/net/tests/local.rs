@@ -2,7 +2,9 @@
 
 #![cfg(all(feature = "local", target_os = "linux"))]
 
-use sockeye::local::{LocalListener, LocalPacketListener, LocalPackets, LocalStream, SMALLEST_RING};
+use sockeye::local::{
+    LocalDatagram, LocalListener, LocalPacketListener, LocalPackets, LocalStream, SMALLEST_RING,
+};
 use sockeye::poller::{Event, Events, Interest, Mode, Poller};
 use sockeye::{Host, HostConfig, Network, UdpSocket};
 use std::io::{ErrorKind, Read, Write};
@@ -104,6 +106,36 @@ fn room_is_told() {
             let events = wait(&poller, LONG);
             assert!(events.len() == 1 && events[0].is_writable() && !events[0].is_readable());
         }
+    }
+}
+
+#[test]
+fn datagrams_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = LocalDatagram::bind(folder.path().join("socket")).unwrap();
+    let client = LocalDatagram::unbound().unwrap();
+    client.connect(folder.path().join("socket")).unwrap();
+    for (theirs, ours) in [LocalDatagram::pair().unwrap(), (client, named)] {
+        for end in [&theirs, &ours] {
+            end.set_nonblocking(true).unwrap();
+        }
+        let poller = Poller::new();
+        poller.add(&ours, 0, Interest::READABLE, Mode::Level).unwrap();
+        poller.add(&theirs, 1, Interest::WRITABLE, Mode::Oneshot).unwrap();
+        assert_eq!(wait(&poller, LONG).iter().map(|event| event.key).collect::<Vec<_>>(), [1]);
+        let mut sent = 0;
+        while theirs.send(&[0; 100]).is_ok() {
+            sent += 1;
+        }
+        poller.modify(&theirs, 1, Interest::WRITABLE, Mode::Edge).unwrap();
+        assert_eq!(wait(&poller, LONG).iter().map(|event| event.key).collect::<Vec<_>>(), [0]);
+        for _ in 0..sent {
+            assert_eq!(ours.recv(&mut [0; 100]).unwrap(), 100);
+        }
+        assert_eq!(wait(&poller, LONG).iter().map(|event| event.key).collect::<Vec<_>>(), [1]);
+        assert_eq!(ours.recv(&mut [0; 100]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        theirs.send(b"").unwrap();
+        assert_eq!(wait(&poller, LONG)[0].key, 0);
     }
 }
 

@@ -95,7 +95,7 @@ pub(crate) fn scribble(mapping: &Arc<Mapping>, socket: &mut impl Write, numbers:
         let lane = side.lane();
         let value = numbers.next();
         let small = value % (2 * SMALLEST_RING as u64);
-        match numbers.next() % 13 {
+        match numbers.next() % 15 {
             0 => lane.produced.position.store(value, Ordering::Relaxed),
             1 => lane.consumed.position.store(value, Ordering::Relaxed),
             2 | 3 => drop(lane.produced.position.fetch_add(small, Ordering::Relaxed)),
@@ -105,6 +105,15 @@ pub(crate) fn scribble(mapping: &Arc<Mapping>, socket: &mut impl Write, numbers:
             8 => lane.reader.gone.store(value.is_multiple_of(16).into(), Ordering::Relaxed),
             9 => lane.reader.waits.store(value as u32, Ordering::Relaxed),
             10 => lane.writer.waits.store(value as u32 % 4, Ordering::Relaxed),
+            12 => drop(lane.produced.marks.fetch_add(1, Ordering::Relaxed)),
+            13 => {
+                // As if something were attached to bytes near those that come next.
+                let start = lane.consumed.position.load(Ordering::Relaxed).wrapping_add(value % 16);
+                let end = start.wrapping_add(numbers.next() % 16);
+                let packet = [&[1][..], &start.to_ne_bytes(), &end.to_ne_bytes()].concat();
+                let _ = socket.write(&packet[..packet.len() - (value >> 60) as usize / 15]);
+                lane.produced.marks.fetch_add(1, Ordering::Relaxed);
+            }
             11 => lane.produced.turn.store(value >> (numbers.next() % 64), Ordering::Relaxed),
             _ => {
                 let bytes = value.to_ne_bytes().repeat(8);
@@ -176,7 +185,12 @@ fn work(victim: &LocalStream, kind: Kind, ring: usize, is_over: &AtomicBool) {
                 let (first, second) = buffer[..len].split_at_mut(len / 3);
                 (&mut &*victim).read_vectored(&mut [IoSliceMut::new(first), IoSliceMut::new(second)])
             }
-            _ => (&mut &*victim).read(&mut buffer[..len]),
+            2 => victim.read_in_place(|bytes| {
+                let count = bytes.len().min(len);
+                bytes.copy_to(bytes.len() - count, &mut buffer[..count]);
+                count
+            }),
+            _ => victim.recv_with(&mut buffer[..len]).map(|(count, _)| count),
         };
         let written = (&mut &*victim).write(&buffer[..len]);
         let _ = victim.take_error();

@@ -11,7 +11,7 @@ use crate::sync::{Mutex, MutexGuard, OnceLock};
 use mio::unix::SourceFd;
 use mio::{Interest as At, Token};
 use sockeye_local::watch::{Ready, Watched};
-use sockeye_local::{LocalListener, LocalPacketListener, LocalPackets, LocalStream};
+use sockeye_local::{LocalDatagram, LocalListener, LocalPacketListener, LocalPackets, LocalStream};
 use sockeye_stack::Readiness;
 use std::collections::HashMap;
 use std::fmt;
@@ -42,7 +42,7 @@ macro_rules! sources {
     )* };
 }
 
-sources!(LocalStream, LocalPackets, LocalListener, LocalPacketListener);
+sources!(LocalDatagram, LocalListener, LocalPacketListener, LocalPackets, LocalStream);
 
 /// A local socket under watch.
 #[derive(Debug)]

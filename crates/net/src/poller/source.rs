@@ -4,7 +4,7 @@ use crate::{StackSocket, TcpListener, TcpSocket, TcpStream, UdpSocket};
 use sealed::Place;
 
 /// A socket that a [`Poller`] can watch: those of this crate for threads, with the feature `local` also local streams,
-/// packets and their listeners. It can't be implemented elsewhere.
+/// packets, their listeners and datagrams. It can't be implemented elsewhere.
 ///
 /// ```
 /// use sockeye::poller::{Events, Interest, Mode, Poller, Source};
