@@ -2,7 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use sockeye_local::{LocalDatagram, LocalListener, LocalStream};
+use sockeye_run::EndSignals;
 
 use crate::args::LocalCommand;
 use crate::error::CliError;
@@ -19,34 +21,114 @@ const SPAN: Duration = Duration::from_millis(300);
 
 pub(crate) fn run(command: &LocalCommand) -> Result<ExitCode, CliError> {
     match command {
-        LocalCommand::Listen { path, datagram: true } => {
-            receive(path).map_err(|error| about(path, &error))?;
-            Ok(ExitCode::SUCCESS)
-        }
+        LocalCommand::Listen { path, datagram: true } => listen_to_datagrams(path),
         LocalCommand::Connect { path, datagram: true } => {
-            send(path).map_err(|error| about(path, &error))?;
+            send(path).map_err(|error| why_no_connection(path, &error))?;
             Ok(ExitCode::SUCCESS)
         }
-        LocalCommand::Listen { path, datagram: false } => {
-            let listener = LocalListener::bind(path).map_err(|error| about(path, &error))?;
-            let accepted = listener.accept();
-            // The name was for one connection.
-            let _ = std::fs::remove_file(path);
-            relay(accepted.map_err(|error| about(path, &error))?.0)
-        }
+        LocalCommand::Listen { path, datagram: false } => listen(path),
         LocalCommand::Connect { path, datagram: false } => {
-            relay(LocalStream::connect(path).map_err(|error| about(path, &error))?)
+            relay(LocalStream::connect(path).map_err(|error| why_no_connection(path, &error))?)
         }
         LocalCommand::Bench { path } => {
-            let done = bench(path);
-            let _ = std::fs::remove_file(path);
-            done.map_err(|error| about(path, &error))
+            let (listener, name) = bind(path, LocalListener::bind)?;
+            bench(&listener, name).map_err(|error| about(path, &error))
         }
     }
 }
 
+/// Waits for one connection, for which the name was. Whoever ends it meanwhile finds no file left.
+fn listen(path: &Path) -> Result<ExitCode, CliError> {
+    let signals = EndSignals::hold()?;
+    let (listener, name) = bind(path, LocalListener::bind)?;
+    listener.set_nonblocking(true)?;
+    let stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(about(path, &error)),
+        }
+        let mut sources = [PollFd::new(&listener, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        let _ = rustix::event::poll(&mut sources, None);
+        if !sources[1].revents().is_empty() {
+            drop(name);
+            return Ok(signals.end());
+        }
+    };
+    drop((name, signals, listener));
+    relay(stream)
+}
+
+/// Until nobody reads what is printed, or it is ended.
+fn listen_to_datagrams(path: &Path) -> Result<ExitCode, CliError> {
+    let signals = EndSignals::hold()?;
+    let (socket, name) = bind(path, LocalDatagram::bind)?;
+    let also = name.clone();
+    thread::spawn(move || {
+        while rustix::event::poll(&mut [PollFd::new(&signals, PollFlags::IN)], None).is_err() {}
+        drop(also);
+        signals.end()
+    });
+    receive(&socket).map_err(|error| about(&name.path, &error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The file of a listener, removed at the end if it is that still.
+#[derive(Clone)]
+struct Name {
+    path: PathBuf,
+    file: Option<(u64, u64)>,
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if self.file.is_some() && self.file == file(&self.path) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn file(path: &Path) -> Option<(u64, u64)> {
+    path.symlink_metadata().ok().map(|file| (file.dev(), file.ino()))
+}
+
+fn is_socket(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.file_type().is_socket())
+}
+
+fn bind<'a, T>(path: &'a Path, bind: impl FnOnce(&'a Path) -> io::Result<T>) -> Result<(T, Name), CliError> {
+    let listener = bind(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse if is_socket(path) => told(path, "somebody listens there"),
+        io::ErrorKind::AddrInUse => told(path, "what is there is no socket, and stays"),
+        io::ErrorKind::NotFound => told(path, "there is no such folder to put a socket in"),
+        io::ErrorKind::PermissionDenied => told(path, "permission denied: you may not make files there"),
+        _ => about(path, &error),
+    })?;
+    Ok((listener, Name { path: path.to_owned(), file: file(path) }))
+}
+
+fn why_no_connection(path: &Path, error: &io::Error) -> CliError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused if is_socket(path) => {
+            told(path, "nobody listens there; the file is left over")
+        }
+        io::ErrorKind::ConnectionRefused => told(path, "what is there is no socket"),
+        io::ErrorKind::PermissionDenied => {
+            told(path, "permission denied: to connect is to write to the file")
+        }
+        _ if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
+            told(path, "the socket there is of another type (see --datagram)")
+        }
+        _ => about(path, error),
+    }
+}
+
+fn told(path: &Path, why: &str) -> CliError {
+    CliError::failed(why).about(&path.display().to_string())
+}
+
 fn about(path: &Path, error: &io::Error) -> CliError {
-    CliError::failed(error.to_string()).about(&path.display().to_string())
+    told(path, &error.to_string())
 }
 
 /// Standard input goes to the other end, what comes from it to standard output, until both have ended or the other end is
@@ -75,8 +157,7 @@ fn relay(stream: LocalStream) -> Result<ExitCode, CliError> {
 
 /// Datagrams that come are printed, until nobody reads that; once one has come whose sender has a name, standard input goes
 /// there, and only that sender is heard.
-fn receive(path: &Path) -> io::Result<()> {
-    let socket = LocalDatagram::bind(path)?;
+fn receive(socket: &LocalDatagram) -> io::Result<()> {
     let mut has_peer = false;
     loop {
         if !has_peer {
@@ -88,7 +169,7 @@ fn receive(path: &Path) -> io::Result<()> {
                 thread::spawn(move || pass(&mut io::stdin().lock(), &mut Datagrams(socket)));
             }
         }
-        if !print(&socket)? {
+        if !print(socket)? {
             return Ok(());
         }
     }
@@ -143,21 +224,27 @@ fn pass(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
 }
 
 /// Shared memory beside the kernel's carrier, by one listener at the path.
-fn bench(path: &Path) -> io::Result<ExitCode> {
-    let listener = LocalListener::bind(path)?;
-    println!("{:<28}{:>16}{:>16}", "", "shared memory", "kernel");
-    let row = |name: &str, unit: &str, measure: &dyn Fn(LocalStream, LocalStream) -> io::Result<f64>| {
-        let ours = LocalStream::connect(path)?;
-        let ours = measure(ours, listener.accept()?.0)?;
-        let plain = LocalStream::from(std::os::unix::net::UnixStream::connect(path)?);
-        let plain = measure(plain, listener.accept()?.0)?;
-        println!("{name:<28}{:>16}{:>16}", format!("{ours:.2} {unit}"), format!("{plain:.2} {unit}"));
-        io::Result::Ok(())
-    };
-    for (name, size) in [("64 B writes", 64), ("1 KiB writes", 1 << 10), ("64 KiB writes", 64 << 10)] {
-        row(name, "Gbit/s", &|to, from| throughput(to, &from, size))?;
+fn bench(listener: &LocalListener, name: Name) -> io::Result<ExitCode> {
+    type Measure = fn(LocalStream, LocalStream) -> io::Result<f64>;
+    let rows: [(&str, &str, Measure); 4] = [
+        ("64 B writes", "Gbit/s", |to, from| throughput(to, &from, 64)),
+        ("1 KiB writes", "Gbit/s", |to, from| throughput(to, &from, 1 << 10)),
+        ("64 KiB writes", "Gbit/s", |to, from| throughput(to, &from, 64 << 10)),
+        ("round trip, 1 B", "µs", round_trip),
+    ];
+    let mut connections = Vec::new();
+    for _ in &rows {
+        let ours = (LocalStream::connect(&name.path)?, listener.accept()?.0);
+        let plain = LocalStream::from(std::os::unix::net::UnixStream::connect(&name.path)?);
+        connections.push([ours, (plain, listener.accept()?.0)]);
     }
-    row("round trip, 1 B", "µs", &round_trip)?;
+    // So that nothing is left of it if it is ended meanwhile.
+    drop(name);
+    println!("{:<28}{:>16}{:>16}", "", "shared memory", "kernel");
+    for ((what, unit, measure), pairs) in rows.into_iter().zip(connections) {
+        let [ours, plain] = pairs.map(|(to, from)| measure(to, from));
+        println!("{what:<28}{:>16}{:>16}", format!("{:.2} {unit}", ours?), format!("{:.2} {unit}", plain?));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -109,3 +109,69 @@ fn bench_prints_both_carriers_and_failures_name_the_path() {
     assert!(!output.status.success() && message.contains(path.to_str().unwrap()), "{message}");
     assert_eq!(message.lines().count(), 1);
 }
+
+/// Exit status and the one line that was said.
+fn fail(command: &str, path: &Path) -> (i32, String) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+    let output = process.args(["local", command]).arg(path).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(path.to_str().unwrap()), "{said}");
+    (output.status.code().unwrap(), said)
+}
+
+#[test]
+fn what_cannot_be_done_is_said_and_does_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"precious").unwrap();
+    let used = folder.path().join("used");
+    let _listener = UnixListener::bind(&used).unwrap();
+    for (command, path, why) in [
+        ("listen", &file, "no socket"),
+        ("bench", &file, "no socket"),
+        ("connect", &file, "no socket"),
+        ("listen", &folder.path().to_owned(), "no socket"),
+        ("listen", &used, "somebody listens"),
+        ("bench", &used, "somebody listens"),
+        ("connect", &folder.path().join("nothing"), "No such file"),
+        ("listen", &folder.path().join("no/socket"), "no such folder"),
+        ("connect", &folder.path().join("x".repeat(200)), "longer than 107"),
+    ] {
+        let (status, said) = fail(command, path);
+        assert!(status == 125 && said.contains(why), "{command} {}: {status} {said}", path.display());
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    assert!(used.exists());
+    let stale = folder.path().join("stale");
+    drop(UnixListener::bind(&stale).unwrap());
+    assert!(fail("connect", &stale).1.contains("nobody listens"));
+    let letters = folder.path().join("letters");
+    let _letters = std::os::unix::net::UnixDatagram::bind(&letters).unwrap();
+    assert!(fail("connect", &letters).1.contains("another type"));
+    // A file that is left over is replaced.
+    let listening = sockeye("listen", &stale);
+    drop(dial(&stale));
+    assert_eq!(hear(listening, ""), "");
+    assert!(!stale.exists());
+}
+
+#[test]
+fn a_listener_that_is_ended_leaves_no_file() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::os::unix::process::ExitStatusExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let streams = [Signal::INT, Signal::TERM, Signal::HUP].map(|signal| (signal, None));
+    for (signal, flag) in streams.into_iter().chain([(Signal::INT, Some("--datagram"))]) {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+        process.args(["local", "listen"]).args(flag).arg(&path).stdin(Stdio::piped());
+        let mut listening = process.spawn().unwrap();
+        while !path.exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        kill_process(Pid::from_child(&listening), signal).unwrap();
+        assert_eq!(listening.wait().unwrap().signal(), Some(signal.as_raw()));
+        assert!(!path.exists());
+    }
+}

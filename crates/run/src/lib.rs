@@ -49,5 +49,5 @@ pub use gateway::{Publication, PublishError, PublishProtocol, PublishSpec, Publi
 pub use launch::{LaunchError, ProgramSpec, Stdio};
 pub use netlink::{fuzz_netlink, fuzz_netlink_example};
 pub use server::{NetworkServer, ServerError, ServerOptions};
-pub use status::end_as;
+pub use status::{EndSignals, end_as};
 pub use supervisor::{ProgramId, StdStream, Supervisor, SupervisorEvent};
