@@ -7,8 +7,11 @@ use shuttle::{Config, Runner};
 use sockeye_model::{Host, HostConfig, Network};
 
 /// Runs a model in many orders of its threads: half of them at random, half with few changes of thread, which
-/// finds rare ones. A failure prints the order, which `shuttle::replay` plays again.
+/// finds rare ones. A failure prints the order, which `shuttle::replay` plays again. `SOCKEYE_MODEL_TIMES` says how many
+/// times as many.
 pub fn check(iterations: usize, model: impl Fn() + Send + Sync + Clone + 'static) {
+    let times = std::env::var("SOCKEYE_MODEL_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    let iterations = iterations * times;
     let config = || {
         let mut config = Config::new();
         config.stack_size = 256 * 1024;
