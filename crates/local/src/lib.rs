@@ -45,8 +45,12 @@
 //! - **Ring** (`ring`): for each direction a single-producer, single-consumer ring of bytes. Each side publishes one position on
 //!   a line of the cache of its own and remembers the other's, so that a write touches what the reader
 //!   touches only when the ring seems full.
+//! - **Long copies** (`ways`): a line of the processor's cache that is written while the other core has it costs more than
+//!   the copy. So a stream of long writes tries, from time to time, to walk over 4 MiB instead of the ring, or to write
+//!   past the caches, and goes the way that is fastest. There are never more bytes under way than the ring holds. At most
+//!   16 ends of a process have such memory at once, until they end or find another way faster.
 //! - **Waiting** (`wait`, `half`): no system call while the peer is awake. Who has nothing to do spins for up to 2 µs if that
-//!   has paid lately, says in the lane that it waits, looks again, and sleeps on a futex; or wants a byte (a bell) on the
+//!   has paid lately, or lets the peer have the core where both last waited on one, says in the lane that it waits, looks again, and sleeps on a futex; or wants a byte (a bell) on the
 //!   kernel socket, if it is non-blocking or has been idle for 40 ms. Who publishes wakes only those who said so.
 //! - **Descriptors** (`inbox`) go through the kernel socket, together with the position of the bytes that they are attached
 //!   to; the lane counts them, so that a reader stops there.
@@ -72,7 +76,8 @@
 //! - The kernel socket of a stream over shared memory ([`AsFd`](LocalStream#impl-AsFd-for-LocalStream)) is not the
 //!   stream: passing it to another process, or reading and writing it there, doesn't pass the stream.
 //! - A connection takes one descriptor at each end, and one more once a blocking thread has waited for 40 ms;
-//!   memory is taken as the rings are first used.
+//!   memory is taken as the rings are first used. Of addresses it takes 8 MiB at each end, or twice a ring that is
+//!   larger than 4 MiB; with rings under 64 KiB only theirs.
 
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
