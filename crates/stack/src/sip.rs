@@ -1,7 +1,7 @@
 //! SipHash-1-3 (Aumasson and Bernstein: a fast short-input PRF, 2012), as a function of bytes.
 //!
 //! What is hashed here has a length that is known beforehand, so there is nothing to keep account of: a four-tuple,
-//! which every packet of another flow costs, takes a third of what a hasher that takes bytes as they come does.
+//! which every packet of another flow costs, takes two thirds of what a hasher that takes bytes as they come does.
 
 /// SipHash-1-3 of some bytes.
 pub(crate) fn sip<const LEN: usize>(key: [u64; 2], bytes: &[u8; LEN]) -> u64 {
