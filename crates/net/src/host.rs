@@ -193,21 +193,30 @@ impl HostCore {
 
     /// The token, unless another thread has it.
     pub(crate) fn try_token(&self) -> Option<Token<'_>> {
-        // Lazily: a token made for nothing would give back, when dropped, the one that another thread has.
-        (!self.busy.swap(true, Ordering::SeqCst)).then(|| Token(&self.busy))
+        // A look first: who finds it taken leaves the line to the processor that has it. And lazily: a token made for
+        // nothing would give back, when dropped, the one that another thread has.
+        let is_taken = self.busy.load(Ordering::SeqCst) || self.busy.swap(true, Ordering::SeqCst);
+        (!is_taken).then(|| Token(&self.busy))
     }
 
     /// The token, for a visit that fetches all there is, or a note to its holder that there is more to do.
     pub(crate) fn token_for_visit(&self) -> Option<Token<'_>> {
         let token = self.try_token().or_else(|| {
-            self.work.store(true, Ordering::SeqCst);
+            set(&self.work, true);
             // The holder may have looked just before the note was left.
             self.try_token()
         });
         if token.is_some() {
-            self.work.store(false, Ordering::SeqCst);
+            set(&self.work, false);
         }
         token
+    }
+}
+
+/// Stores what isn't there yet: a store takes the line away from the processors that look at it.
+fn set(flag: &AtomicBool, value: bool) {
+    if flag.load(Ordering::SeqCst) != value {
+        flag.store(value, Ordering::SeqCst);
     }
 }
 

@@ -416,7 +416,10 @@ impl Wire {
             deadline =
                 inner.captures().filter_map(|capture| capture.poll_timeout()).fold(deadline, Instant::min);
         }
-        self.deadline.store(deadline.as_nanos(), Ordering::SeqCst);
+        // Only who has the lock writes it, and everybody looks at it.
+        if self.next_deadline() != deadline {
+            self.deadline.store(deadline.as_nanos(), Ordering::SeqCst);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
