@@ -7,7 +7,7 @@ echo "seed $seed"
 export SOCKEYE_LOCAL_SEED=$seed SOCKEYE_LOCAL_LIMIT=${SOCKEYE_LOCAL_LIMIT:-100}
 build=(--release -p sockeye-local)
 if [ -n "${AS_TESTS:-}" ]; then build=(--quiet --workspace --all-features); fi
-SOCKEYE_LOCAL_KILLS=$kills cargo test "${build[@]}" --test killed -- --nocapture
+SOCKEYE_LOCAL_KILLS=$kills cargo test "${build[@]}" --test killed --test datagram_forked -- --nocapture
 if [ "$seconds" != 0 ]; then
   SOCKEYE_LOCAL_FUZZ=$seconds cargo test --release -p sockeye-local --lib -- --nocapture scribbling
 fi

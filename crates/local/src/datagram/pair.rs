@@ -66,6 +66,8 @@ pub(super) struct Pair {
 struct Sender {
     producer: Producer,
     spin: Spin,
+    /// What the receiver was last seen to say of itself.
+    gone: u32,
 }
 
 /// What came of an attempt to send.
@@ -205,11 +207,11 @@ impl Pair {
                 Sent::Moved => return Ok(None),
                 Sent::NoRoom => {}
             }
-            let seen = sender.producer.seen();
+            let (seen, gone) = (sender.producer.seen(), sender.gone);
             sender.producer.note_full();
             let is_ready = || {
                 lane.consumed.position.load(Ordering::Acquire) != seen
-                    || lane.reader.gone.load(Ordering::Acquire) != HERE
+                    || lane.reader.gone.load(Ordering::Acquire) != gone
                     || state.has(WRITE_SHUT | MOVED | DEAD | BROKEN)
             };
             if wait.may_wait()
@@ -238,6 +240,7 @@ impl Pair {
         }
         self.be_there();
         let gone = lane.reader.gone.load(Ordering::Acquire);
+        sender.gone = gone;
         if gone == CLOSED {
             self.bells.ring();
         }
@@ -305,7 +308,7 @@ impl Pair {
         let can_receive =
             || self.is_cut() || state.has(READ_SHUT | MOVED | BROKEN) || !self.reader.is_empty();
         let can_send = || {
-            let is_refused = writes.reader.gone.load(Ordering::Acquire) != HERE;
+            let is_refused = !matches!(writes.reader.gone.load(Ordering::Acquire), HERE | CLOSED);
             is_refused
                 || state.has(WRITE_SHUT | MOVED | DEAD | BROKEN)
                 || lock(&self.sender).producer.has_room(&self.writes).unwrap_or(true)

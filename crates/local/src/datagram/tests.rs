@@ -249,3 +249,26 @@ fn nonsense_beside_the_rings_resets_the_socket() {
     assert_eq!(errno(victim.recv(&mut [0; 64])), Some(Errno::AGAIN));
     assert!(!has_event(&victim, 0));
 }
+
+/// Another process has closed the socket after a fork, and one that has it still doesn't receive.
+#[test]
+fn who_waits_for_one_that_seems_gone_sleeps() {
+    let (victim, mapping, socket) = victim();
+    victim.set_nonblocking(true).unwrap();
+    while victim.send(&[7; 700]).is_ok() {}
+    let take_bells = || {
+        let mut bells = 0;
+        while socket.0.recv(&mut [0; 8]).is_ok() {
+            bells += 1;
+        }
+        bells
+    };
+    take_bells();
+    sides(&mapping)[1].lane().reader.gone.store(2, Ordering::Release);
+    assert!(!victim.is_writable().unwrap());
+    victim.set_nonblocking(false).unwrap();
+    victim.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert_eq!(errno(victim.send(&[7; 700])), Some(Errno::AGAIN));
+    let bells = take_bells();
+    assert!((1..20).contains(&bells), "{bells}");
+}
