@@ -104,6 +104,36 @@ described() { DISPLAY=$1 xdpyinfo -queryExtensions | grep -v -e '^name of displa
 same "$(described ":$mine" | sha256sum)" "$(described ":$number" | sha256sum)" "what the screen is"
 DISPLAY=:$mine xprop -root -f WORDS 8s -set WORDS "$(seq -s ' ' 20000)"
 same "$(DISPLAY=:$number xprop -root -notype WORDS | sed 's/WORDS = "\(.*\)"/\1/' | sha256sum)" "$(seq -s ' ' 20000 | sha256sum)" "a long property"
+# Memory that both map: one descriptor goes there, another comes back.
+cat >"$work/shared.py" <<'CODE'
+import mmap, os, socket, struct, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(10)
+def whole(count):
+    data = b""
+    while len(data) < count: data += s.recv(count - len(data)) or sys.exit("hung up on")
+    return data
+s.sendall(struct.pack("<BxHHHHxx", 0x6c, 11, 0, 0, 0))
+setup = whole(8); setup += whole(4 * struct.unpack_from("<H", setup, 6)[0])
+assert setup[0] == 1, setup
+base, = struct.unpack_from("<I", setup, 12)
+vendor, = struct.unpack_from("<H", setup, 24)
+root, = struct.unpack_from("<I", setup, 40 + (vendor + 3 & ~3) + 8 * setup[29])
+s.sendall(struct.pack("<BxHHxx8s", 98, 4, 7, b"MIT-SHM"))
+shm = whole(32)[9]
+size = 64 * 64 * 4
+mine = os.memfd_create("picture"); os.truncate(mine, size)
+socket.send_fds(s, [struct.pack("<BBHIBxxx", shm, 6, 3, base, 0)], [mine])
+s.sendall(struct.pack("<BBHIIBxxx", shm, 7, 4, base + 1, size, 0))
+reply, fds, _, _ = socket.recv_fds(s, 32, 4)
+assert reply[0] == 1 and reply[1] == 1 and len(fds) == 1, (reply, fds)
+for segment, fd in [(base, mine), (base + 1, fds[0])]:
+    memory = mmap.mmap(fd, size); memory[:] = b"\xaa" * size
+    s.sendall(struct.pack("<BBHIhhHHIBxxxII", shm, 4, 8, root, 0, 0, 64, 64, 0xffffffff, 2, segment, 0))
+    reply = whole(32)
+    assert reply[0] == 1 and memory[:] != b"\xaa" * size, reply
+print("seen")
+CODE
+same "$(python3 "$work/shared.py" "$screen")" seen "a picture in memory that was passed"
 # A program with a window, as others see it: what happens to it is said to it.
 DISPLAY=:$mine xmessage -name greeting -buttons yes:7 -default yes hello >"$work/out" 2>&1 &
 window=$!

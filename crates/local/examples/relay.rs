@@ -2,12 +2,13 @@
 //! client to the other.
 //!
 //! Both sides may be ordinary programs, as `ci/local-programs.sh` shows with those of postgres, redis and X11:
-//! `relay /tmp/here /run/redis/redis.sock`, and then `redis-cli -s /tmp/here`. It passes bytes only: who is connected there
-//! is the relay, and descriptors that are sent along are lost.
+//! `relay /tmp/here /run/redis/redis.sock`, and then `redis-cli -s /tmp/here`. Descriptors that are sent along are passed on;
+//! who is connected, as the kernel tells it, is the relay.
 
 use sockeye_local::{LocalListener, LocalStream};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::process::exit;
 use std::thread;
 
@@ -31,6 +32,8 @@ fn main() -> io::Result<()> {
 
 /// Passes on what either says, until both have ended.
 fn join(client: LocalStream, server: LocalStream) -> io::Result<()> {
+    client.set_passrights(true)?;
+    server.set_passrights(true)?;
     let (from, to) = (client.try_clone()?, server.try_clone()?);
     thread::spawn(move || pass(&from, &to));
     thread::spawn(move || pass(&server, &client));
@@ -38,13 +41,16 @@ fn join(client: LocalStream, server: LocalStream) -> io::Result<()> {
 }
 
 /// Passes on one direction with its end. Where one of the two doesn't listen any more, it is over for both.
-fn pass(mut from: &LocalStream, mut to: &LocalStream) {
+fn pass(from: &LocalStream, mut to: &LocalStream) {
     let mut buffer = vec![0; 64 << 10];
     let mut copy = || loop {
-        match from.read(&mut buffer)? {
-            0 => return to.shutdown(Shutdown::Write),
-            count => to.write_all(&buffer[..count])?,
+        let (count, with) = from.recv_with(&mut buffer)?;
+        if count == 0 {
+            return to.shutdown(Shutdown::Write);
         }
+        let descriptors: Vec<_> = with.descriptors.iter().map(AsFd::as_fd).collect();
+        let sent = if descriptors.is_empty() { 0 } else { to.send_with(&buffer[..count], &descriptors[..])? };
+        to.write_all(&buffer[sent..count])?;
     };
     let result: io::Result<()> = copy();
     if result.is_err() {
