@@ -113,7 +113,7 @@ pub fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
-    let start = Instant::now();
+    let (start, load) = (Instant::now(), report::load());
     #[cfg(target_os = "linux")]
     if let Some(path) = &args.local_clients {
         return Ok(rows::hold_clients(path)?);
@@ -156,7 +156,7 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         std::fs::write(file, chart::svg(&results))?;
     }
     if let Some(file) = &args.markdown {
-        std::fs::write(file, report::markdown(&results, runs, args.svg.as_deref()))?;
+        std::fs::write(file, report::markdown(&results, runs, &load, args.svg.as_deref()))?;
     }
     if args.record {
         recorded.record(&results);

@@ -25,13 +25,15 @@ pub(crate) fn json(rows: &[Measured]) -> serde_json::Result<String> {
 }
 
 /// The table in Markdown, with what it was measured on: the text of BENCHMARKS.md. `chart` is where it says the chart is.
-pub(crate) fn markdown(rows: &[Measured], runs: u32, chart: Option<&Path>) -> String {
+///
+/// `load` is what else the machine was at before: two processors with a load of 1 are free to measure.
+pub(crate) fn markdown(rows: &[Measured], runs: u32, load: &str, chart: Option<&Path>) -> String {
     let mut text = format!(
         "# Benchmarks\n\n\
          Ratios to a peer in the same run: over 1 is ahead. Both sides are measured in turns, {runs} times each, and \
          the\nmedians compared. Absolute figures of a shared machine say little. To measure again:\n\n\
          ```sh\n{AGAIN}\n```\n\n\
-         Measured on {} at commit {} on {}; the kernel's congestion control was {}.\n\n",
+         Measured on {} at commit {} on {}, whose load was {load}; the kernel's congestion control was {}.\n\n",
         output_of("date", &["-u", "+%F"]),
         output_of("git", &["rev-parse", "--short", "HEAD"]),
         machine(),
@@ -77,6 +79,12 @@ rows about the gateway, each client reaches an nginx of the machine: under `sock
 slirp4netns or pasta (MTU 65520). The rows about starts are a curl that is refused at once and `true`, and what
 `sockeye run` adds to them: at most 20 and 10 ms are wanted.
 ";
+
+/// How many threads wanted to run on the machine in the last minute.
+pub(crate) fn load() -> String {
+    let said = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    said.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown").to_string()
+}
 
 /// Processor, cores and kernel.
 pub(crate) fn machine() -> String {

@@ -19,6 +19,8 @@ mod local;
 mod nginx;
 mod round_trip;
 mod run;
+#[cfg(target_os = "linux")]
+mod tun;
 
 /// Every row, in the order of the table; `sockeye` is the command that the rows about `run` use.
 pub(crate) fn all(sockeye: &Path, size: Size) -> Vec<Row> {
@@ -29,6 +31,8 @@ pub(crate) fn all(sockeye: &Path, size: Size) -> Vec<Row> {
     rows.extend(library::rows());
     #[cfg(target_os = "linux")]
     rows.extend(local::rows());
+    #[cfg(target_os = "linux")]
+    rows.extend(tun::rows());
     rows.extend(run::rows(sockeye));
     rows.extend(gateway::rows(sockeye));
     rows.extend(doubling::rows());
