@@ -3,7 +3,7 @@
 use crate::{StackSocket, TcpListener, TcpSocket, TcpStream, UdpSocket};
 use sealed::Place;
 
-/// A socket that a [`Poller`] can watch: those of this crate for threads, with the feature `local` also local streams,
+/// A socket that a [`Poller`](super::Poller) can watch: those of this crate for threads, with the feature `local` also local streams,
 /// packets, their listeners and datagrams. It can't be implemented elsewhere.
 ///
 /// ```
