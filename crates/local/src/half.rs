@@ -26,10 +26,12 @@ pub(crate) const WRITE_SHUT: u32 = 2;
 pub(crate) const DEAD: u32 = 4;
 /// The peer broke the rules.
 pub(crate) const BROKEN: u32 = 8;
-/// Its socket says that it went with something unread, or never accepted the connection.
+/// Its socket says that it went with something unread there, or never accepted the connection.
 pub(crate) const CUT_OFF: u32 = 16;
 /// A reset was told: once, as the kernel does.
 const TOLD: u32 = 32;
+/// The peer was sent a bell: it may leave that in its socket, which the kernel takes for a loss.
+pub(crate) const RUNG: u32 = 64;
 
 impl State {
     pub(crate) fn has(&self, facts: u32) -> bool {
@@ -126,7 +128,8 @@ impl<M: Memory> ReadHalf<M> {
             let is_ready = || {
                 lane.produced.position.load(Ordering::Acquire) != seen
                     || lane.produced.end.load(Ordering::Acquire) != OPEN
-                    || state.has(READ_SHUT | DEAD | BROKEN)
+                    || self.is_shut(state)
+                    || state.has(DEAD | BROKEN)
             };
             if wait.may_wait()
                 && spin.spin(&self.memory.opposite().produced.core, &lane.produced.core, is_ready)
@@ -138,12 +141,18 @@ impl<M: Memory> ReadHalf<M> {
         }
     }
 
+    /// Whether this end is shut for reading, perhaps by a process that was forked from this one.
+    fn is_shut(&self, state: &State) -> bool {
+        state.has(READ_SHUT) || self.memory.lane().reader.gone.load(Ordering::Acquire) != 0
+    }
+
     /// Whether a read is worth a try now; if not, the peer is asked for a bell.
     pub(crate) fn is_ready(&self, world: &impl World, state: &State) -> bool {
         let lane = self.memory.lane();
         let is_ready = || {
             lane.produced.end.load(Ordering::Acquire) != OPEN
-                || state.has(READ_SHUT | DEAD | BROKEN)
+                || self.is_shut(state)
+                || state.has(DEAD | BROKEN)
                 || !lock(&self.side).0.is_empty(&self.memory).unwrap_or(false)
         };
         is_ready() || Wait::new(Limit::NONE).pause(world, &lane.reader.waits, is_ready).is_ok()
@@ -270,7 +279,7 @@ impl<M: Memory> ReadHalf<M> {
             }
             return Ok(count);
         }
-        if end == OPEN && state.has(READ_SHUT) {
+        if end == OPEN && self.is_shut(state) {
             return Ok(Some(0));
         }
         if end == OPEN && !is_dead {
@@ -293,9 +302,10 @@ impl<M: Memory> ReadHalf<M> {
     }
 }
 
-/// Whether the peer has left without having read everything.
+/// Whether the peer has left without having read everything. One that never accepted the connection has asked for no bell.
 fn is_reset(end: u32, state: &State, was_unread: impl Fn() -> bool) -> bool {
-    end == CUT || (end == OPEN && state.has(DEAD) && (state.has(CUT_OFF) || was_unread()))
+    let is_cut_off = || state.has(CUT_OFF) && !state.has(RUNG);
+    end == CUT || (end == OPEN && state.has(DEAD) && (is_cut_off() || was_unread()))
 }
 
 /// The side that writes.
@@ -321,9 +331,11 @@ impl<M: Memory> WriteHalf<M> {
         self.kind
     }
 
-    /// Whether the peer has read everything.
+    /// Whether the peer has read everything, as the shared memory says. Without the lock: who writes in place may read
+    /// meanwhile.
     pub(crate) fn is_drained(&self) -> bool {
-        lock(&self.side).0.is_drained(&self.memory)
+        let lane = self.memory.lane();
+        lane.consumed.position.load(Ordering::Acquire) == lane.produced.position.load(Ordering::Acquire)
     }
 
     /// Whether a write is worth a try now; if not, the peer is asked for a bell.
@@ -487,8 +499,11 @@ impl<M: Memory> WriteHalf<M> {
         if state.has(BROKEN) {
             return Err(reset());
         }
-        let is_gone = self.memory.lane().reader.gone.load(Ordering::Acquire) != 0;
-        if is_gone || state.has(WRITE_SHUT | DEAD) {
+        let lane = self.memory.lane();
+        let is_gone = lane.reader.gone.load(Ordering::Acquire) != 0;
+        // A process that was forked may have shut it.
+        let is_shut = state.has(WRITE_SHUT) || lane.produced.end.load(Ordering::Acquire) != OPEN;
+        if is_gone || is_shut || state.has(DEAD) {
             Err(io::Error::from_raw_os_error(libc::EPIPE))
         } else {
             Ok(())

@@ -3,7 +3,7 @@
 
 use crate::Ancillary;
 use crate::ancillary::Wants;
-use crate::half::{BROKEN, CUT_OFF, DEAD, State};
+use crate::half::{BROKEN, CUT_OFF, DEAD, RUNG, State};
 use crate::inbox::{Heard, Inbox};
 use crate::ring::Mark;
 use crate::sync::lock;
@@ -117,8 +117,13 @@ impl World for Outside {
 
     fn next_mark(&self) -> Option<Mark> {
         let mut inbox = lock(&self.inbox);
-        // It was sent before it was counted.
-        while inbox.next().is_none() && self.hear(&mut inbox) {}
+        // It was sent before it was counted, behind no more bells than the socket holds: a peer that sends without end
+        // keeps nobody here.
+        for _ in 0..4096 {
+            if inbox.next().is_some() || !self.hear(&mut inbox) {
+                break;
+            }
+        }
         inbox.next()
     }
 
@@ -137,6 +142,7 @@ impl World for Outside {
     }
 
     fn ring(&self) {
+        self.state.note(RUNG);
         // Where the socket is full of bells, the peer has some to hear.
         let _ = rustix::net::send(&self.socket, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }

@@ -248,11 +248,6 @@ impl Producer {
         Ok(self.room(memory) > 0 && self.full_at != Some(self.head))
     }
 
-    /// Whether the consumer has taken everything.
-    pub(crate) fn is_drained(&mut self, memory: &impl Memory) -> bool {
-        self.look(memory).is_ok() && self.head == self.tail
-    }
-
     /// Writes as much as there is room for, and says how much that was.
     pub(crate) fn write(&mut self, memory: &impl Memory, bytes: &[u8]) -> Result<usize, Broken> {
         if self.room(memory) < bytes.len() {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// When the other end must have seen a close. Machines that run tests are busy: the script asks for 100 ms.
+/// When the other end must have seen a close: within 100 ms, but machines that run tests are busy.
 fn limit() -> Duration {
     let set = std::env::var("SOCKEYE_LOCAL_LIMIT").ok().and_then(|text| text.parse().ok());
     Duration::from_millis(set.unwrap_or(2_000))
@@ -205,6 +205,43 @@ fn a_shutdown_is_one_for_both() {
     assert_eq!(heard, "last");
     client.write_all(b"x").unwrap();
     assert_eq!(server.read(&mut [0; 8]).unwrap(), 1);
+    assert_eq!(server.write(b"y").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    {
+        let server = &server;
+        Child::fork(move || server.shutdown(Shutdown::Read).is_ok()).wait();
+    }
+    ends_soon(&server);
+    assert_eq!(client.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+}
+
+/// Who polls its socket has bells there that it never looks at, where a read finds the bytes at once.
+#[test]
+fn a_bell_that_nobody_took_is_no_loss() {
+    let _alone = alone();
+    let (mut client, mut server) = connected();
+    client.set_nonblocking(true).unwrap();
+    assert_eq!(client.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    server.write_all(b"x").unwrap();
+    assert_eq!(client.read(&mut [0; 8]).unwrap(), 1);
+    Child::fork(|| true).wait();
+    drop(client);
+    ends_soon(&server);
+}
+
+/// Who writes in place may learn meanwhile that nobody is there any more.
+#[test]
+fn a_stream_is_read_while_it_is_written_in_place() {
+    let _alone = alone();
+    let (client, server) = connected();
+    Child::fork(|| true).wait();
+    let (done, is_done) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        server.write_in_place(|_| {
+            drop(client);
+            done.send((&server).read(&mut [0; 8])).map_or(1, |()| 0)
+        })
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(20)).expect("it waits for itself").unwrap(), 0);
 }
 
 #[test]

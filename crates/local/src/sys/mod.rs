@@ -80,8 +80,8 @@ impl Mapping {
     /// The memory that a peer offers, if it is as [`Mapping::create`] makes it.
     pub(crate) fn adopt(memory: BorrowedFd<'_>, ring: usize) -> io::Result<Mapping> {
         let stat = rustix::fs::fstat(memory)?;
-        // Other files have no seals, but those of huge pages.
-        let is_memory = stat.st_blksize as usize == rustix::param::page_size();
+        // Other files have no seals, but those of huge pages, which are of another file system.
+        let is_memory = rustix::fs::fstatfs(memory)?.f_type == libc::TMPFS_MAGIC;
         let is_sealed = rustix::fs::fcntl_get_seals(memory)?.contains(SealFlags::SHRINK | SealFlags::SEAL);
         if !is_memory || !is_sealed || stat.st_size as u64 != size(ring) as u64 {
             return Err(io::ErrorKind::InvalidData.into());
