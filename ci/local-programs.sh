@@ -79,16 +79,19 @@ psql -XAtc "copy (select n, md5(n::text) from generate_series(1, 300000) n) to s
 psql -Xqc "create table copied (n int, text text)" -c "\\copy copied from '$work/table'"
 same "$(psql -XAtc 'copy copied to stdout' | sha256sum)" "$(sha256sum <"$work/table")" "a table there and back"
 # What is cancelled is by a connection of its own; one that is killed is gone.
-status=0; timeout -s INT 1 psql -Xc 'select pg_sleep(60)' >"$work/out" 2>&1 || status=$?
-grep -q 'canceling statement due to user request' "$work/out" || fail "nothing was cancelled: $status $(cat "$work/out")"; ok
+asleep() { [ "$(psql -XAtc "select count(*) from pg_stat_activity where wait_event = 'PgSleep'")" = "$1" ]; }
+psql -Xc 'select pg_sleep(60)' >"$work/out" 2>&1 &
+sleeper=$!
+within 5 asleep 1 || fail "nobody sleeps"
+kill -INT "$sleeper"; wait "$sleeper" || true
+grep -q 'canceling statement due to user request' "$work/out" || fail "nothing was cancelled: $(cat "$work/out")"; ok
 psql -Xc 'select pg_sleep(60)' >/dev/null 2>&1 &
 sleeper=$!
-asleep() { [ "$(psql -XAtc "select count(*) from pg_stat_activity where wait_event = 'PgSleep'")" = "$1" ]; }
 within 5 asleep 1 || fail "nobody sleeps"
 psql -XAtc "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'" >/dev/null
 wait "$sleeper" && fail "a client whose server ended succeeded"; ok
 within 5 quiet "$there" || fail "postgres has $(sockets "$there") connections"; ok
-same "$(sockets "$here")" 0 "what the relay has left"
+within 5 quiet "$here" || fail "the relay has $(sockets "$here") connections"; ok
 
 echo "-- X11"
 Xvfb -displayfd 3 -screen 0 640x480x24 -nolisten tcp -noreset -ac 3>"$work/display" >"$work/out" 2>&1 &

@@ -518,14 +518,14 @@ fn a_limit_is_of_each_call_and_leaves_what_was_written() {
     server.read_exact(&mut vec![0; written]).unwrap();
     assert_eq!(client.write(b"x").unwrap(), 1);
     assert_eq!(client.set_write_timeout(Some(Duration::ZERO)).unwrap_err().kind(), ErrorKind::InvalidInput);
-    server.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let dripping = thread::spawn(move || {
-        for _ in 0..4 {
+        for _ in 0..14 {
             thread::sleep(Duration::from_millis(80));
             client.write_all(b"x").unwrap();
         }
     });
-    server.read_exact(&mut [0; 5]).unwrap();
+    server.read_exact(&mut [0; 15]).unwrap();
     dripping.join().unwrap();
     assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
 }
