@@ -341,6 +341,26 @@ c.sendall(b'edge')
 }
 
 #[test]
+fn who_has_filled_a_fresh_socket_connects_all_the_same() {
+    let mut lab = Lab::new();
+    let program = lab.python(
+        "a",
+        "
+import os, select, socket
+l = socket.create_server(('127.0.0.1', 7))
+s = socket.socket(); s.setblocking(False)
+try:
+    while True: os.write(s.fileno(), bytes(4096))
+except BlockingIOError: pass
+print(s.connect_ex(('127.0.0.1', 7)), select.select([], [s], [], 20)[1] == [s], s.connect_ex(('127.0.0.1', 7)))
+c, _ = l.accept()
+s.setblocking(True); s.sendall(b'hello'); print(c.recv(100))
+",
+    );
+    assert_eq!(lab.output(program), "115 True 0\nb'hello'\n");
+}
+
+#[test]
 fn a_bad_link_loses_no_byte() {
     let mut lab = Lab::with_link("delay 2ms loss 3%");
     let server = lab.python("a", COUNTER);

@@ -233,9 +233,12 @@ fn stuff(theirs: impl AsFd) -> io::Result<usize> {
 }
 
 /// Junk enough for a program's end that may stay writable: when it is taken back that end becomes writable anew, which
-/// whoever polls it by edges waits for.
+/// whoever polls it by edges waits for. None is needed where the program has filled it already.
 fn mark(theirs: impl AsFd) -> io::Result<usize> {
-    Ok(send(theirs.as_fd(), &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
+    match send(theirs.as_fd(), &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+        Err(rustix::io::Errno::AGAIN) => Ok(0),
+        sent => Ok(sent?),
+    }
 }
 
 /// Takes back the sentinel and `junk`, up to its last byte, the new sentinel. The program's end is writable
