@@ -115,14 +115,24 @@ impl Service {
             return self.admit(stack, now, id, names);
         }
         let Ok(peer) = stack.peer_addr(id) else { return false };
-        if self.guests.len() >= GUESTS_MAX
-            && let Some(victim) = self.guests.victim(peer.ip_addr())
-        {
-            self.drop_socket(stack, now, victim, names);
+        if self.guests.len() >= GUESTS_MAX {
+            self.give_up_guest(stack, now, peer.ip_addr(), names);
         }
         self.guests.add(now, id, peer.ip_addr());
         self.sockets.insert(id, Role::Guest);
         self.on_ready(stack, now, id, names)
+    }
+
+    /// Closes a client's socket for another one's. A client that has the same port again may have asked just now, and this
+    /// is not known yet: it is heard, and another is given up, or it would wait for seconds until it asks again.
+    fn give_up_guest(&mut self, stack: &mut Stack, now: Instant, newcomer: IpAddr, names: &mut Names) {
+        for tries in 0..TURN_MAX {
+            let Some(victim) = self.guests.victim(newcomer) else { return };
+            if stack.recv_queued(victim) == 0 || tries + 1 == TURN_MAX {
+                return self.drop_socket(stack, now, victim);
+            }
+            self.on_ready(stack, now, victim, names);
+        }
     }
 
     /// Closes what was idle for too long; says when to come back.
@@ -136,7 +146,15 @@ impl Service {
             let due = self.next_expiry()?;
             let idle = [self.connections.oldest(), self.guests.oldest()].into_iter().flatten().min();
             match idle {
-                Some((_, id)) if due <= now => self.drop_socket(stack, now, id, names),
+                Some((_, id)) if due <= now => {
+                    let asks =
+                        matches!(self.sockets.get(&id), Some(Role::Guest)) && stack.recv_queued(id) > 0;
+                    if asks {
+                        self.on_ready(stack, now, id, names);
+                    } else {
+                        self.drop_socket(stack, now, id);
+                    }
+                }
                 _ => break,
             }
         }
@@ -228,7 +246,7 @@ impl Service {
         if self.connections.len() >= CONNECTIONS_MAX
             && let Some(victim) = self.connections.victim(peer.ip_addr())
         {
-            self.drop_socket(stack, now, victim, names);
+            self.drop_socket(stack, now, victim);
         }
         self.connections.add(now, id, peer.ip_addr());
         self.sockets.insert(id, Role::Connection(Connection::new(peer.ip_addr())));
@@ -237,14 +255,8 @@ impl Service {
     }
 
     /// Closes a connection or a client's socket in the middle of whatever it does.
-    fn drop_socket(&mut self, stack: &mut Stack, now: Instant, id: SocketId, names: &mut Names) {
+    fn drop_socket(&mut self, stack: &mut Stack, now: Instant, id: SocketId) {
         match self.sockets.get(&id) {
-            Some(Role::Guest) => {
-                // A client that has the same port again may have asked just now, and this is not known yet. Without
-                // an answer it would wait for seconds until it asks again.
-                answer_datagrams(stack, now, self.host, id, names);
-                stack.close(now, id).ok()
-            }
             Some(Role::Connection(connection)) if connection.is_quiet() => stack.close(now, id).ok(),
             Some(Role::Connection(_)) => stack.abort(now, id).ok(),
             _ => stack.close(now, id).ok(),
