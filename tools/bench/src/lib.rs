@@ -122,7 +122,7 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let (size, runs) = if args.short { (Size::Short, SHORT_RUNS) } else { (Size::Full, RUNS) };
     let runs = args.runs.unwrap_or(runs);
     let mut recorded = Recorded::read(Path::new(RECORDED))?;
-    let (mut results, mut halved) = (Vec::new(), Vec::new());
+    let (mut results, mut failed) = (Vec::new(), Vec::new());
     let sockeye = args.sockeye.clone().unwrap_or_else(built_command);
     for mut row in rows::all(&sockeye, size) {
         if args.only.as_ref().is_some_and(|only| !row.name.contains(only.as_str())) {
@@ -136,9 +136,12 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
             Ok(result) => {
                 println!("{}", report::line(&result));
                 if args.short && recorded.has_halved(&result) {
-                    halved.push(recorded.complaint(&result));
+                    failed.push(recorded.complaint(&result));
                 }
                 results.push(result);
+            }
+            Err(reason) if args.short && !row.needs_others() => {
+                failed.push(format!("{} beside {} failed: {reason}", row.name, row.peer));
             }
             Err(reason) => println!("{:<38} skipped: {reason}", row.name),
         }
@@ -162,7 +165,7 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         recorded.record(&results);
         recorded.write(Path::new(RECORDED))?;
     }
-    if halved.is_empty() { Ok(()) } else { Err(halved.join("\n").into()) }
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }
 
 /// Measures a row in little time, and again where it seems to have become much slower: the machine may be at something
@@ -173,7 +176,7 @@ fn measure_short(row: &mut Row, runs: u32, recorded: &Recorded) -> Result<Measur
         if !recorded.has_halved(&best) {
             break;
         }
-        let again = row.measure(runs, SHORT_TIME)?;
+        let Ok(again) = row.measure(runs, SHORT_TIME) else { break };
         if again.ratio() > best.ratio() {
             best = again;
         }

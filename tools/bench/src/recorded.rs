@@ -31,9 +31,15 @@ impl Recorded {
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))
     }
 
-    /// Whether the row's ratio is less than half of what it was.
+    /// Whether the row's ratio is less than half of what it was; on another machine, where the peer may be faster, of the
+    /// goal if that is less.
     pub(crate) fn has_halved(&self, row: &Measured) -> bool {
-        self.ratio(row).is_some_and(|ratio| row.ratio() < ratio * PART)
+        self.wanted(row).is_some_and(|wanted| row.ratio().is_nan() || row.ratio() < wanted)
+    }
+
+    fn wanted(&self, row: &Measured) -> Option<f64> {
+        let known = self.ratio(row)?;
+        Some(PART * if self.machine == machine() { known } else { known.min(row.goal) })
     }
 
     fn ratio(&self, row: &Measured) -> Option<f64> {
@@ -42,9 +48,10 @@ impl Recorded {
 
     /// What is said of a row that has halved.
     pub(crate) fn complaint(&self, row: &Measured) -> String {
-        let before = self.ratio(row).unwrap_or(f64::NAN);
+        let (wanted, before) = (self.wanted(row), self.ratio(row));
+        let [wanted, before] = [wanted, before].map(|ratio| ratio.unwrap_or(f64::NAN));
         format!(
-            "{} beside {}: {:.2} is less than half of {before:.2}, as recorded",
+            "{} beside {}: {:.2} is less than {wanted:.2}; {before:.2} is recorded",
             row.row,
             row.peer,
             row.ratio()
@@ -110,7 +117,12 @@ mod tests {
         assert_eq!(read.rows.len(), 1);
         assert!(!read.has_halved(&row(2.1)));
         assert!(read.has_halved(&row(1.9)));
-        assert!(read.complaint(&row(1.9)).contains("0.95 is less than half of 2.00"));
+        assert!(read.complaint(&row(1.9)).contains("0.95 is less than 1.00; 2.00 is recorded"));
+        assert!(read.has_halved(&row(f64::NAN)));
         assert!(!Recorded::default().has_halved(&row(0.1)));
+        // Elsewhere half of the goal is enough.
+        let elsewhere = Recorded { machine: "another".to_string(), ..read };
+        assert!(!elsewhere.has_halved(&row(1.9)));
+        assert!(elsewhere.has_halved(&row(0.9)));
     }
 }

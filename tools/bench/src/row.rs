@@ -43,6 +43,11 @@ pub(crate) struct Measured {
 }
 
 impl Row {
+    /// Whether it needs programs or rights that a machine may lack.
+    pub(crate) fn needs_others(&self) -> bool {
+        ["run: ", "gateway: ", "TUN "].iter().any(|group| self.name.starts_with(group))
+    }
+
     /// Measures both sides in turns, once at least, until `within` has passed or there were as many runs.
     pub(crate) fn measure(&mut self, runs: u32, within: Duration) -> Result<Measured, String> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());

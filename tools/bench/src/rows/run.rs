@@ -53,6 +53,13 @@ pub(super) fn rows(sockeye: &Path) -> Vec<Row> {
     ]
 }
 
+/// The beginning of a command that is ended after a minute.
+fn bounded() -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "60"]);
+    command
+}
+
 /// Runs a script, under Sockeye where `sockeye` is given, and returns the number it prints.
 fn run(sockeye: Option<&PathBuf>, script: &str, client: &str) -> Figure {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -62,12 +69,15 @@ fn run(sockeye: Option<&PathBuf>, script: &str, client: &str) -> Figure {
             return Err(format!("{} is missing: cargo build --release", sockeye.display()));
         }
         Some(sockeye) => {
-            let mut command = Command::new(sockeye);
-            command.args(["run", "--"]);
+            let mut command = bounded();
+            command.arg(sockeye).args(["run", "--", "sh"]);
+            command
+        }
+        None => {
+            let mut command = bounded();
             command.arg("sh");
             command
         }
-        None => Command::new("sh"),
     };
     let shell = command
         .args(["-c", script, "sh", client])
