@@ -24,6 +24,24 @@ fn dial(path: &Path) -> UnixStream {
     }
 }
 
+/// Waits until it is so, with a program that was just started.
+fn wait_until(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_mins(1));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether somebody listens there, as the kernel tells it: the file is there before one can connect.
+fn is_listened_at(path: &Path) -> bool {
+    // Names of others may be no text.
+    let sockets = std::fs::read("/proc/net/unix").unwrap();
+    let sockets = String::from_utf8_lossy(&sockets);
+    let mut columns = sockets.lines().map(|line| line.split_whitespace().skip(3));
+    columns.any(|mut line| line.next() == Some("00010000") && line.nth(3).map(Path::new) == Some(path))
+}
+
 /// Says something to the process, hears what it prints until its end.
 fn hear(mut process: Child, say: &str) -> String {
     process.stdin.take().unwrap().write_all(say.as_bytes()).unwrap();
@@ -37,9 +55,7 @@ fn listen_and_connect_talk_to_each_other_and_to_plain_programs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listening = sockeye("listen", &path);
-    while !path.exists() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until(|| is_listened_at(&path));
     let connecting = std::thread::spawn({
         let path = path.clone();
         move || hear(sockeye("connect", &path), "from the client")
@@ -80,11 +96,7 @@ fn datagrams_go_to_and_from_plain_programs() {
     // The file that is there is replaced.
     let mut listening = sockeye("listen -u", &to);
     let plain = UnixDatagram::bind(&from).unwrap();
-    let start = Instant::now();
-    while plain.connect(&to).is_err() {
-        assert!(start.elapsed() < Duration::from_mins(1));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until(|| plain.connect(&to).is_ok());
     UnixDatagram::unbound().unwrap().send_to(b"no name; ", &to).unwrap();
     plain.send(b"a question").unwrap();
     let mut heard = [0; 19];
@@ -167,9 +179,7 @@ fn a_listener_that_is_ended_leaves_no_file() {
         let mut process = Command::new(env!("CARGO_BIN_EXE_sockeye"));
         process.args(["local", "listen"]).args(flag).arg(&path).stdin(Stdio::piped());
         let mut listening = process.spawn().unwrap();
-        while !path.exists() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until(|| path.exists());
         kill_process(Pid::from_child(&listening), signal).unwrap();
         assert_eq!(listening.wait().unwrap().signal(), Some(signal.as_raw()));
         assert!(!path.exists());

@@ -11,6 +11,7 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::process::exit;
 use std::thread;
+use std::time::Duration;
 
 fn main() -> io::Result<()> {
     let paths: Vec<_> = std::env::args_os().skip(1).collect();
@@ -21,9 +22,22 @@ fn main() -> io::Result<()> {
     let listener = LocalListener::bind(here)?;
     println!("ready");
     for client in listener.incoming() {
+        let client = match client {
+            Ok(client) => client,
+            Err(error) => {
+                // Too many open files, say, until some are closed.
+                eprintln!("{}: {error}", here.display());
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            }
+        };
         // A client whose server isn't there is closed at once.
-        match client.and_then(|client| Ok((client, LocalStream::connect(there)?))) {
-            Ok((client, server)) => join(client, server)?,
+        match LocalStream::connect(there) {
+            Ok(server) => {
+                if let Err(error) = join(client, server) {
+                    eprintln!("a connection is given up: {error}");
+                }
+            }
             Err(error) => eprintln!("{}: {error}", there.display()),
         }
     }

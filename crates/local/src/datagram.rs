@@ -123,7 +123,7 @@ impl LocalDatagram {
 
     /// Two sockets that are connected to each other, by shared memory. Either may go with a forked process.
     ///
-    /// The one that sends learns within 20 ms that the other's process was killed: until then its datagrams are lost. What it sends
+    /// The one that sends learns within 100 ms that the other's process was killed: until then its datagrams are lost. What it sends
     /// to others, with [`send_to`](LocalDatagram::send_to), the kernel carries; once it is connected to
     /// another, everything.
     ///

@@ -232,15 +232,18 @@ pub(crate) fn read(socket: &UnixStream, with: impl FnOnce(&SharedSlice<'_>) -> u
     let mut done = 0;
     // A read may stop where a message does.
     while done < taken {
-        match rustix::net::recv(socket, &mut bytes[done..taken], RecvFlags::DONTWAIT)? {
-            (0, _) => break,
-            (count, _) => done += count,
+        match rustix::net::recv(socket, &mut bytes[done..taken], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => break,
+            Ok((count, _)) => done += count,
+            // What was taken counts: another read took the rest.
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(done)
 }
 
-/// Writes to the kernel's socket of a stream.
+/// Writes to the kernel's socket of a stream, whose room is known once it was tried: `with` comes first.
 pub(crate) fn write(
     mut socket: &UnixStream,
     with: impl FnOnce(&mut SharedSliceMut<'_>) -> usize,

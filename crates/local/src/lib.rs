@@ -73,6 +73,7 @@
 //! - A listener accepts in the process that made it; `accept` in one forked from that fails with `Unsupported`, as the offers
 //!   for the connections in the queue may be in the other's memory. So fork first: each worker
 //!   has a listener of its own, or one process accepts for all.
+//! - A signal ends no call that waits over shared memory.
 //! - The kernel socket of a stream over shared memory ([`AsFd`](LocalStream#impl-AsFd-for-LocalStream)) is not the
 //!   stream: passing it to another process, or reading and writing it there, doesn't pass the stream.
 //! - A connection takes one descriptor at each end, and one more once a blocking thread has waited for 40 ms;

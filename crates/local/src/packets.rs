@@ -165,7 +165,8 @@ impl LocalPackets {
         }
     }
 
-    /// Sends a packet of so many bytes that `with` writes where it will be read. Waits for room first. What `with` doesn't
+    /// Sends a packet of so many bytes that `with` writes where it will be read. Waits for room first; by the kernel's carrier
+    /// `with` is called in any case, so keep what it wrote until the call succeeds. What `with` doesn't
     /// write is something that was in the memory before, between these two processes.
     pub fn send_in_place(&self, len: usize, with: impl FnOnce(&mut SharedSliceMut<'_>)) -> io::Result<usize> {
         self.check_fits(len)?;

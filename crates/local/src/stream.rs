@@ -299,7 +299,8 @@ impl LocalStream {
 
     /// Writes bytes where they will be read: calls `with` with the room there is, one byte at least, and sends as many
     /// from the first on as that returns. Waits for room as [`write`](Write::write) does. Where it fails before there is
-    /// room, `with` isn't called.
+    /// room, `with` isn't called; by the kernel's carrier it is called in any case, so keep what it wrote until the call
+    /// succeeds.
     ///
     /// Returns how many were sent: what `with` has returned, or less by the kernel's carrier, where there are 16 KiB of
     /// room at any time. Meanwhile other threads' writes to this end wait: `with` may not write to this end itself.

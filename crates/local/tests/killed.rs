@@ -5,6 +5,9 @@
 
 #![cfg(target_os = "linux")]
 
+mod queued;
+
+use queued::{own_thread, queued};
 use sockeye_local::{LocalListener, LocalStream};
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -75,16 +78,6 @@ fn possessions() -> (usize, usize) {
     });
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     (open.count(), maps.lines().filter(|line| line.contains("sockeye-local")).count())
-}
-
-/// What this thread is called by the others, and how long a thread has waited for a processor so far.
-fn own_thread() -> i32 {
-    rustix::thread::gettid().as_raw_nonzero().get()
-}
-
-fn queued(thread: i32) -> Duration {
-    let times = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap_or_default();
-    Duration::from_nanos(times.split(' ').nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }
 
 /// One round; how long the slower of the parent's two threads took to see the end.

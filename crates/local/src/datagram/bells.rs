@@ -15,10 +15,11 @@ use rustix::net::SendFlags;
 use rustix::thread::futex;
 use rustix::time::ClockId;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::Duration;
 
 /// The socket has left its pair: everything is the kernel's from then on.
@@ -58,6 +59,14 @@ impl Bells {
             is_taken: AtomicBool::new(false),
             heard: AtomicU32::new(0),
             own_bell: OnceLock::new(),
+        }
+    }
+
+    /// Before this is dropped: a thread that had the lock when this process was forked isn't here, and who knows what it was
+    /// about to change.
+    pub(super) fn free(&mut self) {
+        if matches!(self.inbox.try_lock(), Err(TryLockError::WouldBlock)) {
+            mem::forget(mem::take(&mut self.inbox));
         }
     }
 

@@ -40,6 +40,8 @@ const SHUT_OFF: u32 = 1;
 const CLOSED: u32 = 2;
 /// It has connected its socket to another.
 const LEFT: u32 = 3;
+/// And a process has closed it since.
+const LEFT_AND_CLOSED: u32 = 4;
 
 /// The peer's leaving with something unread was told.
 const TOLD: u32 = 1 << 9;
@@ -241,7 +243,8 @@ impl Pair {
         self.be_there();
         let gone = lane.reader.gone.load(Ordering::Acquire);
         sender.gone = gone;
-        if gone == CLOSED {
+        // The kernel knows whether the last process has closed it.
+        if matches!(gone, CLOSED | LEFT_AND_CLOSED) {
             self.bells.ring();
         }
         if state.has(BROKEN) || (gone != HERE && self.is_told_of_cut()) {
@@ -254,7 +257,7 @@ impl Pair {
             _ if state.has(DEAD) => return Err(self.refuse()),
             HERE | CLOSED => {}
             SHUT_OFF => return Err(Errno::PIPE.into()),
-            LEFT => return Err(Errno::PERM.into()),
+            LEFT | LEFT_AND_CLOSED => return Err(Errno::PERM.into()),
             _ => return Err(self.give_up()),
         }
         let is_sent = match attached {
@@ -331,8 +334,8 @@ impl Pair {
     fn be_there(&self) {
         let gone = &self.reads().lane().reader.gone;
         if gone.load(Ordering::Relaxed) == CLOSED {
-            let is_shut = self.bells.state.has(READ_SHUT);
-            gone.store(if is_shut { SHUT_OFF } else { HERE }, Ordering::Release);
+            let now = if self.bells.state.has(READ_SHUT) { SHUT_OFF } else { HERE };
+            let _ = gone.compare_exchange(CLOSED, now, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 
@@ -464,8 +467,12 @@ impl Pair {
 /// Says farewell in the shared memory; of a process that is killed the kernel tells.
 impl Drop for Pair {
     fn drop(&mut self) {
+        self.bells.free();
         let reads = self.reads().lane();
-        reads.reader.gone.store(CLOSED, Ordering::Release);
+        // One that was connected to another is so in the other processes that have it.
+        let close =
+            |gone| Some(if matches!(gone, LEFT | LEFT_AND_CLOSED) { LEFT_AND_CLOSED } else { CLOSED });
+        let _ = reads.reader.gone.fetch_update(Ordering::AcqRel, Ordering::Relaxed, close);
         wake(&self.bells, &reads.writer.waits);
     }
 }
