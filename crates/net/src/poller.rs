@@ -484,7 +484,10 @@ impl Poller {
                 self.shared.tell(queue);
                 return Ok(None);
             }
-            check_may_wait(queue.simulator)?;
+            if let Err(error) = check_may_wait(queue.simulator) {
+                self.shared.tell(queue);
+                return Err(error);
+            }
             if self.shared.outside.is_used() && !queue.has_leader {
                 queue = self.shared.lead(queue, left);
                 continue;

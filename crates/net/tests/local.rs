@@ -9,7 +9,7 @@ use sockeye::poller::{Event, Events, Interest, Mode, Poller};
 use sockeye::{Host, HostConfig, Network, UdpSocket};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -183,6 +183,21 @@ fn watches_come_change_and_go() {
         its_peer.write_all(b"x").unwrap();
         assert_eq!(wait(&poller, LONG)[0].key, 9, "{number} {}", next.as_raw_fd());
     }
+}
+
+/// The kernel has nothing to say of a socket that has no room, as the peer takes no bells.
+#[test]
+fn what_is_there_is_told_also_where_bells_have_no_room() {
+    let (ours, mut theirs) = LocalStream::pair().unwrap();
+    let mut bells = UnixStream::from(ours.as_fd().try_clone_to_owned().unwrap());
+    bells.set_nonblocking(true).unwrap();
+    while bells.write(&[0]).is_ok() {}
+    let poller = Poller::new();
+    theirs.write_all(b"x").unwrap();
+    poller.add(&ours, 1, Interest::READABLE, Mode::Oneshot).unwrap();
+    assert_eq!(wait(&poller, LONG)[0].key, 1);
+    poller.modify(&ours, 2, Interest::READABLE, Mode::Oneshot).unwrap();
+    assert_eq!(wait(&poller, LONG)[0].key, 2);
 }
 
 #[test]

@@ -209,11 +209,10 @@ impl Poller {
         }
         let how = Mutex::new(How { key, interest, mode, is_spent: false });
         let watch = self.watch(super::Subject::Outside(Subject { watch: socket.watch.clone(), how }));
-        // The kernel says at once what the socket is, and a local one has room for bells at least.
         kernel.registry.register(&mut SourceFd(&descriptor), token(descriptor), EVERYTHING)?;
-        by_descriptor.insert(descriptor, watch);
+        by_descriptor.insert(descriptor, Arc::clone(&watch));
         drop(watches);
-        self.shared.tell(self.shared.lock());
+        self.look_at(watch);
         Ok(())
     }
 
@@ -228,9 +227,18 @@ impl Poller {
         if let super::Subject::Outside(Subject { how, .. }) = &watch.subject {
             *lock(how) = How { key, interest, mode, is_spent: false };
         }
-        // And says it again.
         let registry = &self.shared.outside.kernel()?.registry;
-        registry.reregister(&mut SourceFd(&socket.descriptor), token(socket.descriptor), EVERYTHING)
+        registry.reregister(&mut SourceFd(&socket.descriptor), token(socket.descriptor), EVERYTHING)?;
+        self.look_at(watch);
+        Ok(())
+    }
+
+    /// Has the socket looked at once, whatever the kernel has to say: it says nothing of one whose own bells nobody has
+    /// taken, so that it has no room for more.
+    fn look_at(&self, watch: Arc<Watch>) {
+        let mut queue = self.shared.lock();
+        queue.push(watch);
+        self.shared.tell(queue);
     }
 
     pub(super) fn delete_outside(&self, socket: &Handle) -> io::Result<()> {
