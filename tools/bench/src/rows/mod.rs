@@ -30,7 +30,7 @@ pub(crate) fn all(sockeye: &Path, size: Size) -> Vec<Row> {
     #[cfg(target_os = "linux")]
     rows.extend(library::rows());
     #[cfg(target_os = "linux")]
-    rows.extend(local::rows());
+    rows.extend(local::rows(size));
     #[cfg(target_os = "linux")]
     rows.extend(tun::rows());
     rows.extend(run::rows(sockeye));
