@@ -92,6 +92,7 @@ mod half;
 mod in_place;
 mod inbox;
 mod listener;
+mod listening;
 mod outside;
 mod packets;
 mod rendezvous;

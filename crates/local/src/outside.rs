@@ -5,18 +5,17 @@ use crate::Ancillary;
 use crate::ancillary::Wants;
 use crate::half::{BROKEN, CUT_OFF, DEAD, RUNG, State};
 use crate::inbox::{Heard, Inbox};
+use crate::listening::{self, Listening, milliseconds};
 use crate::ring::Mark;
 use crate::sync::lock;
-use crate::wait::{BELL, NUDGE, TURN, World, announce};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use crate::wait::{TURN, World};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
-use rustix::thread::futex;
-use rustix::time::ClockId;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The kernel's side of one end.
@@ -30,12 +29,9 @@ pub(crate) struct Outside {
     pub(crate) wants: Wants,
     /// When it was last looked whether the peer lives, in milliseconds of the coarse clock.
     looked: AtomicU64,
-    /// A thread of this end waits at the socket.
-    is_taken: AtomicBool,
     /// How often bells were taken from the socket.
     heard: AtomicU32,
-    /// Ends that thread's wait from this process: made once there is such a thread.
-    own_bell: OnceLock<OwnedFd>,
+    listening: Listening,
 }
 
 impl Outside {
@@ -46,35 +42,21 @@ impl Outside {
             inbox: Mutex::default(),
             wants: Wants::default(),
             looked: AtomicU64::new(0),
-            is_taken: AtomicBool::new(false),
             heard: AtomicU32::new(0),
-            own_bell: OnceLock::new(),
+            listening: Listening::default(),
         }
     }
 
     /// Has this end's own threads look again, after something about it changed.
     pub(crate) fn wake_own(&self, word: &AtomicU32) {
-        // Another value, for who is about to sleep.
-        word.fetch_add(NUDGE, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        self.wake(word);
-        if let Some(bell) = self.own_bell.get() {
-            let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
-        }
+        listening::rouse(word);
+        self.listening.call_back();
     }
 
     /// How often bells were taken from the socket: they are for both halves.
     #[cfg(feature = "tokio")]
     pub(crate) fn heard(&self) -> u32 {
         self.heard.load(Ordering::SeqCst)
-    }
-
-    fn own_bell(&self) -> Option<&OwnedFd> {
-        if self.own_bell.get().is_none() {
-            let made = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
-            let _ = self.own_bell.set(made);
-        }
-        self.own_bell.get()
     }
 
     /// Takes some of what came at the socket, and sees whether the peer is gone; says whether there may be more.
@@ -94,21 +76,6 @@ impl Outside {
             Heard::Nonsense => drop(self.state.note(BROKEN)),
         }
         false
-    }
-
-    /// Waits for a byte, the peer's end, or this process's own bell.
-    fn wait_at_socket(&self, bell: &OwnedFd, limit: Option<Duration>) {
-        let mut sources =
-            [PollFd::new(&self.socket, PollFlags::IN | PollFlags::RDHUP), PollFd::new(bell, PollFlags::IN)];
-        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        let _ = rustix::event::poll(&mut sources, limit.as_ref());
-        let (at_socket, own) = (sources[0].revents(), sources[1].revents());
-        if !own.is_empty() {
-            let _ = rustix::io::read(bell, &mut [0; 8]);
-        }
-        if !at_socket.is_empty() {
-            self.drain();
-        }
     }
 }
 
@@ -132,13 +99,11 @@ impl World for Outside {
     }
 
     fn sleep(&self, word: &AtomicU32, value: u32, limit: Duration) -> bool {
-        let limit = Timespec::try_from(limit).ok();
-        // Not a private one: the peer's process wakes it.
-        futex::wait(word, futex::Flags::empty(), value, limit.as_ref()) == Err(Errno::TIMEDOUT)
+        listening::sleep(word, value, limit)
     }
 
     fn wake(&self, word: &AtomicU32) {
-        let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+        listening::wake(word);
     }
 
     fn ring(&self) {
@@ -158,22 +123,13 @@ impl World for Outside {
     }
 
     fn listen(&self, limit: Option<Duration>, is_ready: &dyn Fn() -> bool, word: &AtomicU32) -> bool {
-        let Some(bell) = self.own_bell() else { return false };
-        if self.is_taken.swap(true, Ordering::AcqRel) {
-            return false;
-        }
-        announce(word, BELL);
-        if !is_ready() {
-            self.wait_at_socket(bell, limit);
-        }
-        self.is_taken.store(false, Ordering::Release);
-        true
+        let place = (self.socket.as_fd(), PollFlags::IN | PollFlags::RDHUP);
+        self.listening.listen(place, limit, is_ready, word, || self.drain())
     }
 
     /// At most once in [`TURN`].
     fn glance(&self) {
-        let now = rustix::time::clock_gettime(ClockId::MonotonicCoarse);
-        let now = now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000;
+        let now = milliseconds();
         if now.wrapping_sub(self.looked.load(Ordering::Relaxed)) < TURN.as_millis() as u64 / 2 {
             return;
         }

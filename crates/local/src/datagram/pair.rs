@@ -14,11 +14,12 @@
 //! The lanes' flags: who receives says in [`Lane`](crate::ring::Lane)'s `gone` why nothing is taken any more, and in
 //! `end` of the lane that it writes whether it left with something unread ([`CUT`]), which the peer is told once.
 
-use super::bells::{self, Bells, MOVED};
+use super::bells::{Bells, MOVED};
 use crate::Ancillary;
 use crate::ancillary::{Attached, Wants};
 use crate::end::{Half, Role};
 use crate::half::{BROKEN, DEAD, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, reset};
+use crate::listening;
 use crate::ring::{Broken, CUT, Consumer, Mark, Memory, Producer, record_len};
 use crate::sync::lock;
 use crate::sys::{Mapping, Side, peer_credentials};
@@ -529,6 +530,6 @@ struct LastCall(Side);
 
 impl Drop for LastCall {
     fn drop(&mut self) {
-        bells::wake_all(&self.0.lane().writer.waits);
+        listening::rouse(&self.0.lane().writer.waits);
     }
 }
