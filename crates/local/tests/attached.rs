@@ -4,19 +4,17 @@
 #![cfg(target_os = "linux")]
 
 use rustix::io::FdFlags;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use sockeye_local::{
     Ancillary, Attached, Credentials, LocalListener, LocalPackets, LocalStream, SMALLEST_RING,
 };
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, PipeReader, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, ErrorKind, IoSliceMut, PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
+
+mod kernel;
 
 /// An end of a stream, of either library.
 trait Stream: Read + Write + AsFd + Send {
@@ -29,28 +27,11 @@ trait Stream: Read + Write + AsFd + Send {
 
 impl Stream for UnixStream {
     fn send_with(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(260))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(descriptors));
-        Ok(rustix::net::sendmsg(self, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
+        kernel::send_with(self, bytes, descriptors)
     }
 
     fn recv_with(&self, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>, Option<u32>)> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253), ScmCredentials(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC;
-        let count = rustix::net::recvmsg(self, &mut [IoSliceMut::new(bytes)], &mut control, flags)?.bytes;
-        let (mut descriptors, mut pid) = (Vec::new(), None);
-        for message in control.drain() {
-            match message {
-                RecvAncillaryMessage::ScmRights(rights) => descriptors.extend(rights),
-                RecvAncillaryMessage::ScmCredentials(credentials) => {
-                    pid = Some(credentials.pid.as_raw_nonzero().get() as u32);
-                }
-                _ => {}
-            }
-        }
-        Ok((count, descriptors, pid))
+        kernel::recv_with(self, bytes)
     }
 
     fn want_credentials(&self) {

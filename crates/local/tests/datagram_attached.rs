@@ -4,17 +4,14 @@
 #![cfg(target_os = "linux")]
 
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
-};
 use sockeye_local::{Ancillary, Attached, Credentials, LocalDatagram};
-use std::io::{self, IoSlice, IoSliceMut, PipeReader, Read};
-use std::mem::MaybeUninit;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::Duration;
+
+mod kernel;
 
 /// A socket of either library.
 trait Socket: AsFd + Send {
@@ -36,28 +33,11 @@ impl Socket for UnixDatagram {
     }
 
     fn send_with(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(260))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(descriptors));
-        Ok(rustix::net::sendmsg(self, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
+        kernel::send_with(self, bytes, descriptors)
     }
 
     fn recv_with(&self, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>, Option<u32>)> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253), ScmCredentials(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC;
-        let count = rustix::net::recvmsg(self, &mut [IoSliceMut::new(bytes)], &mut control, flags)?.bytes;
-        let (mut descriptors, mut pid) = (Vec::new(), None);
-        for message in control.drain() {
-            match message {
-                RecvAncillaryMessage::ScmRights(rights) => descriptors.extend(rights),
-                RecvAncillaryMessage::ScmCredentials(credentials) => {
-                    pid = Some(credentials.pid.as_raw_nonzero().get() as u32);
-                }
-                _ => {}
-            }
-        }
-        Ok((count, descriptors, pid))
+        kernel::recv_with(self, bytes)
     }
 
     fn want_credentials(&self) {
