@@ -1,7 +1,7 @@
 //! How many instructions the hot paths take, counted by valgrind's callgrind: exact, where times are noisy.
 //!
 //! Each is done so many times and twice as many in processes of their own, and the difference counts, so that what is
-//! made once doesn't. The counts are kept in the repository, with the compiler that they hold for.
+//! made once doesn't. The counts are kept in the repository, with what they depend on beside the code.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -112,7 +112,7 @@ fn writes(times: usize) -> io::Result<()> {
 /// What is kept in the repository.
 #[derive(Debug, Serialize, Deserialize)]
 struct Recorded {
-    /// The compiler and what the processor can do: others' counts are others.
+    /// See [`surroundings`].
     holds_for: String,
     works: Vec<Counted>,
 }
@@ -141,7 +141,7 @@ pub(crate) fn count(only: &str, file: &Path, is_recording: bool) -> Result<(), S
     for Counted { work, instructions } in &counted {
         println!("{work:<38} {instructions:>12.1} instructions");
     }
-    let holds_for = format!("{}, {}", output_of("rustc", &["--version"]), processor());
+    let holds_for = surroundings();
     if is_recording {
         let works = counted;
         let text = serde_json::to_string_pretty(&Recorded { holds_for, works })
@@ -214,6 +214,15 @@ fn compare(counted: &[Counted], recorded: &[Counted]) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{}\nif that is meant, record it: {again}", worse.join("\n")))
+}
+
+/// What counts depend on beside the code: the compiler, what the processor can do, the C library, whose copies they
+/// include, and what counts them. With others counts are others.
+fn surroundings() -> String {
+    let [rustc, libc, valgrind] =
+        [("rustc", "--version"), ("getconf", "GNU_LIBC_VERSION"), ("valgrind", "--version")]
+            .map(|(program, word)| output_of(program, &[word]));
+    format!("{rustc}, {}, {libc}, {valgrind}", processor())
 }
 
 /// What of the processor's abilities decides which code runs.

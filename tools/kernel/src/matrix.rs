@@ -25,10 +25,10 @@ const DELAY_MS: [u64; 3] = [1, 20, 100];
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Conditions {
     /// In percent of all packets.
-    loss: f64,
+    pub(crate) loss: f64,
     /// One way.
-    delay_ms: u64,
-    reorders: bool,
+    pub(crate) delay_ms: u64,
+    pub(crate) reorders: bool,
 }
 
 impl fmt::Display for Conditions {
@@ -114,15 +114,20 @@ impl Cell {
         if self.role == Role::Sends { Side::Right } else { Side::Left }
     }
 
-    /// One transfer. The network's verdicts are the same for both subjects as long as they send the same packets.
-    /// The sender connects in runs of even number, the receiver in the others.
+    /// One transfer, as long as those of the table.
     pub(crate) fn transfer(self, subject: Subject, number: u64) -> Spec {
+        self.transfer_of(TRANSFER, subject, number)
+    }
+
+    /// A transfer of so many bytes. The network's verdicts are the same for both subjects as long as they send the
+    /// same packets. The sender connects in runs of even number, the receiver in the others.
+    pub(crate) fn transfer_of(self, len: u64, subject: Subject, number: u64) -> Spec {
         let seed = self.seed(number);
         let sender = self.receiver().other();
         let data = Pattern::new(seed);
         let nothing = Pattern::new(0);
         let sends = Plan {
-            send: TRANSFER,
+            send: len,
             data: data.clone(),
             expected: nothing.clone(),
             ends_last: false,

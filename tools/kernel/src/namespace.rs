@@ -67,6 +67,9 @@ impl KernelHost {
 /// What this machine lacks for a [`KernelHost`], if anything: in a container also root may have no right to
 /// a namespace, a TUN device or the settings.
 pub(crate) fn missing() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("network namespaces and TUN devices need root".to_owned());
+    }
     let probe = || {
         let (_handle, _tun) = furnish(false)?;
         Ok::<_, Box<dyn Error>>(())

@@ -13,6 +13,8 @@ mod connections;
 mod doubling;
 mod gateway;
 #[cfg(target_os = "linux")]
+mod goodput;
+#[cfg(target_os = "linux")]
 mod library;
 #[cfg(target_os = "linux")]
 mod local;
@@ -33,6 +35,11 @@ pub(crate) fn all(sockeye: &Path, size: Size) -> Vec<Row> {
     rows.extend(local::rows(size));
     #[cfg(target_os = "linux")]
     rows.extend(tun::rows());
+    // Its transfers take their time.
+    #[cfg(target_os = "linux")]
+    if size == Size::Full {
+        rows.extend(goodput::rows());
+    }
     rows.extend(run::rows(sockeye));
     rows.extend(gateway::rows(sockeye));
     rows.extend(doubling::rows());
