@@ -29,11 +29,11 @@ impl Stack {
         for (key, record) in io.half_open.iter() {
             let timer = record.timer.expect("a half-open connection has a timer");
             assert_ne!(io.wheel.deadline(timer), Instant::FAR_FUTURE, "half-open");
-            assert_eq!(io.demux.find(&record.tuple), Some(Target::HalfOpen(key)), "half-open");
+            assert_eq!(self.target_of(&record.tuple), Some(Target::HalfOpen(key)), "half-open");
         }
         for (key, record) in io.time_wait.iter() {
             assert!(record.timer.is_some(), "a TIME-WAIT record has a timer");
-            assert_eq!(io.demux.find(&record.tuple), Some(Target::TimeWait(key)), "TIME-WAIT");
+            assert_eq!(self.target_of(&record.tuple), Some(Target::TimeWait(key)), "TIME-WAIT");
         }
         let listed = sockets.iter().filter(|(_, socket)| socket.listed).count();
         let waiting = io.ready.iter().filter(|id| sockets.get(id.0).is_some()).count();
@@ -81,7 +81,7 @@ impl Stack {
         } else {
             assert_ne!(state, State::Closed, "an orphan that is over");
         }
-        let owned = io.demux.find(&tcb.tuple) == Some(Target::Connection(key));
+        let owned = self.target_of(&tcb.tuple) == Some(Target::Connection(key));
         // One in TIME-WAIT gives its four-tuple away to a new one (RFC 6191).
         assert!(
             owned || matches!(state, State::Closed | State::TimeWait),

@@ -1,18 +1,22 @@
 //! Who a packet is for: connections by their four-tuple, listeners and datagram sockets by their port.
 //!
 //! Both tables are keyed by SipHash-1-3 with a key from the stack's seed, so that a peer can't choose
-//! packets that collide. They hold ids only. A local port is held by everything that uses it (sockets,
+//! packets that collide. The table of four-tuples holds 8 bytes for each: where its owner is, which keeps the four-tuple
+//! itself and is needed next anyway. A local port is held by everything that uses it (sockets,
 //! connections without a socket, TIME-WAIT records), counted per local address, so that bind's conflict
 //! rules (socket(7), ip(7), ipv6(7)) cost nothing per connection. Ports are picked as RFC 6056 §3.3.4 says.
 
+mod entry;
 mod ports;
 
+pub(crate) use entry::Place;
 pub(crate) use ports::{Binding, Hold, Speaks, port_range};
 
 use crate::SocketId;
 use crate::address::is_v4;
 use crate::sip::sip;
 use crate::slab::Key;
+use entry::Entry;
 use hashbrown::HashTable;
 use ports::Port;
 use sockeye_packet::{NicId, Rng};
@@ -56,7 +60,7 @@ pub(crate) struct Tuple {
     pub(crate) proto: Proto,
 }
 
-/// Who owns a four-tuple.
+/// Who owns a four-tuple, and has it as its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Connection(Key),
@@ -76,8 +80,8 @@ pub(crate) fn scope_number(nic: Option<NicId>) -> u16 {
 #[derive(Debug)]
 pub(crate) struct Demux {
     key: [u64; 2],
-    tuples: HashTable<(Tuple, Target)>,
-    /// What was found last, while it is true: packets of one flow come in rows.
+    tuples: HashTable<Entry>,
+    /// What was found last, while it is true.
     latest: Option<(Tuple, Target)>,
     ports: HashTable<Port>,
     /// Counters of RFC 6056's algorithm 4, so that consecutive connections take different ports.
@@ -88,7 +92,7 @@ impl Demux {
     /// Bytes that one four-tuple takes, when the table is two thirds full: half way between the fill after
     /// it grew (7/16) and that before it grows (7/8).
     #[cfg(test)]
-    pub(crate) const TUPLE_BYTES: usize = (size_of::<(Tuple, Target)>() + 1) * 3 / 2;
+    pub(crate) const TUPLE_BYTES: usize = (size_of::<Entry>() + 1) * 3 / 2;
 
     pub(crate) fn new(rng: &mut Rng) -> Demux {
         Demux {
@@ -100,22 +104,33 @@ impl Demux {
         }
     }
 
-    /// The owner of a four-tuple.
-    pub(crate) fn find(&self, tuple: &Tuple) -> Option<Target> {
-        self.tuples.find(hash_tuple(self.key, tuple), |(key, _)| key == tuple).map(|(_, target)| *target)
+    /// The owner of a four-tuple. `keeps` says who is at a place, and which four-tuple it has.
+    #[inline]
+    pub(crate) fn find<'a>(
+        &self,
+        tuple: &Tuple,
+        keeps: impl Fn(Place) -> Option<(Target, &'a Tuple)>,
+    ) -> Option<Target> {
+        let looked_for = Entry::of(hash_tuple(self.key, tuple));
+        let mut found = None;
+        self.tuples.find(looked_for.hash(), |entry| {
+            let owner = if entry.may_be(looked_for) { keeps(entry.place()) } else { None };
+            found = owner.filter(|(_, kept)| *kept == tuple).map(|(target, _)| target);
+            found.is_some()
+        });
+        found
     }
 
-    /// The same for a packet, which often has the four-tuple of the one before it.
+    /// The owner of a packet's four-tuple, if it is that of the packet before it: packets of one flow come in rows.
     #[inline]
-    pub(crate) fn find_again(&mut self, tuple: &Tuple) -> Option<Target> {
-        if let Some((latest, target)) = &self.latest
-            && latest == tuple
-        {
-            return Some(*target);
-        }
-        let target = self.find(tuple)?;
-        self.latest = Some((*tuple, target));
-        Some(target)
+    pub(crate) fn latest(&self, tuple: &Tuple) -> Option<Target> {
+        self.latest.as_ref().filter(|(latest, _)| latest == tuple).map(|(_, target)| *target)
+    }
+
+    /// Remembers whom a packet is for.
+    #[inline]
+    pub(crate) fn note_latest(&mut self, tuple: Tuple, target: Target) {
+        self.latest = Some((tuple, target));
     }
 
     /// The connection whose segment was looked up last, if an IPv4 packet with these addresses and ports (source and
@@ -133,31 +148,27 @@ impl Demux {
         is_it.then_some((tuple, *key))
     }
 
-    /// Gives a four-tuple an owner; says whether it was free.
-    pub(crate) fn insert(&mut self, tuple: Tuple, target: Target) -> bool {
-        let (hash, key) = (hash_tuple(self.key, &tuple), self.key);
-        if self.tuples.find(hash, |(other, _)| *other == tuple).is_some() {
-            return false;
-        }
-        self.tuples.insert_unique(hash, (tuple, target), |(other, _)| hash_tuple(key, other));
-        true
+    /// Gives a four-tuple that nobody owns an owner, which keeps it as long as it owns it.
+    pub(crate) fn insert(&mut self, tuple: &Tuple, target: Target) {
+        let entry = Entry::new(hash_tuple(self.key, tuple), target);
+        self.tuples.insert_unique(entry.hash(), entry, |entry| entry.hash());
     }
 
     /// Hands a four-tuple from one owner to another; nothing happens when `from` doesn't own it.
     pub(crate) fn replace(&mut self, tuple: &Tuple, from: Target, to: Target) {
         self.latest = None;
         let hash = hash_tuple(self.key, tuple);
-        if let Some((_, target)) = self.tuples.find_mut(hash, |(key, target)| key == tuple && *target == from)
-        {
-            *target = to;
+        let before = Entry::new(hash, from);
+        if let Some(entry) = self.tuples.find_mut(before.hash(), |entry| *entry == before) {
+            *entry = Entry::new(hash, to);
         }
     }
 
     /// Frees a four-tuple if `target` owns it.
     pub(crate) fn remove(&mut self, tuple: &Tuple, target: Target) {
         self.latest = None;
-        let hash = hash_tuple(self.key, tuple);
-        if let Ok(entry) = self.tuples.find_entry(hash, |(key, owner)| key == tuple && *owner == target) {
+        let owned = Entry::new(hash_tuple(self.key, tuple), target);
+        if let Ok(entry) = self.tuples.find_entry(owned.hash(), |entry| *entry == owned) {
             entry.remove();
         }
     }

@@ -4,7 +4,7 @@
 //! Everything here holds ids of sockets and connections, never the things themselves.
 
 use crate::counters::{Counter, Counters};
-use crate::demux::Demux;
+use crate::demux::{Demux, Place, Target, Tuple};
 use crate::event::WakeReason;
 use crate::flow::Flows;
 use crate::ip::address::Addresses;
@@ -15,8 +15,11 @@ use crate::ip::reassembly::Reassembly;
 use crate::ip::route::{NicConfig, Routes};
 use crate::sip::sip;
 use crate::slab::{Key, Slab};
+use crate::socket::Socket;
 use crate::socket::groups::GroupSettings;
 use crate::socket::options::TcpSettings;
+use crate::socket::options::shared::SharedSettings;
+use crate::socket::tcb::Tcb;
 use crate::tap::Tap;
 use crate::tcp::Spares;
 use crate::tcp::half_open::HalfOpen;
@@ -82,6 +85,8 @@ pub(crate) struct Io {
     pub(crate) config: Config,
     /// What new stream sockets start with.
     pub(crate) tcp_defaults: Arc<TcpSettings>,
+    /// What stream sockets were set to.
+    pub(crate) shared_settings: SharedSettings,
     pub(crate) nics: Vec<Nic>,
     pub(crate) addresses: Addresses,
     pub(crate) routes: Routes,
@@ -127,6 +132,7 @@ impl Io {
         let error_limit = ErrorLimit::new(keys, config.icmp_rate, config.icmp_burst);
         let mut io = Io {
             tcp_defaults: Arc::new(TcpSettings::new(&config.tcp)),
+            shared_settings: SharedSettings::default(),
             nics: Vec::new(),
             addresses: Addresses::default(),
             routes: Routes::default(),
@@ -167,6 +173,34 @@ impl Io {
     pub(crate) fn nic(&self, nic: NicId) -> &Nic {
         // An id that was never given out stands for the loopback, where its packets go nowhere.
         self.nics.get(usize::from(nic.0)).unwrap_or(&self.nics[0])
+    }
+
+    /// The owner of a four-tuple.
+    #[inline]
+    pub(crate) fn target_of(
+        &self,
+        tuple: &Tuple,
+        sockets: &Slab<Socket>,
+        connections: &Slab<Tcb>,
+    ) -> Option<Target> {
+        self.demux.find(tuple, |place| match place {
+            Place::Connection(index) => {
+                connections.at(index).map(|(key, tcb)| (Target::Connection(key), &tcb.tuple))
+            }
+            Place::HalfOpen(index) => {
+                self.half_open.at(index).map(|(key, record)| (Target::HalfOpen(key), &record.tuple))
+            }
+            Place::TimeWait(index) => {
+                self.time_wait.at(index).map(|(key, record)| (Target::TimeWait(key), &record.tuple))
+            }
+            Place::Datagram(index) => {
+                let (key, socket) = sockets.at(index)?;
+                socket.kind.tuple().map(|tuple| (Target::Datagram(SocketId(key)), tuple))
+            }
+            Place::Flow(index) => {
+                self.flows.at(index).map(|(key, record)| (Target::Flow(key), &record.tuple))
+            }
+        })
     }
 
     /// Queues a packet that belongs to no socket.

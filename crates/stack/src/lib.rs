@@ -73,6 +73,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use demux::{Target, Tuple};
 use io::{Dirty, Io, Token};
 use ip::address::{Address, full_prefix};
 use slab::Slab;
@@ -342,6 +343,22 @@ impl Stack {
     /// for who has no room for more of those.
     pub fn poll_ready(&mut self) -> Option<SocketId> {
         self.next_ready()
+    }
+
+    /// The owner of a four-tuple.
+    #[inline]
+    pub(crate) fn target_of(&self, tuple: &Tuple) -> Option<Target> {
+        self.io.target_of(tuple, &self.sockets, &self.connections)
+    }
+
+    /// The same for a packet, which often has the four-tuple of the one before it.
+    #[inline]
+    pub(crate) fn target_again(&mut self, tuple: &Tuple) -> Option<Target> {
+        self.io.demux.latest(tuple).or_else(|| {
+            let target = self.target_of(tuple)?;
+            self.io.demux.note_latest(*tuple, target);
+            Some(target)
+        })
     }
 
     /// Moves the host's packets to itself, if there are any.

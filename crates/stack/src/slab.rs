@@ -24,6 +24,11 @@ impl Key {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
+    /// The number of its slot.
+    pub(crate) fn index(self) -> u32 {
+        self.index
+    }
+
     /// The key of a number that [`Key::as_u64`] gave.
     pub(crate) fn from_u64(number: u64) -> Key {
         Key { index: number as u32, generation: (number >> 32) as u32 }
@@ -109,6 +114,13 @@ impl<T> Slab<T> {
         self.slot_mut(key)?.value.as_mut()
     }
 
+    /// The entry in a slot, whatever its generation, with its key.
+    #[inline]
+    pub(crate) fn at(&self, index: u32) -> Option<(Key, &T)> {
+        let slot = self.pages.get(index as usize / PAGE)?.get(index as usize % PAGE)?;
+        slot.value.as_ref().map(|value| (Key { index, generation: slot.generation }, value))
+    }
+
     /// All entries with their keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         let slots = self.pages.iter().flat_map(|page| page.iter()).enumerate();
@@ -176,6 +188,8 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(slab.get(first), None);
         assert_eq!(slab.remove(first), None);
+        assert_eq!(slab.at(first.index()), Some((second, &'b')));
+        assert_eq!([slab.at(1), slab.at(PAGE as u32)], [None, None]);
         assert_eq!(slab.get(second), Some(&'b'));
         assert_eq!(Key::from_u64(second.as_u64()), second);
     }

@@ -170,7 +170,7 @@ impl Stack {
         };
         let demux = &self.io.demux;
         *looked += 1 + demux.bindings(proto, local.port);
-        match demux.find(&tuple) {
+        match self.target_of(&tuple) {
             Some(Target::Datagram(id)) => self.survey_socket(now, id),
             Some(Target::Connection(key)) => {
                 let tcb = self.connections.get(key)?;

@@ -2,6 +2,7 @@ use super::*;
 use crate::address::map_v4;
 use crate::slab::Slab;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 const V4_ANY: [u8; 16] = map_v4([0; 4]);
 const V6_ANY: [u8; 16] = [0; 16];
@@ -35,20 +36,61 @@ const PLAIN: Hold = Hold {
 const REUSE: Hold = Hold { reuse_addr: true, ..PLAIN };
 const SHARE: Hold = Hold { reuse_port: true, ..PLAIN };
 
+fn tuple(remote_port: u16) -> Tuple {
+    Tuple { local: A, remote: B, local_port: 80, remote_port, scope: 0, proto: Proto::Udp }
+}
+
+/// Who owns a four-tuple, where each of these sockets has one.
+fn found(demux: &Demux, owners: &[(SocketId, Tuple)], tuple: &Tuple) -> Option<Target> {
+    let at = |index| owners.iter().find(|(id, _)| id.0.index() == index);
+    demux.find(tuple, |place| match place {
+        Place::Datagram(index) => at(index).map(|(id, tuple)| (Target::Datagram(*id), tuple)),
+        _ => None,
+    })
+}
+
 #[test]
-fn tuples_have_one_owner_each() {
+fn a_four_tuple_is_its_owners_until_it_changes_hands() {
     let (mut demux, _) = demux();
-    let key = ids(2);
-    let tuple = Tuple { local: A, remote: B, local_port: 80, remote_port: 4000, scope: 0, proto: Proto::Udp };
-    assert!(demux.insert(tuple, Target::Datagram(key[0])));
-    assert!(!demux.insert(tuple, Target::Datagram(key[1])));
-    demux.remove(&tuple, Target::Datagram(key[1]));
-    assert_eq!(demux.find(&tuple), Some(Target::Datagram(key[0])));
-    demux.replace(&tuple, Target::Datagram(key[0]), Target::Datagram(key[1]));
-    assert_eq!(demux.find(&tuple), Some(Target::Datagram(key[1])));
-    assert_eq!(demux.find(&Tuple { proto: Proto::Tcp, ..tuple }), None);
-    demux.remove(&tuple, Target::Datagram(key[1]));
-    assert_eq!(demux.find(&tuple), None);
+    let id = ids(2);
+    let tuple = tuple(4000);
+    let owners = [(id[0], tuple), (id[1], tuple)];
+    demux.insert(&tuple, Target::Datagram(id[0]));
+    demux.remove(&tuple, Target::Datagram(id[1]));
+    assert_eq!(found(&demux, &owners, &tuple), Some(Target::Datagram(id[0])));
+    demux.replace(&tuple, Target::Datagram(id[0]), Target::Datagram(id[1]));
+    assert_eq!(found(&demux, &owners, &tuple), Some(Target::Datagram(id[1])));
+    assert_eq!(found(&demux, &owners, &Tuple { proto: Proto::Tcp, ..tuple }), None);
+    demux.remove(&tuple, Target::Datagram(id[1]));
+    assert_eq!(found(&demux, &owners, &tuple), None);
+}
+
+#[test]
+fn each_of_many_four_tuples_is_found_and_few_others_are_looked_at() {
+    const COUNT: u16 = 20_000;
+    let (mut demux, _) = demux();
+    let id = ids(COUNT.into());
+    let mut kept: Vec<Tuple> = (0..COUNT).map(tuple).collect();
+    for (id, tuple) in id.iter().zip(&kept) {
+        demux.insert(tuple, Target::Datagram(*id));
+    }
+    let looks = Cell::new(0);
+    let find = |kept: &[Tuple], tuple: &Tuple| {
+        demux.find(tuple, |place| {
+            looks.set(looks.get() + 1);
+            let Place::Datagram(index) = place else { return None };
+            Some((Target::Datagram(id[usize::from(index as u16)]), &kept[usize::from(index as u16)]))
+        })
+    };
+    for (id, tuple) in id.iter().zip(&kept) {
+        assert_eq!(find(&kept, tuple), Some(Target::Datagram(*id)));
+    }
+    assert!((COUNT..COUNT + 100).contains(&looks.take()));
+    assert!((0..COUNT).all(|port| find(&kept, &tuple(COUNT + port)).is_none()));
+    assert!(looks.take() < 100);
+    // The entry is of a four-tuple that its owner no longer has.
+    let before = core::mem::replace(&mut kept[0], tuple(COUNT));
+    assert_eq!(find(&kept, &before), None);
 }
 
 #[test]

@@ -85,6 +85,11 @@ impl Flows {
         self.records.get(key)
     }
 
+    /// The flow in a slot of the table, with its key.
+    pub(crate) fn at(&self, index: u32) -> Option<(Key, &Record)> {
+        self.records.at(index)
+    }
+
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Record> {
         self.records.get_mut(key)
     }

@@ -31,15 +31,12 @@ impl Io {
         if let Some(record) = self.flows.get_mut(key) {
             record.state = State::Syn(Box::new(held));
         }
-        self.wait_for_answer(now, key, syn.tuple);
+        self.wait_for_answer(now, key, &syn.tuple);
     }
 
-    /// Gives a new flow its four-tuple and its time; if somebody has the four-tuple, there is no flow.
-    pub(super) fn wait_for_answer(&mut self, now: Instant, key: Key, tuple: Tuple) {
-        if !self.demux.insert(tuple, Target::Flow(key)) {
-            self.flows.remove(key);
-            return;
-        }
+    /// Gives a new flow its four-tuple, which is nobody's, and its time.
+    pub(super) fn wait_for_answer(&mut self, now: Instant, key: Key, tuple: &Tuple) {
+        self.demux.insert(tuple, Target::Flow(key));
         let hold = self.flows.config().map_or(Duration::ZERO, |config| config.hold);
         let timer = self.wheel.set(now + hold, Token::Flow(key));
         if let Some(record) = self.flows.get_mut(key) {
@@ -54,9 +51,7 @@ impl Io {
         let half_open = HalfOpen { sent_at: now, ..**held };
         self.let_go(key);
         // Its four-tuple was the flow's until now, so it is free.
-        if !self.add_half_open(now, half_open) {
-            return self.lose_flow(key);
-        }
+        self.add_half_open(now, half_open);
         if let Some(record) = self.flows.get_mut(key) {
             record.state = State::Handshake;
         }

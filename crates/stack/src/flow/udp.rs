@@ -25,8 +25,9 @@ impl Stack {
         ingress: &Ingress,
         datagram: Datagram,
     ) {
+        let owner = self.target_of(&tuple);
         let io = &mut self.io;
-        let key = match io.demux.find(&tuple) {
+        let key = match owner {
             Some(Target::Flow(key)) => key,
             _ if io.flows.config().is_none() => {
                 io.counters.bump(Counter::IpInAddrErrors);
@@ -39,7 +40,7 @@ impl Stack {
             }
             _ => {
                 let key = io.flows.add(tuple, ingress.nic, State::Datagrams(VecDeque::new()));
-                io.wait_for_answer(now, key, tuple);
+                io.wait_for_answer(now, key, &tuple);
                 key
             }
         };
@@ -65,7 +66,7 @@ impl Stack {
             peer: Some(scoped(tuple.remote, tuple.remote_port, nic)),
             ..Socket::new(domain_of(&tuple), self.io.flow_owner(), Kind::Udp(Box::new(udp)))
         }));
-        self.io.demux.insert(tuple, Target::Datagram(id));
+        self.io.demux.insert(&tuple, Target::Datagram(id));
         self.io.flows.finish(key, State::Opened(id));
         for datagram in datagrams {
             self.udp_queue_in(id, datagram);

@@ -177,7 +177,7 @@ impl Stack {
         let told = Unreachable { mtu: mtu.map(|mtu| believable_mtu(&remote, mtu)), ..told };
         let to = scoped(remote, remote_port, ingress.nic);
         let demux = &self.io.demux;
-        let target = demux.find(&tuple).or_else(|| {
+        let target = self.target_of(&tuple).or_else(|| {
             // Whoever would get an answer to the datagram is told.
             let scope = scope_number(Some(ingress.nic));
             let member = || demux.member(proto, &local, local_port, scope, || demux.flow_hash(&tuple));

@@ -21,7 +21,7 @@ pub(crate) mod udp_options;
 
 use crate::SockAddr;
 use crate::address::is_link_local_v6;
-use crate::demux::{Binding, Hold, scope_number};
+use crate::demux::{Binding, Hold, Tuple, scope_number};
 use crate::event::Readiness;
 use crate::slab::Key;
 use crate::tcp::listener::Listener;
@@ -307,6 +307,16 @@ pub(crate) enum Kind {
     Listener(Box<Listener>),
     /// A stream socket with a connection, in whatever state.
     Connection(Key),
+}
+
+impl Kind {
+    /// The four-tuple whose datagrams the socket gets.
+    pub(crate) fn tuple(&self) -> Option<&Tuple> {
+        match self {
+            Kind::Udp(udp) => udp.tuple.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 impl Socket {

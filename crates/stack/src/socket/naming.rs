@@ -215,7 +215,7 @@ impl Stack {
         path: &Path,
         peer: &SockAddr,
     ) -> Result<u16> {
-        let Stack { sockets, io, .. } = self;
+        let Stack { sockets, connections, io } = self;
         let socket = sockets.get(id.0).ok_or(Error::BadSocket)?;
         let mut tuple = Tuple {
             local: path.src,
@@ -230,7 +230,7 @@ impl Stack {
         for _ in 0..count {
             tuple.local_port = low + (io.demux.next_port_offset(place) % count) as u16;
             let binding = socket.binding_at(SockAddr { ip: path.src, port: tuple.local_port, scope: None });
-            let free = match io.demux.find(&tuple) {
+            let free = match io.target_of(&tuple, sockets, connections) {
                 None => true,
                 Some(Target::TimeWait(key)) => io.may_reuse(now, key, false),
                 Some(_) => false,

@@ -1,5 +1,6 @@
 //! Socket options: the ones every socket has, and those of TCP.
 
+pub(crate) mod shared;
 mod tcp;
 mod version;
 
@@ -13,7 +14,6 @@ use crate::ip::sent_options::compile;
 use crate::socket::discover::MtuDiscover;
 use crate::socket::{Domain, Kind, Socket, SocketId};
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::net::Ipv4Addr;
 use core::num::NonZeroU16;
 use core::time::Duration;
@@ -477,7 +477,7 @@ impl Stack {
         let mut changed = TcpSettings::clone(settings);
         changed.set(option, &defaults, recv.min..=recv.max, send.min..=send.max)?;
         if changed != **settings {
-            *settings = Arc::new(changed);
+            *settings = self.io.shared_settings.share(changed);
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ impl Stack {
         self.io.counters.bump(Counter::IcmpInEchoReps);
         let scope = scope_number(Some(ingress.nic));
         let demux = &self.io.demux;
-        let target = match demux.find(&tuple) {
+        let target = match self.target_of(&tuple) {
             _ if ingress.cast != Cast::Unicast => None,
             Some(Target::Datagram(socket)) => Some(socket),
             _ => demux.member(tuple.proto, &ingress.dst, id, scope, || demux.flow_hash(&tuple)),

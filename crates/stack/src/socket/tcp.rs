@@ -66,7 +66,7 @@ impl Stack {
         bound: bool,
     ) -> Result<()> {
         let mut floor = None;
-        match self.io.demux.find(&tuple) {
+        match self.target_of(&tuple) {
             None => {}
             Some(Target::TimeWait(key)) if self.io.may_reuse(now, key, bound) => {
                 floor = self.io.take_time_wait(key).map(|record| record.seed.snd_nxt);
@@ -106,12 +106,12 @@ impl Stack {
         tcb.bind(binding, hold, io);
         let key = connections.insert(tcb);
         socket.kind = Kind::Connection(key);
-        io.demux.insert(tuple, Target::Connection(key));
+        io.demux.insert(&tuple, Target::Connection(key));
         self.after(key, Readiness::EMPTY);
         Ok(())
     }
 
-    /// Makes the connection of a completed handshake for the socket `id`.
+    /// Makes the connection of a completed handshake, whose four-tuple is nobody's, for the socket `id`.
     pub(crate) fn open_passive(
         &mut self,
         now: Instant,
@@ -141,12 +141,7 @@ impl Stack {
             tcb.bind(binding, hold, io);
         }
         let key = connections.insert(tcb);
-        if !io.demux.insert(tuple, Target::Connection(key)) {
-            // Somebody else has the four-tuple: this can't be, and does no harm.
-            io.orphans += 1;
-            self.bury(key);
-            return None;
-        }
+        io.demux.insert(&tuple, Target::Connection(key));
         Some(key)
     }
 

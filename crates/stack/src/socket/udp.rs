@@ -38,7 +38,7 @@ pub(crate) struct Udp {
     /// The datagram that it gathers.
     pub(super) corked: Option<Box<Corked>>,
     /// The four-tuple it owns while it is connected.
-    tuple: Option<Tuple>,
+    pub(super) tuple: Option<Tuple>,
     /// Its local address is not the host's: it was a flow.
     foreign: bool,
     /// Of UDP-Lite: how much of a datagram is to be right.
@@ -92,7 +92,7 @@ impl Stack {
         self.auto_bind(id)?;
         let peer = self.destination(id, peer)?;
         let path = self.udp_path(id, &peer, None, None)?;
-        let Stack { sockets, io, .. } = self;
+        let Stack { sockets, connections, io } = self;
         let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
         // As the kernel: who is bound to a group goes on hearing what is sent to it, now by the peer alone; and the
         // address that the first peer was reached from stays until the socket is disconnected.
@@ -108,14 +108,20 @@ impl Stack {
         let held = socket.held();
         socket.peer = Some(scoped(peer.ip, peer.port, path.nic));
         socket.local = scoped(local, socket.local.port, path.nic);
-        if let Kind::Udp(udp) = &mut socket.kind {
-            if let Some(before) = udp.tuple.take() {
-                io.demux.remove(&before, Target::Datagram(id));
-            }
-            // As the kernel: who was connected over IPv6 sends over IPv4, and hears nobody.
-            let hears = is_v4(&local) == peer.is_v4();
-            // Two sockets that share a port may have one peer; the first gets its datagrams.
-            udp.tuple = (hears && io.demux.insert(tuple, Target::Datagram(id))).then_some(tuple);
+        if let Kind::Udp(udp) = &mut socket.kind
+            && let Some(before) = udp.tuple.take()
+        {
+            io.demux.remove(&before, Target::Datagram(id));
+        }
+        // As the kernel: who was connected over IPv6 sends over IPv4, and hears nobody. Two sockets that share a
+        // port may have one peer; the first gets its datagrams.
+        let hears = is_v4(&local) == peer.is_v4() && io.target_of(&tuple, sockets, connections).is_none();
+        let socket = sockets.get_mut(id.0).ok_or(Error::BadSocket)?;
+        if let Kind::Udp(udp) = &mut socket.kind
+            && hears
+        {
+            udp.tuple = Some(tuple);
+            io.demux.insert(&tuple, Target::Datagram(id));
         }
         if let (Some((before, hold)), Some((now, _))) = (held, socket.held()) {
             io.demux.leave(&before, id);
@@ -415,7 +421,7 @@ impl Stack {
         }
         let unchecked = is_unchecked(ingress, &packet);
         let demux = &self.io.demux;
-        let target = match demux.find(&tuple) {
+        let target = match self.target_of(&tuple) {
             Some(Target::Datagram(id)) => Some(id),
             _ if ingress.cast == Cast::Other && (lite || unchecked) => return,
             _ if ingress.cast == Cast::Other => {
@@ -453,7 +459,7 @@ impl Stack {
         let demux = &self.io.demux;
         let scope = scope_number(Some(ingress.nic));
         hearers.extend(demux.members(tuple.proto, &ingress.dst, tuple.local_port, scope));
-        if let Some(Target::Datagram(connected)) = demux.find(tuple) {
+        if let Some(Target::Datagram(connected)) = self.target_of(tuple) {
             hearers.push(connected);
         }
         hearers.retain(|id| self.io.socket_hears(*id, ingress));

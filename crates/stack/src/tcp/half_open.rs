@@ -210,16 +210,12 @@ impl Io {
         }
     }
 
-    /// Keeps a half-open connection and sends its first SYN-ACK, unless somebody has its four-tuple.
-    pub(crate) fn add_half_open(&mut self, now: Instant, record: HalfOpen) -> bool {
+    /// Keeps a half-open connection, whose four-tuple is nobody's, and sends its first SYN-ACK.
+    pub(crate) fn add_half_open(&mut self, now: Instant, record: HalfOpen) {
         let key = self.half_open.insert(record);
-        if !self.demux.insert(record.tuple, Target::HalfOpen(key)) {
-            self.half_open.remove(key);
-            return false;
-        }
+        self.demux.insert(&record.tuple, Target::HalfOpen(key));
         self.set_syn_ack_timer(now, key);
         self.send_control(record.nic, &record.tuple, record.syn_ack(now), record.tos);
-        true
     }
 
     /// Sets when the next SYN-ACK is due.

@@ -165,7 +165,7 @@ impl Stack {
         let Packet { head, payload, meta } = packet;
         segment.payload = core::mem::take(payload);
         (segment.ecn, segment.gso_size) = (ingress.tos_ecn & 3, meta.gso_size);
-        match self.io.demux.find_again(&tuple) {
+        match self.target_again(&tuple) {
             Some(Target::Connection(key)) => {
                 let tcb = self.connections.get(key);
                 // RFC 5082: who isn't as near as they must be is not heard.
@@ -253,10 +253,10 @@ impl Stack {
         let Syn { tuple, header, .. } = *syn;
         let mut record = io.half_open_of(now, syn, &path, &listener.settings, Opener::Listener(id), tos);
         if !out_of_room && cookies != SynCookies::Always {
-            // Each that is kept takes one off when it ends.
-            let kept = usize::from(io.add_half_open(now, record));
-            listener.half_open += kept;
-            listener.young += kept;
+            // Each takes one off when it ends.
+            io.add_half_open(now, record);
+            listener.half_open += 1;
+            listener.young += 1;
         } else if cookies == SynCookies::Never {
             io.counters.bump(Counter::TcpReqQFullDrop);
             io.counters.bump(Counter::ListenDrops);
