@@ -1,6 +1,6 @@
 //! Packets handed over together.
 
-use crate::{Packet, Payload};
+use crate::{Head, Meta, Packet, Payload};
 use alloc::collections::VecDeque;
 
 /// Up to [`Batch::CAPACITY`] packets, in order, handed from one layer to the next in one call.
@@ -31,6 +31,26 @@ impl Batch {
         &mut self.0[index]
     }
 
+    /// Appends a packet with this head, copied to where it will be, to be changed there.
+    #[inline]
+    pub fn push_copy(&mut self, head: &Head, payload: Payload, meta: Meta) -> &mut Packet {
+        let packet = self.push_empty();
+        packet.head.clone_from(head);
+        // Nothing of an empty one needs to be dropped.
+        core::mem::forget(core::mem::replace(&mut packet.payload, payload));
+        packet.meta = meta;
+        packet
+    }
+
+    /// Drops the oldest `count` packets where they are. Panics when there are fewer.
+    #[inline]
+    pub fn drop_front(&mut self, count: usize) {
+        drop(self.0.drain(..count));
+        if self.0.is_empty() {
+            self.0.clear();
+        }
+    }
+
     /// Takes the oldest packet.
     pub fn pop(&mut self) -> Option<Packet> {
         let packet = self.0.pop_front();
@@ -47,6 +67,9 @@ impl Batch {
         let payload = self.0.front_mut().map(|packet| core::mem::take(&mut packet.payload));
         // Nothing that is left of it needs to be dropped.
         core::mem::forget(self.0.pop_front());
+        if self.0.is_empty() {
+            self.0.clear();
+        }
         payload.unwrap_or_default()
     }
 
@@ -92,5 +115,30 @@ impl Batch {
     /// Takes all packets, oldest first, and keeps the memory.
     pub fn drain(&mut self) -> impl Iterator<Item = Packet> {
         self.0.drain(..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Chunk;
+
+    #[test]
+    fn packets_are_copied_in_and_dropped_in_order() {
+        let mut batch = Batch::new();
+        let head = Head::from_slice(&[1, 2, 3]);
+        let whole = Chunk::copy_from(b"abcdef");
+        for start in 0..3 {
+            let payload = Payload::from(whole.slice(2 * start..2 * start + 2));
+            let meta = Meta { ttl: 7, ..Meta::default() };
+            batch.push_copy(&head, payload, meta).head[0] = start as u8;
+        }
+        batch.drop_front(1);
+        let packet = batch.front().unwrap();
+        assert_eq!((&*packet.head, packet.meta.ttl), (&[1, 2, 3][..], 7));
+        assert_eq!(batch.pop_payload().to_vec(), b"cd");
+        let packet = batch.pop().unwrap();
+        assert_eq!((&*packet.head, packet.payload.to_vec()), (&[2, 2, 3][..], b"ef".to_vec()));
+        assert!(batch.is_empty());
     }
 }

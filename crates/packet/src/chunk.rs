@@ -116,11 +116,17 @@ impl Chunk {
     /// Appends `next` without copying, if both are parts of one chunk and it follows; hands it back if not.
     #[inline]
     pub fn join(&mut self, next: Chunk) -> Result<(), Chunk> {
-        if !self.joins(&next) {
-            return Err(next);
+        if self.extend_over(&next) { Ok(()) } else { Err(next) }
+    }
+
+    /// The same of a chunk that stays where it is; says whether it was appended.
+    #[inline]
+    pub fn extend_over(&mut self, next: &Chunk) -> bool {
+        let joins = self.joins(next);
+        if joins {
+            self.end = next.end;
         }
-        self.end = next.end;
-        Ok(())
+        joins
     }
 
     /// Whether the chunk is less than a quarter of the block it keeps alive.

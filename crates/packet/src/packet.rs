@@ -76,6 +76,18 @@ impl Head {
         head.copy_from_slice(bytes);
         head
     }
+
+    /// Whether `other` is as long and has the same bits wherever `mask` has ones. It looks at all bits at once,
+    /// without a branch.
+    #[inline]
+    #[must_use]
+    pub fn is_same_under(&self, other: &Head, mask: &Head) -> bool {
+        let mut differing = 0;
+        for ((own, other), mask) in self.bytes.iter().zip(&other.bytes).zip(&mask.bytes) {
+            differing |= (own ^ other) & mask;
+        }
+        self.len == other.len && differing == 0
+    }
 }
 
 impl Default for Head {
@@ -150,4 +162,17 @@ pub enum Checksum {
     Unfilled,
     /// In the packet and verified.
     Verified,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_compared_where_the_mask_has_ones() {
+        let (head, mask) = (Head::from_slice(&[1, 2, 3]), Head::from_slice(&[0xff, 0xf0, 0]));
+        assert!(head.is_same_under(&Head::from_slice(&[1, 3, 9]), &mask));
+        assert!(!head.is_same_under(&Head::from_slice(&[1, 0x12, 3]), &mask));
+        assert!(!head.is_same_under(&Head::from_slice(&[1, 2, 3, 0]), &mask));
+    }
 }

@@ -44,6 +44,17 @@ impl Payload {
         }
     }
 
+    /// Appends what `next` holds. That stays behind unless it had to be moved: `next` is only to be dropped.
+    #[inline]
+    pub fn append_from(&mut self, next: &mut Payload) {
+        let last = self.rest.last_mut().unwrap_or(&mut self.first);
+        if next.rest.is_empty() && last.extend_over(&next.first) {
+            self.len += next.len;
+        } else {
+            self.extend(core::mem::take(next));
+        }
+    }
+
     /// The chunks in order; none is empty.
     pub fn chunks(&self) -> impl Iterator<Item = &Chunk> {
         (!self.first.is_empty()).then_some(&self.first).into_iter().chain(self.rest.iter())
@@ -51,11 +62,17 @@ impl Payload {
 
     /// The bytes of `start..end`, sharing memory. Panics when out of bounds.
     #[must_use]
+    #[inline]
     pub fn slice(&self, start: usize, end: usize) -> Payload {
         assert!(start <= end && end <= self.len, "slice {start}..{end} of a payload of {}", self.len);
-        if self.rest.is_empty() {
-            return if start == end { Payload::EMPTY } else { self.first.slice(start..end).into() };
+        if self.rest.is_empty() && start < end {
+            Payload { first: self.first.slice(start..end), rest: Vec::new(), len: end - start }
+        } else {
+            self.slice_of_parts(start, end)
         }
+    }
+
+    fn slice_of_parts(&self, start: usize, end: usize) -> Payload {
         let (mut part, mut offset) = (Payload::EMPTY, 0);
         for chunk in self.chunks() {
             let (from, to) = (start.max(offset), end.min(offset + chunk.len()));
@@ -189,6 +206,11 @@ mod tests {
             let (start, end) = (a.min(b).min(all.len()), a.max(b).min(all.len()));
             prop_assert_eq!(payload.slice(start, end).to_vec(), all[start..end].to_vec());
             prop_assert_eq!(payload.clone().into_iter().map(|c| c.len()).sum::<usize>(), all.len());
+            let mut joined = payload.slice(0, start);
+            joined.append_from(&mut payload.slice(start, end));
+            joined.append_from(&mut payload.slice(end, all.len()));
+            prop_assert_eq!(joined.len(), all.len());
+            prop_assert_eq!(joined.to_vec(), all.clone());
             let mut out = vec![0; all.len()];
             prop_assert_eq!(payload.copy_to(&mut out), all.len());
             prop_assert_eq!(out, all.clone());

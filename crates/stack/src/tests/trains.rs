@@ -94,3 +94,22 @@ fn only_whole_segments_with_equal_headers_are_coupled() {
     deliver(&mut pair, packets);
     assert_eq!(recv(&mut pair.b, pair.now, server).unwrap(), data[..good]);
 }
+
+/// Whatever bit of a head is wrong on the way, the segment doesn't get through with those before it.
+#[test]
+fn a_train_ends_before_a_damaged_head() {
+    let mut seed = 0;
+    loop {
+        let (mut pair, _, server, data, mut packets) = burst("10.0.0.2:80");
+        let good: usize = packets[..2].iter().map(|packet| packet.payload.len()).sum();
+        packets.truncate(4);
+        let head = &mut packets[2].head;
+        if seed == 8 * head.len() {
+            break;
+        }
+        head[seed / 8] ^= 1 << (seed % 8);
+        deliver(&mut pair, packets);
+        assert_eq!(recv(&mut pair.b, pair.now, server).unwrap(), data[..good], "bit {seed}");
+        seed += 1;
+    }
+}
