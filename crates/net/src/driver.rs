@@ -12,9 +12,10 @@
 
 use crate::clock::Clock;
 use crate::host::{HostCore, HostState, Token};
+use crate::lane::Touch;
 use crate::nic::nic_id;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::thread::{self, JoinHandle, Thread};
+use crate::sync::thread::{self, Thread};
 use crate::sync::{Mutex, MutexGuard, OnceLock, RwLock, ThreadId};
 use crate::wire::Wire;
 use sockeye_link::fabric::Direction;
@@ -30,10 +31,13 @@ use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 mod attend;
+mod guard;
 mod hosts;
+mod lanes;
 mod links;
 
 pub(crate) use attend::Attendance;
+pub(crate) use guard::DriverGuard;
 
 /// Why a call fails that would have to wait for the thread that makes it.
 const WAITS_FOR_ITSELF: &str = "a blocking call would wait forever for its own thread, which turns the simulation: \
@@ -168,10 +172,20 @@ impl Core {
         host: &HostCore,
         call: impl FnOnce(&mut HostState, Instant, &mut Vec<Waker>) -> R,
     ) -> R {
+        self.with_touching(host, Touch::All, call)
+    }
+
+    /// [`Core::with`] for a call that touches no more of datagrams than this.
+    pub(crate) fn with_touching<R>(
+        &self,
+        host: &HostCore,
+        touch: Touch,
+        call: impl FnOnce(&mut HostState, Instant, &mut Vec<Waker>) -> R,
+    ) -> R {
         let now = self.clock.now();
         let mut scratch = Scratch::take();
         if self.clock.is_manual() {
-            let mut state = host.lock();
+            let mut state = host.lock_for(touch);
             let now = state.not_before(now);
             let result = call(&mut state, now, &mut scratch.wakers);
             // Many calls may be made before the next turn: what a capture wants doesn't wait for it. Who
@@ -189,7 +203,7 @@ impl Core {
         }
         // Taken before the lock, so that who sends to this host meanwhile leaves the packets to this thread.
         let token = host.try_token();
-        let mut state = host.lock();
+        let mut state = host.lock_for(touch);
         let now = state.not_before(now);
         let result = call(&mut state, now, &mut scratch.wakers);
         match token {
@@ -354,7 +368,7 @@ impl Core {
             for place in 0..host.nics.len() {
                 self.receive(now, host, place, &mut scratch.batch);
                 has_arrived |= scratch.batch.is_full();
-                let mut state = host.lock();
+                let mut state = host.lock_beside_lanes();
                 let now = state.not_before(now);
                 // What one interface had to send may have gone by now: the last answer counts.
                 has_more = self.advance(now, host, place, &token, state, scratch);
@@ -377,6 +391,7 @@ impl Core {
     ) -> bool {
         let batch = &mut scratch.batch;
         let nic = nic_id(place);
+        let meets_lanes = state.lanes_meet(now, batch);
         let HostState { stack, is_down, .. } = &mut *state;
         if *is_down {
             batch.drain().for_each(drop);
@@ -392,6 +407,10 @@ impl Core {
             stack.handle_timeout(now);
             deadline = deadline_of(stack);
         }
+        if meets_lanes {
+            state.lanes.note(&state.stack);
+        }
+        let HostState { stack, is_down, .. } = &mut *state;
         if !host.is_blocked(place) {
             stack.poll_transmit(now, nic, batch);
         }
@@ -535,55 +554,6 @@ impl DriverThread {
             thread.unpark();
             #[cfg(unix)]
             self.descriptors.get().into_iter().for_each(crate::descriptors::Descriptors::wake);
-        }
-    }
-}
-
-/// Runs the driver thread of a network until the last handle is gone.
-#[derive(Debug)]
-pub(crate) struct DriverGuard {
-    core: Arc<Core>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl DriverGuard {
-    /// Starts the thread.
-    pub(crate) fn start(core: &Arc<Core>) -> io::Result<DriverGuard> {
-        let driven = Arc::clone(core);
-        let thread = thread::Builder::new().name("sockeye".into()).spawn(move || driven.run())?;
-        Ok(DriverGuard { core: Arc::clone(core), thread: Some(thread) })
-    }
-}
-
-impl Drop for DriverGuard {
-    fn drop(&mut self) {
-        self.core.thread.stopped.store(true, Ordering::SeqCst);
-        let Some(thread) = self.thread.take() else { return };
-        thread.thread().unpark();
-        #[cfg(unix)]
-        self.core.thread.descriptors.get().into_iter().for_each(crate::descriptors::Descriptors::wake);
-        // The last handle may be dropped by a waker on the driver's own thread.
-        if thread.thread().id() != thread::current().id() {
-            drop(thread.join());
-        }
-    }
-}
-
-impl Core {
-    /// The driver thread: does what is due, sleeps until something will be.
-    fn run(&self) {
-        let driver = &self.thread;
-        drop(driver.handle.set(thread::current()));
-        while !driver.stopped.load(Ordering::SeqCst) {
-            let until = self.turn(self.clock.now()).unwrap_or(Instant::FAR_FUTURE);
-            driver.parked_until.store(until.as_nanos().max(1), Ordering::SeqCst);
-            // Whoever set an earlier deadline before this store didn't see it; whoever does after, unparks.
-            let until = self.next_deadline().unwrap_or(Instant::FAR_FUTURE).min(until);
-            if !driver.stopped.load(Ordering::SeqCst) {
-                let time = self.clock.until(until);
-                self.sleep(if until == Instant::FAR_FUTURE { None } else { Some(time) });
-            }
-            driver.parked_until.store(0, Ordering::SeqCst);
         }
     }
 }

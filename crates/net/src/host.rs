@@ -1,6 +1,7 @@
 //! One host: a stack behind one lock, and the handle that programs hold.
 
 use crate::driver::wake_all;
+use crate::lane::{Lanes, Touch};
 use crate::network::Shared;
 use crate::nic::{HostNic, first_addresses, nic_id};
 use crate::over::LinkPort;
@@ -105,8 +106,9 @@ pub(crate) struct HostState {
     /// It has crashed and was not restarted yet.
     pub(crate) is_down: bool,
     /// The latest time that the stack was told.
-    latest: Instant,
+    pub(crate) latest: Instant,
     pub(crate) waiters: Waiters,
+    pub(crate) lanes: Lanes,
     /// Who waits until connections without sockets have sent all.
     draining: Vec<(Orphan, Waker)>,
     /// Sockets without a handle that became ready, for who polls events.
@@ -152,6 +154,7 @@ impl HostCore {
                 is_down: false,
                 latest: Instant::ZERO,
                 waiters: Waiters::default(),
+                lanes: Lanes::default(),
                 draining: Vec::new(),
                 unclaimed: BTreeSet::new(),
                 others: VecDeque::new(),
@@ -186,8 +189,20 @@ impl HostCore {
         self.is_captured.load(Ordering::Relaxed)
     }
 
-    /// The state, even if a user's closure panicked with it: the stack keeps its own invariants.
+    /// The state, even if a user's closure panicked with it: the stack keeps its own invariants. Lanes are closed.
     pub(crate) fn lock(&self) -> MutexGuard<'_, HostState> {
+        self.lock_for(Touch::All)
+    }
+
+    /// The same for a call that touches no more of datagrams than this.
+    pub(crate) fn lock_for(&self, touch: Touch) -> MutexGuard<'_, HostState> {
+        let mut state = self.lock_beside_lanes();
+        state.prepare_lanes(touch);
+        state
+    }
+
+    /// The state, to which what is in lanes has not come yet.
+    pub(crate) fn lock_beside_lanes(&self) -> MutexGuard<'_, HostState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -279,6 +294,8 @@ impl HostState {
     }
 
     fn put_in_place(&mut self, stack: Stack, wakers: &mut Vec<Waker>) {
+        // They may have been opened for the stack of before.
+        self.prepare_lanes(Touch::All);
         self.stack = stack;
         self.waiters.wake_all(wakers);
         wakers.extend(self.draining.drain(..).map(|(_, waker)| waker));

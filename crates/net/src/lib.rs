@@ -11,6 +11,7 @@ mod driver;
 mod error;
 mod faults;
 mod host;
+mod lane;
 mod membership;
 mod multicast;
 mod network;

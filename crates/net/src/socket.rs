@@ -5,7 +5,9 @@
 
 use crate::error::io_error;
 use crate::host::Host;
+use crate::lane::{LaneSender, Touch};
 use crate::resolve::ToSocketAddrs;
+use crate::sync::Mutex;
 use crate::waiters::{Interest, Seen, Waiter, Waiters};
 use bytes::{Buf, Bytes};
 use sockeye_packet::{Chunk, Instant, Payload, Pool};
@@ -61,6 +63,7 @@ pub(crate) struct Socket {
     id: SocketId,
     domain: Domain,
     seen: Arc<Seen>,
+    sender: Mutex<LaneSender>,
 }
 
 impl Socket {
@@ -78,9 +81,13 @@ impl Socket {
                 return Err(sockeye_stack::Error::NetworkUnreachable);
             }
             let id = state.stack.socket(domain, kind, Owner::default())?;
-            Ok(Socket { host: host.clone(), id, domain, seen: state.waiters.register(id) })
+            Ok(Socket::from_parts(host, id, domain, state.waiters.register(id)))
         })
         .map_err(io_error)
+    }
+
+    fn from_parts(host: &Host, id: SocketId, domain: Domain, seen: Arc<Seen>) -> Socket {
+        Socket { host: host.clone(), id, domain, seen, sender: Mutex::default() }
     }
 
     /// A stream socket that listens at an address, with as many waiting connections as the host allows.
@@ -178,7 +185,7 @@ impl Socket {
             let accepted = state.stack.accept(now, self.id).map(|(id, peer)| {
                 let seen = state.waiters.register(id);
                 seen.note(&state.stack, id, Interest::Write);
-                (Socket { host: self.host.clone(), id, domain: self.domain, seen }, self.as_seen(peer))
+                (Socket::from_parts(&self.host, id, self.domain, seen), self.as_seen(peer.into()))
             });
             self.seen.note(&state.stack, self.id, Interest::Read);
             let waiter = waiter.map(Waiter::in_turn);
@@ -317,8 +324,36 @@ impl Socket {
         payload: Payload,
         to: Option<SocketAddr>,
     ) -> Poll<io::Result<usize>> {
-        self.poll(waiter, Interest::Write, |stack, id, now| {
-            stack.send_to(now, id, payload, to.map(SockAddr::from), SendFlags::default())
+        let core = &self.host.shared.core;
+        let (result, dropped) = core.with_touching(&self.host.core, Touch::Sending, |state, now, _| {
+            let to = to.map(SockAddr::from);
+            let result = state.stack.send_to(now, self.id, payload, to, SendFlags::default());
+            self.seen.note(&state.stack, self.id, Interest::Write);
+            settle(&mut state.waiters, self.id, Interest::Write, waiter, result)
+        });
+        drop(dropped);
+        result
+    }
+
+    /// Sends one datagram by a lane; false when it is to go the long way.
+    pub(crate) fn send_by_lane(&self, data: &[u8], to: Option<SocketAddr>) -> bool {
+        LaneSender::send(&self.sender, (&self.host, self.id), data, to)
+    }
+
+    /// Whether a lane leads here.
+    #[cfg(all(test, not(sockeye_model)))]
+    pub(crate) fn has_lane(&self) -> bool {
+        self.seen.with_lane(|lane| (!lane.is_closed()).then_some(())).is_some()
+    }
+
+    /// Receives one datagram from a lane into the front of `out`, if one is there.
+    pub(crate) fn recv_by_lane(&self, out: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        self.seen.with_lane(|lane| {
+            lane.take(|data, from| {
+                let len = data.len().min(out.len());
+                out[..len].copy_from_slice(&data[..len]);
+                (len, self.as_seen(from))
+            })
         })
     }
 
@@ -348,9 +383,13 @@ impl Socket {
         flags: RecvFlags,
     ) -> Poll<io::Result<(Payload, SocketAddr)>> {
         let core = &self.host.shared.core;
-        let (result, dropped) = core.with(&self.host.core, |state, now, wakers| {
+        let touch = if flags == RecvFlags::default() { Touch::Receiving } else { Touch::All };
+        let (result, dropped) = core.with_touching(&self.host.core, touch, |state, now, wakers| {
             let received = state.stack.recv_from(now, self.id, flags);
+            let received = received.map(|datagram| (datagram.payload, datagram.from.into()));
             self.seen.note(&state.stack, self.id, Interest::Read);
+            let received =
+                self.or_by_lane(&state.stack, received, waiter.is_some_and(|waiter| waiter.stays()));
             let waiter = waiter.map(Waiter::in_turn);
             let settled = settle(&mut state.waiters, self.id, Interest::Read, waiter, received);
             if settled.0.is_ready() {
@@ -359,7 +398,34 @@ impl Socket {
             settled
         });
         drop(dropped);
-        result.map_ok(|datagram| (datagram.payload, self.as_seen(datagram.from)))
+        result.map_ok(|(payload, from)| (payload, self.as_seen(from)))
+    }
+
+    /// What the stack gave, or the next datagram of a lane when that was nothing: there if the socket's reader `waits`, it waits
+    /// without a lane.
+    fn or_by_lane(
+        &self,
+        stack: &Stack,
+        received: sockeye_stack::Result<(Payload, SocketAddr)>,
+        waits: bool,
+    ) -> sockeye_stack::Result<(Payload, SocketAddr)> {
+        let is_empty = matches!(received, Err(sockeye_stack::Error::WouldBlock));
+        let (taken, is_over) = self
+            .seen
+            .with_lane(|lane| {
+                if !is_empty {
+                    lane.note(stack);
+                    return None;
+                }
+                let taken = lane.take_after(waits, |data, from| (Chunk::copy_from(data).into(), from));
+                let is_over = taken.is_none() && lane.is_closed();
+                Some((taken, is_over))
+            })
+            .unwrap_or_default();
+        if is_over {
+            self.seen.set_lane(None);
+        }
+        taken.map_or(received, Ok)
     }
 
     /// Waits until the socket is ready in one of these ways, and says what all it is ready for.
@@ -399,8 +465,8 @@ impl Socket {
     }
 
     /// An address as a socket of this family has it: to one of IPv6, IPv4 peers are v4-mapped (RFC 3493 §3.7).
-    fn as_seen(&self, addr: SockAddr) -> SocketAddr {
-        match SocketAddr::from(addr) {
+    fn as_seen(&self, addr: SocketAddr) -> SocketAddr {
+        match addr {
             SocketAddr::V4(v4) if self.domain == Domain::Inet6 => {
                 SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
             }
@@ -409,11 +475,17 @@ impl Socket {
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.host.core.lock().stack.local_addr(self.id).map(|addr| self.as_seen(addr)).map_err(io_error)
+        self.host
+            .core
+            .lock()
+            .stack
+            .local_addr(self.id)
+            .map(|addr| self.as_seen(addr.into()))
+            .map_err(io_error)
     }
 
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.host.core.lock().stack.peer_addr(self.id).map(|addr| self.as_seen(addr)).map_err(io_error)
+        self.host.core.lock().stack.peer_addr(self.id).map(|addr| self.as_seen(addr.into())).map_err(io_error)
     }
 
     /// Whether an error waits to be told.

@@ -18,6 +18,9 @@ mod machine {
 
     /// How often a thread that watches looks before it asks the clock.
     pub(crate) const LOOKS: u32 = 16;
+
+    /// How many datagrams in a row go to one receiver before a lane is tried.
+    pub(crate) const BEFORE_LANE: u32 = 8;
 }
 
 #[cfg(sockeye_model)]
@@ -34,6 +37,7 @@ mod machine {
     }
 
     pub(crate) const LOOKS: u32 = 1;
+    pub(crate) const BEFORE_LANE: u32 = 2;
 
     /// Threads whose sleep has a limit that counts: see [`let_time_pass`].
     pub(crate) mod thread {

@@ -100,6 +100,11 @@ impl Taps {
         removed.is_some()
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::SeqCst) == 0
+    }
+
     /// Forgets all taps.
     pub(crate) fn clear(&self) {
         let gone = std::mem::take(&mut *self.list.write().unwrap_or_else(PoisonError::into_inner));
@@ -200,6 +205,8 @@ impl Network {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let id = TapId(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         host.core.taps.add(Tap { id, way, closure: Arc::new(Mutex::new(tap)) });
+        // What goes by lanes would not be seen.
+        drop(host.core.lock());
         id
     }
 

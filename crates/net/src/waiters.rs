@@ -4,12 +4,14 @@
 //! [`WouldBlock`](sockeye_stack::Error::WouldBlock), so no event can pass between the two. Wakers are
 //! collected under the host's lock and called without it.
 
+use crate::lane::Lane;
 use crate::poller::Watched;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use sockeye_stack::{Readiness, SocketId, Stack};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 /// What a waiter waits for.
@@ -45,6 +47,10 @@ pub(crate) struct Seen {
     send_space: AtomicUsize,
     /// There was nothing left to read, and nothing has come since.
     is_drained: AtomicBool,
+    /// The lane that leads here.
+    lane: Mutex<Option<Arc<Lane>>>,
+    /// There is one.
+    has_lane: AtomicBool,
 }
 
 impl Seen {
@@ -56,6 +62,31 @@ impl Seen {
     /// Whether who reads would find nothing.
     pub(crate) fn is_drained(&self) -> bool {
         self.is_drained.load(Ordering::Acquire)
+            && self.with_lane(|lane| Some(lane.is_drained())).unwrap_or(true)
+    }
+
+    /// Something has come.
+    pub(crate) fn is_filled(&self) {
+        self.is_drained.store(false, Ordering::Release);
+    }
+
+    /// Takes something from the lane that leads here, if there is one.
+    #[inline]
+    pub(crate) fn with_lane<R>(&self, take: impl FnOnce(&Arc<Lane>) -> Option<R>) -> Option<R> {
+        if !self.has_lane.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock_lane().as_ref().and_then(take)
+    }
+
+    /// Notes the lane that leads here from now on.
+    pub(crate) fn set_lane(&self, lane: Option<Arc<Lane>>) {
+        self.has_lane.store(lane.is_some(), Ordering::Release);
+        *self.lock_lane() = lane;
+    }
+
+    fn lock_lane(&self) -> MutexGuard<'_, Option<Arc<Lane>>> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes what a call in this direction has left. To be called in its critical section.
@@ -326,6 +357,12 @@ impl Waiters {
         {
             waiting.wake_next(wakers);
         }
+    }
+
+    /// What was seen of a socket that nobody watches, and whether somebody waits to read from it.
+    pub(crate) fn unwatched(&self, id: SocketId) -> Option<(Arc<Seen>, bool)> {
+        let waiting = self.sockets.get(&id)?;
+        waiting.watches.is_empty().then(|| (Arc::clone(&waiting.seen), !waiting.readers.is_empty()))
     }
 
     /// Who watches a socket; none when it has no handle.

@@ -17,6 +17,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::PoisonError;
 
+mod lanes;
+
 /// The fabrics and the captures.
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -37,6 +39,8 @@ struct Inner {
     /// What all hosts send.
     capture: Option<Capture>,
     has_captures: bool,
+    /// Datagrams that pass beside it.
+    lanes: Vec<lanes::WireLane>,
 }
 
 #[derive(Debug)]
@@ -101,6 +105,7 @@ impl Wire {
             held: BTreeSet::new(),
             has_captures: capture.is_some(),
             capture,
+            lanes: Vec::new(),
         };
         Wire { inner: Mutex::new(inner), deadline: AtomicU64::new(u64::MAX) }
     }
@@ -112,7 +117,7 @@ impl Wire {
         attachments: Vec<Attachment>,
         capture: Option<(Sink, PcapngConfig)>,
     ) -> Result<(), Error> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_change();
         let host = inner.hosts.len() as u32;
         let mut ports = Vec::new();
         for attachment in attachments {
@@ -138,7 +143,7 @@ impl Wire {
 
     /// Detaches a host. What it has sent goes on, and its capture ends.
     pub(crate) fn detach(&self, now: Instant, host: u32, arrived: &mut VecDeque<u32>) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_change();
         // Whoever gets its addresses next has no part in its partitions, and what is held for it can't be released
         // any more.
         for (a, b) in pairs_of(&inner.parted, host) {
@@ -168,7 +173,7 @@ impl Wire {
         name: &str,
         (sink, config): (Sink, PcapngConfig),
     ) -> Result<(), Error> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_change();
         let Some(captured) = inner.host(host) else {
             return Err(Error::UnknownHost { name: name.to_owned() });
         };
@@ -286,7 +291,7 @@ impl Wire {
 
     /// Changes the conditions of one direction of an interface's link.
     pub(crate) fn set_link(&self, host: u32, nic: usize, way: Direction, link: NetemConfig) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_change();
         let Some((subnet, id)) = inner.place(host, nic) else { return };
         // The port is there as long as the host is, so this can't fail.
         let _ = inner.subnets[subnet].fabric.set_link(id, way, link);
@@ -303,7 +308,8 @@ impl Wire {
 
     /// What became of the packets of a host's interfaces in subnets.
     pub(crate) fn counters(&self, host: u32) -> PortCounters {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.count_lanes();
         let places = inner.places(host);
         let each = places.iter().filter_map(|&(subnet, id)| inner.subnets[subnet].fabric.counters(id));
         each.fold(PortCounters::default(), |sum, port| PortCounters {
@@ -318,7 +324,7 @@ impl Wire {
 
     /// Parts two hosts, wherever they are attached, or ends that.
     pub(crate) fn set_parted(&self, a: u32, b: u32, parted: bool) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_change();
         if inner.host(a).is_none() || inner.host(b).is_none() {
             return;
         }
@@ -333,7 +339,7 @@ impl Wire {
 
     /// Has what passes between two hosts wait.
     pub(crate) fn hold(&self, a: u32, b: u32) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_change();
         if inner.host(a).is_some() && inner.host(b).is_some() {
             inner.held.insert((a.min(b), a.max(b)));
             inner.hold(a, b);
@@ -355,7 +361,7 @@ impl Wire {
         name: &str,
         address: IpAddr,
     ) -> Result<(), Error> {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_change();
         let Some((subnet, id)) = inner.place(host, nic) else {
             return Err(Error::UnknownHost { name: name.to_owned() });
         };
@@ -375,7 +381,7 @@ impl Wire {
 
     /// Takes an address away from whoever has it.
     pub(crate) fn remove_address(&self, address: IpAddr) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_change();
         inner.subnets.iter_mut().for_each(|subnet| subnet.fabric.remove_address(address));
         if !inner.parted.is_empty() {
             inner.unblock_all(address);
@@ -387,7 +393,7 @@ impl Wire {
 
     /// Has packets that leave a subnet without naming a router go to a host there, or nowhere.
     pub(crate) fn set_gateway(&self, subnet: usize, host: Option<u32>) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_to_change();
         let of_subnet = |host| inner.places(host).into_iter().find(|(at, _)| *at == subnet);
         let id = host.and_then(of_subnet).map(|(_, id)| id);
         inner.subnets[subnet].fabric.set_gateway(id);

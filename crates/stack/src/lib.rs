@@ -59,6 +59,7 @@ pub use socket::discover::MtuDiscover;
 pub use socket::errors::{ErrorOrigin, ErrorReport};
 pub use socket::groups::Membership;
 pub use socket::options::{OptionName, SocketOption, TcpSettings};
+pub use socket::plain::PlainWay;
 pub use socket::{
     Datagram, Direction, Domain, Hardware, LinkInfo, Message, Owner, RecvFlags, SendFlags, Shutdown,
     SocketId, SocketType,

@@ -26,6 +26,47 @@ fn a_datagram_ends_its_readers_sleep() {
 }
 
 #[test]
+fn datagrams_by_lanes_wake_their_readers_in_order() {
+    check(500, || {
+        let (_network, a, b) = hosts("");
+        let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+        let sender = a.udp_bind((a.ipv4(), 0)).unwrap();
+        sender.connect((b.ipv4(), 9)).unwrap();
+        let reader = thread::spawn(move || {
+            for number in 0..8 {
+                let mut data = [0];
+                receiver.recv(&mut data).unwrap();
+                assert_eq!(data, [number]);
+            }
+        });
+        // Somebody looks, which ends lanes.
+        let looking = thread::spawn(move || assert_eq!(a.usage().sockets + b.usage().connections, 1));
+        (0..8).for_each(|number| assert_eq!(sender.send(&[number]).unwrap(), 1));
+        reader.join().unwrap();
+        looking.join().unwrap();
+    });
+}
+
+#[test]
+fn two_who_read_from_a_lane_both_have_a_turn() {
+    check(500, || {
+        let (_network, a, b) = hosts("");
+        let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+        let sender = a.udp_bind((a.ipv4(), 0)).unwrap();
+        sender.connect((b.ipv4(), 9)).unwrap();
+        (0..4).for_each(|number| assert_eq!(sender.send(&[number]).unwrap(), 1));
+        let reading: Vec<_> = (0..2)
+            .map(|_| {
+                let receiver = receiver.try_clone().unwrap();
+                thread::spawn(move || (0..3).for_each(|_| assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 1)))
+            })
+            .collect();
+        (4..6).for_each(|number| assert_eq!(sender.send(&[number]).unwrap(), 1));
+        reading.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
 fn a_connection_opens_echoes_and_closes() {
     check(500, || {
         let (_network, a, b) = hosts("");

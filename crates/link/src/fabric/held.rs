@@ -36,6 +36,11 @@ impl Way {
 pub(super) struct Held(BTreeMap<Way, VecDeque<(PortId, Packet)>>);
 
 impl Held {
+    /// Whether nothing is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Begins to hold.
     pub(super) fn hold(&mut self, way: Way) {
         self.0.entry(way).or_default();

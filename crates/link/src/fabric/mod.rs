@@ -291,6 +291,22 @@ impl Fabric {
         Some(self.ports.get(id)?.netem(way).counters())
     }
 
+    /// The port that gets at once what the host at `from` sends to an address: there are no conditions on the way, nothing is
+    /// parted or held, and nothing that was sent there before waits.
+    pub fn clear_way(&self, from: PortId, to: IpAddr) -> Option<PortId> {
+        let Route::Port(id) = self.routes.look_up(to) else { return None };
+        let (port, far) = (self.ports.get(from)?, self.ports.get(id)?);
+        let is_free = self.partitions.is_empty() && self.held.is_empty() && id != from;
+        let is_clear = port.up.is_clear() && far.down.is_clear() && !far.is_retired && far.inbox.is_empty();
+        (is_free && is_clear).then_some(id)
+    }
+
+    /// Counts packets that went along a [clear way](Fabric::clear_way) without passing here.
+    pub fn count_passed(&mut self, from: PortId, to: PortId, count: u64) {
+        self.count(from, |counters| counters.sent += count);
+        self.count(to, |counters| counters.received += count);
+    }
+
     /// Takes all packets of the batch, sent by the host at a port.
     pub fn send(&mut self, now: Instant, id: PortId, batch: &mut Batch) {
         while let Some(packet) = batch.pop() {

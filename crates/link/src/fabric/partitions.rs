@@ -15,6 +15,11 @@ pub(super) struct Partitions {
 }
 
 impl Partitions {
+    /// Whether nobody is parted from anybody.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ports.is_empty() && self.addresses.is_empty()
+    }
+
     pub(super) fn part(&mut self, a: PortId, b: PortId) {
         self.ports.insert((a.min(b), a.max(b)));
     }
@@ -33,7 +38,7 @@ impl Partitions {
 
     /// Whether a packet from one port to another is stopped.
     pub(super) fn stop(&self, from: PortId, to: PortId, head: &[u8]) -> bool {
-        if self.ports.is_empty() && self.addresses.is_empty() {
+        if self.is_empty() {
             return false;
         }
         self.ports.contains(&(from.min(to), from.max(to)))

@@ -122,7 +122,7 @@ impl Routes {
         }
     }
 
-    fn look_up(&self, destination: IpAddr) -> Route {
+    pub(super) fn look_up(&self, destination: IpAddr) -> Route {
         if let Some(&port) = self.owners.get(&destination) {
             return Route::Port(port);
         }

@@ -196,13 +196,19 @@ impl UdpSocket {
 impl UdpSocket {
     /// Sends a datagram to an address, of several the first of the socket's family; returns its length.
     pub fn send_to(&self, data: &[u8], addr: impl ToSocketAddrs) -> io::Result<usize> {
-        let addr = self.socket.pick(addr)?;
-        self.waiting.write(&self.socket, |waker| self.socket.poll_send_to(waker, data, Some(addr)))
+        self.send_one(data, Some(self.socket.pick(addr)?))
     }
 
     /// Sends a datagram to the [peer](UdpSocket::connect); returns its length.
     pub fn send(&self, data: &[u8]) -> io::Result<usize> {
-        self.waiting.write(&self.socket, |waker| self.socket.poll_send_to(waker, data, None))
+        self.send_one(data, None)
+    }
+
+    fn send_one(&self, data: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
+        if self.socket.send_by_lane(data, to) {
+            return Ok(data.len());
+        }
+        self.waiting.write(&self.socket, |waker| self.socket.poll_send_to(waker, data, to))
     }
 
     /// As [`UdpSocket::send_to`], without a copy.
@@ -221,6 +227,9 @@ impl UdpSocket {
 impl UdpSocket {
     /// Receives a datagram; returns its length and whose it is. What doesn't fit in `buf` is lost.
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        if let Some(received) = self.socket.recv_by_lane(buf) {
+            return Ok(received);
+        }
         self.waiting.read(&self.socket, |waker| self.socket.poll_recv_from(waker, buf, RecvFlags::default()))
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod naming;
 pub(crate) mod options;
 pub(crate) mod packet;
 pub(crate) mod ping;
+pub(crate) mod plain;
 pub(crate) mod queue;
 pub(crate) mod raw;
 pub(crate) mod readiness;

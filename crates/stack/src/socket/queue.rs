@@ -16,7 +16,7 @@ use sockeye_packet::{Budget, Instant, NicId, Packet, Payload};
 use sockeye_wire::{Ipv4Header, Ipv4Options};
 
 /// What an entry of a queue costs beside its data.
-const ENTRY_COST: usize = 256;
+pub(crate) const ENTRY_COST: usize = 256;
 /// Most entries that an empty queue keeps room for.
 const KEPT_ENTRIES: usize = 8;
 
@@ -73,6 +73,16 @@ impl Queues {
         ready.insert_if(Readiness::WRITE_CLOSED, self.write_shut && self.read_shut);
         ready.insert_if(Readiness::ERROR, self.error.is_some());
         ready
+    }
+
+    /// Whether what is sent next goes at once and as it is.
+    pub(crate) fn sends_plainly(&self) -> bool {
+        self.send.is_empty() && !self.write_shut && self.error.is_none() && self.ip_options.is_none()
+    }
+
+    /// Whether what comes is for the reader as it is.
+    pub(crate) fn receives_plainly(&self) -> bool {
+        self.filter.is_none() && !self.read_shut && self.error.is_none()
     }
 
     /// Bytes that may be sent at once.

@@ -307,7 +307,7 @@ impl Stack {
     }
 
     /// The longest packet that the socket sends by a path.
-    fn datagram_mtu(&self, id: SocketId, path: &Path, to: &SockAddr) -> Result<u32> {
+    pub(super) fn datagram_mtu(&self, id: SocketId, path: &Path, to: &SockAddr) -> Result<u32> {
         let settings = &self.socket_ref(id)?.settings;
         let believed = settings.of(to.is_v4()).mtu_discover.believes_path();
         let mtu = if believed { path.mtu } else { self.io.nic(path.nic).config.mtu };

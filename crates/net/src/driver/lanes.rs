@@ -1,0 +1,375 @@
+//! How [lanes](crate::lane) are opened.
+
+use super::{Core, Scratch};
+use crate::host::HostCore;
+use crate::lane::Lane;
+use crate::nic::nic_id;
+use sockeye_stack::SocketId;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Core {
+    /// Opens a lane for what a socket sends to an address or its peer, if there can be one.
+    pub(crate) fn open_lane(
+        &self,
+        host: &HostCore,
+        id: SocketId,
+        to: Option<SocketAddr>,
+    ) -> Option<Arc<Lane>> {
+        if self.clock.is_manual() {
+            return None;
+        }
+        // Nobody moves the host's packets: none is between its stack and the wire.
+        let token = host.try_token()?;
+        let mut scratch = Scratch::take();
+        let lane = self.lay_lane(host, id, to, &mut scratch.queue);
+        drop(token);
+        if host.work.load(Ordering::SeqCst) {
+            scratch.queue.push_back(host.index);
+        }
+        self.finish(self.clock.now(), scratch);
+        lane
+    }
+
+    /// Tells who waits for the receiver of a lane that something has come.
+    pub(crate) fn announce(&self, lane: &Lane) {
+        let Some(host) = lane.receiver().and_then(|receiver| self.host(receiver.host)) else { return };
+        let mut scratch = Scratch::take();
+        host.lock_beside_lanes().announce(lane, &mut scratch.wakers);
+        scratch.finish();
+    }
+
+    /// Lays a lane from one end to the other. At each it is known before the next is looked at, so that whoever changes
+    /// something there meanwhile closes it. Tokens are only tried here, so that two don't wait for each other.
+    fn lay_lane(
+        &self,
+        near: &HostCore,
+        id: SocketId,
+        to: Option<SocketAddr>,
+        queue: &mut VecDeque<u32>,
+    ) -> Option<Arc<Lane>> {
+        let mut state = near.lock_beside_lanes();
+        let way = state.stack.plain_way(id, to.map(Into::into)).filter(|_| !state.is_down)?;
+        let place =
+            near.nics.iter().enumerate().position(|(at, nic)| nic_id(at) == way.nic && nic.link.is_none())?;
+        let lane = Arc::new(Lane::new(way));
+        state.begin_lane(&lane);
+        drop(state);
+        let is_open = near.taps.is_empty() && self.reach(near.index, place, &lane, queue);
+        if !is_open {
+            lane.close();
+        }
+        is_open.then_some(lane)
+    }
+
+    /// Lays a lane over the wire and opens it at its far end.
+    fn reach(&self, near: u32, place: usize, lane: &Arc<Lane>, queue: &mut VecDeque<u32>) -> bool {
+        let to = SocketAddr::from(lane.way().to).ip();
+        let Some((index, _)) = self.wire.clear_way(near, place, to) else { return false };
+        let Some(far) = self.host(index) else { return false };
+        let Some(token) = far.try_token() else { return false };
+        // With the token, for nobody has packets in hand that were fetched from the wire.
+        let is_open = match self.wire.lay_lane(near, place, lane) {
+            Some((there, place)) if there == index && far.taps.is_empty() => {
+                far.lock_beside_lanes().open_lane(lane, (index, nic_id(place)))
+            }
+            _ => false,
+        };
+        drop(token);
+        if far.work.load(Ordering::SeqCst) {
+            queue.push_back(index);
+        }
+        is_open
+    }
+}
+
+#[cfg(all(test, not(sockeye_model)))]
+mod tests {
+    use crate::stack::{Counter, Counters};
+    use crate::{Direction, Host, HostConfig, NetemConfig, Network, UdpSocket, Verdict};
+    use std::io;
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+    use std::time::Duration;
+
+    /// Something that is done, and what it is called.
+    type Deed = (&'static str, fn(&Ends));
+
+    struct Ends {
+        network: Network,
+        near: Host,
+        far: Host,
+        sender: UdpSocket,
+        receiver: UdpSocket,
+        /// The sender's address: to ask for it would close its lane.
+        from: SocketAddr,
+    }
+
+    fn ends() -> Ends {
+        let builder =
+            Network::builder().host("near", HostConfig::default()).host("far", HostConfig::default());
+        let network = builder.build().unwrap();
+        let (near, far) = (network.host("near").unwrap(), network.host("far").unwrap());
+        let receiver = far.udp_bind((far.ipv4(), 9)).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let sender = near.udp_bind((near.ipv4(), 0)).unwrap();
+        sender.connect((far.ipv4(), 9)).unwrap();
+        let from = sender.local_addr().unwrap();
+        Ends { network, near, far, sender, receiver, from }
+    }
+
+    impl Ends {
+        /// Whether a lane leads to the far host.
+        fn has_lane(&self) -> bool {
+            self.receiver.socket().has_lane()
+        }
+
+        /// Sends the numbers from `next` on until a lane is open.
+        fn open(&self, next: &mut u32) {
+            for _ in 0..10_000 {
+                self.send(next);
+                if self.has_lane() {
+                    return;
+                }
+                // What is sent the long way must have room.
+                self.receive_all();
+            }
+            panic!("no lane was opened");
+        }
+
+        fn send(&self, next: &mut u32) {
+            assert_eq!(self.sender.send(&next.to_be_bytes()).unwrap(), 4);
+            *next += 1;
+        }
+
+        fn receive(&self) -> io::Result<u32> {
+            let mut number = [0; 4];
+            let (len, from) = self.receiver.recv_from(&mut number)?;
+            assert_eq!((len, from), (4, self.from));
+            Ok(u32::from_be_bytes(number))
+        }
+
+        fn receive_all(&self) -> Vec<u32> {
+            std::iter::from_fn(|| self.receive().ok()).collect()
+        }
+    }
+
+    /// What somebody may do while datagrams are in a lane.
+    fn disturbances() -> [Deed; 12] {
+        [
+            ("nothing", |_| {}),
+            ("usage", |ends| assert!(ends.far.usage().sockets == 1)),
+            ("a look at the sender", |ends| drop(ends.sender.local_addr())),
+            ("an option", |ends| ends.receiver.set_broadcast(true).unwrap()),
+            ("a peek", |ends| assert!(ends.receiver.peek(&mut [0; 4]).is_ok())),
+            ("conditions", |ends| {
+                for delay in ["delay 1ms", ""] {
+                    ends.network.set_link(&ends.near, Direction::Up, delay.parse().unwrap());
+                }
+            }),
+            ("a partition", |ends| {
+                ends.network.partition(&ends.near, &ends.far);
+                ends.network.heal(&ends.near, &ends.far);
+            }),
+            ("a tap", |ends| {
+                ends.network.tap(&ends.far, Direction::Down, |_, _| Verdict::Pass);
+            }),
+            ("another sender", |ends| {
+                let other = ends.near.udp_bind((ends.near.ipv4(), 0)).unwrap();
+                other.send_to(b"elsewhere", (ends.far.ipv4(), 10)).unwrap();
+            }),
+            ("another destination", |ends| {
+                ends.sender.send_to(b"elsewhere", (ends.far.ipv4(), 10)).unwrap();
+                // Nobody is there: that is the pending error, which is told once.
+                drop(ends.sender.take_error());
+            }),
+            ("another peer meanwhile", |ends| {
+                ends.sender.connect((ends.far.ipv4(), 10)).unwrap();
+                ends.sender.connect((ends.far.ipv4(), 9)).unwrap();
+            }),
+            ("counters", |ends| assert!(ends.network.counters(&ends.near).sent > 0)),
+        ]
+    }
+
+    #[test]
+    fn nothing_overtakes_whatever_happens_to_a_lane() {
+        for (what, disturb) in disturbances() {
+            let ends = ends();
+            let mut next = 0;
+            for _ in 0..if what == "a tap" { 1 } else { 3 } {
+                ends.open(&mut next);
+                ends.receive_all();
+                let first = next;
+                (0..5).for_each(|_| ends.send(&mut next));
+                assert_eq!(ends.receive().unwrap(), first, "{what}");
+                disturb(&ends);
+                (0..5).for_each(|_| ends.send(&mut next));
+                assert_eq!(ends.receive_all(), (first + 1..next).collect::<Vec<_>>(), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_packets_are_changed_or_seen_there_is_no_lane() {
+        let preventions: [Deed; 6] = [
+            ("conditions", |ends| {
+                let some: NetemConfig = "delay 1us".parse().unwrap();
+                ends.network.set_link(&ends.far, Direction::Down, some);
+            }),
+            ("a tap", |ends| {
+                ends.network.tap(&ends.near, Direction::Up, |_, _| Verdict::Pass);
+            }),
+            ("a capture", |ends| ends.network.capture_host(&ends.far, "/dev/null").unwrap()),
+            ("a partition of others", |ends| ends.network.partition(&ends.near, &ends.network.gateway())),
+            ("a direction that is shut", |ends| {
+                ends.far.with_stack(|stack, now| {
+                    let id = ends.receiver.socket().place().1;
+                    let _ = stack.shutdown(now, id, sockeye_stack::Shutdown::Read);
+                });
+            }),
+            ("a socket that sees packets", |ends| {
+                ends.far.with_stack(|stack, _| {
+                    let all = sockeye_stack::SocketType::Packet { cooked: true, ethertype: 3 };
+                    stack
+                        .socket(sockeye_stack::Domain::Packet, all, sockeye_stack::Owner::default())
+                        .unwrap();
+                });
+            }),
+        ];
+        for (what, prevent) in preventions {
+            let ends = ends();
+            prevent(&ends);
+            let mut next = 0;
+            for _ in 0..100 {
+                ends.send(&mut next);
+                assert!(!ends.has_lane(), "{what}");
+            }
+        }
+    }
+
+    /// What was received, what both stacks counted, and what the wire did of each host.
+    type Played = (Vec<u32>, [Vec<(Counter, u64)>; 2], [(u64, u64); 2]);
+
+    /// Sends, at times more than there is room for, and reads all, several times.
+    fn played(with_lane: bool) -> Played {
+        let ends = ends();
+        if !with_lane {
+            ends.network.tap(&ends.near, Direction::Up, |_, _| Verdict::Pass);
+        }
+        ends.receiver.set_recv_buffer_size(10_000).unwrap();
+        let (mut next, mut received) = (0, Vec::new());
+        for count in [20, 100, 7, 300] {
+            (0..count).for_each(|_| ends.send(&mut next));
+            received.extend(ends.receive_all());
+        }
+        assert_eq!(ends.has_lane(), with_lane);
+        let counted = |counters: &Counters| {
+            let all = Counter::ALL.iter().map(|&counter| (counter, counters[counter]));
+            all.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+        };
+        let of_wire = [&ends.near, &ends.far].map(|host| {
+            let counters = ends.network.counters(host);
+            (counters.sent, counters.received)
+        });
+        let of_stacks =
+            [&ends.near, &ends.far].map(|host| host.with_stack(|stack, _| counted(stack.counters())));
+        assert_eq!(ends.far.usage().bytes, 0);
+        (received, of_stacks, of_wire)
+    }
+
+    #[test]
+    fn the_short_way_and_the_long_way_are_counted_and_limited_alike() {
+        let (short, long) = (played(true), played(false));
+        assert!(long.0.len() > 60 && long.0.last() < Some(&426), "not all had room");
+        assert_eq!(short, long);
+    }
+
+    #[test]
+    fn who_sends_to_a_socket_that_is_gone_is_told() {
+        let ends = ends();
+        ends.open(&mut 0);
+        let Ends { sender, receiver, .. } = ends;
+        drop(receiver);
+        assert_eq!(sender.send(b"?").unwrap(), 1);
+        assert_eq!(sender.send(b"?").unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_lane_to_a_host_that_is_removed_ends() {
+        let ends = ends();
+        let mut next = 0;
+        ends.open(&mut next);
+        ends.send(&mut next);
+        ends.network.remove_host(&ends.far);
+        assert!(!ends.has_lane());
+        assert!(ends.receive().is_err());
+        ends.sender.send(b"?").unwrap();
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_what_comes_by_lanes_both_ways() {
+        let ends = Arc::new(ends());
+        ends.receiver.connect(ends.from).unwrap();
+        for socket in [&ends.receiver, &ends.sender] {
+            socket.set_nonblocking(false).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        }
+        let had_lane = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let echo = scope.spawn(|| {
+                let mut buffer = [0; 8];
+                for _ in 0..2000 {
+                    let len = ends.receiver.recv(&mut buffer)?;
+                    ends.receiver.send(&buffer[..len])?;
+                }
+                io::Result::Ok(())
+            });
+            for number in 0_u32..2000 {
+                ends.sender.send(&number.to_be_bytes()).unwrap();
+                let mut answer = [0; 4];
+                ends.sender.recv(&mut answer).unwrap();
+                assert_eq!(u32::from_be_bytes(answer), number);
+                had_lane.fetch_or(ends.has_lane(), Ordering::Relaxed);
+            }
+            echo.join().unwrap().unwrap();
+        });
+        assert!(had_lane.into_inner());
+    }
+
+    #[test]
+    fn several_who_read_get_each_datagram_once() {
+        let ends = ends();
+        ends.receiver.set_nonblocking(false).unwrap();
+        ends.receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let all = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut last = None;
+                    while let Some(number) = ends.receive().ok().filter(|number| *number < u32::MAX - 1) {
+                        assert!(last < Some(number), "{last:?} before {number}");
+                        last = Some(number);
+                        all.lock().unwrap().push(number);
+                    }
+                });
+            }
+            let mut next = 0;
+            while next < 2000 {
+                (0..20).for_each(|_| ends.send(&mut next));
+                // Never more than there is room for.
+                while all.lock().unwrap().len() < next as usize {
+                    thread::yield_now();
+                }
+            }
+            next = u32::MAX - 1;
+            (0..2).for_each(|_| assert_eq!(ends.sender.send(&next.to_be_bytes()).unwrap(), 4));
+        });
+        let mut all = all.into_inner().unwrap();
+        all.sort_unstable();
+        assert_eq!(all, (0..2000).collect::<Vec<_>>());
+    }
+}
