@@ -2,13 +2,14 @@
 //!
 //! Generic over memory and machine, so that `tools/model` can run them under a scheduler.
 
+use crate::pace::Pace;
 use crate::ring::{Broken, CUT, Consumer, LONG, Mark, Memory, OPEN, Producer, record_len};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, lock};
-use crate::wait::{Limit, Pace, Spin, Wait, World, wake};
+use crate::wait::{Limit, Spin, Wait, World, wake};
 use crate::ways::{Way, Ways};
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Facts about an end that end its calls.
 #[derive(Debug, Default)]
@@ -68,6 +69,7 @@ pub(crate) enum Take<'a, A> {
 
 /// The side that reads.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct ReadHalf<M> {
     memory: M,
     kind: Kind,
@@ -118,8 +120,10 @@ impl<M: Memory> ReadHalf<M> {
         loop {
             let mut side = lock(&self.side);
             let (consumer, spin, pace) = &mut *side;
+            let mut spent = Duration::ZERO;
             if wait.may_wait() && consumer.is_to_look() {
-                pace.keep(state.writes.load(Ordering::Relaxed));
+                let writes = state.writes.load(Ordering::Relaxed);
+                spent = pace.keep(writes, consumer.seen(), &lane.produced.position);
             }
             if let Some(count) = self.try_read(world, state, consumer, &mut take, &was_unread)? {
                 return Ok(count);
@@ -132,7 +136,7 @@ impl<M: Memory> ReadHalf<M> {
                     || state.has(DEAD | BROKEN)
             };
             if wait.may_wait()
-                && spin.spin(&self.memory.opposite().produced.core, &lane.produced.core, is_ready)
+                && spin.spin(&self.memory.opposite().produced.core, &lane.produced.core, spent, is_ready)
             {
                 continue;
             }
@@ -310,6 +314,7 @@ fn is_reset(end: u32, state: &State, was_unread: impl Fn() -> bool) -> bool {
 
 /// The side that writes.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct WriteHalf<M> {
     memory: M,
     kind: Kind,
@@ -431,7 +436,12 @@ impl<M: Memory> WriteHalf<M> {
                     || state.has(WRITE_SHUT | DEAD | BROKEN)
             };
             if wait.may_wait()
-                && spin.spin(&lane.produced.core, &self.memory.opposite().produced.core, is_ready)
+                && spin.spin(
+                    &lane.produced.core,
+                    &self.memory.opposite().produced.core,
+                    Duration::ZERO,
+                    is_ready,
+                )
             {
                 continue;
             }
@@ -459,6 +469,9 @@ impl<M: Memory> WriteHalf<M> {
             if is_written {
                 *done += bytes.len();
                 wake(world, &lane.reader.waits);
+                if bytes.len() < LONG && !spin.is_core_shared() {
+                    producer.claim(&self.memory);
+                }
             }
             return Ok(is_written);
         }
@@ -478,6 +491,8 @@ impl<M: Memory> WriteHalf<M> {
             }
             if count >= LONG && !is_shared {
                 ways.count(count, Instant::now);
+            } else if !is_shared {
+                producer.claim(&self.memory);
             }
             if count < piece.len() {
                 return Ok(false);

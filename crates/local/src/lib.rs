@@ -94,6 +94,7 @@ mod inbox;
 mod listener;
 mod listening;
 mod outside;
+mod pace;
 mod packets;
 mod rendezvous;
 mod ring;

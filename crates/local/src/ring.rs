@@ -166,8 +166,8 @@ pub(crate) trait Memory {
     fn copy_past_caches(&self, place: usize, bytes: &[u8]) {
         self.copy_in(place, bytes);
     }
-    /// So many bytes from a place on are written soon.
-    fn expect(&self, _place: usize, _len: usize) {}
+    /// Takes the lines of so many bytes from a place on for this core, and spoils the bytes.
+    fn claim(&self, _place: usize, _len: usize) {}
     /// Takes memory for the wide ring, if it hasn't; says whether it has.
     fn widen(&self) -> bool {
         false
@@ -208,13 +208,19 @@ pub(crate) struct Producer {
     turn: Turn,
     /// Long copies go past the caches.
     is_past_caches: bool,
+    /// To there lines were claimed.
+    claimed: u64,
 }
 
 /// A copy that is long enough for another way than the usual.
 pub(crate) const LONG: usize = 2048;
 
-/// So far ahead of short writes lines are fetched: each is in the reader's cache, and would be waited for.
-const AHEAD: usize = 512;
+/// So many bytes' lines are claimed at once for the short writes to come. Each is in the reader's cache too: taking it from there
+/// takes as long as one message to the other core, which [`crate::wait::wake`] would wait for after each write, while many
+/// are taken in the time of a few. (Fetching for writing does nothing for a line that the writer still has beside the reader.)
+const AHEAD: usize = 1024;
+/// What is left of those when the next are claimed.
+const LEFT: u64 = 64;
 
 impl Producer {
     /// Room as far as is known.
@@ -256,10 +262,6 @@ impl Producer {
         let count = bytes.len().min(self.room(memory));
         self.put(memory, 0, &bytes[..count]);
         self.publish(memory, count);
-        if count < LONG && self.room(memory) > AHEAD + count {
-            let (place, to_end) = self.turn.place(memory, self.tail + AHEAD as u64);
-            memory.expect(place, count.min(to_end));
-        }
         Ok(count)
     }
 
@@ -319,6 +321,21 @@ impl Producer {
             memory.lane().produced.turn.store(self.turn.shared(), Ordering::Relaxed);
         } else if !is_wide && !keep && is_settled {
             memory.narrow();
+        }
+    }
+
+    /// Claims lines for short writes to come, where so many bytes have come by them that more are likely.
+    pub(crate) fn claim(&mut self, memory: &impl Memory) {
+        if self.tail + LEFT <= self.claimed || self.tail < AHEAD as u64 {
+            return;
+        }
+        let start = self.claimed.max(self.tail);
+        let (place, to_end) = self.turn.place(memory, start);
+        let len = AHEAD.min(to_end);
+        // Nothing of what is to be read is spoilt.
+        if start + len as u64 <= self.head + memory.capacity() as u64 {
+            memory.claim(place, len);
+            self.claimed = start + len as u64;
         }
     }
 

@@ -174,8 +174,15 @@ impl Spin {
         self.is_core_shared
     }
 
-    /// Waits for a while; says whether `is_ready` came true. Both ends say in their words on which core they wait.
-    pub(crate) fn spin(&mut self, own: &AtomicU32, peers: &AtomicU32, is_ready: impl Fn() -> bool) -> bool {
+    /// Waits for a while, of which so much is over; says whether `is_ready` came true. Both ends say in their words on
+    /// which core they wait.
+    pub(crate) fn spin(
+        &mut self,
+        own: &AtomicU32,
+        peers: &AtomicU32,
+        spent: Duration,
+        is_ready: impl Fn() -> bool,
+    ) -> bool {
         if !SPINS {
             return false;
         }
@@ -184,7 +191,8 @@ impl Spin {
         }
         self.until_look = self.until_look.saturating_sub(1);
         if !self.is_core_shared {
-            return self.spinning.is_to_try() && self.spinning.note(spin(is_ready));
+            return self.spinning.is_to_try()
+                && self.spinning.note(spin(SPIN.saturating_sub(spent), is_ready));
         }
         if !self.yielding.is_to_try() {
             return false;
@@ -212,8 +220,8 @@ impl Spin {
     }
 }
 
-/// Spins for at most [`SPIN`].
-fn spin(is_ready: impl Fn() -> bool) -> bool {
+/// Spins for so long at most.
+fn spin(limit: Duration, is_ready: impl Fn() -> bool) -> bool {
     let mut start = None;
     loop {
         for _ in 0..LOOKS {
@@ -223,7 +231,7 @@ fn spin(is_ready: impl Fn() -> bool) -> bool {
             std::hint::spin_loop();
         }
         let now = Instant::now();
-        if now.duration_since(*start.get_or_insert(now)) >= SPIN {
+        if now.duration_since(*start.get_or_insert(now)) >= limit {
             return false;
         }
     }
@@ -255,40 +263,5 @@ impl Luck {
             self.rest = Luck::RETRY - 1;
         }
         is_hit
-    }
-}
-
-/// Keeps a reader of a stream of small writes from looking for each of them: every look takes the line with the
-/// writer's position out of the cache of the writer's core, which waits for it at its next write.
-#[derive(Debug, Default)]
-pub(crate) struct Pace {
-    /// Looks since this end wrote something: with answers in between it is no stream.
-    looks: u32,
-    writes: u32,
-    last: Option<Instant>,
-}
-
-impl Pace {
-    /// Looks that make a stream.
-    const STREAM: u32 = 32;
-    /// The time between two looks then.
-    const SPAN: Duration = Duration::from_nanos(500);
-
-    /// Waits until it is time for the next look, where this end has written so often.
-    pub(crate) fn keep(&mut self, writes: u32) {
-        if !SPINS || self.writes != writes {
-            (self.writes, self.looks) = (writes, 0);
-            return;
-        }
-        self.looks = self.looks.saturating_add(1);
-        if self.looks < Pace::STREAM {
-            return;
-        }
-        let mut now = Instant::now();
-        while self.last.is_some_and(|last| now.saturating_duration_since(last) < Pace::SPAN) {
-            std::hint::spin_loop();
-            now = Instant::now();
-        }
-        self.last = Some(now);
     }
 }

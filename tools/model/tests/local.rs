@@ -10,6 +10,8 @@ mod common;
 
 #[path = "../../../crates/local/src/half.rs"]
 mod half;
+#[path = "../../../crates/local/src/pace.rs"]
+mod pace;
 #[path = "../../../crates/local/src/ring.rs"]
 mod ring;
 #[path = "../../../crates/local/src/sync.rs"]

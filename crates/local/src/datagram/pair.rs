@@ -20,7 +20,7 @@ use crate::ancillary::{Attached, Wants};
 use crate::end::{Half, Role};
 use crate::half::{BROKEN, DEAD, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, reset};
 use crate::listening;
-use crate::ring::{Broken, CUT, Consumer, Mark, Memory, Producer, record_len};
+use crate::ring::{Broken, CUT, Consumer, LONG, Mark, Memory, Producer, record_len};
 use crate::sync::lock;
 use crate::sys::{Mapping, Side, peer_credentials};
 use crate::wait::{BELL, Limit, Spin, Wait, World, announce, wake};
@@ -142,8 +142,10 @@ impl Pair {
                 return Ok(None);
             }
             self.be_there();
+            let mut spent = Duration::ZERO;
             if wait.may_wait() && consumer.is_to_look() {
-                pace.keep(self.sent.load(Ordering::Relaxed));
+                let sent = self.sent.load(Ordering::Relaxed);
+                spent = pace.keep(sent, consumer.seen(), &lane.produced.position);
             }
             if let Some(len) = self.try_recv(consumer, datagram, &mut what)? {
                 return Ok(Some(len));
@@ -158,7 +160,8 @@ impl Pair {
                     || self.is_cut()
                     || state.has(READ_SHUT | MOVED | BROKEN)
             };
-            if wait.may_wait() && spin.spin(&self.writes.lane().produced.core, &lane.produced.core, is_ready)
+            if wait.may_wait()
+                && spin.spin(&self.writes.lane().produced.core, &lane.produced.core, spent, is_ready)
             {
                 continue;
             }
@@ -218,7 +221,12 @@ impl Pair {
                     || state.has(WRITE_SHUT | MOVED | DEAD | BROKEN)
             };
             if wait.may_wait()
-                && sender.spin.spin(&lane.produced.core, &self.reads().lane().produced.core, is_ready)
+                && sender.spin.spin(
+                    &lane.produced.core,
+                    &self.reads().lane().produced.core,
+                    Duration::ZERO,
+                    is_ready,
+                )
             {
                 continue;
             }
@@ -267,6 +275,9 @@ impl Pair {
         };
         if is_sent {
             wake(&self.bells, &lane.reader.waits);
+            if datagram.len() < LONG && !sender.spin.is_core_shared() {
+                sender.producer.claim(&self.writes);
+            }
         }
         if is_sent || may_wait {
             self.bells.look();

@@ -4,10 +4,22 @@
 //! stands there, or half of it, arrives as bytes, and nothing is assumed of it.
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-pub(super) use x86::{copy_in, copy_out, copy_past_caches, expect};
+pub(super) use x86::{copy_in, copy_out, copy_past_caches};
 
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(super) use portable::{copy_in, copy_in as copy_past_caches, copy_out, expect};
+pub(super) use portable::{copy_in, copy_in as copy_past_caches, copy_out};
+
+/// Writes to each line of so many bytes of the shared side, so that this core has it alone.
+///
+/// # Safety
+///
+/// The range is mapped.
+pub(super) unsafe fn claim(shared: *mut u8, len: usize) {
+    for at in (0..len).step_by(64) {
+        // SAFETY: inside the range.
+        unsafe { shared.add(at).write_volatile(0) };
+    }
+}
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod x86 {
@@ -181,18 +193,6 @@ mod x86 {
         }
     }
 
-    /// Has the lines of so many bytes fetched for writing. Any address will do.
-    #[inline]
-    pub(in crate::sys) fn expect(shared: *const u8, len: usize) {
-        for line in (0..len).step_by(64) {
-            // SAFETY: it changes nothing but caches, and does nothing where nothing is mapped.
-            unsafe {
-                asm!("prefetchw [{at}]", at = in(reg) shared.wrapping_add(line),
-                    options(nostack, preserves_flags, readonly));
-            }
-        }
-    }
-
     #[inline]
     unsafe fn load(from: *const u8) -> __m128i {
         let value;
@@ -228,9 +228,6 @@ mod x86 {
     allow(dead_code, reason = "for other machines; tested on all")
 )]
 mod portable {
-    /// Nothing is known to help.
-    pub(in crate::sys) fn expect(_: *const u8, _: usize) {}
-
     const WORD: usize = size_of::<u64>();
 
     /// Copies to the shared side, by words where its addresses are such.

@@ -212,8 +212,10 @@ impl Memory for Side {
         unsafe { copy::copy_out(bytes.as_mut_ptr(), from, bytes.len()) };
     }
 
-    fn expect(&self, place: usize, len: usize) {
-        copy::expect(self.mapping.place(self.index, place, len), len);
+    fn claim(&self, place: usize, len: usize) {
+        let to = self.mapping.place(self.index, place, len);
+        // SAFETY: `place` has checked the range in the mapping.
+        unsafe { copy::claim(to, len) };
     }
 
     fn widen(&self) -> bool {

@@ -2,16 +2,18 @@
 
 use crate::ring::{Broken, Consumer, Lane, Memory, Producer};
 use crate::ways::Way;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 struct Bytes {
     lane: Lane,
-    bytes: Vec<AtomicU8>,
+    content: Vec<AtomicU8>,
+    claims: AtomicUsize,
 }
 
 impl Bytes {
     fn new(capacity: usize) -> Bytes {
-        Bytes { lane: Lane::default(), bytes: (0..capacity).map(|_| AtomicU8::new(0)).collect() }
+        let content = (0..capacity).map(|_| AtomicU8::new(0)).collect();
+        Bytes { lane: Lane::default(), content, claims: AtomicUsize::new(0) }
     }
 }
 
@@ -21,17 +23,22 @@ impl Memory for Bytes {
     }
 
     fn capacity(&self) -> usize {
-        self.bytes.len()
+        self.content.len()
     }
 
     fn copy_in(&self, place: usize, bytes: &[u8]) {
-        for (to, from) in self.bytes[place..place + bytes.len()].iter().zip(bytes) {
+        for (to, from) in self.content[place..place + bytes.len()].iter().zip(bytes) {
             to.store(*from, Ordering::Relaxed);
         }
     }
 
+    fn claim(&self, place: usize, len: usize) {
+        self.content[place..place + len].iter().for_each(|byte| byte.store(0xee, Ordering::Relaxed));
+        self.claims.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn copy_out(&self, place: usize, bytes: &mut [u8]) {
-        for (from, to) in self.bytes[place..place + bytes.len()].iter().zip(bytes) {
+        for (from, to) in self.content[place..place + bytes.len()].iter().zip(bytes) {
             *to = from.load(Ordering::Relaxed);
         }
     }
@@ -55,6 +62,28 @@ fn bytes_come_out_as_they_went_in_across_the_rings_end() {
             read = read.wrapping_add(1);
         }
     }
+}
+
+#[test]
+fn what_is_claimed_for_short_writes_is_nothing_that_is_to_be_read() {
+    let memory = Bytes::new(4096);
+    let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
+    let (mut written, mut read, mut total) = (0_u8, 0_u8, 0);
+    for round in 0..20_000_usize {
+        let bytes: Vec<u8> = (0..round % 301).map(|at| written.wrapping_add(at as u8)).collect();
+        let count = producer.write(&memory, &bytes).unwrap();
+        producer.claim(&memory);
+        assert!(total >= 1024 || memory.claims.load(Ordering::Relaxed) <= 1, "too early");
+        (written, total) = (written.wrapping_add(count as u8), total + count);
+        // Now nearly all is left unread, now nothing.
+        let mut out = vec![0; if round / 100 % 2 == 0 { round % 251 } else { 700 }];
+        let count = consumer.read(&memory, &mut out).unwrap();
+        for byte in &out[..count] {
+            assert_eq!(*byte, read);
+            read = read.wrapping_add(1);
+        }
+    }
+    assert!(memory.claims.load(Ordering::Relaxed) > total / 2048, "of {total} bytes");
 }
 
 /// A ring of 16 bytes with a wide one of 64.
