@@ -36,6 +36,16 @@ pub struct Ancillary {
     pub is_truncated: bool,
 }
 
+impl Ancillary {
+    /// At the end of a stream the kernel speaks of a process 0 of the superuser.
+    pub(crate) fn without_nobody(mut self, is_at_end: bool) -> Ancillary {
+        if is_at_end && self.descriptors.is_empty() {
+            self.credentials = self.credentials.filter(|credentials| credentials.pid.is_some());
+        }
+        self
+    }
+}
+
 /// What the user of an end wants of what may come with bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Wants {
@@ -44,6 +54,10 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
+    pub(crate) fn any(&self) -> bool {
+        self.descriptors.load(Ordering::Relaxed) || self.credentials.load(Ordering::Acquire)
+    }
+
     /// Has the kernel say who sends at this socket, or not any more.
     pub(crate) fn set_credentials(&self, socket: BorrowedFd<'_>, wants: bool) -> io::Result<()> {
         // It is wanted only while the kernel says it.

@@ -8,7 +8,9 @@
 //! is told so.
 
 use crate::Credentials;
-use crate::rendezvous::{File, MAGIC, Nonce, OFFER_LEN, socket};
+use crate::end::Place;
+use crate::rendezvous::{File, MAGIC, Nonce, OFFER_LEN, When, socket};
+use crate::sync::lock;
 use crate::sys::{Mapping, peer_credentials};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -21,6 +23,58 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+
+/// What a listener needs to make connections over shared memory, and those it has accepted.
+#[derive(Debug)]
+pub(crate) struct Host {
+    companion: Mutex<Companion>,
+    connections: Arc<AtomicUsize>,
+    most_connections: usize,
+    largest_ring: usize,
+    /// The process that has the offers.
+    process: u32,
+}
+
+impl Host {
+    /// Of so many connections that may yet bring an offer, one has the companion's callers heard.
+    const SWEEP: u64 = 16;
+
+    pub(crate) fn new(companion: Companion, most_connections: usize, largest_ring: usize) -> Host {
+        Host {
+            companion: Mutex::new(companion),
+            connections: Arc::default(),
+            most_connections,
+            largest_ring,
+            process: std::process::id(),
+        }
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    /// Notes that a connection was accepted, whose offer is there or comes later, or that has none.
+    pub(crate) fn note_accepted(&self, offer: Option<When>) {
+        let mut companion = lock(&self.companion);
+        companion.accepted += 1;
+        match offer {
+            Some(When::AtOnce) => {}
+            Some(When::Later) if !companion.accepted.is_multiple_of(Host::SWEEP) => {}
+            _ => companion.sweep(),
+        }
+    }
+
+    /// The memory that was offered under this nonce by the one who has connected, and a place for the connection.
+    pub(crate) fn claim(&self, nonce: &Nonce, client: &Credentials) -> Option<(Mapping, Place)> {
+        if !self.is_here() {
+            return None;
+        }
+        let mapping = lock(&self.companion).claim(nonce, client, self.largest_ring)?;
+        Some((mapping, Place::take(&self.connections, self.most_connections)?))
+    }
+}
 
 /// A listener's companion, and the offers that were left with it.
 #[derive(Debug)]
@@ -76,8 +130,7 @@ impl Companion {
 
     /// The memory that was offered under this nonce by the one who has now connected, if its rings are no larger than
     /// allowed.
-    pub(crate) fn claim(&mut self, nonce: &Nonce, client: &Credentials, largest: usize) -> Option<Mapping> {
-        self.accepted += 1;
+    fn claim(&mut self, nonce: &Nonce, client: &Credentials, largest: usize) -> Option<Mapping> {
         let left = self.take(nonce, client).or_else(|| self.hear_out(nonce, client))?;
         let ring = usize::try_from(left.ring).ok()?;
         let is_good = ring.is_power_of_two() && (crate::SMALLEST_RING..=largest).contains(&ring);
@@ -87,9 +140,8 @@ impl Companion {
         Mapping::adopt(left.memory.as_fd(), ring).ok()
     }
 
-    /// Hears callers when somebody has connected who left no offer: so nobody can have the queue full for ever.
-    pub(crate) fn sweep(&mut self) {
-        self.accepted += 1;
+    /// Hears callers when clients have connected who left no offer: so nobody can have the queue full for ever.
+    fn sweep(&mut self) {
         for _ in 0..Companion::SWEPT {
             let Some(left) = self.hear_next() else { return };
             self.keep(left);

@@ -3,7 +3,7 @@
 use crate::half::{BROKEN, DEAD, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, WriteHalf, broken};
 use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::inbox;
-use crate::outside::Outside;
+use crate::outside::{Kernel, Outside};
 use crate::ring::{Broken, CUT, Memory, OPEN, Producer, SHUT, record_len};
 use crate::sys::{Mapping, Side, forks, peer_credentials};
 use crate::wait::{Limit, World, wake};
@@ -12,7 +12,6 @@ use crate::{Ancillary, Attached};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,16 +30,53 @@ pub(crate) enum Half {
     Writes,
 }
 
+/// How long the calls of an end may wait.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    is_nonblocking: AtomicBool,
+    /// Of reads and writes, in nanoseconds; none is 0.
+    timeouts: [AtomicU64; 2],
+}
+
+impl Limits {
+    pub(crate) fn of(&self, half: Half) -> Limit {
+        Limit { nonblocking: self.is_nonblocking.load(Ordering::Relaxed), timeout: self.timeout(half) }
+    }
+
+    pub(crate) fn timeout(&self, half: Half) -> Option<Duration> {
+        let nanos = self.timeouts[half as usize].load(Ordering::Relaxed);
+        (nanos != 0).then_some(Duration::from_nanos(nanos))
+    }
+
+    pub(crate) fn set_timeout(&self, half: Half, timeout: Option<Duration>) -> io::Result<()> {
+        if timeout == Some(Duration::ZERO) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
+        }
+        let nanos = timeout.map_or(0, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        self.timeouts[half as usize].store(nanos, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn set_nonblocking(&self, is_nonblocking: bool) {
+        self.is_nonblocking.store(is_nonblocking, Ordering::Relaxed);
+    }
+
+    /// Takes another's.
+    pub(crate) fn copy(&self, other: &Limits) {
+        self.set_nonblocking(other.is_nonblocking.load(Ordering::Relaxed));
+        for (own, others) in self.timeouts.iter().zip(&other.timeouts) {
+            own.store(others.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+}
+
 /// One end.
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) outside: Outside,
     reader: ReadHalf<Side>,
     writer: WriteHalf<Side>,
-    is_nonblocking: AtomicBool,
-    /// In nanoseconds; none is 0.
-    read_timeout: AtomicU64,
-    write_timeout: AtomicU64,
+    limits: Limits,
     /// Of this process, when the end was made.
     forks: u32,
     /// A place among its listener's connections.
@@ -49,7 +85,7 @@ pub(crate) struct End {
 
 impl End {
     pub(crate) fn new(
-        socket: UnixStream,
+        kernel: Arc<Kernel>,
         mapping: Arc<Mapping>,
         role: Role,
         kind: Kind,
@@ -60,12 +96,10 @@ impl End {
             Role::Acceptor => (0, 1),
         };
         End {
-            outside: Outside::new(socket),
+            outside: Outside::new(kernel),
             reader: ReadHalf::new(Side::new(Arc::clone(&mapping), reads), kind),
             writer: WriteHalf::new(Side::new(mapping, writes), kind),
-            is_nonblocking: AtomicBool::new(false),
-            read_timeout: AtomicU64::new(0),
-            write_timeout: AtomicU64::new(0),
+            limits: Limits::default(),
             forks: forks(),
             _place: place,
         }
@@ -83,17 +117,17 @@ impl End {
     pub(crate) fn read_with(&self, bytes: &mut [u8]) -> io::Result<(usize, Ancillary)> {
         let mut attached = Ancillary::default();
         let count = self.take(bytes, Take::All(&mut attached))?;
-        if !self.outside.wants.credentials.load(Ordering::Relaxed) {
+        if !self.outside.kernel.wants.credentials.load(Ordering::Relaxed) {
             attached.credentials = None;
         } else if attached.credentials.is_none() && count > 0 {
-            attached.credentials = Some(peer_credentials(self.outside.socket.as_fd())?);
+            attached.credentials = Some(peer_credentials(self.outside.kernel.socket.as_fd())?);
         }
         Ok((count, attached))
     }
 
     fn take(&self, bytes: &mut [u8], what: Take<'_, Ancillary>) -> io::Result<usize> {
         let was_unread = || !self.writer.is_drained();
-        let limit = self.limit(&self.read_timeout);
+        let limit = self.limits.of(Half::Reads);
         let read = self.reader.read(&self.outside, &self.outside.state, limit, bytes, what, was_unread);
         self.give_up_if_broken(read)
     }
@@ -104,16 +138,16 @@ impl End {
 
     /// Writes bytes, or a record that was found to fit.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let limit = self.limit(&self.write_timeout);
+        let limit = self.limits.of(Half::Writes);
         let written = self.writer.write(&self.outside, &self.outside.state, limit, bytes);
         self.give_up_if_broken(written)
     }
 
     /// The same with something attached to the first of them.
     pub(crate) fn write_with(&self, bytes: &[u8], attached: Attached<'_>) -> io::Result<usize> {
-        let limit = self.limit(&self.write_timeout);
+        let limit = self.limits.of(Half::Writes);
         let (outside, descriptors) = (&self.outside, attached.descriptors.len());
-        let attach = |mark| inbox::send(outside.socket.as_fd(), mark, attached);
+        let attach = |mark| inbox::send(outside.kernel.socket.as_fd(), mark, attached);
         let written = self.writer.write_marked(outside, &outside.state, limit, bytes, descriptors, attach);
         self.give_up_if_broken(written)
     }
@@ -122,7 +156,7 @@ impl End {
     pub(crate) fn read_in_place(&self, with: impl FnOnce(&SharedSlice<'_>) -> usize) -> io::Result<usize> {
         let mut with = Some(with);
         let was_unread = || !self.writer.is_drained();
-        let (limit, outside, memory) = (self.limit(&self.read_timeout), &self.outside, self.reader.memory());
+        let (limit, outside, memory) = (self.limits.of(Half::Reads), &self.outside, self.reader.memory());
         let kind = self.writer.kind();
         let read = self.reader.read_by(outside, &outside.state, limit, was_unread, |consumer| {
             let found = in_place::find(outside, consumer, memory, kind)?;
@@ -175,7 +209,7 @@ impl End {
         &self,
         mut put: impl FnMut(&mut Producer, &Side) -> Result<Option<(usize, usize)>, Broken>,
     ) -> io::Result<usize> {
-        let (limit, outside, memory) = (self.limit(&self.write_timeout), &self.outside, self.writer.memory());
+        let (limit, outside, memory) = (self.limits.of(Half::Writes), &self.outside, self.writer.memory());
         let written = self.writer.write_by(outside, &outside.state, limit, |(producer, ..), done| {
             self.writer.check(&outside.state)?;
             let Some((count, whole)) = put(producer, memory).map_err(|Broken| broken(&outside.state))? else {
@@ -245,7 +279,7 @@ impl End {
     /// A peer that breaks the rules is left: its socket ends, as do this end's other calls.
     fn give_up_if_broken(&self, result: io::Result<usize>) -> io::Result<usize> {
         if result.is_err() && self.outside.state.has(BROKEN) {
-            let _ = self.outside.socket.shutdown(Shutdown::Both);
+            let _ = self.outside.kernel.socket.shutdown(Shutdown::Both);
             self.wake_own();
         }
         result
@@ -265,7 +299,7 @@ impl End {
         }
         if self.outside.state.has(READ_SHUT) && self.outside.state.has(WRITE_SHUT) {
             // Neither end needs bells any more, and whoever polls the descriptor here has an event.
-            let _ = self.outside.socket.shutdown(Shutdown::Both);
+            let _ = self.outside.kernel.socket.shutdown(Shutdown::Both);
         }
         self.wake_own();
     }
@@ -275,10 +309,20 @@ impl End {
         self.outside.wake_own(&self.writer.memory().lane().writer.waits);
     }
 
-    fn limit(&self, timeout: &AtomicU64) -> Limit {
-        let nanos = timeout.load(Ordering::Relaxed);
-        let timeout = (nanos != 0).then_some(Duration::from_nanos(nanos));
-        Limit { nonblocking: self.is_nonblocking.load(Ordering::Relaxed), timeout }
+    /// Says how many bytes went by the kernel's socket before the first in the ring.
+    pub(crate) fn begin(&self, sent: u64) {
+        self.writer.memory().lane().writer.begun.store(sent + 1, Ordering::Release);
+    }
+
+    /// How many the peer has sent by there, once it has said so.
+    pub(crate) fn peers_begin(&self) -> Option<u64> {
+        self.reader.memory().lane().writer.begun.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    /// Leaves a peer that has said nonsense: nothing is left to read.
+    pub(crate) fn give_up(&self) -> u64 {
+        self.outside.state.note(BROKEN);
+        0
     }
 
     /// Bytes of each ring.
@@ -286,12 +330,9 @@ impl End {
         self.writer.memory().capacity()
     }
 
-    pub(crate) fn set_nonblocking(&self, is_nonblocking: bool) {
-        self.is_nonblocking.store(is_nonblocking, Ordering::Relaxed);
-    }
-
-    pub(crate) fn timeouts(&self) -> [&AtomicU64; 2] {
-        [&self.read_timeout, &self.write_timeout]
+    /// How long its calls may wait.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 }
 

@@ -6,7 +6,7 @@ use crate::ring::{Broken, Consumer, Start, record_len};
 use crate::sys::Side;
 use crate::wait::World;
 use rustix::net::RecvFlags;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::net::UnixStream;
 
 /// Bytes to be read where they are, see [`LocalStream::read_in_place`](crate::LocalStream::read_in_place).
@@ -224,20 +224,36 @@ pub(crate) fn take(
 const READ_AT_ONCE: usize = 64 << 10;
 const WRITTEN_AT_ONCE: usize = 16 << 10;
 
+/// Room for the bytes of one call.
+pub(crate) fn room_to_read() -> Vec<u8> {
+    vec![0; READ_AT_ONCE]
+}
+
 /// Reads from the kernel's socket of a stream.
 pub(crate) fn read(socket: &UnixStream, with: impl FnOnce(&SharedSlice<'_>) -> usize) -> io::Result<usize> {
-    let mut bytes = vec![0; READ_AT_ONCE];
+    let mut bytes = room_to_read();
     let (count, _) = rustix::net::recv(socket, &mut bytes[..], RecvFlags::PEEK)?;
-    let taken = with(&SharedSlice::of_bytes(&bytes[..count])).min(count);
+    take_copied(&mut bytes[..count], with, |bytes| {
+        Ok(rustix::net::recv(socket, bytes, RecvFlags::DONTWAIT)?.0)
+    })
+}
+
+/// Takes bytes from where they were copied from, as many as `with` says: `take` takes some at a time, without waiting.
+pub(crate) fn take_copied(
+    bytes: &mut [u8],
+    with: impl FnOnce(&SharedSlice<'_>) -> usize,
+    mut take: impl FnMut(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let taken = with(&SharedSlice::of_bytes(bytes)).min(bytes.len());
     let mut done = 0;
     // A read may stop where a message does.
     while done < taken {
-        match rustix::net::recv(socket, &mut bytes[done..taken], RecvFlags::DONTWAIT) {
-            Ok((0, _)) => break,
-            Ok((count, _)) => done += count,
+        match take(&mut bytes[done..taken]) {
+            Ok(0) => break,
+            Ok(count) => done += count,
             // What was taken counts: another read took the rest.
             Err(_) if done > 0 => break,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     Ok(done)
@@ -245,12 +261,12 @@ pub(crate) fn read(socket: &UnixStream, with: impl FnOnce(&SharedSlice<'_>) -> u
 
 /// Writes to the kernel's socket of a stream, whose room is known once it was tried: `with` comes first.
 pub(crate) fn write(
-    mut socket: &UnixStream,
     with: impl FnOnce(&mut SharedSliceMut<'_>) -> usize,
+    write: impl FnOnce(&[u8]) -> io::Result<usize>,
 ) -> io::Result<usize> {
     let mut bytes = vec![0; WRITTEN_AT_ONCE];
     let count = with(&mut SharedSliceMut::of_bytes(&mut bytes)).min(bytes.len());
-    socket.write(&bytes[..count])
+    write(&bytes[..count])
 }
 
 /// Receives a packet from the kernel's socket.

@@ -93,7 +93,7 @@ impl Inbox {
     }
 
     /// Takes the packets from among the bells; none if these bytes are nonsense, or too many packets.
-    fn sort(&mut self, mut bytes: &[u8], attached: Ancillary) -> Option<()> {
+    pub(crate) fn sort(&mut self, mut bytes: &[u8], attached: Ancillary) -> Option<()> {
         let mut has_begun = false;
         while let Some(first) = bytes.first() {
             if self.begun.is_empty() {

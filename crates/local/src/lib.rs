@@ -108,6 +108,7 @@ mod wait;
 #[doc(hidden)]
 pub mod watch;
 mod ways;
+mod young;
 
 pub use ancillary::{Ancillary, Attached};
 pub use credentials::Credentials;

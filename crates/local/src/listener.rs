@@ -1,22 +1,23 @@
 //! Listening at a path.
 
-use crate::companion::Companion;
-use crate::end::{End, Place, Role};
+use crate::companion::{Companion, Host};
+use crate::end::{End, Role};
 use crate::half::Kind;
-use crate::rendezvous::{File, address, nonce_of, socket, socket_type};
+use crate::outside::Kernel;
+use crate::rendezvous::{File, When, address, client_of, socket, socket_type};
 use crate::stream::{Carrier, LocalStream, unnamed_if_client};
 use crate::sys::peer_credentials;
 use crate::watch::{Look, Ready, look_at_socket};
+use crate::young::Young;
 use crate::{LARGEST_RING, SMALLEST_RING};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, SocketFlags, SocketType};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 /// The bounds that a [`LocalListener`] sets to what others may have it keep.
 ///
@@ -82,12 +83,31 @@ pub struct LocalListener {
 struct Shared {
     socket: UnixListener,
     kind: Kind,
-    /// None where its name was taken: all connections are the kernel's then.
-    companion: Option<Mutex<Companion>>,
-    connections: Arc<AtomicUsize>,
-    /// The process that has the companion's offers.
-    process: u32,
-    config: ListenerConfig,
+    /// None where its companion's name was taken: all connections are the kernel's then.
+    host: Option<Arc<Host>>,
+}
+
+impl Shared {
+    /// What carries a connection from a socket of this name; none if it is to be closed: a client without the offer that its
+    /// name speaks of, with a bad one, or one too many finds its connection closed.
+    fn carrier(&self, socket: UnixStream, name: &SocketAddr) -> io::Result<Option<Carrier>> {
+        let Some(host) = &self.host else { return Ok(Some(Carrier::plain(socket))) };
+        let client = client_of(name);
+        host.note_accepted(client.map(|(when, _)| when));
+        Ok(match client {
+            Some((When::AtOnce, nonce)) => {
+                let claimed = host.claim(&nonce, &peer_credentials(socket.as_fd())?);
+                claimed.map(|(mapping, place)| {
+                    let (kernel, mapping) = (Arc::new(Kernel::new(socket)), Arc::new(mapping));
+                    Carrier::Ring(Box::new(End::new(kernel, mapping, Role::Acceptor, self.kind, Some(place))))
+                })
+            }
+            Some((When::Later, nonce)) if self.kind == Kind::Bytes => {
+                Some(Carrier::Young(Box::new(Young::accepted(socket, nonce, Arc::clone(host)))))
+            }
+            _ => Some(Carrier::plain(socket)),
+        })
+    }
 }
 
 impl Look for Shared {
@@ -118,16 +138,11 @@ impl LocalListener {
         // Before anybody can connect: whoever does finds the companion.
         let companion = File::at(path).and_then(|file| Companion::new(&file, config.backlog));
         rustix::net::listen(&stream, config.backlog as i32)?;
+        let largest = config.largest_ring.clamp(SMALLEST_RING, LARGEST_RING);
         let shared = Shared {
             socket: UnixListener::from(stream),
             kind,
-            companion: companion.map(Mutex::new),
-            connections: Arc::default(),
-            process: std::process::id(),
-            config: ListenerConfig {
-                largest_ring: config.largest_ring.clamp(SMALLEST_RING, LARGEST_RING),
-                ..config.clone()
-            },
+            host: companion.map(|companion| Arc::new(Host::new(companion, config.connections, largest))),
         };
         Ok(LocalListener { shared: Arc::new(shared) })
     }
@@ -135,35 +150,16 @@ impl LocalListener {
     /// The next connection, and the name of its other end, which rarely has one. Waits for one, unless the listener is
     /// non-blocking. Fails with `Unsupported` in another process than the one that made the listener.
     pub fn accept(&self) -> io::Result<(LocalStream, SocketAddr)> {
-        if self.shared.companion.is_some() && self.shared.process != std::process::id() {
+        if self.shared.host.as_ref().is_some_and(|host| !host.is_here()) {
             let reason = "a local listener accepts in the process that made it, not in one forked from that";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
         loop {
-            let (socket, address) = self.shared.socket.accept()?;
-            let companion = self.shared.companion.as_ref();
-            let mut companion =
-                companion.map(|companion| companion.lock().unwrap_or_else(PoisonError::into_inner));
-            let (Some(nonce), Some(companion)) = (nonce_of(&address), &mut companion) else {
-                if let Some(companion) = &mut companion {
-                    companion.sweep();
-                }
-                return Ok((LocalStream::new(Carrier::kernel(socket)), unnamed_if_client(address)?));
-            };
-            let client = peer_credentials(socket.as_fd())?;
-            let ShareLimits { largest_ring, connections } = self.limits();
-            let claimed = companion.claim(&nonce, &client, largest_ring);
-            let place = Place::take(&self.shared.connections, connections);
-            // A client without an offer, with a bad one, or one too many: it finds the connection closed.
-            let (Some(mapping), Some(place)) = (claimed, place) else { continue };
-            let end = End::new(socket, Arc::new(mapping), Role::Acceptor, self.shared.kind, Some(place));
-            return Ok((LocalStream::new(Carrier::Ring(Box::new(end))), unnamed_if_client(address)?));
+            let (socket, name) = self.shared.socket.accept()?;
+            if let Some(carrier) = self.shared.carrier(socket, &name)? {
+                return Ok((LocalStream::new(carrier), unnamed_if_client(name)?));
+            }
         }
-    }
-
-    fn limits(&self) -> ShareLimits {
-        let ListenerConfig { connections, largest_ring, .. } = self.shared.config;
-        ShareLimits { largest_ring, connections }
     }
 
     /// Another handle to the same listener.
@@ -204,11 +200,6 @@ impl LocalListener {
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
     }
-}
-
-struct ShareLimits {
-    largest_ring: usize,
-    connections: usize,
 }
 
 /// It becomes readable when there is a connection to accept.

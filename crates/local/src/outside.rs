@@ -14,19 +14,32 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// A kernel socket, and what its user wants to come with bytes.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(crate) socket: UnixStream,
+    pub(crate) wants: Wants,
+}
+
+impl Kernel {
+    pub(crate) fn new(socket: UnixStream) -> Kernel {
+        Kernel { socket, wants: Wants::default() }
+    }
+}
 
 /// The kernel's side of one end.
 #[derive(Debug)]
 pub(crate) struct Outside {
-    pub(crate) socket: UnixStream,
+    pub(crate) kernel: Arc<Kernel>,
     pub(crate) state: State,
+    /// Bytes of the stream itself still come at the socket, and belong to its reader, see [`crate::young`].
+    has_bytes: AtomicBool,
     /// What came that is attached to bytes.
     inbox: Mutex<Inbox>,
-    /// Descriptors and credentials are wanted.
-    pub(crate) wants: Wants,
     /// When it was last looked whether the peer lives, in milliseconds of the coarse clock.
     looked: AtomicU64,
     /// How often bells were taken from the socket.
@@ -35,12 +48,12 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    pub(crate) fn new(socket: UnixStream) -> Outside {
+    pub(crate) fn new(kernel: Arc<Kernel>) -> Outside {
         Outside {
-            socket,
+            kernel,
+            has_bytes: AtomicBool::new(false),
             state: State::default(),
             inbox: Mutex::default(),
-            wants: Wants::default(),
             looked: AtomicU64::new(0),
             heard: AtomicU32::new(0),
             listening: Listening::default(),
@@ -61,7 +74,10 @@ impl Outside {
 
     /// Takes some of what came at the socket, and sees whether the peer is gone; says whether there may be more.
     fn hear(&self, inbox: &mut Inbox) -> bool {
-        let heard = inbox.hear(self.socket.as_fd(), &self.wants);
+        if self.has_bytes.load(Ordering::Acquire) {
+            return false;
+        }
+        let heard = inbox.hear(self.kernel.socket.as_fd(), &self.kernel.wants);
         if let Heard::Some | Heard::All = heard {
             self.heard.fetch_add(1, Ordering::SeqCst);
         }
@@ -76,6 +92,33 @@ impl Outside {
             Heard::Nonsense => drop(self.state.note(BROKEN)),
         }
         false
+    }
+}
+
+impl Outside {
+    /// Before the first byte comes by the ring.
+    pub(crate) fn expect_bytes(&self, has_bytes: bool) {
+        self.has_bytes.store(has_bytes, Ordering::Release);
+    }
+
+    /// Takes bells and packets that the stream's reader has found behind its last bytes.
+    pub(crate) fn take_late(&self, bytes: &[u8], attached: Ancillary) {
+        if lock(&self.inbox).sort(bytes, attached).is_none() {
+            self.state.note(BROKEN);
+        }
+        self.heard.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Sees whether the peer is gone. While bytes come at the socket one of its halves may be shut there.
+    pub(crate) fn look_for_peer(&self) {
+        let has_bytes = self.has_bytes.load(Ordering::Acquire);
+        let over = if has_bytes { PollFlags::empty() } else { PollFlags::RDHUP };
+        let mut sources = [PollFd::new(&self.kernel.socket, over)];
+        let result = rustix::event::poll(&mut sources, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        if matches!(result, Ok(1..)) {
+            let is_cut = rustix::net::sockopt::socket_error(&self.kernel.socket) == Ok(Err(Errno::CONNRESET));
+            self.state.note(if is_cut { DEAD | CUT_OFF } else { DEAD });
+        }
     }
 }
 
@@ -109,7 +152,7 @@ impl World for Outside {
     fn ring(&self) {
         self.state.note(RUNG);
         // Where the socket is full of bells, the peer has some to hear.
-        let _ = rustix::net::send(&self.socket, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        let _ = rustix::net::send(&self.kernel.socket, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
     fn drain(&self) {
@@ -123,7 +166,10 @@ impl World for Outside {
     }
 
     fn listen(&self, limit: Option<Duration>, is_ready: &dyn Fn() -> bool, word: &AtomicU32) -> bool {
-        let place = (self.socket.as_fd(), PollFlags::IN | PollFlags::RDHUP);
+        if self.has_bytes.load(Ordering::Acquire) {
+            return false;
+        }
+        let place = (self.kernel.socket.as_fd(), PollFlags::IN | PollFlags::RDHUP);
         self.listening.listen(place, limit, is_ready, word, || self.drain())
     }
 
@@ -134,11 +180,6 @@ impl World for Outside {
             return;
         }
         self.looked.store(now, Ordering::Relaxed);
-        let mut sources = [PollFd::new(&self.socket, PollFlags::RDHUP)];
-        let result = rustix::event::poll(&mut sources, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        if matches!(result, Ok(1..)) {
-            let is_cut = rustix::net::sockopt::socket_error(&self.socket) == Ok(Err(Errno::CONNRESET));
-            self.state.note(if is_cut { DEAD | CUT_OFF } else { DEAD });
-        }
+        self.look_for_peer();
     }
 }

@@ -55,7 +55,7 @@ impl LocalPackets {
 
     /// The same, which fails with `WouldBlock` where it would wait and may not.
     pub(crate) fn dial(path: &Path, ring: usize, may_wait: bool) -> io::Result<LocalPackets> {
-        LocalStream::dial(path, Kind::Records, ring, may_wait).map(LocalPackets::of)
+        LocalStream::dial_at_once(path, Kind::Records, ring, may_wait).map(LocalPackets::of)
     }
 
     /// Two ends that are connected to each other.
@@ -74,7 +74,7 @@ impl LocalPackets {
         self.check_fits(packet.len())?;
         match self.end.carrier() {
             Carrier::Ring(end) => end.write(packet),
-            Carrier::Kernel(socket, _) => Ok(rustix::net::send(socket, packet, SendFlags::NOSIGNAL)?),
+            other => Ok(rustix::net::send(other.socket(), packet, SendFlags::NOSIGNAL)?),
         }
     }
 
@@ -137,7 +137,7 @@ impl LocalPackets {
     pub fn recv(&self, packet: &mut [u8]) -> io::Result<usize> {
         match self.end.carrier() {
             Carrier::Ring(end) => end.read(packet),
-            Carrier::Kernel(socket, _) => Ok(rustix::net::recv(socket, packet, RecvFlags::empty())?.0),
+            other => Ok(rustix::net::recv(other.socket(), packet, RecvFlags::empty())?.0),
         }
     }
 
@@ -161,7 +161,7 @@ impl LocalPackets {
         };
         match self.end.carrier() {
             Carrier::Ring(end) => end.read_in_place(all),
-            Carrier::Kernel(socket, _) => in_place::receive(socket, all),
+            other => in_place::receive(other.socket(), all),
         }
     }
 
@@ -172,7 +172,7 @@ impl LocalPackets {
         self.check_fits(len)?;
         match self.end.carrier() {
             Carrier::Ring(end) => end.write_record_in_place(len, with),
-            Carrier::Kernel(..) => {
+            _ => {
                 let mut packet = vec![0; len];
                 with(&mut SharedSliceMut::of_bytes(&mut packet));
                 self.send(&packet)

@@ -1,15 +1,18 @@
 //! How two ends find out that both are Sockeye's, without a byte that a plain peer would see.
 //!
 //! A listener has a companion: a kernel socket with an abstract name made of its file's device, inode and time of
-//! birth. A client dials the companion first and leaves an offer there: a nonce and a descriptor of shared memory.
-//! Then it connects to the path itself, from a socket whose own name is that nonce, and requires that both sockets have
-//! the same peer by `SO_PEERCRED`: a name is anybody's, but only the listener's process has both. The listener finds the
-//! offer by the name of the socket it accepted, and requires the same of it. An offer alone opens nothing: that takes
-//! a connection to the path, for which the path's permissions are needed. What the listener keeps of offers is bounded,
-//! see [`crate::companion`].
+//! birth. A client connects to the path from a socket whose own name is a nonce, and leaves an offer with the companion: the
+//! nonce and a descriptor of shared memory. It requires that both sockets have the same peer by `SO_PEERCRED`: a name is
+//! anybody's, but only the listener's process has both. The listener finds the offer by the name of the socket it
+//! accepted, and requires the same of it. An offer alone opens nothing: that takes a connection to the path, for which the
+//! path's permissions are needed. What the listener keeps of offers is bounded, see [`crate::companion`].
+//!
+//! The offer is left before the connection is made, where shared memory is wanted from the first byte on, and otherwise once
+//! the connection has carried enough, see [`crate::young`]: the name says which.
 
 use crate::Credentials;
 use crate::half::Kind;
+use crate::sync::lock;
 use crate::sys::{Mapping, peer_credentials};
 use rustix::fs::{AtFlags, CWD, FileType, StatxFlags};
 use rustix::io::Errno;
@@ -17,17 +20,54 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType,
 };
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
+use std::sync::Mutex;
 
 pub(crate) const MAGIC: [u8; 8] = *b"sockeye2";
-const CLIENT_PREFIX: &[u8] = b"sockeye-local-client/";
-
 pub(crate) type Nonce = [u8; 16];
+
+/// When a client offers memory to its listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Before it connects.
+    AtOnce,
+    /// Once it pays.
+    Later,
+}
+
+impl When {
+    const ALL: [When; 2] = [When::AtOnce, When::Later];
+
+    fn prefix(self) -> &'static [u8] {
+        match self {
+            When::AtOnce => b"sockeye-local-client/",
+            When::Later => b"sockeye-local-young/",
+        }
+    }
+}
+
+/// The name of a client's socket.
+pub(crate) fn client_name(when: When, nonce: &Nonce) -> io::Result<SocketAddrUnix> {
+    Ok(SocketAddrUnix::new_abstract_name(&[when.prefix(), nonce].concat())?)
+}
+
+/// What a client's socket says by its name.
+pub(crate) fn client_of(name: &SocketAddr) -> Option<(When, Nonce)> {
+    let name = name.as_abstract_name()?;
+    When::ALL.into_iter().find_map(|when| Some((when, name.strip_prefix(when.prefix())?.try_into().ok()?)))
+}
+
+pub(crate) fn new_nonce() -> io::Result<Nonce> {
+    let mut nonce = Nonce::default();
+    rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty())?;
+    Ok(nonce)
+}
 
 /// What a client leaves with the companion.
 pub(crate) const OFFER_LEN: usize = MAGIC.len() + size_of::<Nonce>() + size_of::<u64>();
@@ -57,6 +97,13 @@ impl File {
         Ok(SocketAddrUnix::new_abstract_name(self.name("sockeye-local-listener", '/').as_bytes())?)
     }
 
+    /// A connection to the companion, if there is one.
+    fn dial_companion(&self) -> Option<OwnedFd> {
+        let companion = socket(SocketType::SEQPACKET, SocketFlags::NONBLOCK).ok()?;
+        rustix::net::connect(&companion, &self.companion_name().ok()?).ok()?;
+        Some(companion)
+    }
+
     /// The name of a file beside it that is locked while it is removed.
     pub(crate) fn lock_name(&self) -> String {
         self.name(".sockeye-local-stale", '-')
@@ -78,28 +125,35 @@ const ATTEMPTS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Offer {
     nonce: Nonce,
-    listener: Credentials,
-    mapping: Mapping,
-    /// Open until the connection is made, which tells the listener that it may still come.
-    companion: OwnedFd,
+    pub(crate) listener: Credentials,
+    pub(crate) mapping: Mapping,
+    /// Open until the offer is taken, which tells the listener that somebody still wants it.
+    pub(crate) companion: OwnedFd,
 }
 
 impl Offer {
     /// Leaves an offer with the companion of the listener at this path; none if there is no companion to take it.
     pub(crate) fn leave(path: &Path, ring: usize) -> Option<Offer> {
-        let name = File::at(path)?.companion_name().ok()?;
+        Offer::leave_as(new_nonce().ok()?, &File::at(path)?, ring, |_| {})
+    }
+
+    /// The same under this nonce, with the companion of the listener whose file this is. `prepare` sees the memory first.
+    pub(crate) fn leave_as(
+        nonce: Nonce,
+        listener: &File,
+        ring: usize,
+        prepare: impl Fn(&Mapping),
+    ) -> Option<Offer> {
         let mut made = None;
         for _ in 0..ATTEMPTS {
-            let companion = socket(SocketType::SEQPACKET, SocketFlags::NONBLOCK).ok()?;
-            rustix::net::connect(&companion, &name).ok()?;
+            let companion = listener.dial_companion()?;
             let listener = peer_credentials(companion.as_fd()).ok()?;
             listener.pid?;
             let (mapping, memory) = match made.take() {
                 Some(made) => made,
                 None => Mapping::create(ring).ok()?,
             };
-            let mut nonce = Nonce::default();
-            rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty()).ok()?;
+            prepare(&mapping);
             match send_offer(&companion, &nonce, ring, &memory) {
                 Ok(()) => return Some(Offer { nonce, listener, mapping, companion }),
                 // It was heard before it said anything, and hung up on.
@@ -124,11 +178,28 @@ impl Offer {
         kind: Kind,
         may_wait: bool,
     ) -> io::Result<Option<(UnixStream, Mapping)>> {
-        let name = [CLIENT_PREFIX, &self.nonce].concat();
-        let stream = connect(path, kind, Some(&SocketAddrUnix::new_abstract_name(&name)?), may_wait)?;
+        let stream = connect(path, kind, Some(&client_name(When::AtOnce, &self.nonce)?), may_wait)?;
         let is_same = peer_credentials(stream.as_fd())? == self.listener && !self.is_dropped();
         Ok(is_same.then_some((stream, self.mapping)))
     }
+}
+
+/// Whether the listener whose file this is has a companion. Those that had one are remembered, the last of them: a file is
+/// one listener's for ever.
+pub(crate) fn has_companion(listener: &File) -> bool {
+    const MOST: usize = 64;
+    static KNOWN: Mutex<VecDeque<File>> = Mutex::new(VecDeque::new());
+    let is_known = |known: &VecDeque<File>| known.contains(listener);
+    if is_known(&lock(&KNOWN)) {
+        return true;
+    }
+    let has = listener.dial_companion().is_some();
+    let mut known = lock(&KNOWN);
+    if has && !is_known(&known) {
+        known.truncate(MOST - 1);
+        known.push_front(*listener);
+    }
+    has
 }
 
 fn send_offer(companion: &OwnedFd, nonce: &Nonce, ring: usize, memory: &OwnedFd) -> Result<(), Errno> {
@@ -170,11 +241,6 @@ pub(crate) fn connect(
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// The nonce in the name of a client's socket.
-pub(crate) fn nonce_of(client: &SocketAddr) -> Option<Nonce> {
-    client.as_abstract_name()?.strip_prefix(CLIENT_PREFIX)?.try_into().ok()
 }
 
 /// The kernel's kind of socket for what goes through a ring.

@@ -129,11 +129,16 @@ pub(crate) struct ReaderWaits {
     pub(crate) gone: AtomicU32,
 }
 
-/// How the producer waits for room.
+/// How the producer waits for room, and how it began.
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 pub(crate) struct WriterWaits {
     pub(crate) waits: AtomicU32,
+    /// What became of the memory that was offered, see [`crate::young`]: in the client's lane only.
+    pub(crate) offered: AtomicU32,
+    /// Bytes that the producer sent by the kernel's socket before the first in the ring, and one; 0 before it has said so, and in
+    /// connections that began with the ring.
+    pub(crate) begun: AtomicU64,
 }
 
 /// More may come.

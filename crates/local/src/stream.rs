@@ -4,10 +4,12 @@ use crate::ancillary::{Wants, send_message};
 use crate::end::{End, Half, Role};
 use crate::half::Kind;
 use crate::in_place::{self, SharedSlice, SharedSliceMut};
-use crate::rendezvous::{Offer, connect, nonce_of, socket_type};
+use crate::outside::Kernel;
+use crate::rendezvous::{Offer, client_of, connect, socket_type};
 use crate::sys::messages::receive;
 use crate::sys::{Mapping, peer_credentials};
 use crate::watch::{Look, Ready, look_at_socket};
+use crate::young::Young;
 use crate::{Ancillary, Attached, Credentials, DEFAULT_RING, LARGEST_RING, SMALLEST_RING};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags};
@@ -16,7 +18,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -45,34 +47,56 @@ pub struct LocalStream {
 #[derive(Debug)]
 pub(crate) enum Carrier {
     Ring(Box<End>),
-    Kernel(UnixStream, Wants),
+    Kernel(Kernel),
+    /// By the kernel's socket as long as it has carried little.
+    Young(Box<Young>),
 }
 
 impl Carrier {
-    pub(crate) fn kernel(socket: UnixStream) -> Carrier {
-        Carrier::Kernel(socket, Wants::default())
+    pub(crate) fn plain(socket: UnixStream) -> Carrier {
+        Carrier::Kernel(Kernel::new(socket))
+    }
+
+    /// The end over shared memory that everything goes by.
+    fn end(&self) -> Option<&End> {
+        match self {
+            Carrier::Ring(end) => Some(end),
+            Carrier::Young(young) => young.reading_end(),
+            Carrier::Kernel(_) => None,
+        }
+    }
+
+    fn kernel(&self) -> &Kernel {
+        match self {
+            Carrier::Ring(end) => &end.outside.kernel,
+            Carrier::Young(young) => young.kernel(),
+            Carrier::Kernel(kernel) => kernel,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &UnixStream {
+        &self.kernel().socket
     }
 
     /// Sends bytes, one at least where it is a stream, or a packet that was found to fit.
     pub(crate) fn send_with(&self, bytes: &[u8], attached: Attached<'_>) -> io::Result<usize> {
         match self {
             Carrier::Ring(end) => end.write_with(bytes, attached),
-            Carrier::Kernel(socket, _) => send_message(socket.as_fd(), bytes, SendFlags::empty(), attached),
+            Carrier::Young(young) => young.write_with(bytes, attached),
+            Carrier::Kernel(Kernel { socket, .. }) => {
+                send_message(socket.as_fd(), bytes, SendFlags::empty(), attached)
+            }
         }
     }
 
     pub(crate) fn recv_with(&self, bytes: &mut [u8]) -> io::Result<(usize, Ancillary)> {
         match self {
             Carrier::Ring(end) => end.read_with(bytes),
-            Carrier::Kernel(socket, wants) => {
+            Carrier::Young(young) => young.read_with(bytes),
+            Carrier::Kernel(Kernel { socket, wants }) => {
                 let mut attached = Ancillary::default();
                 let count = receive(socket.as_fd(), bytes, RecvFlags::empty(), wants, &mut attached)?;
-                if count == 0 && !bytes.is_empty() && attached.descriptors.is_empty() {
-                    // At the end of a stream the kernel speaks of a process 0 of the superuser.
-                    attached.credentials =
-                        attached.credentials.filter(|credentials| credentials.pid.is_some());
-                }
-                Ok((count, attached))
+                Ok((count, attached.without_nobody(count == 0 && !bytes.is_empty())))
             }
         }
     }
@@ -82,7 +106,8 @@ impl Look for Carrier {
     fn look(&self, wanted: Ready) -> Ready {
         match self {
             Carrier::Ring(end) => end.look(wanted),
-            Carrier::Kernel(socket, _) => look_at_socket(socket.as_fd()),
+            Carrier::Young(young) => young.look(wanted),
+            Carrier::Kernel(kernel) => look_at_socket(kernel.socket.as_fd()),
         }
     }
 }
@@ -99,12 +124,16 @@ impl LocalStream {
 
     /// Connects to the listener at a path, a [`LocalListener`](crate::LocalListener) or any other. Waits while its
     /// queue is full.
+    ///
+    /// Shared memory takes longer to set up than a short connection lasts: the kernel's socket carries the first few calls, and
+    /// the rest goes by shared memory, where the other end is a `LocalListener`'s. What was shut by then, or belongs to a process
+    /// that was forked from the one that connected or accepted, stays with the kernel.
     pub fn connect(path: impl AsRef<Path>) -> io::Result<LocalStream> {
-        LocalStream::connect_with(path, DEFAULT_RING)
+        LocalStream::dial(path.as_ref(), true)
     }
 
-    /// The same with rings of so many bytes for each direction: rounded up to a power of two, from 4 KiB to 16 MiB. A
-    /// listener closes the connection if it doesn't allow as much
+    /// The same over shared memory from the first byte on, with rings of so many bytes for each direction: rounded up to a
+    /// power of two, from 4 KiB to 16 MiB. A listener closes the connection if it doesn't allow as much
     /// ([`largest_ring`](crate::ListenerConfig::largest_ring), 1 MiB by default).
     ///
     /// ```
@@ -118,18 +147,33 @@ impl LocalStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn connect_with(path: impl AsRef<Path>, ring: usize) -> io::Result<LocalStream> {
-        LocalStream::dial(path.as_ref(), Kind::Bytes, ring, true)
+        LocalStream::dial_at_once(path.as_ref(), Kind::Bytes, ring, true)
     }
 
-    /// The same, which fails with `WouldBlock` where it would wait and may not.
-    pub(crate) fn dial(path: &Path, kind: Kind, ring: usize, may_wait: bool) -> io::Result<LocalStream> {
+    /// As [`connect`](LocalStream::connect); fails with `WouldBlock` where it would wait and may not.
+    pub(crate) fn dial(path: &Path, may_wait: bool) -> io::Result<LocalStream> {
+        let carrier = match Young::connect(path, DEFAULT_RING, may_wait)? {
+            Some(young) => Carrier::Young(Box::new(young)),
+            None => Carrier::plain(connect(path, Kind::Bytes, None, may_wait)?),
+        };
+        Ok(LocalStream::new(carrier))
+    }
+
+    /// As [`connect_with`](LocalStream::connect_with), likewise.
+    pub(crate) fn dial_at_once(
+        path: &Path,
+        kind: Kind,
+        ring: usize,
+        may_wait: bool,
+    ) -> io::Result<LocalStream> {
         if let Some(offer) = Offer::leave(path, whole(ring))
             && let Some((socket, mapping)) = offer.connect(path, kind, may_wait)?
         {
-            let end = End::new(socket, Arc::new(mapping), Role::Connector, kind, None);
+            let (kernel, mapping) = (Arc::new(Kernel::new(socket)), Arc::new(mapping));
+            let end = End::new(kernel, mapping, Role::Connector, kind, None);
             return Ok(LocalStream::new(Carrier::Ring(Box::new(end))));
         }
-        connect(path, kind, None, may_wait).map(|socket| LocalStream::new(Carrier::kernel(socket)))
+        connect(path, kind, None, may_wait).map(|socket| LocalStream::new(Carrier::plain(socket)))
     }
 
     /// Two ends that are connected to each other.
@@ -147,16 +191,24 @@ impl LocalStream {
             rustix::net::socketpair(AddressFamily::UNIX, socket_type(kind), SocketFlags::CLOEXEC, None)?;
         let (mapping, _) = Mapping::create(whole(ring))?;
         let mapping = Arc::new(mapping);
+        let kernel = |socket| Arc::new(Kernel::new(UnixStream::from(socket)));
         let end = |socket, role| {
-            let end = End::new(UnixStream::from(socket), Arc::clone(&mapping), role, kind, None);
+            let end = End::new(kernel(socket), Arc::clone(&mapping), role, kind, None);
             LocalStream::new(Carrier::Ring(Box::new(end)))
         };
         Ok((end(one, Role::Connector), end(other, Role::Acceptor)))
     }
 
-    /// Whether it is carried by shared memory, and not by the kernel's socket.
+    /// Whether it is carried by shared memory, and not by the kernel's socket: by now, as that may still come, see
+    /// [`connect`](LocalStream::connect).
     pub fn is_shared_memory(&self) -> bool {
-        matches!(*self.carrier, Carrier::Ring(_))
+        self.carrier.end().is_some()
+    }
+
+    /// Whether bells may come at its descriptor, now or later.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn may_have_bells(&self) -> bool {
+        !matches!(*self.carrier, Carrier::Kernel(_))
     }
 
     /// Another handle to the same end: it is closed with the last.
@@ -183,18 +235,23 @@ impl LocalStream {
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         match &*self.carrier {
             Carrier::Ring(end) => {
-                end.set_nonblocking(nonblocking);
+                end.limits().set_nonblocking(nonblocking);
                 Ok(())
             }
-            Carrier::Kernel(socket, _) => socket.set_nonblocking(nonblocking),
+            Carrier::Young(young) => {
+                young.set_limits(|limits| limits.set_nonblocking(nonblocking));
+                Ok(())
+            }
+            Carrier::Kernel(Kernel { socket, .. }) => socket.set_nonblocking(nonblocking),
         }
     }
 
     /// How long a read waits before it fails with `WouldBlock`; for ever if none. Zero is refused.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match &*self.carrier {
-            Carrier::Ring(end) => set_timeout(end.timeouts()[0], timeout),
-            Carrier::Kernel(socket, _) => socket.set_read_timeout(timeout),
+            Carrier::Ring(end) => end.limits().set_timeout(Half::Reads, timeout),
+            Carrier::Young(young) => young.set_limits(|limits| limits.set_timeout(Half::Reads, timeout)),
+            Carrier::Kernel(Kernel { socket, .. }) => socket.set_read_timeout(timeout),
         }
     }
 
@@ -202,24 +259,27 @@ impl LocalStream {
     /// refused.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match &*self.carrier {
-            Carrier::Ring(end) => set_timeout(end.timeouts()[1], timeout),
-            Carrier::Kernel(socket, _) => socket.set_write_timeout(timeout),
+            Carrier::Ring(end) => end.limits().set_timeout(Half::Writes, timeout),
+            Carrier::Young(young) => young.set_limits(|limits| limits.set_timeout(Half::Writes, timeout)),
+            Carrier::Kernel(Kernel { socket, .. }) => socket.set_write_timeout(timeout),
         }
     }
 
     /// What [`set_read_timeout`](LocalStream::set_read_timeout) has set.
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
         match &*self.carrier {
-            Carrier::Ring(end) => Ok(timeout(end.timeouts()[0])),
-            Carrier::Kernel(socket, _) => socket.read_timeout(),
+            Carrier::Ring(end) => Ok(end.limits().timeout(Half::Reads)),
+            Carrier::Young(young) => Ok(young.limits().timeout(Half::Reads)),
+            Carrier::Kernel(Kernel { socket, .. }) => socket.read_timeout(),
         }
     }
 
     /// What [`set_write_timeout`](LocalStream::set_write_timeout) has set.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
         match &*self.carrier {
-            Carrier::Ring(end) => Ok(timeout(end.timeouts()[1])),
-            Carrier::Kernel(socket, _) => socket.write_timeout(),
+            Carrier::Ring(end) => Ok(end.limits().timeout(Half::Writes)),
+            Carrier::Young(young) => Ok(young.limits().timeout(Half::Writes)),
+            Carrier::Kernel(Kernel { socket, .. }) => socket.write_timeout(),
         }
     }
 
@@ -227,7 +287,8 @@ impl LocalStream {
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         match &*self.carrier {
             Carrier::Ring(end) => Ok(end.take_error()),
-            Carrier::Kernel(socket, _) => socket.take_error(),
+            Carrier::Young(young) => young.take_error(),
+            Carrier::Kernel(Kernel { socket, .. }) => socket.take_error(),
         }
     }
 
@@ -242,7 +303,8 @@ impl LocalStream {
                 end.shutdown(how);
                 Ok(())
             }
-            Carrier::Kernel(socket, _) => socket.shutdown(how),
+            Carrier::Young(young) => young.shutdown(how),
+            Carrier::Kernel(Kernel { socket, .. }) => socket.shutdown(how),
         }
     }
 
@@ -262,7 +324,8 @@ impl LocalStream {
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         match &*self.carrier {
             Carrier::Ring(end) => end.peek(buf),
-            Carrier::Kernel(socket, _) => Ok(rustix::net::recv(socket, buf, RecvFlags::PEEK)?.0),
+            Carrier::Young(young) => young.peek(buf),
+            Carrier::Kernel(Kernel { socket, .. }) => Ok(rustix::net::recv(socket, buf, RecvFlags::PEEK)?.0),
         }
     }
 
@@ -293,7 +356,8 @@ impl LocalStream {
     pub fn read_in_place(&self, with: impl FnOnce(&SharedSlice<'_>) -> usize) -> io::Result<usize> {
         match &*self.carrier {
             Carrier::Ring(end) => end.read_in_place(with),
-            Carrier::Kernel(socket, _) => in_place::read(socket, with),
+            Carrier::Young(young) => young.read_in_place(with),
+            Carrier::Kernel(Kernel { socket, .. }) => in_place::read(socket, with),
         }
     }
 
@@ -323,7 +387,10 @@ impl LocalStream {
     pub fn write_in_place(&self, with: impl FnOnce(&mut SharedSliceMut<'_>) -> usize) -> io::Result<usize> {
         match &*self.carrier {
             Carrier::Ring(end) => end.write_in_place(with),
-            Carrier::Kernel(socket, _) => in_place::write(socket, with),
+            Carrier::Young(young) => young.write_in_place(with),
+            Carrier::Kernel(Kernel { socket, .. }) => {
+                in_place::write(with, |bytes| (&mut &*socket).write(bytes))
+            }
         }
     }
 
@@ -411,10 +478,7 @@ impl LocalStream {
     }
 
     fn wants(&self) -> &Wants {
-        match &*self.carrier {
-            Carrier::Ring(end) => &end.outside.wants,
-            Carrier::Kernel(_, wants) => wants,
-        }
+        &self.carrier.kernel().wants
     }
 
     pub(crate) fn carrier(&self) -> &Carrier {
@@ -426,7 +490,8 @@ impl LocalStream {
     pub(crate) fn heard(&self) -> u32 {
         match &*self.carrier {
             Carrier::Ring(end) => end.outside.heard(),
-            Carrier::Kernel(..) => 0,
+            Carrier::Young(young) => young.end().map_or(0, |end| end.outside.heard()),
+            Carrier::Kernel(_) => 0,
         }
     }
 
@@ -461,7 +526,8 @@ impl LocalStream {
     pub(crate) fn is_ready(&self, half: Half) -> io::Result<bool> {
         match &*self.carrier {
             Carrier::Ring(end) => Ok(end.is_ready(half)),
-            Carrier::Kernel(socket, _) => {
+            Carrier::Young(young) => young.is_ready(half),
+            Carrier::Kernel(Kernel { socket, .. }) => {
                 let wanted = match half {
                     Half::Reads => PollFlags::IN | PollFlags::RDHUP,
                     Half::Writes => PollFlags::OUT,
@@ -473,10 +539,7 @@ impl LocalStream {
     }
 
     fn socket(&self) -> &UnixStream {
-        match &*self.carrier {
-            Carrier::Ring(end) => &end.outside.socket,
-            Carrier::Kernel(socket, _) => socket,
-        }
+        self.carrier.socket()
     }
 }
 
@@ -484,14 +547,16 @@ impl Read for &LocalStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match &*self.carrier {
             Carrier::Ring(end) => end.read(buf),
-            Carrier::Kernel(socket, _) => (&mut &*socket).read(buf),
+            Carrier::Young(young) => young.read(buf),
+            Carrier::Kernel(Kernel { socket, .. }) => (&mut &*socket).read(buf),
         }
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match &*self.carrier {
             Carrier::Ring(end) => end.read_vectored(bufs),
-            Carrier::Kernel(socket, _) => (&mut &*socket).read_vectored(bufs),
+            Carrier::Young(young) => young.read_vectored(bufs),
+            Carrier::Kernel(Kernel { socket, .. }) => (&mut &*socket).read_vectored(bufs),
         }
     }
 }
@@ -500,14 +565,16 @@ impl Write for &LocalStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match &*self.carrier {
             Carrier::Ring(end) => end.write(buf),
-            Carrier::Kernel(socket, _) => (&mut &*socket).write(buf),
+            Carrier::Young(young) => young.write(buf),
+            Carrier::Kernel(Kernel { socket, .. }) => (&mut &*socket).write(buf),
         }
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match &*self.carrier {
             Carrier::Ring(end) => end.write_vectored(bufs),
-            Carrier::Kernel(socket, _) => (&mut &*socket).write_vectored(bufs),
+            Carrier::Young(young) => young.write_vectored(bufs),
+            Carrier::Kernel(Kernel { socket, .. }) => (&mut &*socket).write_vectored(bufs),
         }
     }
 
@@ -566,7 +633,7 @@ impl AsRawFd for LocalStream {
 /// The kernel's carrier, for a socket that is connected already.
 impl From<UnixStream> for LocalStream {
     fn from(socket: UnixStream) -> LocalStream {
-        LocalStream::new(Carrier::kernel(socket))
+        LocalStream::new(Carrier::plain(socket))
     }
 }
 
@@ -577,18 +644,5 @@ pub(crate) fn whole(ring: usize) -> usize {
 
 /// The names of clients' sockets are between the two libraries.
 pub(crate) fn unnamed_if_client(address: SocketAddr) -> io::Result<SocketAddr> {
-    if nonce_of(&address).is_some() { SocketAddr::from_pathname("") } else { Ok(address) }
-}
-
-fn set_timeout(place: &AtomicU64, timeout: Option<Duration>) -> io::Result<()> {
-    if timeout == Some(Duration::ZERO) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
-    }
-    let nanos = timeout.map_or(0, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
-    place.store(nanos, Ordering::Relaxed);
-    Ok(())
-}
-
-fn timeout(place: &AtomicU64) -> Option<Duration> {
-    Some(place.load(Ordering::Relaxed)).filter(|&nanos| nanos != 0).map(Duration::from_nanos)
+    if client_of(&address).is_some() { SocketAddr::from_pathname("") } else { Ok(address) }
 }

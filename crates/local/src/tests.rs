@@ -5,3 +5,4 @@ mod companion;
 pub(crate) mod hostile;
 mod ring;
 mod stream;
+mod young;

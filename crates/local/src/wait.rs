@@ -134,7 +134,7 @@ impl Wait {
     }
 
     /// What is left of the time.
-    fn left(&mut self) -> io::Result<Option<Duration>> {
+    pub(crate) fn left(&mut self) -> io::Result<Option<Duration>> {
         let Some(timeout) = self.limit.timeout else { return Ok(None) };
         let now = Instant::now();
         let deadline = *self.deadline.get_or_insert_with(|| now.checked_add(timeout).unwrap_or(now + YEAR));

@@ -30,6 +30,11 @@ impl Ready {
         self.0 & some.0 != 0
     }
 
+    /// What of it is among those.
+    pub(crate) fn only(self, some: Ready) -> Ready {
+        Ready(self.0 & some.0)
+    }
+
     /// This if so, or nothing.
     pub(crate) fn only_if(self, is_so: bool) -> Ready {
         if is_so { self } else { Ready::default() }

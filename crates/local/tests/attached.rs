@@ -88,9 +88,12 @@ fn pairs() -> Vec<Pair> {
     let client = LocalStream::connect_with(&path, SMALLEST_RING).unwrap();
     let (server, _) = listener.accept().unwrap();
     assert!(client.is_shared_memory() && server.is_shared_memory());
-    let back = LocalStream::connect(&path).unwrap();
+    let back = LocalStream::connect_with(&path, SMALLEST_RING).unwrap();
     let (forth, _) = listener.accept().unwrap();
     let mut pairs: Vec<Pair> = vec![(Box::new(client), wanting(server)), (Box::new(forth), wanting(back))];
+    let young = LocalStream::connect(&path).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    pairs.push((Box::new(accepted), wanting(young)));
     let (one, other) = plain();
     pairs.push((Box::new(one), Box::new(other)));
     let (one, other) = plain();

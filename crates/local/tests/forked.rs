@@ -2,7 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
-use sockeye_local::{LocalListener, LocalPackets, LocalStream};
+use sockeye_local::{DEFAULT_RING, LocalListener, LocalPackets, LocalStream};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -63,7 +63,7 @@ fn connected() -> (LocalStream, LocalStream) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listener = LocalListener::bind(&path).unwrap();
-    let client = LocalStream::connect(&path).unwrap();
+    let client = LocalStream::connect_with(&path, DEFAULT_RING).unwrap();
     let server = listener.accept().unwrap().0;
     assert!(client.is_shared_memory());
     (client, server)
@@ -102,7 +102,7 @@ fn a_forked_process_is_refused_before_it_takes_a_connection() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listener = LocalListener::bind(&path).unwrap();
-    let mut client = LocalStream::connect(&path).unwrap();
+    let mut client = LocalStream::connect_with(&path, DEFAULT_RING).unwrap();
     let listener = &listener;
     Child::fork(|| listener.accept().is_err_and(|error| error.kind() == ErrorKind::Unsupported)).wait();
     client.write_all(b"x").unwrap();
@@ -371,7 +371,7 @@ fn a_listener_goes_on_when_a_child_closes_its_copy() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listener = LocalListener::bind(&path).unwrap();
-    let mut early = LocalStream::connect(&path).unwrap();
+    let mut early = LocalStream::connect_with(&path, DEFAULT_RING).unwrap();
     let mut listener = Some(listener);
     Child::fork(|| {
         drop(listener.take());
@@ -379,7 +379,7 @@ fn a_listener_goes_on_when_a_child_closes_its_copy() {
     })
     .wait();
     let listener = listener.expect("this process has it still");
-    let mut late = LocalStream::connect(&path).unwrap();
+    let mut late = LocalStream::connect_with(&path, DEFAULT_RING).unwrap();
     for client in [&mut early, &mut late] {
         let (mut server, _) = listener.accept().unwrap();
         assert!(server.is_shared_memory());
@@ -396,7 +396,9 @@ fn a_child_listens_and_connects_by_itself() {
     let [ours, theirs] = ["ours", "theirs"].map(|name| folder.path().join(name));
     let listener = LocalListener::bind(&ours).unwrap();
     let child = Child::fork(|| {
-        let (Ok(own), Ok(mut up)) = (LocalListener::bind(&theirs), LocalStream::connect(&ours)) else {
+        let (Ok(own), Ok(mut up)) =
+            (LocalListener::bind(&theirs), LocalStream::connect_with(&ours, DEFAULT_RING))
+        else {
             return false;
         };
         let mut word = [0; 5];
@@ -409,7 +411,7 @@ fn a_child_listens_and_connects_by_itself() {
     assert!(up.is_shared_memory());
     let mut word = [0; 5];
     up.read_exact(&mut word).unwrap();
-    let mut client = LocalStream::connect(&theirs).unwrap();
+    let mut client = LocalStream::connect_with(&theirs, DEFAULT_RING).unwrap();
     client.write_all(b"hello").unwrap();
     client.read_exact(&mut word).unwrap();
     assert_eq!(&word, b"hello");

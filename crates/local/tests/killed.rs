@@ -8,7 +8,7 @@
 mod queued;
 
 use queued::{own_thread, queued};
-use sockeye_local::{LocalListener, LocalStream};
+use sockeye_local::{DEFAULT_RING, LocalListener, LocalStream};
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 const PATH: &str = "SOCKEYE_LOCAL_TEST_PATH";
 const LISTENS: &str = "SOCKEYE_LOCAL_TEST_LISTENS";
+const AT_ONCE: &str = "SOCKEYE_LOCAL_TEST_AT_ONCE";
 
 /// When the other must have seen the end. Machines that run tests are busy: the script asks for 100 ms.
 fn limit() -> Duration {
@@ -36,7 +37,7 @@ fn child() {
     let stream = if std::env::var_os(LISTENS).is_some() {
         LocalListener::bind(path).unwrap().accept().unwrap().0
     } else {
-        LocalStream::connect(path).unwrap()
+        dial(&path, std::env::var_os(AT_ONCE).is_some()).unwrap()
     };
     let reader = stream.try_clone().unwrap();
     thread::spawn(move || while (&reader).read(&mut [0; 3000]).is_ok_and(|count| count > 0) {});
@@ -49,20 +50,27 @@ fn child() {
     }
 }
 
-fn spawn(path: &Path, listens: bool) -> Child {
+/// Over shared memory at once, or after a while.
+fn dial(path: &Path, at_once: bool) -> std::io::Result<LocalStream> {
+    if at_once { LocalStream::connect_with(path, DEFAULT_RING) } else { LocalStream::connect(path) }
+}
+
+fn spawn(path: &Path, listens: bool, at_once: bool) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["child", "--exact"]).env(PATH, path).stdout(Stdio::null()).stderr(Stdio::null());
-    if listens {
-        command.env(LISTENS, "1");
+    for (name, is_set) in [(LISTENS, listens), (AT_ONCE, at_once)] {
+        if is_set {
+            command.env(name, "1");
+        }
     }
     command.spawn().unwrap()
 }
 
 /// A listener's file is there before one can connect.
-fn connect(path: &Path) -> LocalStream {
+fn connect(path: &Path, at_once: bool) -> LocalStream {
     let start = Instant::now();
     loop {
-        match LocalStream::connect(path) {
+        match dial(path, at_once) {
             Ok(stream) => return stream,
             Err(error) => assert!(start.elapsed() < Duration::from_mins(1), "{error}"),
         }
@@ -83,12 +91,13 @@ fn possessions() -> (usize, usize) {
 /// One round; how long the slower of the parent's two threads took to see the end.
 fn kill_one(path: &Path, listens: bool, after: Duration, mode: u64) -> Duration {
     let listener = (!listens).then(|| LocalListener::bind(path).unwrap());
-    let mut child = spawn(path, listens);
+    let at_once = mode / 3 % 2 == 0;
+    let mut child = spawn(path, listens, at_once);
     let stream = match &listener {
         Some(listener) => listener.accept().unwrap().0,
-        None => connect(path),
+        None => connect(path, at_once),
     };
-    assert!(stream.is_shared_memory());
+    assert_eq!(stream.is_shared_memory(), at_once);
     let writer = stream.try_clone().unwrap();
     let (name, names) = mpsc::channel();
     let writers_name = name.clone();

@@ -5,7 +5,7 @@
 
 /// Names for what both libraries have, as they spell it.
 macro_rules! library {
-    ($name:ident, $listener:ty, $client:ty, $server:ty, $shared:expr) => {
+    ($name:ident, $listener:ty, $client:ty, $server:ty, $shared:expr, $dial:expr) => {
         mod $name {
             type Listener = $listener;
             /// What connects.
@@ -13,7 +13,12 @@ macro_rules! library {
             /// What is accepted.
             #[allow(dead_code, reason = "some cases name it")]
             type Server = $server;
+            /// From the start.
             const IS_SHARED: bool = $shared;
+
+            fn dial(path: impl AsRef<std::path::Path>) -> std::io::Result<Client> {
+                $dial(path.as_ref())
+            }
 
             include!("parity/cases.rs");
         }
@@ -25,21 +30,46 @@ mod kinds {
     pub(crate) use std::os::unix::net::{UnixListener, UnixStream};
 }
 
-library!(kernel, crate::kinds::UnixListener, crate::kinds::UnixStream, crate::kinds::UnixStream, false);
-library!(ours, crate::kinds::LocalListener, crate::kinds::LocalStream, crate::kinds::LocalStream, true);
+library!(
+    kernel,
+    crate::kinds::UnixListener,
+    crate::kinds::UnixStream,
+    crate::kinds::UnixStream,
+    false,
+    crate::kinds::UnixStream::connect
+);
+library!(
+    ours,
+    crate::kinds::LocalListener,
+    crate::kinds::LocalStream,
+    crate::kinds::LocalStream,
+    true,
+    |path| crate::kinds::LocalStream::connect_with(path, sockeye_local::DEFAULT_RING)
+);
+// These begin at the kernel's socket, and most of the longer ones go over to memory.
+library!(
+    young,
+    crate::kinds::LocalListener,
+    crate::kinds::LocalStream,
+    crate::kinds::LocalStream,
+    false,
+    crate::kinds::LocalStream::connect
+);
 library!(
     plain_client,
     crate::kinds::LocalListener,
     crate::kinds::UnixStream,
     crate::kinds::LocalStream,
-    false
+    false,
+    crate::kinds::UnixStream::connect
 );
 library!(
     plain_server,
     crate::kinds::UnixListener,
     crate::kinds::LocalStream,
     crate::kinds::UnixStream,
-    false
+    false,
+    crate::kinds::LocalStream::connect
 );
 
 /// What the standard library hasn't made stable.

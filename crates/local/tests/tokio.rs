@@ -2,6 +2,7 @@
 
 #![cfg(all(target_os = "linux", feature = "tokio"))]
 
+use sockeye_local::DEFAULT_RING;
 use sockeye_local::tokio::{LocalListener, LocalStream};
 use std::io::{ErrorKind, Read, Write};
 use std::pin::Pin;
@@ -13,7 +14,7 @@ async fn connected() -> (LocalStream, LocalStream) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listener = LocalListener::bind(&path).unwrap();
-    let client = LocalStream::connect(&path).await.unwrap();
+    let client = LocalStream::connect_with(&path, DEFAULT_RING).await.unwrap();
     let (server, name) = listener.accept().await.unwrap();
     assert!(client.is_shared_memory() && server.is_shared_memory() && name.is_unnamed());
     assert_eq!(client.peer_cred().unwrap().pid, Some(std::process::id()));
@@ -98,11 +99,11 @@ async fn threads_and_plain_programs_are_peers_too() {
             }
         });
         let (mut stream, _) = listener.accept().await.unwrap();
-        assert_eq!(stream.is_shared_memory(), !is_plain);
         let mut bytes = vec![0; 700_000];
         stream.read_exact(&mut bytes).await.unwrap();
         bytes.fill(5);
         stream.write_all(&bytes).await.unwrap();
+        assert_eq!(stream.is_shared_memory(), !is_plain, "by then it has carried enough");
         thread.join().unwrap();
     }
 }

@@ -3,13 +3,18 @@
 #![cfg(all(target_os = "linux", feature = "tokio"))]
 
 macro_rules! library {
-    ($name:ident, $listener:ty, $client:ty, $server:ty, $shared:expr) => {
+    ($name:ident, $listener:ty, $client:ty, $server:ty, $shared:expr, $dial:expr) => {
         mod $name {
             type Listener = $listener;
             type Client = $client;
             #[allow(dead_code, reason = "some cases name it")]
             type Server = $server;
+            /// From the start.
             const IS_SHARED: bool = $shared;
+
+            async fn dial(path: impl AsRef<std::path::Path>) -> std::io::Result<Client> {
+                $dial(path).await
+            }
 
             include!("parity/tokio.rs");
         }
@@ -21,21 +26,46 @@ mod kinds {
     pub(crate) use tokio::net::{UnixListener, UnixStream};
 }
 
-library!(tokios, crate::kinds::UnixListener, crate::kinds::UnixStream, crate::kinds::UnixStream, false);
-library!(ours, crate::kinds::LocalListener, crate::kinds::LocalStream, crate::kinds::LocalStream, true);
+library!(
+    tokios,
+    crate::kinds::UnixListener,
+    crate::kinds::UnixStream,
+    crate::kinds::UnixStream,
+    false,
+    crate::kinds::UnixStream::connect
+);
+library!(
+    ours,
+    crate::kinds::LocalListener,
+    crate::kinds::LocalStream,
+    crate::kinds::LocalStream,
+    true,
+    |path| crate::kinds::LocalStream::connect_with(path, sockeye_local::DEFAULT_RING)
+);
+// These begin at the kernel's socket, and most of the longer ones go over to memory.
+library!(
+    young,
+    crate::kinds::LocalListener,
+    crate::kinds::LocalStream,
+    crate::kinds::LocalStream,
+    false,
+    crate::kinds::LocalStream::connect
+);
 library!(
     plain_client,
     crate::kinds::LocalListener,
     crate::kinds::UnixStream,
     crate::kinds::LocalStream,
-    false
+    false,
+    crate::kinds::UnixStream::connect
 );
 library!(
     plain_server,
     crate::kinds::UnixListener,
     crate::kinds::LocalStream,
     crate::kinds::UnixStream,
-    false
+    false,
+    crate::kinds::LocalStream::connect
 );
 
 /// What they don't name alike.

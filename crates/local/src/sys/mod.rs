@@ -99,7 +99,7 @@ impl Mapping {
         Ok(Mapping { start, ring })
     }
 
-    fn lane(&self, index: usize) -> &Lane {
+    pub(crate) fn lane(&self, index: usize) -> &Lane {
         assert!(index < 2);
         let place = MARGIN + wide(self.ring) + index * size_of::<Lane>();
         // SAFETY: both lanes are inside the mapping and aligned, as margin and wide rings are, and they consist of atomics, for

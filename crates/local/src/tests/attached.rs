@@ -5,6 +5,7 @@ use crate::ancillary::{Attached, send_message};
 use crate::end::{End, Role};
 use crate::half::Kind;
 use crate::inbox;
+use crate::outside::Kernel;
 use crate::ring::{DESCRIPTORS, MARKS, Mark, Memory};
 use crate::stream::Carrier;
 use crate::sys::{Mapping, Side};
@@ -186,7 +187,13 @@ fn marks_between_the_boundaries_of_packets_reset_the_connection() {
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
     let (ours, theirs) = plain.unwrap();
     let mapping = Arc::new(Mapping::create(SMALLEST_RING).unwrap().0);
-    let end = End::new(UnixStream::from(ours), Arc::clone(&mapping), Role::Acceptor, Kind::Records, None);
+    let end = End::new(
+        Arc::new(Kernel::new(ours.into())),
+        Arc::clone(&mapping),
+        Role::Acceptor,
+        Kind::Records,
+        None,
+    );
     let victim = LocalPackets::of(LocalStream::new(Carrier::Ring(Box::new(end))));
     victim.set_nonblocking(true).unwrap();
     let peer = Peer { side: Side::new(Arc::clone(&mapping), 0), socket: theirs.into(), _mapping: mapping };

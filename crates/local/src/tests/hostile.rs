@@ -2,6 +2,7 @@
 
 use crate::end::{End, Role};
 use crate::half::Kind;
+use crate::outside::Kernel;
 use crate::ring::Lane;
 use crate::sys::{Mapping, Side};
 use crate::{LocalStream, SMALLEST_RING};
@@ -25,7 +26,7 @@ fn victim_of(kind: Kind, ring: usize) -> (LocalStream, Arc<Mapping>, UnixStream)
 }
 
 fn stream_of(socket: UnixStream, mapping: &Arc<Mapping>, role: Role, kind: Kind) -> LocalStream {
-    let end = End::new(socket, Arc::clone(mapping), role, kind, None);
+    let end = End::new(Arc::new(Kernel::new(socket)), Arc::clone(mapping), role, kind, None);
     LocalStream::new(stream::Carrier::Ring(Box::new(end)))
 }
 

@@ -66,7 +66,7 @@ fn an_offer_that_was_left_by_somebody_who_is_gone_is_harmless() {
     for _ in 0..200 {
         drop(crate::rendezvous::Offer::leave(&path, SMALLEST_RING).unwrap());
     }
-    let mut client = LocalStream::connect(&path).unwrap();
+    let mut client = LocalStream::connect_with(&path, SMALLEST_RING).unwrap();
     client.write_all(b"x").unwrap();
     let (mut server, name) = listener.accept().unwrap();
     assert!(server.is_shared_memory() && name.is_unnamed());
@@ -245,7 +245,7 @@ fn a_stale_file_is_replaced_and_one_in_use_is_not() {
         .collect();
     let bound: Vec<_> = racing.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect();
     assert_eq!(bound.len(), 1);
-    let _client = LocalStream::connect(&path).unwrap();
+    let _client = LocalStream::connect_with(&path, SMALLEST_RING).unwrap();
     assert!(bound[0].accept().unwrap().0.is_shared_memory());
     // No lock stays behind.
     let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());

@@ -14,7 +14,7 @@ use tokio::io::{Interest, Ready};
 /// A connection for threads that tasks can wait for. Its calls are non-blocking.
 pub(super) trait Connection: Steady {
     fn set_nonblocking(&self) -> io::Result<()>;
-    fn is_shared_memory(&self) -> bool;
+    fn may_have_bells(&self) -> bool;
     /// How often a call has taken bells, which may have been for a call of the other half.
     fn heard(&self) -> u32;
     fn is_ready(&self, half: Half) -> io::Result<bool>;
@@ -25,8 +25,8 @@ impl Connection for crate::LocalStream {
         self.set_nonblocking(true)
     }
 
-    fn is_shared_memory(&self) -> bool {
-        self.is_shared_memory()
+    fn may_have_bells(&self) -> bool {
+        self.may_have_bells()
     }
 
     fn heard(&self) -> u32 {
@@ -43,7 +43,7 @@ impl Connection for crate::LocalPackets {
         self.set_nonblocking(true)
     }
 
-    fn is_shared_memory(&self) -> bool {
+    fn may_have_bells(&self) -> bool {
         self.is_shared_memory()
     }
 
@@ -61,7 +61,7 @@ impl Connection for crate::LocalDatagram {
         self.set_nonblocking(true)
     }
 
-    fn is_shared_memory(&self) -> bool {
+    fn may_have_bells(&self) -> bool {
         self.is_shared_memory()
     }
 
@@ -176,7 +176,7 @@ impl<T: Connection> Socket<T> {
             }
             Ok(())
         });
-        if !self.get_ref().is_shared_memory() {
+        if !self.get_ref().may_have_bells() {
             return event.await;
         }
         let mut place = Place { waiting: &self.waiting[half as usize], number: None };
@@ -203,7 +203,7 @@ impl<T: Connection> Socket<T> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
-            if self.get_ref().is_shared_memory() {
+            if self.get_ref().may_have_bells() {
                 let mut waiting = lock(&self.waiting[half as usize]);
                 if waiting.robbed != robbed {
                     continue;

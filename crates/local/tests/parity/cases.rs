@@ -42,7 +42,7 @@ fn open_to_all(folder: &Path) {
 fn connected() -> (Client, Server) {
     let (_folder, path) = place();
     let listener = Listener::bind(&path).unwrap();
-    let client = Client::connect(&path).unwrap();
+    let client = dial(&path).unwrap();
     let (server, _) = listener.accept().unwrap();
     assert_eq!(client.is_shared() || server.is_shared(), IS_SHARED);
     (client, server)
@@ -238,7 +238,7 @@ fn names_and_credentials_are_told() {
     let (_folder, path) = place();
     let listener = Listener::bind(&path).unwrap();
     assert_eq!(listener.local_addr().unwrap().as_pathname(), Some(&*path));
-    let client = Client::connect(&path).unwrap();
+    let client = dial(&path).unwrap();
     let (server, from) = listener.accept().unwrap();
     assert!(from.is_unnamed());
     assert!(client.local_addr().unwrap().is_unnamed() && server.peer_addr().unwrap().is_unnamed());
@@ -280,17 +280,17 @@ fn a_name_in_use_is_refused() {
     std::fs::write(&path, b"precious").unwrap();
     assert_eq!(Listener::bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
-    assert_eq!(Client::connect(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(dial(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
 #[test]
 fn nobody_connects_where_nobody_listens() {
     let (_folder, path) = place();
-    assert_eq!(Client::connect(&path).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(dial(&path).unwrap_err().kind(), ErrorKind::NotFound);
     drop(Listener::bind(&path).unwrap());
-    assert_eq!(Client::connect(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(dial(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     let long = path.with_file_name("x".repeat(200));
-    assert_eq!(Client::connect(&long).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(dial(&long).unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(Listener::bind(&long).unwrap_err().kind(), ErrorKind::InvalidInput);
     let missing = path.with_file_name("folder").join("socket");
     assert_eq!(Listener::bind(missing).unwrap_err().kind(), ErrorKind::NotFound);
@@ -304,7 +304,7 @@ fn connecting_takes_the_paths_permission() {
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
     let connect = {
         let path = path.clone();
-        move || Client::connect(&path).map(drop).map_err(|error| error.kind())
+        move || dial(&path).map(drop).map_err(|error| error.kind())
     };
     // From oneself it can be taken away too, but from root.
     let refused = as_nobody(connect.clone()).unwrap_or_else(|| {
@@ -325,7 +325,7 @@ fn connecting_and_listening_take_the_folders_permission() {
         let other = path.with_file_name("other");
         move || {
             let bound = Listener::bind(&other).map(drop).map_err(|error| error.kind());
-            (Client::connect(&path).map(drop).map_err(|error| error.kind()), bound)
+            (dial(&path).map(drop).map_err(|error| error.kind()), bound)
         }
     };
     let denied = Err(ErrorKind::PermissionDenied);
@@ -344,7 +344,7 @@ fn credentials_are_those_of_who_connected() {
     open_to_all(folder.path());
     let listener = Listener::bind(&path).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
-    let connect = move || Client::connect(&path).unwrap();
+    let connect = move || dial(&path).unwrap();
     let Some(client) = as_nobody(connect) else { return };
     let (server, _) = listener.accept().unwrap();
     assert_eq!(client.is_shared() || server.is_shared(), IS_SHARED);
@@ -356,11 +356,11 @@ fn credentials_are_those_of_who_connected() {
 fn connections_outlive_the_name() {
     let (_folder, path) = place();
     let listener = Listener::bind(&path).unwrap();
-    let mut early = Client::connect(&path).unwrap();
+    let mut early = dial(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(Client::connect(&path).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(dial(&path).unwrap_err().kind(), ErrorKind::NotFound);
     let next = Listener::bind(&path).unwrap();
-    let mut late = Client::connect(&path).unwrap();
+    let mut late = dial(&path).unwrap();
     early.write_all(b"early").unwrap();
     late.write_all(b"late").unwrap();
     for (listener, word) in [(listener, "early"), (next, "late")] {
@@ -374,7 +374,7 @@ fn connections_outlive_the_name() {
 fn what_was_written_before_it_was_accepted_is_there() {
     let (_folder, path) = place();
     let listener = Listener::bind(&path).unwrap();
-    let mut client = Client::connect(&path).unwrap();
+    let mut client = dial(&path).unwrap();
     client.write_all(b"hasty").unwrap();
     drop(client);
     let mut heard = String::new();
@@ -386,7 +386,7 @@ fn what_was_written_before_it_was_accepted_is_there() {
 fn a_listener_that_goes_takes_its_queue_along() {
     let (_folder, path) = place();
     let listener = Listener::bind(&path).unwrap();
-    let mut client = Client::connect(&path).unwrap();
+    let mut client = dial(&path).unwrap();
     drop(listener);
     assert_eq!(client.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(client.write(&[0; 8]).unwrap_err().kind(), ErrorKind::BrokenPipe);
@@ -397,10 +397,10 @@ fn a_full_queue_has_those_who_connect_wait() {
     let (_folder, path) = place();
     let listener = Listener::bind_queued(&path, 1).unwrap();
     // The kernel's queue has room for one more than it was told.
-    let mut first: Vec<_> = (0..2).map(|_| Client::connect(&path).unwrap()).collect();
+    let mut first: Vec<_> = (0..2).map(|_| dial(&path).unwrap()).collect();
     let (connected, is_connected) = mpsc::channel();
     let connecting = thread::spawn(move || {
-        let mut last = Client::connect(&path).unwrap();
+        let mut last = dial(&path).unwrap();
         connected.send(()).unwrap();
         last.write_all(b"c").unwrap();
         last
@@ -420,8 +420,8 @@ fn a_full_queue_has_those_who_connect_wait() {
 fn who_waits_in_vain_to_connect_is_refused() {
     let (_folder, path) = place();
     let listener = Listener::bind_queued(&path, 1).unwrap();
-    let first: Vec<_> = (0..2).map(|_| Client::connect(&path).unwrap()).collect();
-    let connecting = thread::spawn(move || Client::connect(&path).unwrap_err().kind());
+    let first: Vec<_> = (0..2).map(|_| dial(&path).unwrap()).collect();
+    let connecting = thread::spawn(move || dial(&path).unwrap_err().kind());
     thread::sleep(Duration::from_millis(50));
     drop(listener);
     assert_eq!(connecting.join().unwrap(), ErrorKind::ConnectionRefused);
@@ -436,7 +436,7 @@ fn a_listener_that_may_not_wait_accepts_what_there_is() {
     let listener = Listener::bind(&path).unwrap();
     listener.set_nonblocking(true).unwrap();
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
-    let mut client = Client::connect(&path).unwrap();
+    let mut client = dial(&path).unwrap();
     let (mut server, _) = listener.try_clone().unwrap().accept().unwrap();
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
     // That is about the listener: what it accepts waits.
@@ -456,13 +456,13 @@ fn other_names_of_the_file_are_the_same_listeners() {
     std::fs::rename(&path, &moved).unwrap();
     std::os::unix::fs::symlink(&moved, &symbolic).unwrap();
     for name in [linked, symbolic, moved] {
-        let mut client = Client::connect(&name).unwrap();
+        let mut client = dial(&name).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         assert_eq!(client.is_shared() || server.is_shared(), IS_SHARED, "{}", name.display());
         client.write_all(b"x").unwrap();
         assert_eq!(server.read(&mut [0; 8]).unwrap(), 1);
     }
-    assert_eq!(Client::connect(&path).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(dial(&path).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
@@ -470,10 +470,10 @@ fn names_are_as_long_as_an_address() {
     let (folder, _) = place();
     let name = |len: usize| folder.path().join("x".repeat(len - folder.path().as_os_str().len() - 1));
     let listener = Listener::bind(name(107)).unwrap();
-    let _client = Client::connect(name(107)).unwrap();
+    let _client = dial(name(107)).unwrap();
     listener.accept().unwrap();
     for bad in [name(108), folder.path().join("a\0b")] {
-        assert_eq!(Client::connect(&bad).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(dial(&bad).unwrap_err().kind(), ErrorKind::InvalidInput);
         assert_eq!(Listener::bind(&bad).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }
@@ -482,9 +482,9 @@ fn names_are_as_long_as_an_address() {
 fn sockets_of_other_types_are_told_from_ones_that_are_none() {
     let (folder, path) = place();
     let _letters = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
-    let error = Client::connect(&path).unwrap_err();
+    let error = dial(&path).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::PROTOTYPE.raw_os_error()));
-    assert_eq!(Client::connect(folder.path()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(dial(folder.path()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert_eq!(Listener::bind(folder.path()).unwrap_err().kind(), ErrorKind::AddrInUse);
 }
 

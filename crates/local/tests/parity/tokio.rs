@@ -20,7 +20,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 async fn connected() -> (Client, Server) {
     let (_folder, path) = place();
     let listener = Listener::bind(&path).unwrap();
-    let client = Client::connect(&path).await.unwrap();
+    let client = dial(&path).await.unwrap();
     let (server, from) = listener.accept().await.unwrap();
     assert_eq!(client.is_shared() || server.is_shared(), IS_SHARED);
     assert!(from.is_unnamed() && client.local_addr().unwrap().is_unnamed());
@@ -144,7 +144,7 @@ async fn a_wait_that_is_given_up_takes_nothing() {
     let (_folder, path) = place();
     let listener = Listener::bind(&path).unwrap();
     assert!(timeout(SHORT, listener.accept()).await.is_err());
-    let mut client = Client::connect(&path).await.unwrap();
+    let mut client = dial(&path).await.unwrap();
     client.write_all(b"x").await.unwrap();
     let (mut server, _) = timeout(LONG, listener.accept()).await.unwrap().unwrap();
     assert_eq!(server.read_u8().await.unwrap(), b'x');
@@ -196,16 +196,16 @@ async fn whoever_wrote_what_was_never_read_is_told_once() {
 #[tokio::test]
 async fn names_in_use_and_ones_where_nobody_listens_are_refused() {
     let (_folder, path) = place();
-    assert_eq!(Client::connect(&path).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(dial(&path).await.unwrap_err().kind(), ErrorKind::NotFound);
     let listener = Listener::bind(&path).unwrap();
     assert_eq!(Listener::bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
     assert_eq!(listener.local_addr().unwrap().as_pathname(), Some(&*path));
-    let mut queued = Client::connect(&path).await.unwrap();
+    let mut queued = dial(&path).await.unwrap();
     drop(listener);
     assert_eq!(queued.read(&mut [0; 8]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
-    assert_eq!(Client::connect(&path).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(dial(&path).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     let long = path.with_file_name("x".repeat(200));
-    assert_eq!(Client::connect(&long).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(dial(&long).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(Listener::bind(&long).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
@@ -224,7 +224,7 @@ fn connecting_takes_the_paths_permission() {
             let _listener = Listener::bind(&path).unwrap();
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
             rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(65_534)).unwrap();
-            Client::connect(&path).await.unwrap_err().kind()
+            dial(&path).await.unwrap_err().kind()
         })
     });
     assert_eq!(acting.join().unwrap(), ErrorKind::PermissionDenied);
@@ -234,11 +234,11 @@ fn connecting_takes_the_paths_permission() {
 async fn connections_outlive_the_name() {
     let (_folder, path) = place();
     let listener = Listener::bind(&path).unwrap();
-    let mut early = Client::connect(&path).await.unwrap();
+    let mut early = dial(&path).await.unwrap();
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(Client::connect(&path).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(dial(&path).await.unwrap_err().kind(), ErrorKind::NotFound);
     let next = Listener::bind(&path).unwrap();
-    let mut late = Client::connect(&path).await.unwrap();
+    let mut late = dial(&path).await.unwrap();
     early.write_all(b"early").await.unwrap();
     late.write_all(b"later").await.unwrap();
     for (listener, word) in [(listener, b"early"), (next, b"later")] {
@@ -255,15 +255,15 @@ async fn a_full_queue_is_said() {
     // The kernel's queue has room for one more than it was told.
     let mut first = Vec::new();
     for _ in 0..2 {
-        first.push(Client::connect(&path).await.unwrap());
+        first.push(dial(&path).await.unwrap());
     }
-    assert_eq!(Client::connect(&path).await.unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(dial(&path).await.unwrap_err().kind(), ErrorKind::WouldBlock);
     for mut client in first {
         let (mut server, _) = timeout(LONG, listener.accept()).await.unwrap().unwrap();
         client.write_all(b"x").await.unwrap();
         assert_eq!(server.read_u8().await.unwrap(), b'x');
     }
-    Client::connect(&path).await.unwrap();
+    dial(&path).await.unwrap();
     timeout(LONG, listener.accept()).await.unwrap().unwrap();
 }
 

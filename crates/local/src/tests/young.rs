@@ -1,0 +1,371 @@
+//! Streams that go over from the kernel's socket to shared memory, at whatever moment.
+
+use crate::stream::Carrier;
+use crate::watch::{Ready, Watched};
+use crate::young::Young;
+use crate::{LocalListener, LocalStream};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+fn connected() -> (LocalListener, LocalStream, LocalStream) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = LocalListener::bind(&path).unwrap();
+    let client = LocalStream::connect(&path).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    assert!(!client.is_shared_memory() && !server.is_shared_memory());
+    (listener, client, server)
+}
+
+fn young(stream: &LocalStream) -> &Young {
+    let Carrier::Young(young) = stream.carrier() else { panic!("it isn't") };
+    young
+}
+
+/// A byte goes there and back so often.
+fn play(client: &mut LocalStream, server: &mut LocalStream, times: usize) {
+    for _ in 0..times {
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        server.write_all(b"y").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    }
+}
+
+#[test]
+fn a_stream_goes_over_once_that_pays_and_has_no_memory_before() {
+    let (_listener, mut client, mut server) = connected();
+    play(&mut client, &mut server, 4);
+    assert!(!client.is_shared_memory() && !server.is_shared_memory());
+    play(&mut client, &mut server, 20);
+    assert!(client.is_shared_memory() && server.is_shared_memory());
+    play(&mut client, &mut server, 100);
+    drop(server);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    assert_eq!(client.write(&[0]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_stream_goes_over_when_its_listener_is_gone() {
+    let (listener, mut client, mut server) = connected();
+    drop(listener);
+    play(&mut client, &mut server, 40);
+    assert!(client.is_shared_memory() && server.is_shared_memory());
+}
+
+#[test]
+fn a_plain_server_is_met_as_a_plain_client_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    drop(LocalListener::bind(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut client = LocalStream::connect(&path).unwrap();
+    let (mut server, name) = listener.accept().unwrap();
+    assert!(name.is_unnamed());
+    for _ in 0..50 {
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+    }
+    assert!(!client.is_shared_memory());
+}
+
+#[test]
+fn what_is_half_shut_stays() {
+    let (_listener, mut client, mut server) = connected();
+    client.write_all(b"question").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut question = String::new();
+    server.read_to_string(&mut question).unwrap();
+    let answer = vec![7; 300_000];
+    let writing = {
+        let answer = answer.clone();
+        thread::spawn(move || server.write_all(&answer).unwrap())
+    };
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).unwrap();
+    writing.join().unwrap();
+    assert!(heard == answer && question == "question" && !client.is_shared_memory());
+}
+
+/// Both may have half gone over.
+#[test]
+fn a_shutdown_at_any_moment_is_told() {
+    for calls in 0..40 {
+        for how in [Shutdown::Write, Shutdown::Read, Shutdown::Both] {
+            let (_listener, mut client, mut server) = connected();
+            for _ in 0..calls {
+                client.write_all(b"x").unwrap();
+                server.read_exact(&mut [0]).unwrap();
+            }
+            server.write_all(b"last").unwrap();
+            server.shutdown(how).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut heard = Vec::new();
+            match how {
+                Shutdown::Read => {
+                    let broken = (0..2).find_map(|_| client.write(b"x").err());
+                    assert_eq!(broken.unwrap().kind(), ErrorKind::BrokenPipe, "{calls}");
+                    assert_eq!(server.read(&mut [0]).unwrap(), 0);
+                    assert_eq!(client.read(&mut [0; 8]).unwrap(), 4);
+                }
+                _ => {
+                    client.read_to_end(&mut heard).unwrap();
+                    assert_eq!(heard, b"last", "{calls} {how:?}");
+                }
+            }
+        }
+    }
+}
+
+/// A thread that waits at the socket when the ring's turn comes.
+#[test]
+fn who_waits_is_woken_by_what_comes_by_the_ring() {
+    let (_listener, mut client, mut server) = connected();
+    let waiting = client.try_clone().unwrap();
+    let waiting = thread::spawn(move || {
+        let mut heard = [0; 3];
+        (&waiting).read_exact(&mut heard).map(|()| heard)
+    });
+    for _ in 0..40 {
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+    }
+    assert!(young(&client).end().is_some() && young(&server).end().is_some());
+    server.write_all(b"end").unwrap();
+    assert_eq!(&waiting.join().unwrap().unwrap(), b"end");
+}
+
+#[test]
+fn a_peer_that_says_nonsense_of_where_the_ring_begins_is_left() {
+    for (begun, is_over) in [(1, true), (6, false), (u64::MAX, false)] {
+        let (_listener, mut client, mut server) = connected();
+        server.write_all(b"hello").unwrap();
+        client.read_exact(&mut [0; 5]).unwrap();
+        for _ in 0..40 {
+            client.write_all(b"x").unwrap();
+            server.read_exact(&mut [0]).unwrap();
+        }
+        assert!(young(&client).end().is_some());
+        let lane = young(&client).memory().unwrap().lane(1);
+        assert_eq!(lane.writer.begun.load(Ordering::Relaxed), 6, "five bytes by the socket");
+        lane.writer.begun.store(begun, Ordering::Relaxed);
+        client.set_nonblocking(true).unwrap();
+        let kind = client.read(&mut [0; 8]).unwrap_err().kind();
+        assert_eq!(kind, if is_over { ErrorKind::ConnectionReset } else { ErrorKind::WouldBlock });
+    }
+}
+
+/// A small generator (xorshift) of what to do next.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+
+    /// Mostly short, sometimes long.
+    fn len(&mut self) -> usize {
+        let most = [2, 40, 3_000, 70_000][self.roll(4)];
+        1 + self.roll(most)
+    }
+}
+
+/// The byte at a place of every stream.
+fn byte(at: usize) -> u8 {
+    (at * 7 + (at >> 8) * 31) as u8
+}
+
+fn bytes(from: usize, len: usize) -> Vec<u8> {
+    (from..from + len).map(byte).collect()
+}
+
+/// One end, with how far it has written and read.
+struct Player {
+    stream: LocalStream,
+    written: usize,
+    read: usize,
+}
+
+impl Player {
+    fn new(stream: LocalStream) -> Player {
+        stream.set_nonblocking(true).unwrap();
+        Player { stream, written: 0, read: 0 }
+    }
+
+    fn act(&mut self, dice: &mut Dice) {
+        let len = dice.len();
+        let mut room = vec![0; len];
+        let cut = dice.roll(len + 1);
+        let stream = &mut &self.stream;
+        match dice.roll(9) {
+            0 | 1 => {
+                let result = stream.write(&bytes(self.written, len));
+                self.written += moved(result);
+            }
+            2 => {
+                let all = bytes(self.written, len);
+                let parts = [IoSlice::new(&all[..cut]), IoSlice::new(&all[cut..])];
+                let result = stream.write_vectored(&parts);
+                self.written += moved(result);
+            }
+            3 => {
+                let from = self.written;
+                let result = stream.write_in_place(|room| {
+                    let len = room.len().min(len);
+                    room.copy_from(0, &bytes(from, len));
+                    len
+                });
+                self.written += moved(result);
+            }
+            4 | 5 => {
+                let count = moved(stream.read(&mut room));
+                self.check(&room[..count], count);
+            }
+            6 => {
+                let (one, other) = room.split_at_mut(cut);
+                let result = stream.read_vectored(&mut [IoSliceMut::new(one), IoSliceMut::new(other)]);
+                let count = moved(result);
+                self.check(&room[..count], count);
+            }
+            7 => {
+                let count = moved(stream.peek(&mut room));
+                self.check(&room[..count], 0);
+                let watched = self.stream.watch().look(Ready::READABLE).unwrap();
+                assert!(count == 0 || (watched.has(Ready::READABLE) && self.stream.is_readable().unwrap()));
+            }
+            _ => {
+                let mut found = Vec::new();
+                let result = stream.read_in_place(|bytes| {
+                    found.resize(bytes.len(), 0);
+                    bytes.copy_to(0, &mut found);
+                    bytes.len().min(cut)
+                });
+                let count = moved(result);
+                self.check(&found, count);
+            }
+        }
+    }
+
+    fn check(&mut self, found: &[u8], taken: usize) {
+        assert!(found == bytes(self.read, found.len()), "at {}", self.read);
+        self.read += taken;
+    }
+}
+
+fn moved(result: std::io::Result<usize>) -> usize {
+    match result {
+        Ok(count) => count,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn nothing_is_lost_whatever_is_called_when() {
+    let mut gone_over = 0;
+    for seed in 1..=150 {
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        let (_listener, client, server) = connected();
+        let mut players = [Player::new(client), Player::new(server)];
+        // Sometimes one is busier, and mostly one direction is used.
+        let bias = dice.roll(5);
+        for _ in 0..20 + dice.roll(200) {
+            let who = usize::from(dice.roll(6) > bias);
+            players[who].act(&mut dice);
+        }
+        for at in 0..2 {
+            let mut room = vec![0; 100_000];
+            while players[at].read < players[1 - at].written {
+                let count = players[at].stream.read(&mut room).unwrap();
+                players[at].check(&room[..count], count);
+            }
+            assert_eq!(players[at].stream.read(&mut room).unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
+        gone_over += usize::from(players[0].stream.is_shared_memory());
+        let [mut first, second] = players.map(|player| player.stream);
+        drop(second);
+        assert_eq!(first.read(&mut [0; 8]).unwrap(), 0, "seed {seed}");
+    }
+    assert!((30..150).contains(&gone_over), "{gone_over}: the test is about both");
+}
+
+#[test]
+fn bulk_goes_both_ways_while_it_goes_over() {
+    const ALL: usize = 3 << 20;
+    for seed in 1..=6 {
+        let (_listener, client, server) = connected();
+        let streams = [client, server];
+        thread::scope(|scope| {
+            for (at, stream) in streams.iter().enumerate() {
+                scope.spawn(move || {
+                    let (mut dice, mut done) = (Dice(seed * 77 + at as u64), 0);
+                    while done < ALL {
+                        let len = dice.len().min(ALL - done);
+                        (&mut &*stream).write_all(&bytes(done, len)).unwrap();
+                        done += len;
+                    }
+                });
+                scope.spawn(move || {
+                    let (mut dice, mut done) = (Dice(seed * 99 + at as u64), 0);
+                    while done < ALL {
+                        let mut room = vec![0; dice.len()];
+                        let count = (&mut &*stream).read(&mut room).unwrap();
+                        assert!(room[..count] == bytes(done, count), "at {done}");
+                        done += count;
+                    }
+                });
+            }
+        });
+        assert!(streams.iter().all(LocalStream::is_shared_memory));
+    }
+}
+
+/// An end that goes while something lies unread is told, by whichever way that came.
+#[test]
+fn what_was_never_read_is_told_at_any_moment() {
+    for calls in [0, 10, 40] {
+        let (_listener, mut client, mut server) = connected();
+        play(&mut client, &mut server, calls);
+        client.write_all(b"unread").unwrap();
+        drop(server);
+        assert_eq!(client.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset, "{calls}");
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+    }
+}
+
+/// The connection that a client that offered memory is gone from is as one that offered none.
+#[test]
+fn an_offer_of_who_is_gone_is_not_taken() {
+    let (_listener, mut client, mut server) = connected();
+    client.write_all(&[1; 30]).unwrap();
+    for _ in 0..30 {
+        client.write_all(b"x").unwrap();
+    }
+    assert!(young(&client).memory().is_some());
+    drop(client);
+    let mut heard = Vec::new();
+    let mut room = [0; 1];
+    while server.read(&mut room).unwrap() > 0 {
+        heard.push(room[0]);
+    }
+    assert_eq!(heard.len(), 60);
+    assert!(young(&server).end().is_none());
+    assert_eq!(server.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn plain_clients_of_a_listener_are_not_young() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = LocalListener::bind(&path).unwrap();
+    let _client = UnixStream::connect(&path).unwrap();
+    assert!(matches!(listener.accept().unwrap().0.carrier(), Carrier::Kernel(_)));
+}
