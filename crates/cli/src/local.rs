@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use sockeye_local::{LocalDatagram, LocalListener, LocalStream};
+use sockeye_local::{DEFAULT_RING, LocalDatagram, LocalListener, LocalStream};
 use sockeye_run::EndSignals;
 
 use crate::args::LocalCommand;
@@ -234,7 +234,7 @@ fn bench(listener: &LocalListener, name: Name) -> io::Result<ExitCode> {
     ];
     let mut connections = Vec::new();
     for _ in &rows {
-        let ours = (LocalStream::connect(&name.path)?, listener.accept()?.0);
+        let ours = (LocalStream::connect_with(&name.path, DEFAULT_RING)?, listener.accept()?.0);
         let plain = LocalStream::from(std::os::unix::net::UnixStream::connect(&name.path)?);
         connections.push([ours, (plain, listener.accept()?.0)]);
     }

@@ -2,19 +2,19 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::Path;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sockeye_local::{LocalDatagram, LocalListener, LocalPackets, LocalStream};
+use sockeye_local::{LocalDatagram, LocalPackets, LocalStream};
 
 use crate::cores::{Cores, Processors};
 use crate::row::{Figure, Row, Size};
 
 pub(crate) use many::hold_clients;
 
+mod connects;
 mod many;
 
 /// How long one figure of throughput takes.
@@ -23,7 +23,6 @@ const ROUNDS: u32 = 5_000;
 const PARKED_ROUNDS: u32 = 300;
 /// What a thread does between two parked rounds: so long that the other one sleeps.
 const THINKING: Duration = Duration::from_micros(100);
-const CONNECTIONS: u32 = 5_000;
 
 /// Two ends of a connection, each with a reading and a writing handle.
 struct Pair {
@@ -106,7 +105,7 @@ pub(super) fn rows(size: Size) -> Vec<Row> {
     rows.push(messages("local, messages of 64 B", Cores::Two));
     rows.push(messages("local, messages of 64 B, one core", Cores::One));
     rows.push(datagrams());
-    rows.push(connects());
+    rows.extend(connects::rows());
     rows.extend(many::rows());
     rows
 }
@@ -314,50 +313,4 @@ fn datagrams_per_second((to, from): (LocalDatagram, LocalDatagram)) -> Figure {
         sending.join().map_err(|_| "the sender failed")?.map_err(|error| error.to_string())?;
         Ok(f64::from(count) / spent.as_secs_f64())
     })
-}
-
-fn connects() -> Row {
-    let folder = std::rc::Rc::new(tempfile::tempdir().ok());
-    let theirs = std::rc::Rc::clone(&folder);
-    Row {
-        name: "local, connect and accept",
-        unit: "/s",
-        peer: "AF_UNIX",
-        goal: 0.5,
-        smaller: false,
-        ours: Box::new(move || {
-            let path = folder.as_ref().as_ref().ok_or("no folder")?.path().join("ours");
-            let listener = LocalListener::bind(&path).map_err(|error| error.to_string())?;
-            connects_per_second(&listener, &path)
-        }),
-        theirs: Box::new(move || {
-            let path = theirs.as_ref().as_ref().ok_or("no folder")?.path().join("theirs");
-            let _ = std::fs::remove_file(&path);
-            let listener = UnixListener::bind(&path).map_err(|error| error.to_string())?;
-            per_second(|| {
-                let client = UnixStream::connect(&path)?;
-                let (server, _) = listener.accept()?;
-                drop((client, server));
-                Ok(())
-            })
-        }),
-    }
-}
-
-fn connects_per_second(listener: &LocalListener, path: &Path) -> Figure {
-    per_second(|| {
-        let client = LocalStream::connect(path)?;
-        let (server, _) = listener.accept()?;
-        assert!(server.is_shared_memory());
-        drop((client, server));
-        Ok(())
-    })
-}
-
-fn per_second(mut connect: impl FnMut() -> std::io::Result<()>) -> Figure {
-    let start = Instant::now();
-    for _ in 0..CONNECTIONS {
-        connect().map_err(|error| error.to_string())?;
-    }
-    Ok(f64::from(CONNECTIONS) / start.elapsed().as_secs_f64())
 }

@@ -7,9 +7,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::rc::Rc;
 
 use rustix::process::{Resource, Rlimit};
-use sockeye_local::{LocalListener, LocalStream};
+use sockeye_local::{DEFAULT_RING, LocalListener, LocalStream};
 
-use super::connects_per_second;
+use super::connects::connects_per_second;
 use crate::row::{Figure, Row, median};
 
 const MANY: usize = 10_000;
@@ -81,8 +81,9 @@ fn find() -> Result<Many, String> {
     let bytes = (resident()? - before + theirs) / MANY as f64;
     let other_path = folder.path().join("alone");
     let other = LocalListener::bind(&other_path).map_err(|error| error.to_string())?;
-    let connects = (0..TIMES)
-        .map(|_| Ok((connects_per_second(&listener, &path)?, connects_per_second(&other, &other_path)?)));
+    let connects = (0..TIMES).map(|_| {
+        Ok((connects_per_second(&listener, &path, 0)?, connects_per_second(&other, &other_path, 0)?))
+    });
     let connects = connects.collect::<Result<_, String>>()?;
     Ok(Many { bytes, connects })
 }
@@ -126,7 +127,7 @@ pub(crate) fn hold_clients(path: &Path) -> Result<(), String> {
     allow_descriptors()?;
     let before = resident()?;
     let connect = |_| {
-        let mut client = LocalStream::connect(path)?;
+        let mut client = LocalStream::connect_with(path, DEFAULT_RING)?;
         client.write_all(&[1])?;
         client.read_exact(&mut [0])?;
         Ok(client)
