@@ -28,16 +28,20 @@
 //!
 //! ```text
 //!            client                        the file's path                         server
-//!   Offer::leave ──── nonce, memfd ────▶ companion (abstract name) ──────▶ Companion::hear_out
-//!   Offer::connect ── socket named by the nonce ──▶ path ──────▶ accept, Companion::claim
+//!   Young::connect ── socket named by a nonce ────▶ path ──────▶ accept: Young
+//!    │  after some calls: nonce, memfd ──▶ companion (abstract name) ──────▶ Host::claim
 //!   End ═══════════════ Lane + ring ═══▶ one sealed memfd ◀═══ Lane + ring ═══════════════ End
 //!    └ Outside ──────── bells, and the end of either process ──────────────── Outside ┘
 //! ```
 //!
 //! - **Rendezvous** (`rendezvous`): a listener is a kernel socket at the path, and a companion whose abstract name is
-//!   made of the file's device, inode and time of birth. A client that finds a companion leaves it an offer, a nonce and
-//!   a sealed memfd, and connects to the path from a socket that is named by the nonce, if the same process listens at both
-//!   (`SO_PEERCRED`). Everything else is plain, and a plain peer sees no byte of this.
+//!   made of the file's device, inode and time of birth. A client that finds a companion connects to the path from a
+//!   socket that is named by a nonce, and leaves an offer with the companion, the nonce and a sealed memfd, if the same process
+//!   listens at both (`SO_PEERCRED`). Everything else is plain, and a plain peer sees no byte of this.
+//! - **When** (`young`): memory costs more than a short connection. So a stream begins at the kernel's socket, and each of its
+//!   directions goes over to its ring after some calls; each side says in the lane how many bytes went by the socket, and in
+//!   the stream nothing is said. With [`connect_with`](LocalStream::connect_with), of packets and of pairs the memory is there
+//!   from the start.
 //! - **Permissions** (`companion`): every connection is one to the path, for which the path's permissions count. The
 //!   companion's name has none. Who may not connect to the path can leave offers all the same, which take at most an
 //!   eighth of the descriptors that the listener's process may have; and while it floods the companion's queue, clients get
@@ -70,6 +74,7 @@
 //! - After a `fork` both processes have the end, as with any descriptor, but only one of them may go on using it:
 //!   its positions are in the process's own memory. The other end sees this end close when both have, within 100 ms (at once,
 //!   where nothing has forked); a shutdown is one for both. After `exec` it is gone.
+//! - A stream that hasn't gone over to memory before a `fork` stays with the kernel in the process that didn't connect or accept.
 //! - A listener accepts in the process that made it; `accept` in one forked from that fails with `Unsupported`, as the offers
 //!   for the connections in the queue may be in the other's memory. So fork first: each worker
 //!   has a listener of its own, or one process accepts for all.

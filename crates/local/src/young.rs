@@ -60,8 +60,8 @@ pub(crate) struct Young {
     kernel: Arc<Kernel>,
     limits: Limits,
     carried: AtomicU32,
-    /// Bytes that came by the socket, and bytes that were sent by it.
-    came: Mutex<u64>,
+    came: Mutex<Came>,
+    /// Bytes that were sent by the socket.
     sent: Mutex<u64>,
     meeting: Mutex<Meeting>,
     /// What the client has offered.
@@ -74,11 +74,18 @@ pub(crate) struct Young {
     forks: u32,
 }
 
+/// Bytes that came by the socket, and how many it will be in all, once the peer has said so.
+#[derive(Debug, Default)]
+struct Came {
+    count: u64,
+    all: Option<u64>,
+}
+
 /// How the ends find each other.
 #[derive(Debug)]
 enum Meeting {
     /// The client will offer rings of so many bytes.
-    Client { listener: File, nonce: Nonce, ring: usize },
+    Client { process: u32, listener: File, nonce: Nonce, ring: usize },
     /// It has, and is connected to the companion until somebody has taken them.
     Offered { _companion: std::os::fd::OwnedFd },
     /// The server will look for an offer.
@@ -93,7 +100,7 @@ impl Young {
         let Some(listener) = File::at(path).filter(has_companion) else { return Ok(None) };
         let nonce = new_nonce()?;
         let socket = connect(path, Kind::Bytes, Some(&client_name(When::Later, &nonce)?), may_wait)?;
-        Ok(Some(Young::new(socket, Meeting::Client { listener, nonce, ring })))
+        Ok(Some(Young::new(socket, Meeting::Client { process: std::process::id(), listener, nonce, ring })))
     }
 
     /// The end of a server that has accepted a client by this name.
@@ -106,7 +113,7 @@ impl Young {
             kernel: Arc::new(Kernel::new(socket)),
             limits: Limits::default(),
             carried: AtomicU32::new(0),
-            came: Mutex::new(0),
+            came: Mutex::default(),
             sent: Mutex::new(0),
             meeting: Mutex::new(meeting),
             memory: OnceLock::new(),
@@ -118,6 +125,14 @@ impl Young {
 
     pub(crate) fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    /// An end that has taken this memory.
+    #[cfg(test)]
+    pub(crate) fn with(socket: UnixStream, mapping: Arc<Mapping>) -> Young {
+        let young = Young::new(socket, Meeting::Over);
+        young.go_over(End::new(Arc::clone(&young.kernel), mapping, Role::Acceptor, Kind::Bytes, None));
+        young
     }
 
     /// What this end has offered.
@@ -152,19 +167,25 @@ impl Young {
     fn meet(&self) {
         let Ok(mut meeting) = self.meeting.try_lock() else { return };
         match &*meeting {
-            Meeting::Client { listener, nonce, ring } => {
-                *meeting = self.offer(listener, nonce, *ring).unwrap_or(Meeting::Over);
+            Meeting::Client { process, listener, nonce, ring } => {
+                // A forked process isn't the one that the listener knows.
+                let is_here = *process == std::process::id();
+                let offered = is_here.then(|| self.offer(listener, nonce, *ring)).flatten();
+                *meeting = offered.unwrap_or(Meeting::Over);
             }
             Meeting::Server { host, nonce } => {
                 let client = peer_credentials(self.kernel.socket.as_fd()).ok();
                 let Some((mapping, place)) = client.and_then(|client| host.claim(nonce, &client)) else {
                     return;
                 };
+                // Its first bell finds the end here, also if another thread reads.
+                let came = lock(&self.came);
                 let offered = &mapping.lane(0).writer.offered;
                 if offered.compare_exchange(NEW, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                     let (kernel, mapping) = (Arc::clone(&self.kernel), Arc::new(mapping));
                     self.go_over(End::new(kernel, mapping, Role::Acceptor, Kind::Bytes, Some(place)));
                 }
+                drop(came);
                 *meeting = Meeting::Over;
             }
             Meeting::Offered { .. } | Meeting::Over => {}
@@ -184,7 +205,8 @@ impl Young {
         Some(Meeting::Offered { _companion: offer.companion })
     }
 
-    /// Goes over where the offer was taken. Comes before each call; no lock is held.
+    /// Goes over where the offer was taken. Comes before each call, and after each that may have found a bell; no lock is
+    /// held but the reader's.
     fn advance(&self) {
         if self.end().is_some() {
             return;
@@ -217,14 +239,15 @@ impl Young {
         })
     }
 
-    /// Bytes that are still to come by the socket, where that was said.
-    fn left(&self, came: u64) -> Option<u64> {
+    /// Bytes that are still to come by the socket, where that was said: it counts what was said first.
+    fn left(&self, came: &mut Came) -> Option<u64> {
         let end = self.end()?;
-        end.peers_begin().map(|begin| begin.checked_sub(came).unwrap_or_else(|| end.give_up()))
+        came.all = came.all.or_else(|| end.peers_begin());
+        came.all.map(|all| all.checked_sub(came.count).unwrap_or_else(|| end.give_up()))
     }
 
     /// The end over shared memory, if it is its turn to be read. The lock is held.
-    fn read_out(&self, came: u64) -> Option<&End> {
+    fn read_out(&self, came: &mut Came) -> Option<&End> {
         let is_over = self.is_read_out.load(Ordering::Acquire) || self.left(came) == Some(0);
         let end = self.end().filter(|_| is_over)?;
         self.set_read_out(end);
@@ -327,14 +350,14 @@ impl Young {
     }
 
     /// Receives once, without waiting; none if it is the ring's turn.
-    fn receive(&self, bytes: &mut [u8], attached: &mut Ancillary) -> Option<io::Result<usize>> {
+    pub(crate) fn receive(&self, bytes: &mut [u8], attached: &mut Ancillary) -> Option<io::Result<usize>> {
         let result = {
             let mut came = lock(&self.came);
             loop {
-                if self.read_out(*came).is_some() {
+                if self.read_out(&mut came).is_some() {
                     return None;
                 }
-                let most = up_to(self.left(*came), bytes.len());
+                let most = up_to(self.left(&mut came), bytes.len());
                 let (socket, wants) = (self.kernel.socket.as_fd(), &self.kernel.wants);
                 match receive(socket, &mut bytes[..most], RecvFlags::DONTWAIT, wants, attached) {
                     Ok(0) if most > 0 => break self.at_end(Ok(0)),
@@ -342,8 +365,9 @@ impl Young {
                     Err(error) => break Some(Err(error.into())),
                     Ok(count) => {
                         // How many are the stream's may have been said since.
-                        let own = up_to(self.left(*came), count);
-                        *came += own as u64;
+                        self.advance();
+                        let own = up_to(self.left(&mut came), count);
+                        came.count += own as u64;
                         if let (Some(end), true) = (self.end(), own < count) {
                             end.outside.take_late(&bytes[own..count], std::mem::take(attached));
                         }
@@ -362,6 +386,7 @@ impl Young {
 
     /// Where nothing comes any more: the end over shared memory knows more of it, if the peer is gone and isn't only shut.
     fn at_end(&self, result: Result<usize, Errno>) -> Option<io::Result<usize>> {
+        self.advance();
         if let Some(end) = self.end() {
             match result {
                 Err(_) => drop(end.outside.state.note(DEAD | CUT_OFF)),
@@ -375,10 +400,10 @@ impl Young {
         Some(result.map_err(io::Error::from))
     }
 
-    fn peek_at_socket(&self, bytes: &mut [u8]) -> Option<io::Result<usize>> {
-        let came = lock(&self.came);
+    pub(crate) fn peek_at_socket(&self, bytes: &mut [u8]) -> Option<io::Result<usize>> {
+        let mut came = lock(&self.came);
         loop {
-            if self.read_out(*came).is_some() {
+            if self.read_out(&mut came).is_some() {
                 return None;
             }
             match rustix::net::recv(&self.kernel.socket, &mut *bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
@@ -386,7 +411,8 @@ impl Young {
                 Err(Errno::CONNRESET) => return self.at_end(Err(Errno::CONNRESET)),
                 Err(error) => return Some(Err(error.into())),
                 Ok((count, _)) => {
-                    let own = up_to(self.left(*came), count);
+                    self.advance();
+                    let own = up_to(self.left(&mut came), count);
                     if own > 0 || count == 0 {
                         return Some(Ok(own));
                     }
@@ -502,7 +528,7 @@ impl Young {
     pub(crate) fn is_ready(&self, half: Half) -> io::Result<bool> {
         self.advance();
         let ring = || match half {
-            Half::Reads => self.read_out(*lock(&self.came)),
+            Half::Reads => self.read_out(&mut lock(&self.came)),
             Half::Writes => self.end(),
         };
         if let Some(end) = ring() {
@@ -517,7 +543,7 @@ impl Young {
 
     pub(crate) fn look(&self, wanted: Ready) -> Ready {
         self.advance();
-        if let Some(end) = self.read_out(*lock(&self.came)) {
+        if let Some(end) = self.read_out(&mut lock(&self.came)) {
             return end.look(wanted);
         }
         let found = look_at_socket(self.kernel.socket.as_fd());

@@ -5,6 +5,7 @@ use crate::half::Kind;
 use crate::outside::Kernel;
 use crate::ring::Lane;
 use crate::sys::{Mapping, Side};
+use crate::young::Young;
 use crate::{LocalStream, SMALLEST_RING};
 use crate::{ring::Memory, stream};
 use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
@@ -96,7 +97,7 @@ pub(crate) fn scribble(mapping: &Arc<Mapping>, socket: &mut impl Write, numbers:
         let lane = side.lane();
         let value = numbers.next();
         let small = value % (2 * SMALLEST_RING as u64);
-        match numbers.next() % 15 {
+        match numbers.next() % 16 {
             0 => lane.produced.position.store(value, Ordering::Relaxed),
             1 => lane.consumed.position.store(value, Ordering::Relaxed),
             2 | 3 => drop(lane.produced.position.fetch_add(small, Ordering::Relaxed)),
@@ -114,6 +115,10 @@ pub(crate) fn scribble(mapping: &Arc<Mapping>, socket: &mut impl Write, numbers:
                 let packet = [&[1][..], &start.to_ne_bytes(), &end.to_ne_bytes()].concat();
                 let _ = socket.write(&packet[..packet.len() - (value >> 60) as usize / 15]);
                 lane.produced.marks.fetch_add(1, Ordering::Relaxed);
+            }
+            14 => {
+                lane.writer.begun.store(value >> (numbers.next() % 64), Ordering::Relaxed);
+                let _ = socket.write(&[1; 100][..value as usize % 100]);
             }
             11 => lane.produced.turn.store(value >> (numbers.next() % 64), Ordering::Relaxed),
             _ => {
@@ -141,7 +146,12 @@ fn play(numbers: &mut Numbers) {
     // The larger has a wide one.
     let ring = [SMALLEST_RING, 64 << 10][numbers.next() as usize % 2];
     let kind = [Kind::Bytes, Kind::Records][numbers.next() as usize % 2];
-    let (victim, mapping, mut socket) = victim_of(kind, ring);
+    let (mut victim, mapping, mut socket) = victim_of(kind, ring);
+    if kind == Kind::Bytes && numbers.next().is_multiple_of(2) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let young = Young::with(ours, Arc::clone(&mapping));
+        (victim, socket) = (LocalStream::new(stream::Carrier::Young(Box::new(young))), theirs);
+    }
     let peer = stream_of(socket.try_clone().unwrap(), &mapping, Role::Connector, kind);
     peer.set_nonblocking(true).unwrap();
     socket.set_nonblocking(true).unwrap();

@@ -3,7 +3,7 @@
 use crate::stream::Carrier;
 use crate::watch::{Ready, Watched};
 use crate::young::Young;
-use crate::{LocalListener, LocalStream};
+use crate::{Ancillary, LocalListener, LocalStream};
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -368,4 +368,55 @@ fn plain_clients_of_a_listener_are_not_young() {
     let listener = LocalListener::bind(&path).unwrap();
     let _client = UnixStream::connect(&path).unwrap();
     assert!(matches!(listener.accept().unwrap().0.carrier(), Carrier::Kernel(_)));
+}
+
+/// A bell that comes while its reader is between two looks is not taken for a byte of the stream.
+#[test]
+fn a_bell_that_comes_at_any_moment_is_none_of_the_bytes() {
+    for is_peek in [false, true] {
+        let (_listener, mut client, mut server) = connected();
+        // The client offers memory with its last call, and doesn't look since.
+        for _ in 0..16 {
+            client.write_all(b"x").unwrap();
+        }
+        for _ in 0..16 {
+            server.read_exact(&mut [0]).unwrap();
+        }
+        assert!(young(&server).end().is_some() && young(&client).end().is_none());
+        server.write_all(b"by the ring").unwrap();
+        let mut room = [0; 16];
+        let found = if is_peek {
+            young(&client).peek_at_socket(&mut room)
+        } else {
+            young(&client).receive(&mut room, &mut Ancillary::default())
+        };
+        assert!(found.is_none());
+        assert_eq!(client.read(&mut room).unwrap(), 11);
+    }
+}
+
+/// A bell that comes while another thread goes over is never taken for a byte of the stream.
+#[test]
+fn readers_of_their_own_see_bytes_only_while_others_go_over() {
+    const CALLS: usize = 30;
+    for _ in 0..300 {
+        let (_listener, client, server) = connected();
+        thread::scope(|scope| {
+            for stream in [&client, &server] {
+                scope.spawn(move || {
+                    for call in 0..CALLS {
+                        (&mut &*stream).write_all(&bytes(3 * call, 3)).unwrap();
+                    }
+                });
+                scope.spawn(move || {
+                    let (mut read, mut room) = (0, [0; 8]);
+                    while read < 3 * CALLS {
+                        let count = (&mut &*stream).read(&mut room).unwrap();
+                        assert_eq!(room[..count], bytes(read, count));
+                        read += count;
+                    }
+                });
+            }
+        });
+    }
 }
