@@ -89,6 +89,7 @@
 #![deny(unsafe_code)]
 
 mod ancillary;
+mod carrier;
 mod companion;
 mod credentials;
 mod datagram;

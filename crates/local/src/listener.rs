@@ -1,11 +1,12 @@
 //! Listening at a path.
 
+use crate::carrier::Carrier;
 use crate::companion::{Companion, Host};
 use crate::end::{End, Role};
 use crate::half::Kind;
 use crate::outside::Kernel;
 use crate::rendezvous::{File, When, address, client_of, socket, socket_type};
-use crate::stream::{Carrier, LocalStream, unnamed_if_client};
+use crate::stream::{LocalStream, unnamed_if_client};
 use crate::sys::peer_credentials;
 use crate::watch::{Look, Ready, look_at_socket};
 use crate::young::Young;

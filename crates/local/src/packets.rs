@@ -1,9 +1,9 @@
 //! Sequenced packets: connections that keep the boundaries of what is sent (`SOCK_SEQPACKET`).
 
+use crate::carrier::Carrier;
 use crate::half::Kind;
 use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::ring::record_len;
-use crate::stream::Carrier;
 use crate::{Ancillary, Attached, Credentials, DEFAULT_RING, ListenerConfig, LocalListener, LocalStream};
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
@@ -172,7 +172,7 @@ impl LocalPackets {
         self.check_fits(len)?;
         match self.end.carrier() {
             Carrier::Ring(end) => end.write_record_in_place(len, with),
-            _ => {
+            Carrier::Kernel(_) | Carrier::Young(_) => {
                 let mut packet = vec![0; len];
                 with(&mut SharedSliceMut::of_bytes(&mut packet));
                 self.send(&packet)

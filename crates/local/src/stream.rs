@@ -1,18 +1,18 @@
 //! Streams of bytes.
 
-use crate::ancillary::{Wants, send_message};
+use crate::ancillary::Wants;
+use crate::carrier::Carrier;
 use crate::end::{End, Half, Role};
 use crate::half::Kind;
 use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::outside::Kernel;
 use crate::rendezvous::{Offer, client_of, connect, socket_type};
-use crate::sys::messages::receive;
 use crate::sys::{Mapping, peer_credentials};
-use crate::watch::{Look, Ready, look_at_socket};
+use crate::watch::Look;
 use crate::young::Young;
 use crate::{Ancillary, Attached, Credentials, DEFAULT_RING, LARGEST_RING, SMALLEST_RING};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -41,75 +41,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct LocalStream {
     carrier: Arc<Carrier>,
-}
-
-/// What carries a stream's bytes.
-#[derive(Debug)]
-pub(crate) enum Carrier {
-    Ring(Box<End>),
-    Kernel(Kernel),
-    /// By the kernel's socket as long as it has carried little.
-    Young(Box<Young>),
-}
-
-impl Carrier {
-    pub(crate) fn plain(socket: UnixStream) -> Carrier {
-        Carrier::Kernel(Kernel::new(socket))
-    }
-
-    /// The end over shared memory that everything goes by.
-    fn end(&self) -> Option<&End> {
-        match self {
-            Carrier::Ring(end) => Some(end),
-            Carrier::Young(young) => young.reading_end(),
-            Carrier::Kernel(_) => None,
-        }
-    }
-
-    fn kernel(&self) -> &Kernel {
-        match self {
-            Carrier::Ring(end) => &end.outside.kernel,
-            Carrier::Young(young) => young.kernel(),
-            Carrier::Kernel(kernel) => kernel,
-        }
-    }
-
-    pub(crate) fn socket(&self) -> &UnixStream {
-        &self.kernel().socket
-    }
-
-    /// Sends bytes, one at least where it is a stream, or a packet that was found to fit.
-    pub(crate) fn send_with(&self, bytes: &[u8], attached: Attached<'_>) -> io::Result<usize> {
-        match self {
-            Carrier::Ring(end) => end.write_with(bytes, attached),
-            Carrier::Young(young) => young.write_with(bytes, attached),
-            Carrier::Kernel(Kernel { socket, .. }) => {
-                send_message(socket.as_fd(), bytes, SendFlags::empty(), attached)
-            }
-        }
-    }
-
-    pub(crate) fn recv_with(&self, bytes: &mut [u8]) -> io::Result<(usize, Ancillary)> {
-        match self {
-            Carrier::Ring(end) => end.read_with(bytes),
-            Carrier::Young(young) => young.read_with(bytes),
-            Carrier::Kernel(Kernel { socket, wants }) => {
-                let mut attached = Ancillary::default();
-                let count = receive(socket.as_fd(), bytes, RecvFlags::empty(), wants, &mut attached)?;
-                Ok((count, attached.without_nobody(count == 0 && !bytes.is_empty())))
-            }
-        }
-    }
-}
-
-impl Look for Carrier {
-    fn look(&self, wanted: Ready) -> Ready {
-        match self {
-            Carrier::Ring(end) => end.look(wanted),
-            Carrier::Young(young) => young.look(wanted),
-            Carrier::Kernel(kernel) => look_at_socket(kernel.socket.as_fd()),
-        }
-    }
 }
 
 impl LocalStream {

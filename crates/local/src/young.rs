@@ -330,7 +330,7 @@ impl Young {
             self.advance();
             match attempt() {
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait(half, &mut wait)?
+                    self.wait(half, &mut wait)?;
                 }
                 result => return result.transpose(),
             }

@@ -91,7 +91,7 @@ fn possessions() -> (usize, usize) {
 /// One round; how long the slower of the parent's two threads took to see the end.
 fn kill_one(path: &Path, listens: bool, after: Duration, mode: u64) -> Duration {
     let listener = (!listens).then(|| LocalListener::bind(path).unwrap());
-    let at_once = mode / 3 % 2 == 0;
+    let at_once = (mode / 3).is_multiple_of(2);
     let mut child = spawn(path, listens, at_once);
     let stream = match &listener {
         Some(listener) => listener.accept().unwrap().0,

@@ -2,12 +2,12 @@
 
 use super::hostile::victim;
 use crate::ancillary::{Attached, send_message};
+use crate::carrier::Carrier;
 use crate::end::{End, Role};
 use crate::half::Kind;
 use crate::inbox;
 use crate::outside::Kernel;
 use crate::ring::{DESCRIPTORS, MARKS, Mark, Memory};
-use crate::stream::Carrier;
 use crate::sys::{Mapping, Side};
 use crate::{LocalPackets, LocalStream, SMALLEST_RING};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};

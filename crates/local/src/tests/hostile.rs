@@ -1,13 +1,14 @@
 //! A peer that writes anything into the shared pages, at any time.
 
+use crate::carrier::Carrier;
 use crate::end::{End, Role};
 use crate::half::Kind;
 use crate::outside::Kernel;
 use crate::ring::Lane;
+use crate::ring::Memory;
 use crate::sys::{Mapping, Side};
 use crate::young::Young;
 use crate::{LocalStream, SMALLEST_RING};
-use crate::{ring::Memory, stream};
 use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ fn victim_of(kind: Kind, ring: usize) -> (LocalStream, Arc<Mapping>, UnixStream)
 
 fn stream_of(socket: UnixStream, mapping: &Arc<Mapping>, role: Role, kind: Kind) -> LocalStream {
     let end = End::new(Arc::new(Kernel::new(socket)), Arc::clone(mapping), role, kind, None);
-    LocalStream::new(stream::Carrier::Ring(Box::new(end)))
+    LocalStream::new(Carrier::Ring(Box::new(end)))
 }
 
 fn lane(side: &Side) -> &Lane {
@@ -150,7 +151,7 @@ fn play(numbers: &mut Numbers) {
     if kind == Kind::Bytes && numbers.next().is_multiple_of(2) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let young = Young::with(ours, Arc::clone(&mapping));
-        (victim, socket) = (LocalStream::new(stream::Carrier::Young(Box::new(young))), theirs);
+        (victim, socket) = (LocalStream::new(Carrier::Young(Box::new(young))), theirs);
     }
     let peer = stream_of(socket.try_clone().unwrap(), &mapping, Role::Connector, kind);
     peer.set_nonblocking(true).unwrap();

@@ -1,6 +1,6 @@
 //! Streams that go over from the kernel's socket to shared memory, at whatever moment.
 
-use crate::stream::Carrier;
+use crate::carrier::Carrier;
 use crate::watch::{Ready, Watched};
 use crate::young::Young;
 use crate::{Ancillary, LocalListener, LocalStream};

@@ -38,12 +38,13 @@ pub struct LocalStream {
 impl LocalStream {
     /// Connects to the listener at a path, of whatever kind. Fails with `WouldBlock` while its queue is full, as tokio's
     /// does.
+    // It has no wait in it today, as tokio's hasn't; a kernel that could tell when a queue has room would bring one.
+    #[expect(clippy::unused_async, reason = "as tokio's")]
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<LocalStream> {
         crate::LocalStream::dial(path.as_ref(), false).and_then(LocalStream::new)
     }
 
     /// The same with rings of so many bytes, as [`crate::LocalStream::connect_with`].
-    // It has no wait in it today, as tokio's hasn't; a kernel that could tell when a queue has room would bring one.
     #[expect(clippy::unused_async, reason = "as tokio's")]
     pub async fn connect_with(path: impl AsRef<Path>, ring: usize) -> io::Result<LocalStream> {
         crate::LocalStream::dial_at_once(path.as_ref(), Kind::Bytes, ring, false).and_then(LocalStream::new)
