@@ -27,7 +27,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 pub(crate) const MAGIC: [u8; 8] = *b"sockeye2";
 pub(crate) type Nonce = [u8; 16];
@@ -126,7 +126,7 @@ const ATTEMPTS: usize = 8;
 pub(crate) struct Offer {
     nonce: Nonce,
     pub(crate) listener: Credentials,
-    pub(crate) mapping: Mapping,
+    pub(crate) mapping: Arc<Mapping>,
     /// Open until the offer is taken, which tells the listener that somebody still wants it.
     pub(crate) companion: OwnedFd,
 }
@@ -137,12 +137,13 @@ impl Offer {
         Offer::leave_as(new_nonce().ok()?, &File::at(path)?, ring, |_| {})
     }
 
-    /// The same under this nonce, with the companion of the listener whose file this is. `prepare` sees the memory first.
+    /// The same under this nonce, with the companion of the listener whose file this is. `prepare` sees the memory first, as
+    /// somebody may take it the moment that it is there.
     pub(crate) fn leave_as(
         nonce: Nonce,
         listener: &File,
         ring: usize,
-        prepare: impl Fn(&Mapping),
+        prepare: impl Fn(&Arc<Mapping>),
     ) -> Option<Offer> {
         let mut made = None;
         for _ in 0..ATTEMPTS {
@@ -151,7 +152,7 @@ impl Offer {
             listener.pid?;
             let (mapping, memory) = match made.take() {
                 Some(made) => made,
-                None => Mapping::create(ring).ok()?,
+                None => Mapping::create(ring).map(|(mapping, memory)| (Arc::new(mapping), memory)).ok()?,
             };
             prepare(&mapping);
             match send_offer(&companion, &nonce, ring, &memory) {
@@ -177,7 +178,7 @@ impl Offer {
         path: &Path,
         kind: Kind,
         may_wait: bool,
-    ) -> io::Result<Option<(UnixStream, Mapping)>> {
+    ) -> io::Result<Option<(UnixStream, Arc<Mapping>)>> {
         let stream = connect(path, kind, Some(&client_name(When::AtOnce, &self.nonce)?), may_wait)?;
         let is_same = peer_credentials(stream.as_fd())? == self.listener && !self.is_dropped();
         Ok(is_same.then_some((stream, self.mapping)))

@@ -100,8 +100,7 @@ impl LocalStream {
         if let Some(offer) = Offer::leave(path, whole(ring))
             && let Some((socket, mapping)) = offer.connect(path, kind, may_wait)?
         {
-            let (kernel, mapping) = (Arc::new(Kernel::new(socket)), Arc::new(mapping));
-            let end = End::new(kernel, mapping, Role::Connector, kind, None);
+            let end = End::new(Arc::new(Kernel::new(socket)), mapping, Role::Connector, kind, None);
             return Ok(LocalStream::new(Carrier::Ring(Box::new(end))));
         }
         connect(path, kind, None, may_wait).map(|socket| LocalStream::new(Carrier::plain(socket)))

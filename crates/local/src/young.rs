@@ -197,11 +197,12 @@ impl Young {
             for lane in 0..2 {
                 mapping.lane(lane).reader.waits.store(BELL, Ordering::Relaxed);
             }
+            // The same one again, if it is offered again.
+            let _ = self.memory.set(Arc::clone(mapping));
         })?;
         if offer.listener != peer_credentials(self.kernel.socket.as_fd()).ok()? {
             return None;
         }
-        self.memory.set(Arc::new(offer.mapping)).ok()?;
         Some(Meeting::Offered { _companion: offer.companion })
     }
 
