@@ -25,7 +25,16 @@ pub use fabric::{Fabric, FabricConfig, FabricError, PortId};
 pub use link::{Capabilities, Link, Medium};
 pub use netem::{Netem, NetemConfig};
 #[cfg(target_os = "linux")]
+pub use sys::sum::fastest_sum;
+#[cfg(target_os = "linux")]
 pub use tun::{Tun, TunConfig, TunCounters};
+
+/// The fastest way that is known here to sum up words for checksums, for a stack's `Config::sum_words`.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn fastest_sum() -> sockeye_wire::SumWords {
+    sockeye_wire::sum_words
+}
 
 #[cfg(test)]
 mod testing;

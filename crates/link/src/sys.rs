@@ -2,7 +2,9 @@
 //!
 //! All `unsafe` of this crate stands here.
 
-#![allow(unsafe_code, reason = "ioctls of a driver")]
+#![allow(unsafe_code, reason = "ioctls of a driver, code for certain processors")]
+
+pub(crate) mod sum;
 
 use rustix::ioctl::{IntegerSetter, Opcode, Updater, ioctl, opcode};
 use std::ffi::{c_int, c_short, c_uint};

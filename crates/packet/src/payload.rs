@@ -111,6 +111,12 @@ impl Payload {
         all
     }
 
+    /// The bytes, if they are one chunk.
+    #[inline]
+    pub fn single(&self) -> Option<&Chunk> {
+        (self.len > 0 && self.rest.is_empty()).then_some(&self.first)
+    }
+
     /// Takes the bytes out, if they are one chunk.
     #[inline]
     pub fn take_single(&mut self) -> Option<Chunk> {

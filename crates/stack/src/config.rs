@@ -3,6 +3,7 @@
 use crate::tcp::congestion::CustomControl;
 use core::ops::RangeInclusive;
 use core::time::Duration;
+use sockeye_wire::{SumWords, sum_words};
 
 /// Settings of one host.
 #[derive(Clone, Debug)]
@@ -38,6 +39,9 @@ pub struct Config {
     pub forwarding: bool,
     /// What to add to an [`Instant`](sockeye_packet::Instant) for the time since the Unix epoch.
     pub wall_offset: Duration,
+    /// What sums up the data of segments for checksums. The default is portable; there may be faster code for the
+    /// processor (`sockeye_link::fastest_sum`).
+    pub sum_words: SumWords,
 }
 
 impl Default for Config {
@@ -57,6 +61,7 @@ impl Default for Config {
             answer_echo: true,
             forwarding: false,
             wall_offset: Duration::ZERO,
+            sum_words,
         }
     }
 }

@@ -48,6 +48,12 @@ impl Checksum {
     /// Adds bytes, which follow directly those added before.
     #[inline]
     pub fn add(&mut self, bytes: &[u8]) {
+        self.add_by(sum_words, bytes);
+    }
+
+    /// [`Checksum::add`] for long runs of bytes, summed up by `sum_words`.
+    #[inline]
+    pub fn add_by(&mut self, sum_words: SumWords, bytes: &[u8]) {
         let sum = sum_words(bytes);
         self.sum += u64::from(if self.odd { sum.swap_bytes() } else { sum });
         self.odd ^= bytes.len() % 2 == 1;
@@ -104,9 +110,13 @@ const LANES: usize = 16;
 /// Bytes after which the lanes are drained, so that they can't overflow: a lane takes 2^16 additions.
 const BLOCK: usize = 1 << 20;
 
+/// What sums up long runs of bytes: [`sum_words`], or the same with what a processor offers.
+pub type SumWords = fn(&[u8]) -> u16;
+
 /// The folded sum of the bytes as native-endian words; an odd byte at the end counts as if a zero followed.
 #[inline]
-fn sum_words(bytes: &[u8]) -> u16 {
+#[must_use]
+pub fn sum_words(bytes: &[u8]) -> u16 {
     let mut sum = 0;
     let (rows, rest) = bytes.as_chunks::<{ 4 * LANES }>();
     for block in rows.chunks(BLOCK / (4 * LANES)) {
@@ -145,6 +155,7 @@ fn sum_rows(rows: &[[u8; 4 * LANES]]) -> u64 {
 }
 
 /// Adds the carries back in until 16 bits are left.
+#[inline]
 fn fold(sum: u64) -> u16 {
     let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 32) + (sum & 0xffff_ffff);

@@ -32,7 +32,9 @@ mod tcp;
 mod udp;
 
 pub use bounded::Bounded;
-pub use checksum::{BadChecksum, Checksum, fill_checksums, incremental_update, verify_checksums};
+pub use checksum::{
+    BadChecksum, Checksum, SumWords, fill_checksums, incremental_update, sum_words, verify_checksums,
+};
 pub use error::{Error, Format};
 pub use icmpv4::Icmpv4;
 pub use icmpv6::Icmpv6;

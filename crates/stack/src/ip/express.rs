@@ -41,7 +41,7 @@ impl Stack {
         if batch.len() > 1 && tcb.connection.is_in_sequence(segment.seq()) {
             let head = head.clone();
             segment.payload = batch.pop_payload();
-            packets += couple(&mut segment, &head, Ipv4Header::MIN_LEN, batch);
+            packets += couple(&mut segment, &head, Ipv4Header::MIN_LEN, self.io.config.sum_words, batch);
         } else {
             segment.payload = batch.pop_payload();
         }

@@ -174,7 +174,8 @@ impl Stack {
                 }
                 let connection = tcb.map(|tcb| &tcb.connection);
                 if connection.is_some_and(|connection| connection.is_in_sequence(segment.seq())) {
-                    let coupled = couple(&mut segment, head, ingress.transport, batch);
+                    let coupled =
+                        couple(&mut segment, head, ingress.transport, self.io.config.sum_words, batch);
                     self.io.counters.add(Counter::IpInReceives, coupled);
                     self.io.counters.add(ecn_counter(ingress.tos_ecn), coupled);
                     self.io.counters.add(Counter::IpInDelivers, coupled);

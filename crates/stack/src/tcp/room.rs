@@ -51,27 +51,16 @@ impl Connection {
             let fits = held + self.sent.count() * SEGMENT_COST < self.send_limit() && low_water > 0;
             return Room { bytes: if fits { wanted } else { 0 }, last_segment: held };
         }
-        let most = held + wanted.min(LONGEST_WRITE);
-        let full = self.gathered();
-        let (mss, sent, may_leave) = (usize::from(self.snd_mss), held - unsent as usize, self.may_leave());
-        let limit = self.send_limit();
-        let mut segments = self.segments_held(unsent);
-        let (mut end, mut last) = (held, self.send.last_segment().max(sent));
-        while end < most {
-            let unsent = end - sent;
-            let left = sent + if unsent < may_leave { unsent / mss * mss } else { may_leave };
-            last = last.max(left);
-            if last == end || end - last >= full {
-                let is_full = end + segments * SEGMENT_COST >= limit;
-                if is_full || end - left >= low_water {
-                    break;
-                }
-                segments += 1;
-                last = end;
-            }
-            end = most.min(last + full);
-        }
-        Room { bytes: end - held, last_segment: last }
+        let gathering = Gathering {
+            sent: held - unsent as usize,
+            may_leave: self.may_leave(),
+            mss: self.snd_mss.into(),
+            full: self.gathered(),
+            limit: self.send_limit(),
+            low_water,
+            segments: self.segments_held(unsent),
+        };
+        gathering.room(held, self.send.last_segment(), held + wanted.min(LONGEST_WRITE))
     }
 
     /// Whether there is room for a good deal, so that writers work in large pieces: a third of the limit,
@@ -181,7 +170,124 @@ impl Connection {
     }
 }
 
+/// How what is written is gathered into segments. Positions are in the send buffer.
+#[derive(Debug)]
+struct Gathering {
+    /// Where what was never sent begins.
+    sent: usize,
+    /// How much of that leaves at once.
+    may_leave: usize,
+    mss: usize,
+    /// Length of a segment that nothing can be added to: a multiple of `mss`.
+    full: usize,
+    limit: usize,
+    low_water: usize,
+    /// Segments that are held already.
+    segments: usize,
+}
+
+impl Gathering {
+    /// What there is room for behind `held`, up to `most`, where the last segment begins at `last` or where the last
+    /// that has left ends.
+    #[inline]
+    fn room(mut self, held: usize, last: usize, most: usize) -> Room {
+        let (mut end, mut last) = (held, last.max(self.sent));
+        while end < most {
+            let left = self.sent + self.leaves(end - self.sent);
+            last = last.max(left);
+            if last == end || end - last >= self.full {
+                let is_full = end + self.segments * SEGMENT_COST >= self.limit;
+                if is_full || end - left >= self.low_water {
+                    break;
+                }
+                self.segments += 1;
+                last = end;
+            }
+            end = most.min(last + self.full);
+            let row = self.row(end, last, most);
+            if row > 0 {
+                self.segments += row;
+                last = end + (row - 1) * self.full;
+                end = most.min(last + self.full);
+            }
+        }
+        Room { bytes: end - held, last_segment: last }
+    }
+
+    /// How many of the bytes that were never sent leave: whole segments.
+    #[inline]
+    fn leaves(&self, unsent: usize) -> usize {
+        if unsent < self.may_leave { unsent / self.mss * self.mss } else { self.may_leave }
+    }
+
+    /// How many segments begin in a row from `end` on, each of them full but the one that reaches `most`: there are
+    /// dozens in a large buffer.
+    #[inline]
+    fn row(&self, end: usize, last: usize, most: usize) -> usize {
+        let (unsent, full) = (end - self.sent, self.full);
+        let used = end + self.segments * SEGMENT_COST;
+        if end - last < full || used >= self.limit || self.low_water < self.limit {
+            return 0;
+        }
+        let row = if unsent >= self.may_leave {
+            // Nothing more leaves.
+            if last >= self.sent + self.may_leave { usize::MAX } else { 0 }
+        } else if unsent.is_multiple_of(self.mss) {
+            // All of it leaves.
+            (self.may_leave - unsent).div_ceil(full)
+        } else {
+            0
+        };
+        row.min((self.limit - used).div_ceil(full + SEGMENT_COST)).min((most - end).div_ceil(full))
+    }
+}
+
 fn not_sent_low_water(settings: &TcpSettings, config: &TcpConfig) -> usize {
     let own = settings.not_sent_low_water;
     (if own == 0 { config.not_sent_low_water } else { own }) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The same, one segment after the other.
+    fn by_steps(gathering: &Gathering, held: usize, last: usize, most: usize) -> (usize, usize) {
+        let &Gathering { sent, full, limit, low_water, mut segments, .. } = gathering;
+        let (mut end, mut last) = (held, last.max(sent));
+        while end < most {
+            let left = sent + gathering.leaves(end - sent);
+            last = last.max(left);
+            if last == end || end - last >= full {
+                if end + segments * SEGMENT_COST >= limit || end - left >= low_water {
+                    break;
+                }
+                segments += 1;
+                last = end;
+            }
+            end = most.min(last + full);
+        }
+        (end - held, last)
+    }
+
+    proptest! {
+        #[test]
+        fn rows_of_segments_are_what_their_steps_are(
+            (mss, per_segment) in (1_usize..2000, 1_usize..46), sent in 0_usize..100_000,
+            (segments_leave, unsent, unsent_segments) in (0_usize..60, 0_usize..3000, 0_usize..90),
+            (last, limit, segments) in (0_usize..200_000, 0_usize..400_000, 0_usize..50),
+            low_water in prop_oneof![Just(usize::MAX), 0_usize..400_000],
+            wanted in prop_oneof![Just(LONGEST_WRITE), 0_usize..400_000],
+            aligned: bool,
+        ) {
+            let (may_leave, full) = (segments_leave * mss, per_segment * mss);
+            let held = sent + unsent_segments * mss + if aligned { 0 } else { unsent };
+            let gathering = Gathering { sent, may_leave, mss, full, limit, low_water, segments };
+            let (last, most) = (last.min(held), held + wanted);
+            let steps = by_steps(&gathering, held, last, most);
+            let room = gathering.room(held, last, most);
+            prop_assert_eq!((room.bytes, room.last_segment), steps);
+        }
+    }
 }

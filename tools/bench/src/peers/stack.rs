@@ -283,7 +283,8 @@ impl Pair {
 
 impl End {
     fn new(link: &Link, host: u8) -> End {
-        let config = Config { memory: 4 << 30, local_ports: 1024..=65535, ..Config::default() };
+        let sum_words = sockeye_link::fastest_sum();
+        let config = Config { memory: 4 << 30, local_ports: 1024..=65535, sum_words, ..Config::default() };
         let mut stack = Stack::new(config, [host; 32]);
         let max_segment = if link.super_segments { 65_535 - 120 } else { 0 };
         let memory = NicConfig::memory("cable", link.mtu);
