@@ -261,7 +261,6 @@ impl Stack {
                 Token::Groups => self.io.groups_timeout(now),
             }
         }
-        self.io.wheel.refresh();
         // Fragments and flows that took too long have set some memory free.
         self.feed_starved();
         self.run_loopback(now);

@@ -8,6 +8,7 @@
 //! deadline in the order they were set. The wheel holds ids only; entries are linked lists in one vector.
 
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 use sockeye_packet::Instant;
 
 /// Bits of time within a slot of level 0.
@@ -20,11 +21,11 @@ const LEVELS: usize = 8;
 const DUE: u16 = (LEVELS * SLOTS) as u16;
 const FREE: u16 = DUE + 1;
 const NONE: u32 = u32::MAX;
-/// Most entries that are looked at to find the earliest.
-const EXACT: usize = 256;
+/// The most entries of a slot ahead among which the earliest is looked for.
+const EXACT: u32 = 256;
 /// What [`List::least`] says of a list whose deadlines are in order: it is the head.
 const IN_ORDER: u32 = NONE - 1;
-/// What it says when the entry that was it has left.
+/// What it says when the entry that was it has left, until somebody asks.
 const UNKNOWN: u32 = NONE;
 
 /// A timer that is set. Its owner drops the id when the timer fires.
@@ -40,17 +41,20 @@ struct Entry<T> {
     list: u16,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct List {
     head: u32,
     tail: u32,
+    len: u32,
     /// An entry with the earliest deadline. Most lists are in order, since most timers of one length are set one
-    /// after the other.
-    least: u32,
+    /// after the other. Atomic because asking remembers the answer, and changes nothing that others can see.
+    least: AtomicU32,
 }
 
 impl List {
-    const EMPTY: List = List { head: NONE, tail: NONE, least: IN_ORDER };
+    fn new() -> List {
+        List { head: NONE, tail: NONE, len: 0, least: AtomicU32::new(IN_ORDER) }
+    }
 }
 
 /// Timers, each with a token that says what it is for.
@@ -63,6 +67,9 @@ pub(crate) struct Wheel<T> {
     lists: Vec<List>,
     used: [u64; LEVELS],
     sorting: Vec<(u64, u32)>,
+    /// How many entries were looked at to find the earliest.
+    #[cfg(test)]
+    looks: AtomicU32,
 }
 
 impl<T: Copy> Wheel<T> {
@@ -75,9 +82,11 @@ impl<T: Copy> Wheel<T> {
             clock: 0,
             entries: Vec::new(),
             free: NONE,
-            lists: alloc::vec![List::EMPTY; usize::from(DUE) + 1],
+            lists: (0..=DUE).map(|_| List::new()).collect(),
             used: [0; LEVELS],
             sorting: Vec::new(),
+            #[cfg(test)]
+            looks: AtomicU32::new(0),
         }
     }
 
@@ -154,16 +163,6 @@ impl<T: Copy> Wheel<T> {
         Some((Instant::from_nanos(at), self.entries[index as usize].token))
     }
 
-    /// As [`Wheel::next`], and remembers the answer.
-    pub(crate) fn refresh(&mut self) {
-        if let Some((list, start)) = self.first_list()
-            && self.lists[list].least == UNKNOWN
-            && let Ok((index, _)) = self.least(list, start)
-        {
-            self.lists[list].least = index;
-        }
-    }
-
     /// The list in which the earliest deadline is, and the time at which it starts.
     #[inline]
     fn first_list(&self) -> Option<(usize, u64)> {
@@ -172,35 +171,39 @@ impl<T: Copy> Wheel<T> {
         Some((level * SLOTS + slot, self.slot_start(level, slot)))
     }
 
-    /// The earliest entry of a list that is not empty, with its deadline; or else the earliest of those looked at.
+    /// The earliest entry of a list that is not empty, with its deadline; or else some entry, where there are too many
+    /// to look at.
     #[inline]
     fn least(&self, list: usize, start: u64) -> core::result::Result<(u32, u64), u32> {
-        let List { head, least, .. } = self.lists[list];
-        let known = match least {
+        let List { head, len, ref least, .. } = self.lists[list];
+        let known = match least.load(Ordering::Relaxed) {
             IN_ORDER => head,
-            UNKNOWN => return self.search(head, start),
+            // A slot that the clock has reached, which is one of level 0, is looked at whole: there is no later time
+            // to give as an early one.
+            UNKNOWN if len > EXACT && start > self.clock => return Err(head),
+            UNKNOWN => {
+                let found = self.search(head);
+                least.store(found, Ordering::Relaxed);
+                found
+            }
             known => known,
         };
         Ok((known, self.entries[known as usize].deadline))
     }
 
-    fn search(&self, head: u32, start: u64) -> core::result::Result<(u32, u64), u32> {
-        // A slot that the clock has reached, which is one of level 0, is looked at whole: there is no later time
-        // to give as an early one.
-        let most = if start > self.clock { EXACT } else { usize::MAX };
-        let mut index = head;
-        let mut best = (index, self.entries[index as usize].deadline);
-        for _ in 0..most {
+    /// The earliest entry of the list that begins with `head`; of several, the one that was set first.
+    fn search(&self, head: u32) -> u32 {
+        let (mut index, mut best) = (head, head);
+        while index != NONE {
+            #[cfg(test)]
+            self.looks.fetch_add(1, Ordering::Relaxed);
             let entry = &self.entries[index as usize];
-            if entry.deadline < best.1 {
-                best = (index, entry.deadline);
+            if entry.deadline < self.entries[best as usize].deadline {
+                best = index;
             }
             index = entry.next;
-            if index == NONE {
-                return Ok(best);
-            }
         }
-        Err(best.0)
+        best
     }
 
     /// The first used slot of a level, in the order in which the clock reaches them.
@@ -232,26 +235,27 @@ impl<T: Copy> Wheel<T> {
 
     #[inline]
     fn link(&mut self, index: u32, list: u16) {
-        let ends = &mut self.lists[usize::from(list)];
-        let previous = ends.tail;
-        ends.tail = index;
+        let List { head, tail, len, least } = &mut self.lists[usize::from(list)];
+        let (previous, least) = (*tail, least.get_mut());
+        *tail = index;
+        *len += 1;
         let entry = &mut self.entries[index as usize];
         (entry.previous, entry.next, entry.list) = (previous, NONE, list);
         if previous == NONE {
-            (ends.head, ends.least) = (index, IN_ORDER);
+            (*head, *least) = (index, IN_ORDER);
             return;
         }
         let deadline = entry.deadline;
         let last = &mut self.entries[previous as usize];
         last.next = index;
-        if ends.least == IN_ORDER {
+        if *least == IN_ORDER {
             if deadline >= last.deadline {
                 return;
             }
-            ends.least = ends.head;
+            *least = *head;
         }
-        if ends.least != UNKNOWN && deadline < self.entries[ends.least as usize].deadline {
-            ends.least = index;
+        if *least != UNKNOWN && deadline < self.entries[*least as usize].deadline {
+            *least = index;
         }
     }
 
@@ -259,8 +263,9 @@ impl<T: Copy> Wheel<T> {
     fn unlink(&mut self, index: u32) {
         let Entry { next, previous, list, .. } = self.entries[index as usize];
         let ends = &mut self.lists[usize::from(list)];
-        if ends.least == index {
-            ends.least = UNKNOWN;
+        ends.len -= 1;
+        if *ends.least.get_mut() == index {
+            *ends.least.get_mut() = UNKNOWN;
         }
         if previous == NONE {
             ends.head = next;
@@ -328,7 +333,7 @@ impl<T: Copy> Wheel<T> {
 
     fn move_down(&mut self, list: usize) {
         let mut index = self.lists[list].head;
-        self.lists[list] = List::EMPTY;
+        self.lists[list] = List::new();
         self.used[list / SLOTS] &= !(1 << (list % SLOTS));
         while index != NONE {
             let next = self.entries[index as usize].next;

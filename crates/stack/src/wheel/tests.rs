@@ -77,9 +77,6 @@ proptest! {
                 }
                 Step::Cancel(_) | Step::Reset(..) => {}
             }
-            if token % 2 == 0 {
-                wheel.refresh();
-            }
             let earliest = list.iter().map(|(at, ..)| Instant::from_nanos(*at)).min();
             prop_assert_eq!(wheel.next().map(|(at, _)| at), earliest);
         }
@@ -133,7 +130,6 @@ fn many_timers_of_one_moment_are_reached_in_few_steps() {
         wheel.cancel(first);
         let (mut steps, mut now) = (0, 0);
         while now < at {
-            wheel.refresh();
             let (next, _) = wheel.next().unwrap();
             assert!(next.as_nanos() > now && next.as_nanos() <= at, "{next:?} is told at {now}, not {at}");
             now = next.as_nanos();
@@ -141,5 +137,28 @@ fn many_timers_of_one_moment_are_reached_in_few_steps() {
             steps += 1;
         }
         assert!(steps <= LEVELS, "{steps} steps to {at}");
+    }
+}
+
+/// Asking again costs nothing, whether the timers are too many to look at or have been looked at.
+#[test]
+fn the_earliest_of_many_is_looked_for_once() {
+    const MANY: u32 = 10_000;
+    for ahead in [true, false] {
+        let mut wheel = Wheel::new();
+        let base = if ahead { 1 << 40 } else { 0 };
+        let at = |token: u32| Instant::from_nanos(base + u64::from((token * 7919) % MANY));
+        let timers: Vec<_> = (0..MANY).map(|token| wheel.set(at(token), token)).collect();
+        assert_eq!(wheel.next(), Some((at(0), 0)));
+        wheel.cancel(timers[0]);
+        let asked: Vec<_> = (0..100).map(|_| wheel.next().unwrap().0).collect();
+        let (told, looks) =
+            if ahead { (Instant::from_nanos(base), 0) } else { (Instant::from_nanos(1), MANY - 1) };
+        assert!(asked.iter().all(|at| *at == told), "{asked:?}");
+        assert_eq!(*wheel.looks.get_mut(), looks);
+        // Those that are left are few enough to be told exactly.
+        let few = (1..MANY).filter(|token| at(*token) > at(0) + core::time::Duration::from_nanos(256));
+        few.for_each(|token| wheel.cancel(timers[token as usize]));
+        assert_eq!(wheel.next().unwrap().0, Instant::from_nanos(base + 1));
     }
 }
