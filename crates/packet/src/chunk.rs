@@ -21,6 +21,9 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// A copy of so many bytes at most ([`Chunk::copy_from`]) is a single allocation.
+    pub const FEW: usize = Small::CAPACITY;
+
     /// A chunk over `bytes`, which keep a block of `block` bytes alive. Panics at 4 GiB.
     pub fn new(bytes: Bytes, block: usize) -> Chunk {
         let end = u32::try_from(bytes.len()).expect("a chunk of less than 4 GiB");

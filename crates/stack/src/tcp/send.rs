@@ -184,9 +184,15 @@ impl SendBuffer {
             self.queue.push_back(chunk);
             return;
         }
-        // The only chunk may be small, for most messages are sent before the next; but it pins no large block.
-        if self.is_empty() {
+        // The only chunk may be small, for most messages are sent before the next; but it pins no large block. A copy
+        // is made in the tail, where the processor needn't have it before it goes on: moving a chunk whose bytes go to
+        // memory that is in no cache would wait for them.
+        if self.is_empty() && (chunk.len() <= Chunk::FEW || !chunk.is_wasteful()) {
             self.queue.push_back(chunk.compact());
+            return;
+        }
+        if self.tail.is_empty() {
+            self.tail = chunk.to_vec();
             return;
         }
         if self.tail.len() + chunk.len() > TAIL_LEN {

@@ -31,10 +31,14 @@ fn large_chunks_and_a_lone_one_are_not_copied() {
 #[test]
 fn a_small_part_of_a_large_block_does_not_pin_it() {
     let block = Chunk::from(vec![1; 65_536]);
-    let mut buffer = SendBuffer::default();
-    buffer.push(&mut VecDeque::from([block.slice(..10)]), usize::MAX);
-    assert!(buffer.charged() < 200, "{}", buffer.charged());
-    assert!(buffer.slice(0, 10).into_chunk().block_len() < 200);
+    for len in [10, Chunk::FEW, Chunk::FEW + 1, KEPT_LEN - 1] {
+        let mut buffer = SendBuffer::default();
+        buffer.push(&mut VecDeque::from([block.slice(..len)]), usize::MAX);
+        assert!(buffer.charged() < len + 200, "{}", buffer.charged());
+        let charged = buffer.charged();
+        assert!(buffer.slice(0, len).into_chunk().block_len() < len + 200);
+        assert_eq!((buffer.slice(0, len).to_vec(), buffer.charged()), (vec![1; len], charged));
+    }
 }
 
 #[test]
