@@ -117,6 +117,24 @@ struct Recorded {
     works: Vec<Counted>,
 }
 
+impl Recorded {
+    /// These counts, and those of works that weren't counted now, where they hold for the same.
+    fn with(self, holds_for: &str, counted: Vec<Counted>) -> Vec<Counted> {
+        if self.holds_for != holds_for {
+            return counted;
+        }
+        let mut works = self.works;
+        for new in counted {
+            match works.iter_mut().find(|known| known.work == new.work) {
+                Some(known) => *known = new,
+                None => works.push(new),
+            }
+        }
+        works.retain(|known| WORKS.iter().any(|work| work.name == known.work));
+        works
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Counted {
     work: String,
@@ -142,15 +160,15 @@ pub(crate) fn count(only: &str, file: &Path, is_recording: bool) -> Result<(), S
         println!("{work:<38} {instructions:>12.1} instructions");
     }
     let holds_for = surroundings();
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let recorded: Recorded =
+        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     if is_recording {
-        let works = counted;
+        let works = recorded.with(&holds_for, counted);
         let text = serde_json::to_string_pretty(&Recorded { holds_for, works })
             .map_err(|error| error.to_string())?;
         return std::fs::write(file, text + "\n").map_err(|error| format!("{}: {error}", file.display()));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let recorded: Recorded =
-        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     if recorded.holds_for != holds_for {
         println!("not compared: the recorded counts are of {}, this is {holds_for}", recorded.holds_for);
         return Ok(());
@@ -243,6 +261,23 @@ mod tests {
         for work in &WORKS {
             (work.run)(20);
         }
+    }
+
+    #[test]
+    fn what_was_not_counted_stays_recorded_unless_it_holds_for_something_else() {
+        let [first, second] = [WORKS[0].name, WORKS[1].name];
+        let count = |work: &str, instructions| Counted { work: work.to_string(), instructions };
+        let recorded = || Recorded {
+            holds_for: "this".to_string(),
+            works: vec![count(first, 1.0), count(second, 2.0), count("a work of the past", 3.0)],
+        };
+        let told = |works: Vec<Counted>| -> Vec<(String, u32)> {
+            works.into_iter().map(|known| (known.work, known.instructions as u32)).collect()
+        };
+        let works = told(recorded().with("this", vec![count(second, 5.0)]));
+        assert_eq!(works, [(first.to_string(), 1), (second.to_string(), 5)]);
+        let works = told(recorded().with("that", vec![count(second, 5.0)]));
+        assert_eq!(works, [(second.to_string(), 5)]);
     }
 
     #[test]
