@@ -41,6 +41,9 @@ pub(crate) struct Lane {
     queued: AtomicUsize,
 }
 
+/// Most bytes that the queue of a lane keeps room for while its reader waits.
+const KEPT_BYTES: usize = 4096;
+
 /// Something on cache lines of its own: the sender's and the receiver's processors don't take them from each other.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -125,6 +128,12 @@ impl Queue {
     fn clear(&mut self) {
         self.bytes.clear();
         self.lens.clear();
+    }
+
+    /// An empty queue gives most of its memory back: a steady flow never comes here.
+    fn shrink(&mut self) {
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.lens.shrink_to(KEPT_BYTES / 64);
     }
 }
 
@@ -312,6 +321,11 @@ impl Lane {
             // Something may have come in between.
             if inlet.queue.lens.is_empty() {
                 inlet.is_awaited = true;
+                inlet.queue.shrink();
+                drop(inlet);
+                outlet.queue.clear();
+                outlet.queue.shrink();
+                (outlet.next, outlet.at) = (0, 0);
                 return None;
             }
         }

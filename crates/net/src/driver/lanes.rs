@@ -341,6 +341,34 @@ mod tests {
     }
 
     #[test]
+    fn more_flows_than_lanes_keep_their_orders() {
+        let ends = ends();
+        let flows: Vec<_> = (0..40_u16)
+            .map(|flow| {
+                let receiver = ends.far.udp_bind((ends.far.ipv4(), 1000 + flow)).unwrap();
+                receiver.set_nonblocking(true).unwrap();
+                let sender = ends.near.udp_bind((ends.near.ipv4(), 0)).unwrap();
+                sender.connect((ends.far.ipv4(), 1000 + flow)).unwrap();
+                (sender, receiver)
+            })
+            .collect();
+        let mut most = 0;
+        for round in 0_u32..200 {
+            for (sender, receiver) in &flows {
+                sender.send(&round.to_be_bytes()).unwrap();
+                let mut number = [0; 4];
+                // Every third time something waits until the next.
+                if round % 3 != 0 {
+                    (0..2).take_while(|_| receiver.recv(&mut number).is_ok()).for_each(drop);
+                    assert_eq!(u32::from_be_bytes(number), round);
+                }
+            }
+            most = most.max(flows.iter().filter(|(_, receiver)| receiver.socket().has_lane()).count());
+        }
+        assert!((2..=16).contains(&most), "{most} lanes at a time");
+    }
+
+    #[test]
     fn several_who_read_get_each_datagram_once() {
         let ends = ends();
         ends.receiver.set_nonblocking(false).unwrap();

@@ -14,6 +14,8 @@ use std::task::Waker;
 
 /// A lane that was closed before it had carried so many datagrams was not worth opening.
 const WORTH: u64 = 64;
+/// The most lanes that begin at a host, or lead there: who looks for datagrams in them looks at all.
+const MOST: usize = 16;
 /// The most datagrams that go the long way before a lane is tried again.
 const MOST_BEFORE_LANE: u32 = 4096;
 
@@ -93,8 +95,11 @@ impl HostState {
         });
     }
 
-    /// Notes a lane that begins here.
+    /// Notes a lane that begins here. Where there are too many all others end: those that are busy are soon opened again.
     pub(crate) fn begin_lane(&mut self, lane: &Arc<Lane>) {
+        if self.lanes.outgoing.len() >= MOST {
+            self.close_outgoing();
+        }
         let HostState { lanes, stack, .. } = self;
         lanes.outgoing.retain(|lane| {
             let is_open = !lane.is_closed();
@@ -111,7 +116,8 @@ impl HostState {
         };
         let Some((seen, is_awaited)) = self.waiters.unwatched(id) else { return false };
         // One for each receiver: its reader looks at one.
-        self.settle_incoming(|receiver| receiver.id == id);
+        let are_too_many = self.lanes.incoming.len() >= MOST;
+        self.settle_incoming(|receiver| receiver.id == id || are_too_many);
         let (queued, limit) = self.stack.recv_charge(id);
         if !self.stack.set_aside(limit) {
             return false;

@@ -7,6 +7,9 @@ use sockeye_link::fabric::PortId;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+/// The most lanes of a network.
+const MOST: usize = 128;
+
 /// A host, and the place of one of its interfaces.
 type FarEnd = (u32, usize);
 
@@ -36,6 +39,9 @@ impl Wire {
     pub(crate) fn lay_lane(&self, host: u32, nic: usize, lane: &Arc<Lane>) -> Option<FarEnd> {
         let mut inner = self.lock();
         let (far, passage) = inner.clear_way(host, nic, SocketAddr::from(lane.way().to).ip())?;
+        if inner.lanes.len() >= MOST {
+            inner.lanes.iter().for_each(|lane| lane.lane.close());
+        }
         inner.count_lanes();
         inner.lanes.push(WireLane { lane: Arc::clone(lane), passage });
         Some(far)
