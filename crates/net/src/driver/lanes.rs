@@ -241,7 +241,10 @@ mod tests {
             }),
         ];
         for (what, prevent) in preventions {
-            let ends = ends();
+            let (ends, before) = (ends(), ends());
+            before.open(&mut 0);
+            prevent(&before);
+            assert!(!before.has_lane(), "{what} that comes later");
             prevent(&ends);
             let mut next = 0;
             for _ in 0..100 {
@@ -378,7 +381,11 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     let mut last = None;
-                    while let Some(number) = ends.receive().ok().filter(|number| *number < u32::MAX - 1) {
+                    loop {
+                        let number = ends.receive().expect("a datagram, or the end");
+                        if number >= u32::MAX - 1 {
+                            break;
+                        }
                         assert!(last < Some(number), "{last:?} before {number}");
                         last = Some(number);
                         all.lock().unwrap().push(number);
