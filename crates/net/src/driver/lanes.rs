@@ -94,7 +94,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
     use std::thread;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     /// Something that is done, and what it is called.
     type Deed = (&'static str, fn(&Ends));
@@ -376,7 +376,7 @@ mod tests {
         let ends = ends();
         ends.receiver.set_nonblocking(false).unwrap();
         ends.receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let all = Mutex::new(Vec::new());
+        let (all, started) = (Mutex::new(Vec::new()), Instant::now());
         thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
@@ -403,6 +403,7 @@ mod tests {
             next = u32::MAX - 1;
             (0..2).for_each(|_| assert_eq!(ends.sender.send(&next.to_be_bytes()).unwrap(), 4));
         });
+        assert!(started.elapsed() < Duration::from_secs(10), "somebody slept though there was something");
         let mut all = all.into_inner().unwrap();
         all.sort_unstable();
         assert_eq!(all, (0..2000).collect::<Vec<_>>());
