@@ -422,13 +422,15 @@ impl Core {
         let has_more =
             (0..host.nics.len()).any(|at| stack.wants_transmit(nic_id(at)) && !host.is_blocked(at));
         state.collect_events(self.clock.is_manual(), &mut scratch.wakers);
+        // Under the lock, so that a call after this visit is compared with it.
+        host.deadline.store(deadline.min(host.link_deadline()).as_nanos(), Ordering::SeqCst);
         self.capture_loopback(host, token, state, &mut scratch.tapped);
         if !scratch.batch.is_empty() {
             self.send(now, host, place, scratch);
             self.thread.wake_by(self.wire.next_deadline());
         }
         deadline = deadline.min(host.link_deadline());
-        host.deadline.store(deadline.as_nanos(), Ordering::SeqCst);
+        host.deadline.fetch_min(deadline.as_nanos(), Ordering::SeqCst);
         has_more || deadline <= now
     }
 
@@ -528,8 +530,9 @@ pub(crate) fn check_may_wait(simulator: Option<ThreadId>) -> io::Result<()> {
 /// read leave nothing.
 fn has_work(host: &HostCore, state: &HostState, now: Instant) -> bool {
     let stack = &state.stack;
+    // The schedule looks at the stored deadline at the latest then, and goes by it.
     let is_news =
-        |deadline: Instant| deadline <= now || deadline.as_nanos() < host.armed.load(Ordering::SeqCst);
+        |deadline: Instant| deadline <= now || deadline.as_nanos() < host.deadline.load(Ordering::SeqCst);
     // Of the loopback, the deadline tells.
     (0..host.nics.len()).any(|place| stack.wants_transmit(nic_id(place)))
         || host.is_captured()
@@ -562,6 +565,9 @@ impl DriverThread {
 mod tests {
     use super::*;
     use crate::sync::atomic::AtomicU8;
+    use crate::{HostConfig, Network};
+    use sockeye_stack::{Domain, Owner, SockAddr, SocketType};
+    use std::net::Ipv4Addr;
     use std::task::Wake;
 
     #[derive(Default)]
@@ -585,5 +591,28 @@ mod tests {
         assert_eq!(scratch.finish(), 2);
         assert_eq!(good.wakes.load(Ordering::SeqCst), 1);
         assert_eq!(Arc::strong_count(&good), 1);
+    }
+
+    /// The schedule holds a deadline that no longer holds, and will be put right by the one that the latest visit stored.
+    #[test]
+    fn a_deadline_before_the_stored_one_is_work_also_if_the_schedule_looks_sooner() {
+        let network = Network::builder().host("web", HostConfig::default()).build_manual().unwrap();
+        let host = network.host("web").unwrap().core;
+        let mut state = host.lock();
+        let now = Instant::from_millis(1);
+        let socket = state.stack.socket(Domain::Inet, SocketType::Stream, Owner::default()).unwrap();
+        let peer = SockAddr::new(Ipv4Addr::from(u32::from(host.v4) + 1).into(), 80);
+        let _ = state.stack.connect(now, socket, peer);
+        state.stack.poll_transmit(now, nic_id(0), &mut Batch::new());
+        // The SYN is out, and its timer is all there is.
+        let due = deadline_of(&state.stack);
+        assert!(due > now && due < Instant::FAR_FUTURE);
+        host.armed.store(due.as_nanos() - 1, Ordering::SeqCst);
+        for (stored, has) in
+            [(due.as_nanos() + 1, true), (due.as_nanos(), false), (due.as_nanos() - 1, false)]
+        {
+            host.deadline.store(stored, Ordering::SeqCst);
+            assert_eq!(has_work(&host, &state, now), has, "{stored} is stored, it is due at {due:?}");
+        }
     }
 }
