@@ -117,31 +117,39 @@ impl<M: Memory> ReadHalf<M> {
     ) -> io::Result<usize> {
         let lane = self.memory.lane();
         let mut wait = Wait::new(limit);
+        let is_ready = |seen| {
+            lane.produced.position.load(Ordering::Acquire) != seen
+                || lane.produced.end.load(Ordering::Acquire) != OPEN
+                || self.is_shut(state)
+                || state.has(DEAD | BROKEN)
+        };
         loop {
             let mut side = lock(&self.side);
             let (consumer, spin, pace) = &mut *side;
-            let mut spent = Duration::ZERO;
-            if wait.may_wait() && consumer.is_to_look() {
-                let writes = state.writes.load(Ordering::Relaxed);
-                spent = pace.keep(writes, consumer.seen(), &lane.produced.position);
-            }
-            if let Some(count) = self.try_read(world, state, consumer, &mut take, &was_unread)? {
-                return Ok(count);
-            }
-            let seen = consumer.seen();
-            let is_ready = || {
-                lane.produced.position.load(Ordering::Acquire) != seen
-                    || lane.produced.end.load(Ordering::Acquire) != OPEN
-                    || self.is_shut(state)
-                    || state.has(DEAD | BROKEN)
+            let seen = loop {
+                let mut spent = Duration::ZERO;
+                if wait.may_wait() && consumer.is_to_look() {
+                    let writes = state.writes.load(Ordering::Relaxed);
+                    spent = pace.keep(writes, consumer.seen(), &lane.produced.position);
+                }
+                if let Some(count) = self.try_read(world, state, consumer, &mut take, &was_unread)? {
+                    return Ok(count);
+                }
+                let (seen, next) = (consumer.seen(), consumer.place(&self.memory));
+                let has_come = || {
+                    let is_ready = is_ready(seen);
+                    if is_ready {
+                        self.memory.fetch(next);
+                    }
+                    is_ready
+                };
+                let cores = (&self.memory.opposite().produced.core, &lane.produced.core);
+                if !wait.may_wait() || !spin.spin(cores.0, cores.1, spent, has_come) {
+                    break seen;
+                }
             };
-            if wait.may_wait()
-                && spin.spin(&self.memory.opposite().produced.core, &lane.produced.core, spent, is_ready)
-            {
-                continue;
-            }
             drop(side);
-            wait.pause(world, &lane.reader.waits, is_ready)?;
+            wait.pause(world, &lane.reader.waits, || is_ready(seen))?;
         }
     }
 
@@ -171,6 +179,14 @@ impl<M: Memory> ReadHalf<M> {
         }
     }
 
+    /// A writer waits only when so many bytes are there, if it is known how many.
+    fn full(&self) -> usize {
+        match self.kind {
+            Kind::Records => 0,
+            Kind::Bytes => self.memory.capacity(),
+        }
+    }
+
     /// Reads what there is, after a read that got something.
     pub(crate) fn read_more(&self, world: &impl World, bytes: &mut [u8]) -> usize {
         let consumer = &mut lock(&self.side).0;
@@ -180,7 +196,7 @@ impl<M: Memory> ReadHalf<M> {
         } else {
             self.take(world, consumer, bytes, &mut Take::Bytes).ok().flatten().unwrap_or(0)
         };
-        if consumer.is_to_look_for_writer(self.much()) {
+        if consumer.is_to_look_for_writer(self.much(), self.full()) {
             wake(world, &self.memory.lane().writer.waits);
         }
         count
@@ -278,7 +294,7 @@ impl<M: Memory> ReadHalf<M> {
             return Err(reset());
         };
         if count.is_some() {
-            if consumer.is_to_look_for_writer(self.much()) {
+            if consumer.is_to_look_for_writer(self.much(), self.full()) {
                 wake(world, &lane.writer.waits);
             }
             return Ok(count);
@@ -415,7 +431,6 @@ impl<M: Memory> WriteHalf<M> {
         let lane = self.memory.lane();
         let mut wait = Wait::new(limit);
         let mut done = 0;
-        world.glance();
         // Two threads that write at once may count one write together.
         state.writes.store(state.writes.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         loop {
@@ -423,7 +438,12 @@ impl<M: Memory> WriteHalf<M> {
             let pushed = push(&mut side, &mut done);
             let (producer, spin, _) = &mut *side;
             match pushed {
-                Ok(true) => return Ok(done),
+                Ok(true) => {
+                    drop(side);
+                    // Not before the peer has the bytes, if it lives.
+                    world.glance();
+                    return if state.has(DEAD) { self.check(state).map(|()| done) } else { Ok(done) };
+                }
                 Ok(false) if done > 0 && limit.nonblocking => return Ok(done),
                 Err(_) if done > 0 => return Ok(done),
                 pushed => pushed?,

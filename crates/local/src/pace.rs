@@ -49,12 +49,17 @@ const SPANS: (Duration, Duration) = (Duration::from_nanos(500), Duration::from_n
 impl Pace {
     /// Waits until it is time for the next look, by a reader at this position whose end has written so often; says for how
     /// long. `producers` is the word to be looked at.
+    #[inline]
     pub(crate) fn keep(&mut self, writes: u32, position: u64, producers: &AtomicU64) -> Duration {
         if !SPINS || self.writes != writes {
             self.writes = writes;
             self.begin(Phase::Without, position);
             return Duration::ZERO;
         }
+        self.keep_of_stream(position, producers)
+    }
+
+    fn keep_of_stream(&mut self, position: u64, producers: &AtomicU64) -> Duration {
         self.looks += 1;
         match self.phase {
             Phase::Without if self.looks > STREAM => {

@@ -179,6 +179,8 @@ pub(crate) trait Memory {
     }
     /// Gives the memory back that only the wide ring has, where nothing is in use.
     fn narrow(&self) {}
+    /// The line at a place is read soon.
+    fn fetch(&self, _place: usize) {}
     /// Copies from a place in the ring that has as much to the ring's end.
     fn copy_out(&self, place: usize, bytes: &mut [u8]);
 }
@@ -394,8 +396,10 @@ pub(crate) struct Consumer {
     /// A read has passed a mark: it ends there.
     has_passed: bool,
     turn: Turn,
-    /// Bytes taken since a waiting producer was last looked for.
-    taken: usize,
+    /// Where this was when a waiting producer was last looked for.
+    looked_at: u64,
+    /// A producer may wait for the mark that was passed since.
+    is_mark_due: bool,
 }
 
 impl Consumer {
@@ -432,6 +436,11 @@ impl Consumer {
     /// The position that a wait for bytes is about: there are some once the producer's is another.
     pub(crate) fn seen(&self) -> u64 {
         self.head
+    }
+
+    /// The place of the next byte.
+    pub(crate) fn place(&self, memory: &impl Memory) -> usize {
+        self.turn.place(memory, self.head).0
     }
 
     /// Whether there is nothing, looking again.
@@ -547,7 +556,7 @@ impl Consumer {
         self.limit = mark.end.min(self.tail);
         self.has_passed = true;
         // The producer may wait until there are fewer.
-        self.taken = usize::MAX / 2;
+        self.is_mark_due = true;
         Some(mark)
     }
 
@@ -574,18 +583,21 @@ impl Consumer {
     pub(crate) fn release(&mut self, memory: &impl Memory, count: usize) {
         if count > 0 {
             self.head += count as u64;
-            self.taken = self.taken.saturating_add(count);
             memory.lane().consumed.position.store(self.head, Ordering::Release);
         }
     }
 
-    /// Whether a producer that waits for room is to be looked for now: when `much` was taken since, or nothing is left.
-    /// So nobody is woken for a few bytes of room, and nobody forgotten: a producer of bytes waits only while the ring is
-    /// full, and whoever empties it comes by here; one of records may wait for less, so that for it any record is much.
-    pub(crate) fn is_to_look_for_writer(&mut self, much: usize) -> bool {
-        let is_due = self.taken > 0 && (self.taken >= much || self.available() == 0);
+    /// Whether a producer that waits for room is to be looked for now: when `much` was taken since, or nothing is left of
+    /// so many bytes that the ring has been `full`. So nobody is woken for a few bytes of room, and nobody forgotten: a
+    /// producer of bytes waits only while the ring is full, which it can't have been again as long as less was written
+    /// since the last look than it holds, and whoever empties it comes by here; one of records may wait for less, so
+    /// that for it any record is much.
+    pub(crate) fn is_to_look_for_writer(&mut self, much: usize, full: usize) -> bool {
+        let (taken, written) = (self.head - self.looked_at, self.tail - self.looked_at);
+        let is_due = taken >= much as u64 || (self.available() == 0 && written >= full as u64);
+        let is_due = self.is_mark_due || (taken > 0 && is_due);
         if is_due {
-            self.taken = 0;
+            (self.looked_at, self.is_mark_due) = (self.head, false);
         }
         is_due
     }

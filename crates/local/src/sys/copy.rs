@@ -4,10 +4,10 @@
 //! stands there, or half of it, arrives as bytes, and nothing is assumed of it.
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-pub(super) use x86::{copy_in, copy_out, copy_past_caches};
+pub(super) use x86::{copy_in, copy_out, copy_past_caches, fetch_line};
 
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(super) use portable::{copy_in, copy_in as copy_past_caches, copy_out};
+pub(super) use portable::{copy_in, copy_in as copy_past_caches, copy_out, fetch_line};
 
 /// Writes to each line of so many bytes of the shared side, so that this core has it alone.
 ///
@@ -193,6 +193,15 @@ mod x86 {
         }
     }
 
+    /// Has the line at an address fetched. Any address will do.
+    #[inline]
+    pub(in crate::sys) fn fetch_line(shared: *const u8) {
+        // SAFETY: it changes nothing but caches, and does nothing where nothing is mapped.
+        unsafe {
+            asm!("prefetcht0 [{at}]", at = in(reg) shared, options(nostack, preserves_flags, readonly));
+        }
+    }
+
     #[inline]
     unsafe fn load(from: *const u8) -> __m128i {
         let value;
@@ -228,6 +237,9 @@ mod x86 {
     allow(dead_code, reason = "for other machines; tested on all")
 )]
 mod portable {
+    /// It is fetched once it is read.
+    pub(in crate::sys) fn fetch_line(_: *const u8) {}
+
     const WORD: usize = size_of::<u64>();
 
     /// Copies to the shared side, by words where its addresses are such.

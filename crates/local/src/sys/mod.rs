@@ -218,6 +218,10 @@ impl Memory for Side {
         unsafe { copy::claim(to, len) };
     }
 
+    fn fetch(&self, place: usize) {
+        copy::fetch_line(self.mapping.place(self.index, place, 0));
+    }
+
     fn widen(&self) -> bool {
         let all = 0..wide(self.mapping.ring);
         if self.is_wide.load(Ordering::Relaxed) {
