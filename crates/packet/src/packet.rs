@@ -70,6 +70,20 @@ impl Head {
         Head { len: len as u8, bytes: [0; Head::CAPACITY] }
     }
 
+    /// Appends zero bytes until there are `len`, if there are fewer. Panics when that is more than
+    /// [`Head::CAPACITY`].
+    #[inline]
+    pub fn lengthen(&mut self, len: usize) {
+        assert!(len <= Head::CAPACITY, "a packet head of {len} bytes");
+        // What lies behind the length is zero, always.
+        self.len = self.len.max(len as u8);
+    }
+
+    /// A head of all these bytes.
+    pub const fn from_array(bytes: [u8; Head::CAPACITY]) -> Head {
+        Head { len: Head::CAPACITY as u8, bytes }
+    }
+
     /// A head with these bytes. Panics when there are more than [`Head::CAPACITY`].
     pub fn from_slice(bytes: &[u8]) -> Head {
         let mut head = Head::zeroed(bytes.len());
@@ -77,8 +91,8 @@ impl Head {
         head
     }
 
-    /// Whether `other` is as long and has the same bits wherever `mask` has ones. It looks at all bits at once,
-    /// without a branch.
+    /// Whether `other` is as long and has the same bits wherever `mask`, however long, has ones. It looks at all bits
+    /// at once, without a branch.
     #[inline]
     #[must_use]
     pub fn is_same_under(&self, other: &Head, mask: &Head) -> bool {
@@ -167,6 +181,14 @@ pub enum Checksum {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn heads_are_lengthened_with_zeros() {
+        let mut head = Head::from_slice(&[1, 2, 3]);
+        head.lengthen(5);
+        head.lengthen(4);
+        assert_eq!(*head, [1, 2, 3, 0, 0]);
+    }
 
     #[test]
     fn heads_are_compared_where_the_mask_has_ones() {

@@ -39,15 +39,18 @@ impl Stack {
         (segment.ecn, segment.gso_size) = (head[1] & 3, meta.gso_size);
         let mut packets = 1;
         if batch.len() > 1 && tcb.connection.is_in_sequence(segment.seq()) {
-            let head = head.clone();
-            segment.payload = batch.pop_payload();
-            packets += couple(&mut segment, &head, Ipv4Header::MIN_LEN, self.io.config.sum_words, batch);
+            let mut rest = batch.iter_mut();
+            let Some(Packet { head, payload, .. }) = rest.next() else { return false };
+            segment.payload = core::mem::take(payload);
+            let sum_words = self.io.config.sum_words;
+            packets += couple(&mut segment, head, Ipv4Header::MIN_LEN, sum_words, rest);
+            batch.drop_front(packets);
         } else {
             segment.payload = batch.pop_payload();
         }
         let ecn = ecn_counter(segment.ecn);
         for counter in [Counter::IpInReceives, ecn, Counter::IpInDelivers, Counter::TcpInSegs] {
-            self.io.counters.add(counter, packets);
+            self.io.counters.add(counter, packets as u64);
         }
         self.deliver(now, key, &mut segment);
         true

@@ -4,7 +4,7 @@ use crate::address::v4_bytes;
 use crate::demux::{Demux, Tuple};
 use crate::io::Io;
 use core::net::{Ipv4Addr, Ipv6Addr};
-use sockeye_packet::{Checksum, Head, Meta, NicId, Packet, Payload};
+use sockeye_packet::{Checksum, Meta, NicId, Packet, Payload};
 use sockeye_wire::{Ipv4Header, Ipv6Header, Protocol, TcpHeader, UdpHeader, fill_checksums};
 
 /// What an IP header says, in either version.
@@ -115,7 +115,7 @@ impl Io {
             flow_label: ip.flow_label,
             ..Meta::default()
         };
-        packet.head = Head::zeroed(header_len + transport_len);
+        packet.head.lengthen(header_len + transport_len);
         ip.emit(&mut packet.head, behind, id);
         emit(&mut packet.head[header_len..]);
     }

@@ -14,7 +14,9 @@ use crate::io::Io;
 use crate::ip::output::IpParams;
 use crate::tcp::Segment;
 use sockeye_packet::{Batch, Checksum, Head, NicId, Packet, Payload};
-use sockeye_wire::{Checksum as Sum, Protocol, SumWords, TcpFixed, TcpFlags, TcpHeader};
+use sockeye_wire::{
+    Checksum as Sum, Ipv4Header, Ipv6Header, Protocol, SumWords, TcpFixed, TcpFlags, TcpHeader,
+};
 
 impl Io {
     /// Appends the segments of `size` bytes that `payload` is cut into.
@@ -76,47 +78,55 @@ fn is_v4(head: &Head) -> bool {
     head[0] >> 4 == 4
 }
 
-/// Takes the packets off `batch` that continue `segment`, which came in a packet with this head, and
-/// appends their data to it; answers how many.
-pub(crate) fn couple(
+/// Appends the data of the packets that continue `segment`, which came in a packet with this head, to it, and
+/// answers how many those are. Of what is left of them nothing is to be looked at any more.
+#[inline]
+pub(crate) fn couple<'a>(
     segment: &mut Segment,
     head: &Head,
     transport: usize,
     sum_words: SumWords,
-    batch: &mut Batch,
-) -> u64 {
+    packets: impl Iterator<Item = &'a mut Packet>,
+) -> usize {
     let mut coupled = 0;
     if segment.header.flags & !TcpFlags::PSH != TcpFlags::ACK || segment.payload.is_empty() {
-        return 0;
+        return coupled;
     }
+    let own;
+    let mask = match (is_v4(head), transport) {
+        (true, Ipv4Header::MIN_LEN) => &V4,
+        (false, Ipv6Header::LEN) => &V6,
+        (v4, transport) => {
+            own = mask(v4, transport);
+            &own
+        }
+    };
     let (seq, len) = (segment.header.seq, segment.payload.len());
     let size = if segment.gso_size > 0 { usize::from(segment.gso_size) } else { len };
-    let mut train = Train { head, transport, seq, size, len, sum_words, mask: None, sums: None };
+    let mut train = Train { head, transport, seq, size, len, mask, sum_words, sums: None };
     // They stay where they are until all are dropped: packets are large to move.
-    for next in batch.iter_mut() {
+    for next in packets {
         if !train.continues_with(next) {
             break;
         }
         train.len += next.payload.len();
         segment.payload.append_from(&mut next.payload);
+        segment.gso_size = size as u16;
         coupled += 1;
     }
-    if coupled > 0 {
-        segment.gso_size = size as u16;
-        batch.drop_front(coupled);
-    }
-    coupled as u64
+    coupled
 }
 
-/// What has been put together. What is needed to compare others with it is made when there are any.
+/// What has been put together.
 struct Train<'a> {
     head: &'a Head,
     transport: usize,
     seq: u32,
     size: usize,
     len: usize,
+    mask: &'a Head,
     sum_words: SumWords,
-    mask: Option<Head>,
+    /// Made when there is something to verify.
     sums: Option<Sums>,
 }
 
@@ -125,7 +135,7 @@ impl Train<'_> {
     /// train ends and is right.
     #[inline]
     fn continues_with(&mut self, next: &Packet) -> bool {
-        let Train { head, transport, seq, size, len, sum_words, .. } = *self;
+        let Train { head, transport, seq, size, len, mask, sum_words, .. } = *self;
         let data = next.payload.len();
         // Whole segments, the last of which may be short.
         let fits = len % size == 0
@@ -136,23 +146,34 @@ impl Train<'_> {
         let seq = seq.wrapping_add(len as u32);
         next.head[transport + 4..transport + 8] == seq.to_be_bytes()
             && states_len(next)
-            && next.head.is_same_under(head, self.mask.get_or_insert_with(|| mask(head, transport)))
+            && next.head.is_same_under(head, mask)
             && (next.meta.checksum != Checksum::Unverified
                 || self.sums.get_or_insert_with(|| Sums::new(head, transport, sum_words)).are_right(next))
     }
 }
 
+/// The masks of headers without options and extensions.
+static V4: Head = mask(true, Ipv4Header::MIN_LEN);
+static V6: Head = mask(false, Ipv6Header::LEN);
+
 /// Ones where the heads of those that arrive must be the same: not in length, IPv4 identification and checksum,
 /// sequence number, PSH and checksum.
-fn mask(head: &Head, transport: usize) -> Head {
-    let mut mask = Head::zeroed(head.len());
-    mask.fill(0xff);
-    let own: [_; 2] = if is_v4(head) { [2..6, 10..12] } else { [4..6, 4..6] };
-    for fields in own.into_iter().chain([transport + 4..transport + 8, transport + 16..transport + 18]) {
-        mask[fields].fill(0);
+const fn mask(v4: bool, transport: usize) -> Head {
+    let mut mask = [0xff; Head::CAPACITY];
+    let fields: &[usize] = if v4 { &[2, 3, 4, 5, 10, 11] } else { &[4, 5] };
+    let mut i = 0;
+    while i < fields.len() {
+        mask[fields[i]] = 0;
+        i += 1;
+    }
+    let fields = [4, 5, 6, 7, 16, 17];
+    i = 0;
+    while i < fields.len() {
+        mask[transport + fields[i]] = 0;
+        i += 1;
     }
     mask[transport + 13] = !(TcpFlags::PSH.bits() as u8);
-    mask
+    Head::from_array(mask)
 }
 
 /// Whether the IP header states the packet's length.

@@ -174,8 +174,10 @@ impl Stack {
                 }
                 let connection = tcb.map(|tcb| &tcb.connection);
                 if connection.is_some_and(|connection| connection.is_in_sequence(segment.seq())) {
-                    let coupled =
-                        couple(&mut segment, head, ingress.transport, self.io.config.sum_words, batch);
+                    let sum_words = self.io.config.sum_words;
+                    let coupled = couple(&mut segment, head, ingress.transport, sum_words, batch.iter_mut());
+                    batch.drop_front(coupled);
+                    let coupled = coupled as u64;
                     self.io.counters.add(Counter::IpInReceives, coupled);
                     self.io.counters.add(ecn_counter(ingress.tos_ecn), coupled);
                     self.io.counters.add(Counter::IpInDelivers, coupled);

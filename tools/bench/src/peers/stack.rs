@@ -244,7 +244,7 @@ impl Pair {
             self.client.stack.poll_transmit(now, self.client.nic, &mut self.packets);
             self.carry();
             let was_full = self.packets.is_full();
-            self.server.take_in(self.now(), &mut self.packets);
+            self.server.take_in(now, &mut self.packets);
             if !was_full {
                 return;
             }
@@ -258,7 +258,7 @@ impl Pair {
             self.server.stack.poll_transmit(now, self.server.nic, &mut self.packets);
             self.carry();
             let was_full = self.packets.is_full();
-            self.client.take_in(self.now(), &mut self.packets);
+            self.client.take_in(now, &mut self.packets);
             if !was_full {
                 return;
             }
