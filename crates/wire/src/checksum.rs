@@ -23,6 +23,12 @@ impl Checksum {
         Checksum::default()
     }
 
+    /// The sum of a few words of 32 bits.
+    #[inline]
+    pub(crate) fn of_words(words: &[[u8; 4]]) -> Checksum {
+        Checksum { sum: words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum(), odd: false }
+    }
+
     /// The sum of the pseudo header of TCP, UDP and (IPv6 only) ICMP: addresses, protocol, and the length
     /// in bytes of the transport header and its data (RFC 9293 §3.1, RFC 8200 §8.1).
     ///

@@ -181,7 +181,7 @@ impl Ipv4Header {
             dst: self.dst.octets(),
         };
         if self.options.is_empty() {
-            fixed.checksum = Checksum::new().with(fixed.as_bytes()).finish().into();
+            fixed.checksum = Checksum::of_words(fixed.as_bytes().as_chunks().0).finish().into();
             buffer[..Self::MIN_LEN].copy_from_slice(fixed.as_bytes());
             return len;
         }

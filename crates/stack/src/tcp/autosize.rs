@@ -6,6 +6,7 @@
 
 use super::congestion::Controller as _;
 use super::connection::{Connection, Resources};
+use core::time::Duration;
 
 /// The most a super-segment holds (`GSO_LEGACY_MAX_SIZE`).
 const GSO_MAX_SIZE: u64 = 65_536;
@@ -14,6 +15,8 @@ const PACING_SHIFT: u32 = 10;
 /// Microseconds of the least round-trip time that halve what is granted beyond, as a shift
 /// (`tcp_tso_rtt_log`).
 const RTT_SHIFT: u32 = 9;
+/// Round trips that halve nothing.
+const SHORT: Duration = Duration::from_micros(1 << RTT_SHIFT);
 
 impl Connection {
     /// The most octets in one super-segment now: whole segments.
@@ -41,13 +44,18 @@ impl Connection {
 
     /// How many segments a super-segment should have.
     fn auto_size(&self, resources: &Resources<'_>) -> u32 {
+        let least = self.rtt.min_rtt();
+        if least.is_some_and(|least| least < SHORT) {
+            // What is granted alone is as much as a packet can hold.
+            return u32::MAX;
+        }
         let mss = u64::from(self.snd_mss);
         let rate = self.pacing_rate(resources.config, resources.settings);
         if rate == u64::MAX {
             return u32::MAX;
         }
         let mut octets = rate >> PACING_SHIFT;
-        let least = self.rtt.min_rtt().map_or(u64::MAX, |least| least.as_micros() as u64);
+        let least = least.map_or(u64::MAX, |least| least.as_micros() as u64);
         if least >> RTT_SHIFT < u64::from(u32::BITS) {
             octets += GSO_MAX_SIZE >> (least >> RTT_SHIFT);
         }

@@ -46,8 +46,9 @@ impl Connection {
     pub(super) fn room(&self, wanted: usize, settings: &TcpSettings, config: &TcpConfig) -> Room {
         let (held, unsent) = (self.send.len(), self.unsent());
         let low_water = not_sent_low_water(settings, config);
-        // A message that fits in a segment, with nothing waiting before it: most are like this.
-        if wanted <= usize::from(self.snd_mss) && unsent == 0 {
+        // What fits in a segment or a super-segment, with nothing waiting before it: most calls are like this.
+        let full = self.gathered();
+        if wanted <= full && unsent == 0 {
             let fits = held + self.sent.count() * SEGMENT_COST < self.send_limit() && low_water > 0;
             return Room { bytes: if fits { wanted } else { 0 }, last_segment: held };
         }
@@ -55,7 +56,7 @@ impl Connection {
             sent: held - unsent as usize,
             may_leave: self.may_leave(),
             mss: self.snd_mss.into(),
-            full: self.gathered(),
+            full,
             limit: self.send_limit(),
             low_water,
             segments: self.segments_held(unsent),
