@@ -35,7 +35,9 @@ impl Key {
     }
 }
 
+/// Laid out as it stands here: beside the generation is what a value has first.
 #[derive(Debug)]
+#[repr(C)]
 struct Slot<T> {
     generation: u32,
     /// The next free slot, while this one is free.

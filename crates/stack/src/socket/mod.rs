@@ -267,30 +267,34 @@ impl Direction {
 }
 
 /// What every socket has, and what its kind adds.
+///
+/// Laid out as it stands here, without gaps: what every segment of a connection looks at comes first and lies together,
+/// for among many sockets each cache line is one more to wait for.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Socket {
-    pub(crate) owner: Owner,
-    pub(crate) domain: Domain,
-    pub(crate) local: SockAddr,
-    pub(crate) peer: Option<SockAddr>,
-    /// What it holds of its local port. A connection holds for itself: it outlives its socket.
-    /// Boxed, for most sockets have a connection.
-    pub(crate) bound: Option<Box<(Binding, Hold)>>,
-    pub(crate) settings: IpSettings,
+    pub(crate) kind: Kind,
+    /// Reports of errors, while there are any.
+    pub(crate) errors: Option<Box<ErrorQueue>>,
     /// The listener in whose queue this socket waits to be accepted.
     pub(crate) parent: Option<SocketId>,
     /// The readiness that was last looked at: what it gains is an event.
     pub(crate) announced: Readiness,
     /// Whether the socket is in the ready list.
     pub(crate) listed: bool,
-    /// Of a stream socket: what its user has done with it, and what it keeps without a connection.
-    pub(crate) stage: Stage,
+    pub(crate) domain: Domain,
     /// The local address was named by its user (or is that of a connection to a socket where it was), who keeps it
     /// beyond a connection.
     pub(crate) named_ip: bool,
-    /// Reports of errors, while there are any.
-    pub(crate) errors: Option<Box<ErrorQueue>>,
-    pub(crate) kind: Kind,
+    /// Of a stream socket: what its user has done with it, and what it keeps without a connection.
+    pub(crate) stage: Stage,
+    pub(crate) local: SockAddr,
+    pub(crate) peer: Option<SockAddr>,
+    pub(crate) settings: IpSettings,
+    pub(crate) owner: Owner,
+    /// What it holds of its local port. A connection holds for itself: it outlives its socket.
+    /// Boxed, for most sockets have a connection.
+    pub(crate) bound: Option<Box<(Binding, Hold)>>,
 }
 
 /// What a socket is at the moment.
