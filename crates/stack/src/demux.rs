@@ -16,7 +16,7 @@ use crate::SocketId;
 use crate::address::is_v4;
 use crate::sip::sip;
 use crate::slab::Key;
-use entry::Entry;
+use entry::{Entry, Short};
 use hashbrown::HashTable;
 use ports::Port;
 use sockeye_packet::{NicId, Rng};
@@ -111,7 +111,7 @@ impl Demux {
         tuple: &Tuple,
         keeps: impl Fn(Place) -> Option<(Target, &'a Tuple)>,
     ) -> Option<Target> {
-        let looked_for = Entry::of(hash_tuple(self.key, tuple));
+        let looked_for = Entry::of(Short::new(self.key, tuple));
         let mut found = None;
         self.tuples.find(looked_for.hash(), |entry| {
             let owner = if entry.may_be(looked_for) { keeps(entry.place()) } else { None };
@@ -150,24 +150,24 @@ impl Demux {
 
     /// Gives a four-tuple that nobody owns an owner, which keeps it as long as it owns it.
     pub(crate) fn insert(&mut self, tuple: &Tuple, target: Target) {
-        let entry = Entry::new(hash_tuple(self.key, tuple), target);
+        let entry = Entry::new(Short::new(self.key, tuple), target);
         self.tuples.insert_unique(entry.hash(), entry, |entry| entry.hash());
     }
 
     /// Hands a four-tuple from one owner to another; nothing happens when `from` doesn't own it.
     pub(crate) fn replace(&mut self, tuple: &Tuple, from: Target, to: Target) {
         self.latest = None;
-        let hash = hash_tuple(self.key, tuple);
-        let before = Entry::new(hash, from);
+        let short = Short::new(self.key, tuple);
+        let before = Entry::new(short, from);
         if let Some(entry) = self.tuples.find_mut(before.hash(), |entry| *entry == before) {
-            *entry = Entry::new(hash, to);
+            *entry = Entry::new(short, to);
         }
     }
 
     /// Frees a four-tuple if `target` owns it.
     pub(crate) fn remove(&mut self, tuple: &Tuple, target: Target) {
         self.latest = None;
-        let owned = Entry::new(hash_tuple(self.key, tuple), target);
+        let owned = Entry::new(Short::new(self.key, tuple), target);
         if let Ok(entry) = self.tuples.find_entry(owned.hash(), |entry| *entry == owned) {
             entry.remove();
         }

@@ -94,6 +94,27 @@ fn each_of_many_four_tuples_is_found_and_few_others_are_looked_at() {
 }
 
 #[test]
+fn consecutive_ports_of_a_host_lie_side_by_side() {
+    let (demux, _) = demux();
+    let id = ids(1)[0];
+    let reversed = |port| {
+        let Tuple { local: remote, remote: local, local_port: remote_port, .. } = tuple(port);
+        Tuple { local, remote, local_port: port, remote_port, ..tuple(port) }
+    };
+    for flow in [tuple, reversed] {
+        let hash = |port| Entry::new(Short::new(demux.key, &flow(port)), Target::Datagram(id)).hash();
+        let (line, next): (Vec<u64>, Vec<u64>) =
+            ((4000..4008).map(hash).collect(), (4008..4016).map(hash).collect());
+        for (at, hash) in line.iter().enumerate() {
+            assert_eq!(hash % (1 << 29), line[0] % (1 << 29) + at as u64);
+            // What tells neighbours apart differs.
+            assert!(line[..at].iter().all(|other| (other ^ hash) >> 57 != 0));
+        }
+        assert_ne!(line[0] >> 3 & 0xffff, next[0] >> 3 & 0xffff);
+    }
+}
+
+#[test]
 fn who_yields_is_in_the_way_of_the_same_address_only() {
     let (mut demux, _) = demux();
     let service = Hold { yields: true, listening: true, ..PLAIN };
