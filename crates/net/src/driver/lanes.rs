@@ -87,8 +87,9 @@ impl Core {
 
 #[cfg(all(test, not(sockeye_model)))]
 mod tests {
-    use crate::stack::{Counter, Counters};
-    use crate::{Direction, Host, HostConfig, NetemConfig, Network, UdpSocket, Verdict};
+    use crate::packet::Chunk;
+    use crate::stack::{Counter, Counters, Domain, Owner, SendFlags, SocketType};
+    use crate::{Bytes, Direction, Host, HostConfig, NetemConfig, Network, UdpSocket, Verdict};
     use std::io;
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -233,10 +234,8 @@ mod tests {
             }),
             ("a socket that sees packets", |ends| {
                 ends.far.with_stack(|stack, _| {
-                    let all = sockeye_stack::SocketType::Packet { cooked: true, ethertype: 3 };
-                    stack
-                        .socket(sockeye_stack::Domain::Packet, all, sockeye_stack::Owner::default())
-                        .unwrap();
+                    let all = SocketType::Packet { cooked: true, ethertype: 3 };
+                    stack.socket(Domain::Packet, all, Owner::default()).unwrap();
                 });
             }),
         ];
@@ -289,6 +288,27 @@ mod tests {
         let (short, long) = (played(true), played(false));
         assert!(long.0.len() > 60 && long.0.last() < Some(&426), "not all had room");
         assert_eq!(short, long);
+    }
+
+    #[test]
+    fn answers_the_long_way_end_no_lane_and_what_may_be_an_error_does() {
+        let ends = ends();
+        let mut next = 0;
+        ends.open(&mut next);
+        ends.receiver.send_bytes_to(&Bytes::from_static(b"!"), ends.from).unwrap();
+        assert_eq!(ends.sender.recv(&mut [0; 4]).unwrap(), 1);
+        assert!(ends.has_lane());
+        let other = ends.network.gateway();
+        other.udp_bind("0.0.0.0:0").unwrap().send_to(b"?", (ends.near.ipv4(), 10)).unwrap();
+        assert!(ends.has_lane());
+        other.with_stack(|stack, now| {
+            let ping = stack.socket(Domain::Inet, SocketType::Ping, Owner::default()).unwrap();
+            let (request, to) = (Chunk::copy_from(&[8, 0, 0, 0, 0, 0, 0, 0]), (ends.near.ipv4(), 0));
+            stack
+                .send_to(now, ping, request.into(), Some(SocketAddr::from(to).into()), SendFlags::default())
+                .unwrap();
+        });
+        assert!(!ends.has_lane(), "it might have been an error");
     }
 
     #[test]

@@ -54,23 +54,24 @@ impl HostState {
         }
     }
 
-    /// Has lanes not get in the way of packets that are taken in, or of what is due; says whether that was necessary. TCP and
-    /// datagrams don't see each other.
+    /// Has lanes not get in the way of packets that are taken in, or of what is due; says whether what they lead to may have
+    /// changed. TCP and datagrams don't see each other.
     #[inline]
     pub(crate) fn lanes_meet(&mut self, now: Instant, batch: &Batch) -> bool {
         if self.lanes.outgoing.is_empty() && self.lanes.incoming.is_empty() {
             return false;
         }
-        let brings_news = batch.iter().any(|packet| !is_tcp(packet));
-        let is_due = self.stack.poll_timeout().is_some_and(|wake| wake.at <= now);
-        if brings_news {
+        let any = |known: &[Protocol]| batch.iter().any(|packet| !known.contains(&protocol_of(packet)));
+        if any(&[Protocol::TCP, Protocol::UDP]) {
             // It may be an error for who sends.
             self.close_outgoing();
         }
-        if brings_news || is_due {
+        let is_due = self.stack.poll_timeout().is_some_and(|wake| wake.at <= now);
+        let brings_datagrams = is_due || any(&[Protocol::TCP]);
+        if brings_datagrams {
             self.settle_incoming(|_| false);
         }
-        brings_news || is_due
+        brings_datagrams
     }
 
     fn close_outgoing(&mut self) {
@@ -137,12 +138,10 @@ impl HostState {
     }
 }
 
-fn is_tcp(packet: &Packet) -> bool {
-    let protocol = match packet.head.first().map(|first| first >> 4) {
-        Some(4) => packet.head.get(9),
-        _ => packet.head.get(6),
-    };
-    protocol.is_some_and(|&number| Protocol(number) == Protocol::TCP)
+/// What follows the IP header: of IPv6 that may be an extension.
+fn protocol_of(packet: &Packet) -> Protocol {
+    let at = if packet.head.first().is_some_and(|first| first >> 4 == 4) { 9 } else { 6 };
+    Protocol(packet.head.get(at).copied().unwrap_or(u8::MAX))
 }
 
 /// What a socket that sends datagrams knows of its lane.
