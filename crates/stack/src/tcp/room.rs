@@ -47,8 +47,7 @@ impl Connection {
         let (held, unsent) = (self.send.len(), self.unsent());
         let low_water = not_sent_low_water(settings, config);
         // What fits in a segment or a super-segment, with nothing waiting before it: most calls are like this.
-        let full = self.gathered();
-        if wanted <= full && unsent == 0 {
+        if unsent == 0 && (wanted <= usize::from(self.snd_mss) || wanted <= self.gathered()) {
             let fits = held + self.sent.count() * SEGMENT_COST < self.send_limit() && low_water > 0;
             return Room { bytes: if fits { wanted } else { 0 }, last_segment: held };
         }
@@ -56,7 +55,7 @@ impl Connection {
             sent: held - unsent as usize,
             may_leave: self.may_leave(),
             mss: self.snd_mss.into(),
-            full,
+            full: self.gathered(),
             limit: self.send_limit(),
             low_water,
             segments: self.segments_held(unsent),
