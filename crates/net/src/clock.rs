@@ -26,6 +26,14 @@ impl Clock {
         matches!(self, Clock::Manual(_))
     }
 
+    /// The same clock once more, unless it is a manual one.
+    pub(crate) fn real_copy(&self) -> Option<Clock> {
+        match self {
+            Clock::Real(origin) => Some(Clock::Real(*origin)),
+            Clock::Manual(_) => None,
+        }
+    }
+
     pub(crate) fn now(&self) -> Instant {
         Instant::from_nanos(match self {
             Clock::Real(origin) => u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX),

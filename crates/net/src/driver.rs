@@ -8,7 +8,8 @@
 //! - A host's lock is a leaf: the wire and wakers are called with no host's lock held.
 //! - A host's `busy` flag is the token of the one thread that moves its packets, so they keep their order.
 //!   Others set `work` and leave; the holder looks at `work` again after it has put the token back.
-//! - A thread holds at most one token at a time.
+//! - A thread that waits for nobody may hold several tokens: a second is only tried, and left where it is taken. Opening a
+//!   lane holds those of both its ends; all else holds one at a time.
 
 use crate::clock::Clock;
 use crate::host::{HostCore, HostState, Token};
@@ -392,6 +393,7 @@ impl Core {
         let batch = &mut scratch.batch;
         let nic = nic_id(place);
         let meets_lanes = state.lanes_meet(now, batch);
+        let now = state.not_before(now);
         let HostState { stack, is_down, .. } = &mut *state;
         if *is_down {
             batch.drain().for_each(drop);

@@ -17,6 +17,7 @@ mod host;
 
 pub(crate) use host::{LaneSender, Lanes, Touch};
 
+use crate::clock::Clock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, OnceLock};
 use crate::waiters::Seen;
@@ -29,19 +30,26 @@ use std::sync::{Arc, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Lane {
     way: PlainWay,
+    /// The network's, for when what came by it comes to the stack.
+    clock: Clock,
     /// Where it leads; none until it is opened.
     receiver: OnceLock<Receiver>,
     inlet: Apart<Mutex<Inlet>>,
     outlet: Apart<Mutex<Outlet>>,
     /// Something waits in the inlet.
     is_filled: Apart<AtomicBool>,
-    /// What was charged of what has left the lane, as far as the sender is to know; who holds the outlet writes it.
+    /// What was charged of what has left the lane; who holds the outlet writes it.
     released: Apart<AtomicU64>,
     /// What waits for the reader in the stack costs.
     queued: AtomicUsize,
+    /// Something may wait in the receiver's stack that came before: then the outlet is empty. The receiver's host writes it,
+    /// with the outlet held.
+    is_behind: AtomicBool,
+    /// Its stage is [`Stage::Closed`].
+    is_closed: AtomicBool,
 }
 
-/// Most bytes that the queue of a lane keeps room for while its reader waits.
+/// Most bytes that the queue of a lane keeps room for when its reader has found nothing for long.
 const KEPT_BYTES: usize = 4096;
 
 /// Something on cache lines of its own: the sender's and the receiver's processors don't take them from each other.
@@ -59,6 +67,8 @@ pub(crate) struct Receiver {
     pub(crate) seen: Arc<Seen>,
     /// What may be charged.
     pub(crate) limit: usize,
+    /// What is set aside of the host's memory: as the last datagram may go over the limit, so much more.
+    pub(crate) memory: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,11 +118,8 @@ struct Outlet {
     next: usize,
     /// Where that begins.
     at: usize,
-    /// What was charged of what has left, and what of that the sender knows.
+    /// What was charged of what has left.
     released: u64,
-    told: u64,
-    /// Something may wait in the receiver's stack that came before.
-    is_behind: bool,
     /// Datagrams that were read here, and that the stack doesn't know of.
     read: u64,
 }
@@ -130,10 +137,12 @@ impl Queue {
         self.lens.clear();
     }
 
-    /// An empty queue gives most of its memory back: a steady flow never comes here.
-    fn shrink(&mut self) {
-        self.bytes.shrink_to(KEPT_BYTES);
-        self.lens.shrink_to(KEPT_BYTES / 64);
+    /// An empty queue gives most of its memory back, or half of it when its reader doesn't wait and soon asks again: a steady
+    /// flow never comes here.
+    fn shrink(&mut self, waits: bool) {
+        let left = |capacity: usize, kept: usize| if waits { kept } else { kept.max(capacity / 2) };
+        self.bytes.shrink_to(left(self.bytes.capacity(), KEPT_BYTES));
+        self.lens.shrink_to(left(self.lens.capacity(), KEPT_BYTES / 64));
     }
 }
 
@@ -156,15 +165,18 @@ fn cost(len: usize) -> u64 {
 /// The sender.
 impl Lane {
     /// A lane that isn't open yet.
-    pub(crate) fn new(way: PlainWay) -> Lane {
+    pub(crate) fn new(way: PlainWay, clock: Clock) -> Lane {
         Lane {
             way,
+            clock,
             receiver: OnceLock::new(),
             inlet: Apart::default(),
             outlet: Apart::default(),
             is_filled: Apart::default(),
             released: Apart::default(),
             queued: AtomicUsize::new(0),
+            is_behind: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
         }
     }
 
@@ -199,18 +211,39 @@ impl Lane {
         if std::mem::take(&mut inlet.is_awaited) { Offer::Awaited } else { Offer::Taken }
     }
 
-    /// Whether somebody still waits for the receiver.
-    pub(crate) fn set_awaited(&self, is_awaited: bool) {
-        self.lock_inlet().is_awaited = is_awaited;
+    /// Notes whether somebody still waits for the receiver; false when something has come meanwhile that they are to be told
+    /// of.
+    pub(crate) fn set_awaited(&self, is_awaited: bool) -> bool {
+        let mut inlet = self.lock_inlet();
+        if is_awaited && !inlet.queue.lens.is_empty() {
+            return false;
+        }
+        inlet.is_awaited = is_awaited;
+        true
     }
 
     /// Ends it: nothing more comes in. What is in it stays until the receiver's side takes it.
     pub(crate) fn close(&self) {
-        self.lock_inlet().stage = Stage::Closed;
+        self.end(&mut self.lock_inlet());
+    }
+
+    fn end(&self, inlet: &mut Inlet) {
+        inlet.stage = Stage::Closed;
+        self.is_closed.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock_inlet().stage == Stage::Closed
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// The bytes that its queues have memory for.
+    #[cfg(all(test, not(sockeye_model)))]
+    pub(crate) fn memory(&self) -> usize {
+        let (outlet, inlet) = (self.lock_outlet(), self.lock_inlet());
+        [&outlet.queue, &inlet.queue]
+            .iter()
+            .map(|queue| queue.bytes.capacity() + 4 * queue.lens.capacity())
+            .sum()
     }
 
     /// How many more datagrams came since the last time that this one asked.
@@ -241,7 +274,7 @@ impl Lane {
     /// Takes the oldest datagram, if it is here: `read` gets it, with its sender's address.
     pub(crate) fn take<R>(&self, read: impl FnOnce(&[u8], SocketAddr) -> R) -> Option<R> {
         let mut outlet = self.lock_outlet();
-        if outlet.is_behind { None } else { self.take_from(&mut outlet, read) }
+        if self.is_behind.load(Ordering::Relaxed) { None } else { self.take_from(&mut outlet, read) }
     }
 
     fn take_from<R>(&self, outlet: &mut Outlet, read: impl FnOnce(&[u8], SocketAddr) -> R) -> Option<R> {
@@ -258,13 +291,8 @@ impl Lane {
         outlet.at = end;
         outlet.read += 1;
         outlet.released += cost(len);
-        // As the kernel: what is read is given back by quarters of the limit, and at the end. A store takes the line away from
-        // a sender that finds no room.
-        let limit = self.receiver.get().map_or(0, |receiver| receiver.limit as u64);
-        if outlet.next == outlet.queue.lens.len() || outlet.released - outlet.told > limit / 4 {
-            outlet.told = outlet.released;
-            self.released.0.store(outlet.released, Ordering::Release);
-        }
+        // The sender looks only when it finds no room.
+        self.released.0.store(outlet.released, Ordering::Release);
         Some(result)
     }
 
@@ -277,9 +305,10 @@ impl Lane {
         self.is_filled.0.store(false, Ordering::Relaxed);
     }
 
-    /// Whether there is nothing to take, as far as can be seen without a lock.
+    /// Whether there is nothing to take.
     pub(crate) fn is_drained(&self) -> bool {
-        !self.is_filled.0.load(Ordering::Acquire)
+        let outlet = self.lock_outlet();
+        outlet.next == outlet.queue.lens.len() && !self.is_filled.0.load(Ordering::Acquire)
     }
 }
 
@@ -291,7 +320,7 @@ impl Lane {
         if self.receiver.set(receiver).is_err() {
             return false;
         }
-        self.lock_outlet().is_behind = true;
+        self.is_behind.store(true, Ordering::Relaxed);
         self.queued.store(queued, Ordering::Release);
         let mut inlet = self.lock_inlet();
         (inlet.limit, inlet.queued, inlet.is_awaited) = (limit, queued, is_awaited);
@@ -311,20 +340,20 @@ impl Lane {
     /// there is none, the reader may `wait`: then the next one is announced.
     pub(crate) fn take_after<R>(&self, waits: bool, read: impl FnOnce(&[u8], SocketAddr) -> R) -> Option<R> {
         let mut outlet = self.lock_outlet();
-        outlet.is_behind = false;
+        self.is_behind.store(false, Ordering::Relaxed);
         self.queued.store(0, Ordering::Release);
         if outlet.next == outlet.queue.lens.len() {
             self.refill(&mut outlet);
         }
-        if waits && outlet.queue.lens.is_empty() {
+        if outlet.queue.lens.is_empty() {
             let mut inlet = self.lock_inlet();
             // Something may have come in between.
             if inlet.queue.lens.is_empty() {
-                inlet.is_awaited = true;
-                inlet.queue.shrink();
+                inlet.is_awaited |= waits;
+                inlet.queue.shrink(waits);
                 drop(inlet);
                 outlet.queue.clear();
-                outlet.queue.shrink();
+                outlet.queue.shrink(waits);
                 (outlet.next, outlet.at) = (0, 0);
                 return None;
             }
@@ -332,58 +361,82 @@ impl Lane {
         self.take_from(&mut outlet, read)
     }
 
-    /// Notes what waits for the reader in the stack now.
+    /// Notes what waits for the reader in the stack now. Of less than before the sender hears when it finds no room.
     pub(crate) fn note(&self, stack: &Stack) {
         let Some(receiver) = self.receiver() else { return };
         let (queued, _) = stack.recv_charge(receiver.id);
-        self.queued.store(queued, Ordering::Release);
+        if self.queued.swap(queued, Ordering::AcqRel) < queued {
+            self.lock_inlet().queued = queued;
+        }
     }
 
-    /// As [`Lane::note`], where it may be more than before: the sender must know.
-    pub(crate) fn note_more(&self, stack: &Stack) {
-        self.note(stack);
-        self.lock_inlet().queued = self.queued.load(Ordering::Acquire);
+    /// Whether all is in the stack already, and the reader will look there first.
+    fn is_settled(&self) -> bool {
+        let is_behind = self.is_behind.load(Ordering::Relaxed);
+        is_behind && !self.is_filled.0.load(Ordering::Acquire) && !self.is_closed()
     }
 
     /// Moves all that waits here to the receiver's stack, as if it had come the long way, and counts it there: the reader looks
-    /// there first from now on. `closes` it, too, perhaps.
-    pub(crate) fn settle(&self, now: Instant, stack: &mut Stack, closes: bool) {
+    /// there first from now on. `closes` it, too, perhaps; says whether it is closed. `latest` is the latest time that the
+    /// stack was told.
+    pub(crate) fn settle(&self, latest: &mut Instant, stack: &mut Stack, closes: bool) -> bool {
+        if !closes && self.is_settled() {
+            return false;
+        }
+        let Some(receiver) = self.receiver.get() else { return true };
         let mut outlet = self.lock_outlet();
         let mut inlet = self.lock_inlet();
-        if closes {
-            inlet.stage = Stage::Closed;
+        self.is_behind.store(true, Ordering::Relaxed);
+        // What was accepted has the memory that was set aside for it.
+        stack.give_back(receiver.memory);
+        self.move_to_stack(receiver, &mut outlet, &mut inlet, (latest, stack));
+        let ends = closes || inlet.stage == Stage::Closed || !stack.set_aside(receiver.memory);
+        if ends {
+            self.end(&mut inlet);
+            (outlet.queue, inlet.queue) = (Queue::default(), Queue::default());
         }
-        let Some(Receiver { id, nic, seen, .. }) = self.receiver.get() else { return };
-        outlet.is_behind = true;
+        self.count_received(receiver, &mut outlet, &mut inlet, stack);
+        ends
+    }
+
+    fn move_to_stack(
+        &self,
+        receiver: &Receiver,
+        outlet: &mut Outlet,
+        inlet: &mut Inlet,
+        (latest, stack): (&mut Instant, &mut Stack),
+    ) {
         let (next, at) = (outlet.next, outlet.at);
         let rest = (&outlet.queue.lens[next..], &outlet.queue.bytes[at..]);
+        if !(rest.0.is_empty() && inlet.queue.lens.is_empty()) {
+            *latest = self.clock.now().max(*latest);
+        }
         for (lens, mut bytes) in [rest, (&inlet.queue.lens[..], &inlet.queue.bytes[..])] {
             for &len in lens {
                 let (data, others) = bytes.split_at(len as usize);
                 bytes = others;
-                stack.queue_plain(*id, self.datagram(now, *nic, data));
-                seen.is_filled();
+                stack.queue_plain(receiver.id, self.datagram(*latest, receiver.nic, data));
+                receiver.seen.is_filled();
             }
         }
-        (outlet.released, outlet.told) = (inlet.charged, inlet.charged);
-        inlet.released = inlet.charged;
+        (outlet.released, inlet.released) = (inlet.charged, inlet.charged);
         self.released.0.store(inlet.charged, Ordering::Release);
         (outlet.next, outlet.at) = (0, 0);
-        if closes {
-            (outlet.queue, inlet.queue) = (Queue::default(), Queue::default());
-        } else {
-            outlet.queue.clear();
-            inlet.queue.clear();
-        }
+        outlet.queue.clear();
+        inlet.queue.clear();
         self.is_filled.0.store(false, Ordering::Relaxed);
+        let (queued, _) = stack.recv_charge(receiver.id);
+        inlet.queued = queued;
+        self.queued.store(queued, Ordering::Release);
+    }
+
+    fn count_received(&self, receiver: &Receiver, outlet: &mut Outlet, inlet: &mut Inlet, stack: &mut Stack) {
         let all = inlet.sent - inlet.known[Counted::Receiver as usize];
         let dropped = inlet.dropped - inlet.dropped_known;
         inlet.known[Counted::Receiver as usize] = inlet.sent;
         inlet.dropped_known = inlet.dropped;
-        stack.count_plain_received(*id, &self.way, [all, std::mem::take(&mut outlet.read), dropped]);
-        let (queued, _) = stack.recv_charge(*id);
-        inlet.queued = queued;
-        self.queued.store(queued, Ordering::Release);
+        let read = std::mem::take(&mut outlet.read);
+        stack.count_plain_received(receiver.id, &self.way, [all, read, dropped]);
     }
 
     fn datagram(&self, now: Instant, nic: NicId, data: &[u8]) -> Datagram {

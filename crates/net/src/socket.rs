@@ -346,6 +346,12 @@ impl Socket {
         self.seen.with_lane(|lane| (!lane.is_closed()).then_some(())).is_some()
     }
 
+    /// The bytes that the queues of the lane that leads here have memory for.
+    #[cfg(all(test, not(sockeye_model)))]
+    pub(crate) fn lane_memory(&self) -> usize {
+        self.seen.with_lane(|lane| Some(lane.memory())).unwrap_or_default()
+    }
+
     /// Receives one datagram from a lane into the front of `out`, if one is there.
     pub(crate) fn recv_by_lane(&self, out: &mut [u8]) -> Option<(usize, SocketAddr)> {
         self.seen.with_lane(|lane| {
@@ -410,21 +416,14 @@ impl Socket {
         waits: bool,
     ) -> sockeye_stack::Result<(Payload, SocketAddr)> {
         let is_empty = matches!(received, Err(sockeye_stack::Error::WouldBlock));
-        let (taken, is_over) = self
-            .seen
-            .with_lane(|lane| {
-                if !is_empty {
-                    lane.note(stack);
-                    return None;
-                }
-                let taken = lane.take_after(waits, |data, from| (Chunk::copy_from(data).into(), from));
-                let is_over = taken.is_none() && lane.is_closed();
-                Some((taken, is_over))
-            })
-            .unwrap_or_default();
-        if is_over {
-            self.seen.set_lane(None);
-        }
+        // A lane that is closed may hold something that came before: whoever settles it forgets it.
+        let taken = self.seen.with_lane(|lane| {
+            if !is_empty {
+                lane.note(stack);
+                return None;
+            }
+            lane.take_after(waits, |data, from| (Chunk::copy_from(data).into(), from))
+        });
         taken.map_or(received, Ok)
     }
 

@@ -6,10 +6,12 @@ mod common;
 use common::{check, hosts};
 use shuttle::thread;
 use sockeye_model::link::netem::NetemConfig;
-use sockeye_model::{Direction, let_time_pass};
+use sockeye_model::{Direction, Verdict, let_time_pass};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 #[test]
@@ -63,6 +65,80 @@ fn two_who_read_from_a_lane_both_have_a_turn() {
             .collect();
         (4..6).for_each(|number| assert_eq!(sender.send(&[number]).unwrap(), 1));
         reading.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn what_a_lane_has_taken_is_read_though_it_ends_meanwhile() {
+    check(1_000, || {
+        let (_network, a, b) = hosts("");
+        let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let sender = a.udp_bind((a.ipv4(), 0)).unwrap();
+        sender.connect((b.ipv4(), 9)).unwrap();
+        let receive = || usize::from(receiver.recv(&mut [0]).is_ok());
+        let mut received = 0;
+        for _ in 0..4 {
+            sender.send(&[0]).unwrap();
+            received += receive();
+        }
+        let sending = thread::spawn(move || {
+            sender.send(&[1]).unwrap();
+            // Ends the lane.
+            sender.local_addr().unwrap();
+            sender
+        });
+        (0..3).for_each(|_| received += receive());
+        let _sender = sending.join().unwrap();
+        (0..2).for_each(|_| received += receive());
+        assert_eq!(received, 5);
+    });
+}
+
+#[test]
+fn a_tap_sees_what_is_sent_after_it_was_added() {
+    check(1_000, || {
+        let (network, a, b) = hosts("");
+        let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+        let sender = a.udp_bind((a.ipv4(), 0)).unwrap();
+        sender.connect((b.ipv4(), 9)).unwrap();
+        (0..2).for_each(|_| assert_eq!(sender.send(&[0]).unwrap(), 1));
+        let sending = thread::spawn(move || {
+            sender.send(&[1]).unwrap();
+            sender
+        });
+        let seen = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&seen);
+        network.tap(&b, Direction::Down, move |_, _| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Verdict::Pass
+        });
+        let sender = sending.join().unwrap();
+        let before = seen.load(Ordering::Relaxed);
+        sender.send(&[2]).unwrap();
+        (0..4).for_each(|_| assert_eq!(receiver.recv(&mut [0]).unwrap(), 1));
+        assert_eq!(seen.load(Ordering::Relaxed), before + 1);
+    });
+}
+
+#[test]
+fn two_who_send_by_a_lane_wake_two_who_read() {
+    check(1_000, || {
+        let (_network, a, b) = hosts("");
+        let receiver = b.udp_bind((b.ipv4(), 9)).unwrap();
+        let sender = a.udp_bind((a.ipv4(), 0)).unwrap();
+        sender.connect((b.ipv4(), 9)).unwrap();
+        (0..4).for_each(|_| assert_eq!(sender.send(&[0]).unwrap(), 1));
+        (0..4).for_each(|_| assert_eq!(receiver.recv(&mut [0]).unwrap(), 1));
+        let reading = [(); 2].map(|()| {
+            let receiver = receiver.try_clone().unwrap();
+            thread::spawn(move || receiver.recv(&mut [0]).unwrap())
+        });
+        let sending = [(); 2].map(|()| {
+            let sender = sender.try_clone().unwrap();
+            thread::spawn(move || sender.send(&[1]).unwrap())
+        });
+        reading.into_iter().chain(sending).for_each(|thread| assert_eq!(thread.join().unwrap(), 1));
     });
 }
 

@@ -1,6 +1,7 @@
 //! How [lanes](crate::lane) are opened.
 
 use super::{Core, Scratch};
+use crate::clock::Clock;
 use crate::host::HostCore;
 use crate::lane::Lane;
 use crate::nic::nic_id;
@@ -18,13 +19,11 @@ impl Core {
         id: SocketId,
         to: Option<SocketAddr>,
     ) -> Option<Arc<Lane>> {
-        if self.clock.is_manual() {
-            return None;
-        }
+        let clock = self.clock.real_copy()?;
         // Nobody moves the host's packets: none is between its stack and the wire.
         let token = host.try_token()?;
         let mut scratch = Scratch::take();
-        let lane = self.lay_lane(host, id, to, &mut scratch.queue);
+        let lane = self.lay_lane(host, (id, to), clock, &mut scratch.queue);
         drop(token);
         if host.work.load(Ordering::SeqCst) {
             scratch.queue.push_back(host.index);
@@ -46,15 +45,15 @@ impl Core {
     fn lay_lane(
         &self,
         near: &HostCore,
-        id: SocketId,
-        to: Option<SocketAddr>,
+        (id, to): (SocketId, Option<SocketAddr>),
+        clock: Clock,
         queue: &mut VecDeque<u32>,
     ) -> Option<Arc<Lane>> {
         let mut state = near.lock_beside_lanes();
         let way = state.stack.plain_way(id, to.map(Into::into)).filter(|_| !state.is_down)?;
         let place =
             near.nics.iter().enumerate().position(|(at, nic)| nic_id(at) == way.nic && nic.link.is_none())?;
-        let lane = Arc::new(Lane::new(way));
+        let lane = Arc::new(Lane::new(way, clock));
         state.begin_lane(&lane);
         drop(state);
         let is_open = near.taps.is_empty() && self.reach(near.index, place, &lane, queue);
@@ -72,8 +71,10 @@ impl Core {
         let Some(token) = far.try_token() else { return false };
         // With the token, for nobody has packets in hand that were fetched from the wire.
         let is_open = match self.wire.lay_lane(near, place, lane) {
-            Some((there, place)) if there == index && far.taps.is_empty() => {
-                far.lock_beside_lanes().open_lane(lane, (index, nic_id(place)))
+            Some((there, place)) if there == index => {
+                let mut state = far.lock_beside_lanes();
+                // Under the lock, which who adds one takes afterwards.
+                far.taps.is_empty() && state.open_lane(lane, (index, nic_id(place)))
             }
             _ => false,
         };
@@ -427,5 +428,162 @@ mod tests {
         let mut all = all.into_inner().unwrap();
         all.sort_unstable();
         assert_eq!(all, (0..2000).collect::<Vec<_>>());
+    }
+
+    impl Ends {
+        /// Has no lanes from now on, where `with_lane` says so.
+        fn choose(&self, with_lane: bool) {
+            if !with_lane {
+                self.network.tap(&self.near, Direction::Up, |_, _| Verdict::Pass);
+            }
+        }
+
+        /// As [`Ends::open`], where lanes are chosen; all that was sent is read.
+        fn open_chosen(&self, with_lane: bool) -> u32 {
+            let mut next = 0;
+            if with_lane {
+                self.open(&mut next);
+            }
+            self.receive_all();
+            next
+        }
+    }
+
+    /// How many datagrams have room when some are read after the buffer was full.
+    fn received_after_full(with_lane: bool) -> usize {
+        let ends = ends();
+        ends.choose(with_lane);
+        ends.receiver.set_recv_buffer_size(10_000).unwrap();
+        let mut next = ends.open_chosen(with_lane);
+        (0..100).for_each(|_| ends.send(&mut next));
+        (0..5).for_each(|_| assert!(ends.receive().is_ok()));
+        (0..10).for_each(|_| ends.send(&mut next));
+        assert_eq!(ends.has_lane(), with_lane);
+        5 + ends.receive_all().len()
+    }
+
+    #[test]
+    fn what_is_read_makes_room_at_once() {
+        let count = received_after_full(false);
+        assert!(count > 10, "{count}");
+        assert_eq!(received_after_full(true), count);
+    }
+
+    /// Two hosts send to a socket by turns, more than there is room for: how many of each are received, and in which order.
+    fn received_of_two(with_lane: bool) -> Vec<Vec<u8>> {
+        let ends = ends();
+        ends.choose(with_lane);
+        ends.receiver.set_recv_buffer_size(10_000).unwrap();
+        let gateway = ends.network.gateway();
+        let other = gateway.udp_bind((gateway.ipv4(), 0)).unwrap();
+        ends.open_chosen(with_lane);
+        let mut all = Vec::new();
+        for count in [1, 3, 20] {
+            for number in 0..count {
+                // The other's are few, or it would have the lane.
+                if number % 4 < 2 {
+                    other.send_to(&[1, number], (ends.far.ipv4(), 9)).unwrap();
+                }
+                (0..3).for_each(|at| assert_eq!(ends.sender.send(&[2, number, at]).unwrap(), 3));
+                assert_eq!(ends.has_lane(), with_lane);
+            }
+            let mut data = [0; 4];
+            while let Ok(len) = ends.receiver.recv(&mut data) {
+                all.push(data[..len].to_vec());
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn what_others_send_has_its_turn_and_takes_its_room() {
+        let all = received_of_two(false);
+        assert!(all.len() > 30, "{}", all.len());
+        assert_eq!(received_of_two(true), all);
+    }
+
+    #[test]
+    fn what_comes_by_a_lane_came_when_it_was_sent_or_later() {
+        let ends = ends();
+        let mut next = ends.open_chosen(true);
+        let before = ends.network.now();
+        ends.send(&mut next);
+        let id = ends.receiver.socket().place().1;
+        let received =
+            ends.far.with_stack(|stack, now| stack.recv_from(now, id, sockeye_stack::RecvFlags::default()));
+        let at = received.unwrap().received_at;
+        assert!(at >= before && at <= ends.network.now(), "{at:?}, sent after {before:?}");
+    }
+
+    #[test]
+    fn what_a_lane_has_accepted_has_memory() {
+        let mut config = HostConfig::default();
+        config.stack.memory = 1_000_000;
+        let builder = Network::builder().host("near", HostConfig::default()).host("far", config);
+        let network = builder.build().unwrap();
+        let (near, far) = (network.host("near").unwrap(), network.host("far").unwrap());
+        let receiver = far.udp_bind((far.ipv4(), 9)).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        receiver.set_recv_buffer_size(200_000).unwrap();
+        let filled = far.udp_bind((far.ipv4(), 10)).unwrap();
+        filled.set_recv_buffer_size(1_000_000).unwrap();
+        let sender = near.udp_bind((near.ipv4(), 0)).unwrap();
+        sender.connect((far.ipv4(), 9)).unwrap();
+        for _ in 0..20 {
+            sender.send(&[0; 4]).unwrap();
+            receiver.recv(&mut [0; 4]).unwrap();
+        }
+        let _ = receiver.recv(&mut [0; 4]);
+        assert!(receiver.socket().has_lane());
+        // Something else takes all the memory that is left.
+        let mut state = far.core.lock_beside_lanes();
+        let id = filled.socket().place().1;
+        let datagram = sockeye_stack::Datagram {
+            payload: sockeye_packet::Chunk::copy_from(&[0; 60_000]).into(),
+            from: SocketAddr::from((near.ipv4(), 1)).into(),
+            to: SocketAddr::from((far.ipv4(), 10)).into(),
+            nic: crate::nic::nic_id(0),
+            ttl: 64,
+            tos: 0,
+            received_at: state.latest,
+            dropped: 0,
+            segment_size: 0,
+            link: None,
+        };
+        (0..20).for_each(|_| state.stack.queue_plain(id, datagram.clone()));
+        drop(state);
+        (0..150).for_each(|_| assert_eq!(sender.send(&[1; 1000]).unwrap(), 1000));
+        receiver.set_broadcast(true).unwrap();
+        let count = std::iter::from_fn(|| receiver.recv(&mut [0; 1000]).ok()).count();
+        assert_eq!(count, 150, "accepted, and dropped for want of memory");
+        drop(filled);
+        assert_eq!(far.usage().bytes, 0);
+    }
+
+    #[test]
+    fn who_would_read_the_next_of_a_lane_sees_that_it_is_there() {
+        let ends = ends();
+        let mut next = ends.open_chosen(true);
+        assert!(ends.receiver.socket().is_drained());
+        (0..3).for_each(|_| ends.send(&mut next));
+        for left in (0..3).rev() {
+            ends.receive().unwrap();
+            assert_eq!(ends.receiver.socket().is_drained(), left == 0, "{left} are left");
+        }
+    }
+
+    #[test]
+    fn a_lane_that_stays_empty_gives_its_memory_back() {
+        let ends = ends();
+        ends.open_chosen(true);
+        let receive_all = || while ends.receiver.recv(&mut [0; 4]).is_ok() {};
+        for _ in 0..2 {
+            (0..100).for_each(|_| assert_eq!(ends.sender.send(&[0; 1472]).unwrap(), 1472));
+            receive_all();
+        }
+        let kept = |ends: &Ends| ends.receiver.socket().lane_memory();
+        assert!(kept(&ends) > 50_000, "{} bytes", kept(&ends));
+        (0..10).for_each(|_| receive_all());
+        assert!(ends.has_lane() && kept(&ends) < 16_000, "{} bytes", kept(&ends));
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Lanes {
 impl Lanes {
     /// Tells the senders of what comes what waits in the stack.
     pub(crate) fn note(&self, stack: &Stack) {
-        self.incoming.iter().for_each(|lane| lane.note_more(stack));
+        self.incoming.iter().for_each(|lane| lane.note(stack));
     }
 }
 
@@ -86,13 +86,11 @@ impl HostState {
         let HostState { lanes, stack, latest, .. } = self;
         lanes.incoming.retain(|lane| {
             let Some(receiver) = lane.receiver() else { return false };
-            let ends = closes(receiver) || lane.is_closed();
-            lane.settle(*latest, stack, ends);
-            if ends {
-                stack.give_back(receiver.limit);
+            let is_over = lane.settle(latest, stack, closes(receiver));
+            if is_over {
                 receiver.seen.set_lane(None);
             }
-            !ends
+            !is_over
         });
     }
 
@@ -120,21 +118,27 @@ impl HostState {
         let are_too_many = self.lanes.incoming.len() >= MOST;
         self.settle_incoming(|receiver| receiver.id == id || are_too_many);
         let (queued, limit) = self.stack.recv_charge(id);
-        if !self.stack.set_aside(limit) {
+        let memory = limit + Stack::PLAIN_COST + lane.way().max_len;
+        if !self.stack.set_aside(memory) {
             return false;
         }
         seen.set_lane(Some(Arc::clone(lane)));
         self.lanes.incoming.push(Arc::clone(lane));
-        lane.open(Receiver { id, host, nic, seen, limit }, queued, is_awaited)
+        lane.open(Receiver { id, host, nic, seen, limit, memory }, queued, is_awaited)
     }
 
     /// Tells who waits for the receiver of a lane that something has come.
     pub(crate) fn announce(&mut self, lane: &Lane, wakers: &mut Vec<Waker>) {
         let Some(receiver) = lane.receiver() else { return };
-        self.settle_incoming(|_| false);
-        self.collect_events(false, wakers);
-        // An event wakes one of those who wait for their turn.
-        lane.set_awaited(self.waiters.unwatched(receiver.id).is_some_and(|(_, is_awaited)| is_awaited));
+        // An event wakes one of those who wait for their turn: what comes from now on concerns the others.
+        loop {
+            self.settle_incoming(|_| false);
+            self.collect_events(false, wakers);
+            let is_awaited = self.waiters.unwatched(receiver.id).is_some_and(|(_, is_awaited)| is_awaited);
+            if lane.is_closed() || lane.set_awaited(is_awaited) {
+                return;
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Datagrams that need nothing of the layers between their sockets: plain ones, which the owner of two stacks may carry
 //! from one to the other itself, as long as neither stack changes, and tell both later.
 
+use crate::address::is_link_local_v6;
 use crate::counters::Counter;
 use crate::demux::{Proto, Target, Tuple, scope_number};
 use crate::ip::address::{Cast, is_multicast};
@@ -53,7 +54,7 @@ pub struct PlainWay {
 /// The sender.
 impl Stack {
     /// The way of what a socket sends next, to `to` or its peer, if that is plain: a datagram of UDP to one host, with a
-    /// checksum and without options, errors to be told, or anything that waits to be sent before it. It holds until
+    /// checksum and without options, link-local addresses, errors to be told, or anything that waits to be sent before it. It holds until
     /// something else is asked of this stack than to send such datagrams, or to receive.
     pub fn plain_way(&self, id: SocketId, to: Option<SockAddr>) -> Option<PlainWay> {
         let socket = self.socket_ref(id).ok()?;
@@ -70,6 +71,10 @@ impl Stack {
             return None;
         }
         let path = self.udp_path(id, &to, None, None).ok()?;
+        // What comes from one has the receiver's scope.
+        if is_link_local_v6(&to.ip) || is_link_local_v6(&path.src) {
+            return None;
+        }
         let nic = &self.io.nic(path.nic);
         let is_quiet = nic.dirty.is_empty() && nic.replies.is_empty();
         let is_seen = !self.io.packet_sockets.is_empty();
@@ -191,5 +196,26 @@ impl Udp {
 
     fn receives_plainly(&self) -> bool {
         self.proto == Proto::Udp && !self.options.gro && self.queues.receives_plainly()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, Domain, NicConfig, Owner, SocketType};
+
+    #[test]
+    fn what_comes_from_a_link_local_address_is_not_plain() {
+        for (ours, to, is_plain) in [("fd00::a", "[fd00::b]:9", true), ("fe80::a", "[fe80::b%1]:9", false)] {
+            let mut stack = Stack::new(Config::default(), [7; 32]);
+            let nic = stack.add_nic(NicConfig::memory("eth0", 1500)).unwrap();
+            stack.add_address(nic, ours.parse().unwrap(), 64).unwrap();
+            let id = stack.socket(Domain::Inet6, SocketType::Datagram, Owner::default()).unwrap();
+            let local = std::net::SocketAddrV6::new(ours.parse().unwrap(), 7, 0, 2);
+            stack.bind(id, std::net::SocketAddr::from(local).into()).unwrap();
+            let mut to: SockAddr = to.parse::<std::net::SocketAddr>().unwrap().into();
+            to.scope = (!is_plain).then_some(nic);
+            assert_eq!(stack.plain_way(id, Some(to)).is_some(), is_plain, "{ours}");
+        }
     }
 }
