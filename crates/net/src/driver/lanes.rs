@@ -539,7 +539,7 @@ mod tests {
         let mut state = far.core.lock_beside_lanes();
         let id = filled.socket().place().1;
         let datagram = sockeye_stack::Datagram {
-            payload: sockeye_packet::Chunk::copy_from(&[0; 60_000]).into(),
+            payload: sockeye_packet::Chunk::copy_from(&[0; 10_000]).into(),
             from: SocketAddr::from((near.ipv4(), 1)).into(),
             to: SocketAddr::from((far.ipv4(), 10)).into(),
             nic: crate::nic::nic_id(0),
@@ -550,7 +550,7 @@ mod tests {
             segment_size: 0,
             link: None,
         };
-        (0..20).for_each(|_| state.stack.queue_plain(id, datagram.clone()));
+        (0..100).for_each(|_| state.stack.queue_plain(id, datagram.clone()));
         drop(state);
         (0..150).for_each(|_| assert_eq!(sender.send(&[1; 1000]).unwrap(), 1000));
         receiver.set_broadcast(true).unwrap();
