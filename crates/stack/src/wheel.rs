@@ -22,11 +22,13 @@ const DUE: u16 = (LEVELS * SLOTS) as u16;
 const FREE: u16 = DUE + 1;
 const NONE: u32 = u32::MAX;
 /// The most entries of a slot ahead among which the earliest is looked for.
-const EXACT: u32 = 256;
+const EXACT: usize = 256;
 /// What [`List::least`] says of a list whose deadlines are in order: it is the head.
 const IN_ORDER: u32 = NONE - 1;
 /// What it says when the entry that was it has left, until somebody asks.
 const UNKNOWN: u32 = NONE;
+/// What it says when there were too many to look at, until the slot is reached.
+const CROWDED: u32 = NONE - 2;
 
 /// A timer that is set. Its owner drops the id when the timer fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +47,6 @@ struct Entry<T> {
 struct List {
     head: u32,
     tail: u32,
-    len: u32,
     /// An entry with the earliest deadline. Most lists are in order, since most timers of one length are set one
     /// after the other. Atomic because asking remembers the answer, and changes nothing that others can see.
     least: AtomicU32,
@@ -53,7 +54,7 @@ struct List {
 
 impl List {
     fn new() -> List {
-        List { head: NONE, tail: NONE, len: 0, least: AtomicU32::new(IN_ORDER) }
+        List { head: NONE, tail: NONE, least: AtomicU32::new(IN_ORDER) }
     }
 }
 
@@ -149,7 +150,7 @@ impl<T: Copy> Wheel<T> {
 
     /// When [`Wheel::pop`] next has something, and what.
     ///
-    /// The deadline is exact unless more than 256 timers share the first used slot, and the clock is not there
+    /// The deadline is exact unless more than 256 timers have shared the first used slot, and the clock is not there
     /// yet: then it may be early, by less than that slot; `pop` then finds nothing, but moves them down.
     #[inline]
     pub(crate) fn next(&self) -> Option<(Instant, T)> {
@@ -175,26 +176,27 @@ impl<T: Copy> Wheel<T> {
     /// to look at.
     #[inline]
     fn least(&self, list: usize, start: u64) -> core::result::Result<(u32, u64), u32> {
-        let List { head, len, ref least, .. } = self.lists[list];
+        let List { head, ref least, .. } = self.lists[list];
         let known = match least.load(Ordering::Relaxed) {
             IN_ORDER => head,
-            // A slot that the clock has reached, which is one of level 0, is looked at whole: there is no later time
-            // to give as an early one.
-            UNKNOWN if len > EXACT && start > self.clock => return Err(head),
-            UNKNOWN => {
-                let found = self.search(head);
-                least.store(found, Ordering::Relaxed);
-                found
+            CROWDED if start > self.clock => return Err(head),
+            CROWDED | UNKNOWN => {
+                // A slot that the clock has reached, which is one of level 0, is looked at whole: there is no later
+                // time to give as an early one.
+                let found = self.search(head, if start > self.clock { EXACT } else { usize::MAX });
+                least.store(found.unwrap_or(CROWDED), Ordering::Relaxed);
+                found.ok_or(head)?
             }
             known => known,
         };
         Ok((known, self.entries[known as usize].deadline))
     }
 
-    /// The earliest entry of the list that begins with `head`; of several, the one that was set first.
-    fn search(&self, head: u32) -> u32 {
+    /// The earliest entry of the list that begins with `head`, unless there are more than `most`; of several, the one
+    /// that was set first.
+    fn search(&self, head: u32, most: usize) -> Option<u32> {
         let (mut index, mut best) = (head, head);
-        while index != NONE {
+        for _ in 0..most {
             #[cfg(test)]
             self.looks.fetch_add(1, Ordering::Relaxed);
             let entry = &self.entries[index as usize];
@@ -202,8 +204,11 @@ impl<T: Copy> Wheel<T> {
                 best = index;
             }
             index = entry.next;
+            if index == NONE {
+                return Some(best);
+            }
         }
-        best
+        None
     }
 
     /// The first used slot of a level, in the order in which the clock reaches them.
@@ -235,10 +240,9 @@ impl<T: Copy> Wheel<T> {
 
     #[inline]
     fn link(&mut self, index: u32, list: u16) {
-        let List { head, tail, len, least } = &mut self.lists[usize::from(list)];
+        let List { head, tail, least } = &mut self.lists[usize::from(list)];
         let (previous, least) = (*tail, least.get_mut());
         *tail = index;
-        *len += 1;
         let entry = &mut self.entries[index as usize];
         (entry.previous, entry.next, entry.list) = (previous, NONE, list);
         if previous == NONE {
@@ -254,7 +258,7 @@ impl<T: Copy> Wheel<T> {
             }
             *least = *head;
         }
-        if *least != UNKNOWN && deadline < self.entries[*least as usize].deadline {
+        if *least < CROWDED && deadline < self.entries[*least as usize].deadline {
             *least = index;
         }
     }
@@ -263,7 +267,6 @@ impl<T: Copy> Wheel<T> {
     fn unlink(&mut self, index: u32) {
         let Entry { next, previous, list, .. } = self.entries[index as usize];
         let ends = &mut self.lists[usize::from(list)];
-        ends.len -= 1;
         if *ends.least.get_mut() == index {
             *ends.least.get_mut() = UNKNOWN;
         }
