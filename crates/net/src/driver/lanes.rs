@@ -480,9 +480,9 @@ mod tests {
         let mut all = Vec::new();
         for count in [1, 3, 20] {
             for number in 0..count {
-                // The other's are few, or it would have the lane.
+                // By the stack, whatever there is.
                 if number % 4 < 2 {
-                    other.send_to(&[1, number], (ends.far.ipv4(), 9)).unwrap();
+                    other.send_bytes_to(&vec![1, number].into(), (ends.far.ipv4(), 9)).unwrap();
                 }
                 (0..3).for_each(|at| assert_eq!(ends.sender.send(&[2, number, at]).unwrap(), 3));
                 assert_eq!(ends.has_lane(), with_lane);
