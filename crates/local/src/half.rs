@@ -179,14 +179,6 @@ impl<M: Memory> ReadHalf<M> {
         }
     }
 
-    /// A writer waits only when so many bytes are there, if it is known how many.
-    fn full(&self) -> usize {
-        match self.kind {
-            Kind::Records => 0,
-            Kind::Bytes => self.memory.capacity(),
-        }
-    }
-
     /// Reads what there is, after a read that got something.
     pub(crate) fn read_more(&self, world: &impl World, bytes: &mut [u8]) -> usize {
         let consumer = &mut lock(&self.side).0;
@@ -196,7 +188,7 @@ impl<M: Memory> ReadHalf<M> {
         } else {
             self.take(world, consumer, bytes, &mut Take::Bytes).ok().flatten().unwrap_or(0)
         };
-        if consumer.is_to_look_for_writer(self.much(), self.full()) {
+        if consumer.is_to_look_for_writer(self.much()) {
             wake(world, &self.memory.lane().writer.waits);
         }
         count
@@ -294,7 +286,7 @@ impl<M: Memory> ReadHalf<M> {
             return Err(reset());
         };
         if count.is_some() {
-            if consumer.is_to_look_for_writer(self.much(), self.full()) {
+            if consumer.is_to_look_for_writer(self.much()) {
                 wake(world, &lane.writer.waits);
             }
             return Ok(count);

@@ -587,15 +587,12 @@ impl Consumer {
         }
     }
 
-    /// Whether a producer that waits for room is to be looked for now: when `much` was taken since, or nothing is left of
-    /// so many bytes that the ring has been `full`. So nobody is woken for a few bytes of room, and nobody forgotten: a
-    /// producer of bytes waits only while the ring is full, which it can't have been again as long as less was written
-    /// since the last look than it holds, and whoever empties it comes by here; one of records may wait for less, so
-    /// that for it any record is much.
-    pub(crate) fn is_to_look_for_writer(&mut self, much: usize, full: usize) -> bool {
-        let (taken, written) = (self.head - self.looked_at, self.tail - self.looked_at);
-        let is_due = taken >= much as u64 || (self.available() == 0 && written >= full as u64);
-        let is_due = self.is_mark_due || (taken > 0 && is_due);
+    /// Whether a producer that waits for room is to be looked for now: when `much` was taken since, so that nobody is woken
+    /// for a few bytes of room. Nobody is forgotten: a producer of bytes waits only while the ring is full, of which `much` is a
+    /// part that comes before nothing is left; one of records may wait for less, so that for it any record is much.
+    pub(crate) fn is_to_look_for_writer(&mut self, much: usize) -> bool {
+        let taken = self.head - self.looked_at;
+        let is_due = self.is_mark_due || (taken > 0 && taken >= much as u64);
         if is_due {
             (self.looked_at, self.is_mark_due) = (self.head, false);
         }

@@ -240,6 +240,32 @@ fn bytes_arrive_and_nobody_oversleeps() {
     }
 }
 
+/// The same in a ring of which a quarter, after which a writer that waits for room is looked for, is more than a read takes.
+#[test]
+fn whoever_empties_a_ring_that_was_full_wakes_its_writer() {
+    for (writer_polls, reader_polls) in [(false, false), (false, true), (true, false), (true, true)] {
+        for (written, read) in [(16, 3), (5, 3), (7, 2), (21, 1), (30, 16)] {
+            check(300, move || {
+                let pair = pair_of(Kind::Bytes, 16);
+                let reading = {
+                    let pair = Arc::clone(&pair);
+                    thread::spawn(move || pair.read_all(reader_polls, read))
+                };
+                let bytes: Vec<u8> = (1..=60).collect();
+                for mut part in bytes.chunks(written) {
+                    while !part.is_empty() {
+                        let count =
+                            Pair::patiently(&pair.ends[0], || pair.write(writer_polls, part)).unwrap();
+                        part = &part[count..];
+                    }
+                }
+                pair.shut_writer();
+                assert_eq!(reading.join().unwrap(), bytes);
+            });
+        }
+    }
+}
+
 /// What is attached comes with its byte, whichever side blocks and whichever polls.
 #[test]
 fn what_is_attached_arrives_with_its_byte() {

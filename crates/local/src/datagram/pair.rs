@@ -182,7 +182,7 @@ impl Pair {
         consumer.begin();
         let len = self.reader.take(&self.bells, consumer, datagram, what).map_err(|Broken| self.give_up())?;
         // A sender may wait for less room than there is now: only it knows.
-        if len.is_some() && consumer.is_to_look_for_writer(1, 0) {
+        if len.is_some() && consumer.is_to_look_for_writer(1) {
             wake(&self.bells, &self.reads().lane().writer.waits);
         }
         Ok(len)

@@ -164,25 +164,18 @@ fn a_full_ring_takes_nothing_and_an_empty_one_gives_nothing() {
 }
 
 #[test]
-fn a_writer_is_looked_for_at_a_quarter_and_when_nothing_is_left_of_a_full_ring() {
+fn a_writer_is_looked_for_at_each_quarter() {
     let memory = Bytes::new(16);
     let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
-    let mut round = |written: usize, read: usize| {
-        assert_eq!(producer.write(&memory, &vec![0; written]), Ok(written));
-        consumer.read(&memory, &mut vec![0; read]).unwrap();
-        consumer.is_to_look_for_writer(5, 16)
+    producer.write(&memory, &[0; 16]).unwrap();
+    let mut looks = |count: usize| {
+        consumer.read(&memory, &mut vec![0; count]).unwrap();
+        consumer.is_to_look_for_writer(4)
     };
-    assert_eq!([(16, 3), (0, 2), (0, 4), (0, 4)].map(|(w, r)| round(w, r)), [false, true, false, true]);
-    assert_eq!([(0, 1), (0, 2)].map(|(w, r)| round(w, r)), [false; 2], "it wasn't full since");
-    assert!(!round(0, 1), "there was nothing to take");
-    // 3 bytes since the last look, then 13 more, which would be a full ring for who saw nothing taken.
-    assert_eq!([(1, 1), (12, 4), (0, 1)].map(|(w, r)| round(w, r)), [false, true, false]);
-    let memory = Bytes::new(4);
-    let (mut producer, mut consumer) = (Producer::default(), Consumer::default());
-    producer.write(&memory, &[0; 4]).unwrap();
-    consumer.read(&memory, &mut [0; 4]).unwrap();
-    assert!(consumer.is_to_look_for_writer(9, 4), "nothing is left");
-    assert!(!consumer.is_to_look_for_writer(9, 4), "nothing was taken since");
+    assert_eq!([3, 1, 3, 6, 2, 1].map(&mut looks), [false, true, false, true, false, false]);
+    assert!(!looks(1), "there was nothing to take");
+    producer.write(&memory, &[0; 16]).unwrap();
+    assert_eq!([1, 15].map(looks), [true, true], "of a full ring none is left without a look");
 }
 
 #[test]
