@@ -54,10 +54,6 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
-    pub(crate) fn any(&self) -> bool {
-        self.descriptors.load(Ordering::Relaxed) || self.credentials.load(Ordering::Acquire)
-    }
-
     /// Has the kernel say who sends at this socket, or not any more.
     pub(crate) fn set_credentials(&self, socket: BorrowedFd<'_>, wants: bool) -> io::Result<()> {
         // It is wanted only while the kernel says it.

@@ -68,10 +68,20 @@ impl Host {
 
     /// The memory that was offered under this nonce by the one who has connected, and a place for the connection.
     pub(crate) fn claim(&self, nonce: &Nonce, client: &Credentials) -> Option<(Mapping, Place)> {
+        let mut companion = lock(&self.companion);
+        // It was left before its connection was made, so that it is among as many as the queue holds.
+        let most = companion.backlog + 1;
+        let mapping = companion.claim(nonce, client, self.largest_ring, most)?;
+        Some((mapping, Place::take(&self.connections, self.most_connections)?))
+    }
+
+    /// The same of a connection that carries bytes meanwhile: it can be tried again, and takes no longer for a flood of callers.
+    pub(crate) fn claim_later(&self, nonce: &Nonce, client: &Credentials) -> Option<(Mapping, Place)> {
         if !self.is_here() {
             return None;
         }
-        let mapping = lock(&self.companion).claim(nonce, client, self.largest_ring)?;
+        let mut companion = self.companion.try_lock().ok()?;
+        let mapping = companion.claim(nonce, client, self.largest_ring, Companion::SWEPT)?;
         Some((mapping, Place::take(&self.connections, self.most_connections)?))
     }
 }
@@ -129,9 +139,9 @@ impl Companion {
     }
 
     /// The memory that was offered under this nonce by the one who has now connected, if its rings are no larger than
-    /// allowed.
-    fn claim(&mut self, nonce: &Nonce, client: &Credentials, largest: usize) -> Option<Mapping> {
-        let left = self.take(nonce, client).or_else(|| self.hear_out(nonce, client))?;
+    /// allowed. So many callers are heard for it.
+    fn claim(&mut self, nonce: &Nonce, client: &Credentials, largest: usize, most: usize) -> Option<Mapping> {
+        let left = self.take(nonce, client).or_else(|| self.hear_out(nonce, client, most))?;
         let ring = usize::try_from(left.ring).ok()?;
         let is_good = ring.is_power_of_two() && (crate::SMALLEST_RING..=largest).contains(&ring);
         if !is_good {
@@ -159,10 +169,9 @@ impl Companion {
         left
     }
 
-    /// Takes what callers have left, up to this offer. It was left before its connection was made, so that it is among as
-    /// many as the queue holds.
-    fn hear_out(&mut self, nonce: &Nonce, client: &Credentials) -> Option<Left> {
-        for _ in 0..=self.backlog {
+    /// Takes what so many callers have left, up to this offer.
+    fn hear_out(&mut self, nonce: &Nonce, client: &Credentials, most: usize) -> Option<Left> {
+        for _ in 0..most {
             let left = self.hear_next()?;
             if left.as_ref().is_some_and(|left| left.nonce == *nonce && left.credentials == *client) {
                 return left;

@@ -1,10 +1,11 @@
 //! One end of a connection over shared memory: its halves, and how it ends.
 
-use crate::half::{BROKEN, DEAD, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, WriteHalf, broken};
+use crate::half::{BROKEN, DEAD, Kind, READ_SHUT, ReadHalf, Take, UNREAD, WRITE_SHUT, WriteHalf, broken};
 use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::inbox;
+use crate::lane::{CUT, OPEN, SHUT};
 use crate::outside::{Kernel, Outside};
-use crate::ring::{Broken, CUT, Memory, OPEN, Producer, SHUT, record_len};
+use crate::ring::{Broken, Memory, Producer, record_len};
 use crate::sys::{Mapping, Side, forks, peer_credentials};
 use crate::wait::{Limit, World, wake};
 use crate::watch::Ready;
@@ -309,6 +310,11 @@ impl End {
         self.outside.wake_own(&self.writer.memory().lane().writer.waits);
     }
 
+    /// Has it be as old as an end that was made when this process had forked so often.
+    pub(crate) fn set_forks(&mut self, forks: u32) {
+        self.forks = forks;
+    }
+
     /// Says how many bytes went by the kernel's socket before the first in the ring.
     pub(crate) fn begin(&self, sent: u64) {
         self.writer.memory().lane().writer.begun.store(sent + 1, Ordering::Release);
@@ -344,7 +350,8 @@ impl Drop for End {
             return;
         }
         let (reads, writes) = (self.reader.memory().lane(), self.writer.memory().lane());
-        let end = if self.reader.is_empty() { SHUT } else { CUT };
+        let is_read = self.reader.is_empty() && !self.outside.state.has(UNREAD);
+        let end = if is_read { SHUT } else { CUT };
         reads.reader.gone.store(1, Ordering::Release);
         writes.produced.end.store(end, Ordering::Release);
         wake(&self.outside, &reads.writer.waits);

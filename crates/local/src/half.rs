@@ -2,8 +2,9 @@
 //!
 //! Generic over memory and machine, so that `tools/model` can run them under a scheduler.
 
+use crate::lane::{CUT, OPEN};
 use crate::pace::Pace;
-use crate::ring::{Broken, CUT, Consumer, LONG, Mark, Memory, OPEN, Producer, record_len};
+use crate::ring::{Broken, Consumer, LONG, Mark, Memory, Producer, record_len};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::wait::{Limit, Spin, Wait, World, wake};
@@ -33,6 +34,8 @@ pub(crate) const CUT_OFF: u32 = 16;
 const TOLD: u32 = 32;
 /// The peer was sent a bell: it may leave that in its socket, which the kernel takes for a loss.
 pub(crate) const RUNG: u32 = 64;
+/// Bytes that came by the socket were never read here.
+pub(crate) const UNREAD: u32 = 128;
 
 impl State {
     pub(crate) fn has(&self, facts: u32) -> bool {

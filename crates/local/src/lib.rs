@@ -97,6 +97,7 @@ mod end;
 mod half;
 mod in_place;
 mod inbox;
+mod lane;
 mod listener;
 mod listening;
 mod outside;

@@ -125,8 +125,8 @@ const ATTEMPTS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Offer {
     nonce: Nonce,
-    pub(crate) listener: Credentials,
-    pub(crate) mapping: Arc<Mapping>,
+    listener: Credentials,
+    mapping: Arc<Mapping>,
     /// Open until the offer is taken, which tells the listener that somebody still wants it.
     pub(crate) companion: OwnedFd,
 }
@@ -134,14 +134,15 @@ pub(crate) struct Offer {
 impl Offer {
     /// Leaves an offer with the companion of the listener at this path; none if there is no companion to take it.
     pub(crate) fn leave(path: &Path, ring: usize) -> Option<Offer> {
-        Offer::leave_as(new_nonce().ok()?, &File::at(path)?, ring, |_| {})
+        Offer::leave_as(new_nonce().ok()?, &File::at(path)?, None, ring, |_| {})
     }
 
-    /// The same under this nonce, with the companion of the listener whose file this is. `prepare` sees the memory first, as
-    /// somebody may take it the moment that it is there.
+    /// The same under this nonce, with the companion of the listener whose file this is, if that is this one's: a companion's
+    /// name is anybody's. `prepare` sees the memory first, as it may be taken the moment that it is there.
     pub(crate) fn leave_as(
         nonce: Nonce,
         listener: &File,
+        expected: Option<Credentials>,
         ring: usize,
         prepare: impl Fn(&Arc<Mapping>),
     ) -> Option<Offer> {
@@ -149,7 +150,9 @@ impl Offer {
         for _ in 0..ATTEMPTS {
             let companion = listener.dial_companion()?;
             let listener = peer_credentials(companion.as_fd()).ok()?;
-            listener.pid?;
+            if listener.pid.is_none() || expected.is_some_and(|expected| expected != listener) {
+                return None;
+            }
             let (mapping, memory) = match made.take() {
                 Some(made) => made,
                 None => Mapping::create(ring).map(|(mapping, memory)| (Arc::new(mapping), memory)).ok()?,

@@ -15,38 +15,43 @@
 //! Each end that knows it says in the lane how many bytes it has sent by the socket, and writes to the ring from then
 //! on. A reader reads so many from the socket, and then from the ring. So nothing of this is said in the stream itself,
 //! and at every moment both ends agree on which way a byte goes. Bells and packets ([`crate::inbox`]) come after
-//! `begun` was said, and so behind the last byte: until the reader is there, the socket is its own, and what it finds
-//! behind its bytes it passes on. Who waits at the socket for bytes is woken by a bell, for which the lanes of memory that
-//! is offered ask from the start.
+//! `begun` was said, and so behind the last byte: until all of those are received, nobody else takes anything from the
+//! socket, and what is found behind them is passed on. A writer, who needs the bells, receives them itself if no reader has
+//! ([`Came`] keeps them). Who waits at the socket for bytes is woken by a bell, for which the lanes of memory that is
+//! offered ask from the start; meanwhile waits are short, as another thread may take that bell.
 //!
 //! What is shut before it has gone over stays with the kernel.
 
+mod came;
+mod reading;
+
 use crate::companion::Host;
 use crate::end::{End, Half, Limits, Role};
-use crate::half::{CUT_OFF, DEAD, Kind};
-use crate::in_place::{self, SharedSlice, SharedSliceMut};
+use crate::half::{Kind, UNREAD};
+use crate::in_place::{self, SharedSliceMut};
 use crate::outside::Kernel;
 use crate::rendezvous::{File, Nonce, Offer, When, client_name, connect, has_companion, new_nonce};
 use crate::sync::lock;
-use crate::sys::messages::receive;
 use crate::sys::{Mapping, forks, peer_credentials};
-use crate::wait::{BELL, Wait};
+use crate::wait::BELL;
 use crate::watch::{Ready, look_at_socket};
 use crate::{Ancillary, Attached, ancillary};
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
-use std::io::{self, IoSlice, IoSliceMut};
+use came::Came;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SendFlags;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// What memory is worth, which is set up in some 45 µs: calls of the kernel's, each with 4 KiB.
 const EARNED: u32 = 16;
 const PER_CALL: usize = 4096;
+/// An offer that nobody has taken when so much more was carried is withdrawn.
+const PATIENCE: u32 = 16 * EARNED;
 
 /// Nobody has taken the memory.
 const NEW: u32 = 0;
@@ -68,17 +73,14 @@ pub(crate) struct Young {
     memory: OnceLock<Arc<Mapping>>,
     /// There once both ends have the memory: what is written from then on goes by the ring.
     end: OnceLock<Box<End>>,
-    /// All bytes of the socket were read.
+    /// All bytes of the socket were received.
+    is_received: AtomicBool,
+    /// And read.
     is_read_out: AtomicBool,
+    /// Has who waits for long look again, once the end over shared memory is there: it stays so.
+    over_bell: OnceLock<OwnedFd>,
     /// Of this process, when it was made.
     forks: u32,
-}
-
-/// Bytes that came by the socket, and how many it will be in all, once the peer has said so.
-#[derive(Debug, Default)]
-struct Came {
-    count: u64,
-    all: Option<u64>,
 }
 
 /// How the ends find each other.
@@ -87,7 +89,7 @@ enum Meeting {
     /// The client will offer rings of so many bytes.
     Client { process: u32, listener: File, nonce: Nonce, ring: usize },
     /// It has, and is connected to the companion until somebody has taken them.
-    Offered { _companion: std::os::fd::OwnedFd },
+    Offered { at: u32, _companion: OwnedFd },
     /// The server will look for an offer.
     Server { host: Arc<Host>, nonce: Nonce },
     /// They have, or won't.
@@ -118,7 +120,9 @@ impl Young {
             meeting: Mutex::new(meeting),
             memory: OnceLock::new(),
             end: OnceLock::new(),
+            is_received: AtomicBool::new(false),
             is_read_out: AtomicBool::new(false),
+            over_bell: OnceLock::new(),
             forks: forks(),
         }
     }
@@ -133,6 +137,12 @@ impl Young {
         let young = Young::new(socket, Meeting::Over);
         young.go_over(End::new(Arc::clone(&young.kernel), mapping, Role::Acceptor, Kind::Bytes, None));
         young
+    }
+
+    /// Whether nobody can take what this end has offered any more.
+    #[cfg(test)]
+    pub(crate) fn has_withdrawn(&self) -> bool {
+        matches!(*lock(&self.meeting), Meeting::Over) && self.end().is_none()
     }
 
     /// What this end has offered.
@@ -175,7 +185,8 @@ impl Young {
             }
             Meeting::Server { host, nonce } => {
                 let client = peer_credentials(self.kernel.socket.as_fd()).ok();
-                let Some((mapping, place)) = client.and_then(|client| host.claim(nonce, &client)) else {
+                let Some((mapping, place)) = client.and_then(|client| host.claim_later(nonce, &client))
+                else {
                     return;
                 };
                 // Its first bell finds the end here, also if another thread reads.
@@ -188,22 +199,27 @@ impl Young {
                 drop(came);
                 *meeting = Meeting::Over;
             }
-            Meeting::Offered { .. } | Meeting::Over => {}
+            Meeting::Offered { at, .. } => {
+                let is_late = self.carried.load(Ordering::Relaxed).wrapping_sub(*at) > PATIENCE;
+                if is_late && self.withdraw() {
+                    *meeting = Meeting::Over;
+                }
+            }
+            Meeting::Over => {}
         }
     }
 
     fn offer(&self, listener: &File, nonce: &Nonce, ring: usize) -> Option<Meeting> {
-        let offer = Offer::leave_as(*nonce, listener, ring, |mapping| {
+        let server = peer_credentials(self.kernel.socket.as_fd()).ok()?;
+        let offer = Offer::leave_as(*nonce, listener, Some(server), ring, |mapping| {
             for lane in 0..2 {
                 mapping.lane(lane).reader.waits.store(BELL, Ordering::Relaxed);
             }
             // The same one again, if it is offered again.
             let _ = self.memory.set(Arc::clone(mapping));
         })?;
-        if offer.listener != peer_credentials(self.kernel.socket.as_fd()).ok()? {
-            return None;
-        }
-        Some(Meeting::Offered { _companion: offer.companion })
+        let at = self.carried.load(Ordering::Relaxed);
+        Some(Meeting::Offered { at, _companion: offer.companion })
     }
 
     /// Goes over where the offer was taken. Comes before each call, and after each that may have found a bell; no lock is
@@ -223,13 +239,19 @@ impl Young {
     }
 
     /// Has all that is written from now on go by the ring. The meeting's lock is held, so that no limit is set meanwhile.
-    fn go_over(&self, end: End) {
+    fn go_over(&self, mut end: End) {
+        end.set_forks(self.forks);
         let sent = lock(&self.sent);
         end.limits().copy(&self.limits);
         end.outside.expect_bytes(true);
         end.begin(*sent);
         // Nobody else does, with that lock.
         let _ = self.end.set(Box::new(end));
+        // After that the look, as who makes the bell looks for the end after that.
+        fence(Ordering::SeqCst);
+        if let Some(bell) = self.over_bell.get() {
+            let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+        }
     }
 
     /// Sees to it that nobody takes the offer; says whether nobody has.
@@ -249,184 +271,50 @@ impl Young {
 
     /// The end over shared memory, if it is its turn to be read. The lock is held.
     fn read_out(&self, came: &mut Came) -> Option<&End> {
-        let is_over = self.is_read_out.load(Ordering::Acquire) || self.left(came) == Some(0);
-        let end = self.end().filter(|_| is_over)?;
-        self.set_read_out(end);
+        let end = self.end()?;
+        if !self.is_received.load(Ordering::Acquire) && self.left(came) == Some(0) {
+            self.set_received(end);
+        }
+        if came.has_kept() || !self.is_received.load(Ordering::Acquire) {
+            return None;
+        }
+        self.is_read_out.store(true, Ordering::Release);
         Some(end)
     }
 
-    fn set_read_out(&self, end: &End) {
+    fn set_received(&self, end: &End) {
         end.outside.expect_bytes(false);
-        self.is_read_out.store(true, Ordering::Release);
+        self.is_received.store(true, Ordering::Release);
     }
 
-    // Reading.
-
-    pub(crate) fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        if let Some(end) = self.reading_end() {
-            return end.read(bytes);
+    /// Receives what is left of the stream's bytes at the socket, for who needs the bells behind them. Comes before a writer
+    /// of an end over shared memory may wait.
+    fn make_way(&self) {
+        if self.is_received.load(Ordering::Acquire) {
+            return;
         }
-        let mut unwanted = Ancillary::default();
-        match self.by_socket(Half::Reads, || self.receive(bytes, &mut unwanted))? {
-            Some(count) => Ok(count),
-            None => self.reading_end().map_or(Ok(0), |end| end.read(bytes)),
-        }
-    }
-
-    /// Waits for the first bytes only.
-    pub(crate) fn read_vectored(&self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        if let Some(end) = self.reading_end() {
-            return end.read_vectored(parts);
-        }
-        let mut done = 0;
-        for part in parts.iter_mut().filter(|part| !part.is_empty()) {
-            let count = match done {
-                0 => self.read(part)?,
-                _ => self.receive(part, &mut Ancillary::default()).and_then(Result::ok).unwrap_or(0),
-            };
-            done += count;
-            // What is attached to bytes ends a read.
-            if count < part.len() || self.kernel.wants.any() {
-                break;
-            }
-        }
-        Ok(done)
-    }
-
-    /// Reads what is attached to the bytes too.
-    pub(crate) fn read_with(&self, bytes: &mut [u8]) -> io::Result<(usize, Ancillary)> {
-        let mut attached = Ancillary::default();
-        match self.by_socket(Half::Reads, || self.receive(bytes, &mut attached))? {
-            Some(count) => Ok((count, attached.without_nobody(count == 0 && !bytes.is_empty()))),
-            None => self.reading_end().map_or(Ok((0, attached)), |end| end.read_with(bytes)),
-        }
-    }
-
-    pub(crate) fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self.by_socket(Half::Reads, || self.peek_at_socket(bytes))? {
-            Some(count) => Ok(count),
-            None => self.reading_end().map_or(Ok(0), |end| end.peek(bytes)),
-        }
-    }
-
-    pub(crate) fn read_in_place(&self, with: impl FnOnce(&SharedSlice<'_>) -> usize) -> io::Result<usize> {
-        let mut bytes = in_place::room_to_read();
-        match self.by_socket(Half::Reads, || self.peek_at_socket(&mut bytes))? {
-            Some(count) => in_place::take_copied(&mut bytes[..count], with, |bytes| {
-                let again = Err(Errno::AGAIN.into());
-                self.receive(bytes, &mut Ancillary::default()).unwrap_or(again)
-            }),
-            None => self.reading_end().map_or(Ok(0), |end| end.read_in_place(with)),
-        }
-    }
-
-    /// Tries what is to be done at the socket until it is done; none once that is the ring's.
-    fn by_socket<T>(
-        &self,
-        half: Half,
-        mut attempt: impl FnMut() -> Option<io::Result<T>>,
-    ) -> io::Result<Option<T>> {
-        let mut wait = Wait::new(self.limits.of(half));
-        loop {
-            self.advance();
-            match attempt() {
-                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait(half, &mut wait)?;
-                }
-                result => return result.transpose(),
-            }
-        }
-    }
-
-    /// Waits at the socket.
-    fn wait(&self, half: Half, wait: &mut Wait) -> io::Result<()> {
-        if !wait.may_wait() {
-            return Err(Errno::AGAIN.into());
-        }
-        let left = wait.left()?.and_then(|left| Timespec::try_from(left).ok());
-        match rustix::event::poll(&mut [PollFd::new(&self.kernel.socket, wanted(half))], left.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Receives once, without waiting; none if it is the ring's turn.
-    pub(crate) fn receive(&self, bytes: &mut [u8], attached: &mut Ancillary) -> Option<io::Result<usize>> {
-        let result = {
-            let mut came = lock(&self.came);
-            loop {
-                if self.read_out(&mut came).is_some() {
-                    return None;
-                }
-                let most = up_to(self.left(&mut came), bytes.len());
-                let (socket, wants) = (self.kernel.socket.as_fd(), &self.kernel.wants);
-                match receive(socket, &mut bytes[..most], RecvFlags::DONTWAIT, wants, attached) {
-                    Ok(0) if most > 0 => break self.at_end(Ok(0)),
-                    Err(Errno::CONNRESET) => break self.at_end(Err(Errno::CONNRESET)),
-                    Err(error) => break Some(Err(error.into())),
-                    Ok(count) => {
-                        // How many are the stream's may have been said since.
-                        self.advance();
-                        let own = up_to(self.left(&mut came), count);
-                        came.count += own as u64;
-                        if let (Some(end), true) = (self.end(), own < count) {
-                            end.outside.take_late(&bytes[own..count], std::mem::take(attached));
-                        }
-                        if own > 0 || count == 0 {
-                            break Some(Ok(own));
-                        }
-                    }
-                }
-            }
-        };
-        if let Some(Ok(count)) = result {
-            self.carry(count);
-        }
-        result
-    }
-
-    /// Where nothing comes any more: the end over shared memory knows more of it, if the peer is gone and isn't only shut.
-    fn at_end(&self, result: Result<usize, Errno>) -> Option<io::Result<usize>> {
-        self.advance();
-        if let Some(end) = self.end() {
-            match result {
-                Err(_) => drop(end.outside.state.note(DEAD | CUT_OFF)),
-                Ok(_) => end.outside.look_for_peer(),
-            }
-            if end.outside.state.has(DEAD) {
-                self.set_read_out(end);
-                return None;
-            }
-        }
-        Some(result.map_err(io::Error::from))
-    }
-
-    pub(crate) fn peek_at_socket(&self, bytes: &mut [u8]) -> Option<io::Result<usize>> {
         let mut came = lock(&self.came);
-        loop {
-            if self.read_out(&mut came).is_some() {
-                return None;
-            }
-            match rustix::net::recv(&self.kernel.socket, &mut *bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-                Ok((0, _)) if !bytes.is_empty() => return self.at_end(Ok(0)),
-                Err(Errno::CONNRESET) => return self.at_end(Err(Errno::CONNRESET)),
-                Err(error) => return Some(Err(error.into())),
-                Ok((count, _)) => {
-                    self.advance();
-                    let own = up_to(self.left(&mut came), count);
-                    if own > 0 || count == 0 {
-                        return Some(Ok(own));
-                    }
-                }
-            }
+        while self.read_out(&mut came).is_none() && came.may_keep() {
+            let mut bytes = in_place::room_to_read();
+            let mut attached = Ancillary::default();
+            let Some(Ok(count @ 1..)) = self.pull(&mut came, &mut bytes, &mut attached) else { return };
+            bytes.truncate(count);
+            came.keep(bytes, attached);
         }
     }
 
     // Writing.
 
+    /// The end over shared memory, for who may wait for room there.
+    fn writing_end(&self) -> Option<&End> {
+        let end = self.end()?;
+        self.make_way();
+        Some(end)
+    }
+
     /// Writes all, or what there is room for where it may not wait or its time is over.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(end) = self.end() {
+        if let Some(end) = self.writing_end() {
             return end.write(bytes);
         }
         self.write_from(bytes, 0)
@@ -437,7 +325,7 @@ impl Young {
             let rest = &bytes[done..];
             let result = match self.by_socket(Half::Writes, || self.send(rest, Attached::default())) {
                 Ok(Some(count)) => Ok(count),
-                Ok(None) => self.end().map_or(Ok(0), |end| end.write(rest)),
+                Ok(None) => self.writing_end().map_or(Ok(0), |end| end.write(rest)),
                 Err(error) => Err(error),
             };
             match result {
@@ -469,7 +357,7 @@ impl Young {
         match self.by_socket(Half::Writes, || self.send(bytes, attached))? {
             Some(count) if count == bytes.len() || self.limits.of(Half::Writes).nonblocking => Ok(count),
             Some(count) => self.write_from(bytes, count),
-            None => self.end().map_or(Ok(0), |end| end.write_with(bytes, attached)),
+            None => self.writing_end().map_or(Ok(0), |end| end.write_with(bytes, attached)),
         }
     }
 
@@ -478,7 +366,7 @@ impl Young {
         with: impl FnOnce(&mut SharedSliceMut<'_>) -> usize,
     ) -> io::Result<usize> {
         self.advance();
-        match self.end() {
+        match self.writing_end() {
             Some(end) => end.write_in_place(with),
             None => in_place::write(with, |bytes| self.write(bytes)),
         }
@@ -517,9 +405,6 @@ impl Young {
         }
         // It may have been taken just now.
         self.advance();
-        if how != Shutdown::Write && self.reading_end().is_none() {
-            let _ = self.kernel.socket.shutdown(Shutdown::Read);
-        }
         if let Some(end) = self.end() {
             end.shutdown(how);
         }
@@ -528,18 +413,22 @@ impl Young {
 
     pub(crate) fn is_ready(&self, half: Half) -> io::Result<bool> {
         self.advance();
-        let ring = || match half {
-            Half::Reads => self.read_out(&mut lock(&self.came)),
-            Half::Writes => self.end(),
-        };
-        if let Some(end) = ring() {
+        if half == Half::Writes
+            && let Some(end) = self.writing_end()
+        {
             return Ok(end.is_ready(half));
         }
+        let reading_end = || self.read_out(&mut lock(&self.came)).filter(|_| half == Half::Reads);
+        if let Some(end) = reading_end() {
+            return Ok(end.is_ready(half));
+        }
+        if half == Half::Reads && (lock(&self.came).has_kept() || self.is_shut_for_reading()) {
+            return Ok(true);
+        }
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let is_ready =
-            rustix::event::poll(&mut [PollFd::new(&self.kernel.socket, wanted(half))], Some(&now))? > 0;
+        let is_ready = poll(&mut [PollFd::new(&self.kernel.socket, wanted(half))], Some(&now))? > 0;
         // That may have been a bell.
-        Ok(ring().map_or(is_ready, |end| end.is_ready(half)))
+        Ok(reading_end().map_or(is_ready, |end| end.is_ready(half)))
     }
 
     pub(crate) fn look(&self, wanted: Ready) -> Ready {
@@ -551,8 +440,9 @@ impl Young {
         if self.end().is_none() {
             return found;
         }
+        // An error may be that the peer has left a bell unread.
         let is_ready = |ready, half| wanted.has(ready) && self.is_ready(half).unwrap_or(true);
-        found.only(Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR)
+        found.only(Ready::READ_CLOSED | Ready::WRITE_CLOSED)
             | Ready::READABLE.only_if(is_ready(Ready::READABLE, Half::Reads))
             | Ready::WRITABLE.only_if(is_ready(Ready::WRITABLE, Half::Writes))
     }
@@ -571,7 +461,8 @@ impl Young {
     }
 
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        match self.reading_end() {
+        self.advance();
+        match self.end() {
             Some(end) => Ok(end.take_error()),
             None => self.kernel.socket.take_error(),
         }
@@ -581,8 +472,17 @@ impl Young {
 /// Nobody takes up the offer of an end that is gone. One that was taken says farewell, see [`End`].
 impl Drop for Young {
     fn drop(&mut self) {
-        if self.forks == forks() && !self.withdraw() {
+        if self.forks != forks() {
+            return;
+        }
+        if !self.withdraw() {
             self.advance();
+        }
+        if self.end().is_some() {
+            self.make_way();
+        }
+        if let Some(end) = self.end().filter(|_| lock(&self.came).has_kept()) {
+            end.outside.state.note(UNREAD);
         }
     }
 }

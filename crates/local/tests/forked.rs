@@ -191,6 +191,33 @@ fn an_end_is_over_once_both_have_closed_it() {
     child.wait();
 }
 
+/// Both processes had the end before it went over to shared memory, which only one of them knows of.
+#[test]
+fn a_close_after_going_over_is_not_for_who_has_the_end_still() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = LocalListener::bind(&path).unwrap();
+    let mut client = LocalStream::connect(&path).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let over = Gate::new();
+    let holder = Child::fork(|| over.pass());
+    for _ in 0..40 {
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        server.write_all(b"y").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    }
+    assert!(client.is_shared_memory());
+    drop(client);
+    server.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert_eq!(server.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    server.set_read_timeout(None).unwrap();
+    over.open();
+    holder.wait();
+    ends_soon(&server);
+}
+
 #[test]
 fn a_shutdown_is_one_for_both() {
     let _alone = alone();

@@ -10,6 +10,8 @@ mod common;
 
 #[path = "../../../crates/local/src/half.rs"]
 mod half;
+#[path = "../../../crates/local/src/lane.rs"]
+mod lane;
 #[path = "../../../crates/local/src/pace.rs"]
 mod pace;
 #[path = "../../../crates/local/src/ring.rs"]
@@ -23,7 +25,8 @@ mod ways;
 
 use common::check;
 use half::{Kind, READ_SHUT, ReadHalf, State, Take, WRITE_SHUT, WriteHalf};
-use ring::{Consumer, Lane, Mark, Memory, Producer, SHUT};
+use lane::{Lane, SHUT};
+use ring::{Consumer, Mark, Memory, Producer};
 use shuttle::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;

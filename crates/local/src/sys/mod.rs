@@ -11,7 +11,8 @@ pub(crate) mod messages;
 
 pub(crate) use fork::forks;
 
-use crate::ring::{Lane, Memory};
+use crate::lane::Lane;
+use crate::ring::Memory;
 use crate::{Credentials, SMALLEST_RING};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;

@@ -3,8 +3,8 @@
 use crate::carrier::Carrier;
 use crate::end::{End, Role};
 use crate::half::Kind;
+use crate::lane::Lane;
 use crate::outside::Kernel;
-use crate::ring::Lane;
 use crate::ring::Memory;
 use crate::sys::{Mapping, Side};
 use crate::young::Young;

@@ -1,6 +1,7 @@
 //! The ring alone, over memory of this process.
 
-use crate::ring::{Broken, Consumer, Lane, Memory, Producer};
+use crate::lane::Lane;
+use crate::ring::{Broken, Consumer, Memory, Producer};
 use crate::ways::Way;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 

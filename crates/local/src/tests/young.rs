@@ -1,13 +1,21 @@
 //! Streams that go over from the kernel's socket to shared memory, at whatever moment.
 
 use crate::carrier::Carrier;
+use crate::rendezvous::{File, socket};
 use crate::watch::{Ready, Watched};
 use crate::young::Young;
 use crate::{Ancillary, LocalListener, LocalStream};
-use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::net::{RecvFlags, SocketFlags, SocketType};
+use std::io::{BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -143,11 +151,14 @@ fn a_peer_that_says_nonsense_of_where_the_ring_begins_is_left() {
         let (_listener, mut client, mut server) = connected();
         server.write_all(b"hello").unwrap();
         client.read_exact(&mut [0; 5]).unwrap();
-        for _ in 0..40 {
+        client.write_all(&[1; 15]).unwrap();
+        for _ in 0..14 {
             client.write_all(b"x").unwrap();
+        }
+        for _ in 0..15 {
             server.read_exact(&mut [0]).unwrap();
         }
-        assert!(young(&client).end().is_some());
+        assert!(young(&server).end().is_some() && young(&client).end().is_none());
         let lane = young(&client).memory().unwrap().lane(1);
         assert_eq!(lane.writer.begun.load(Ordering::Relaxed), 6, "five bytes by the socket");
         lane.writer.begun.store(begun, Ordering::Relaxed);
@@ -416,4 +427,297 @@ fn readers_of_their_own_see_bytes_only_while_others_go_over() {
             }
         });
     }
+}
+
+/// Gone over as far as can be while the client doesn't look: the server has taken the memory.
+fn taken(client: &mut LocalStream, server: &mut LocalStream) {
+    for _ in 0..16 {
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+    }
+    assert!(young(server).end().is_some());
+}
+
+/// Whether it is done soon.
+fn is_soon_done(what: impl FnOnce() + Send + 'static) -> bool {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        what();
+        let _ = done.send(());
+    });
+    is_done.recv_timeout(Duration::from_secs(20)).is_ok()
+}
+
+/// An edge-triggered poll of one socket.
+struct Poll(OwnedFd);
+
+impl Poll {
+    fn new(stream: &LocalStream) -> Poll {
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+        epoll::add(&poll, stream, epoll::EventData::new_u64(0), flags).unwrap();
+        Poll(poll)
+    }
+
+    fn has_event(&self, limit: Duration) -> bool {
+        let mut events = Vec::with_capacity(4);
+        let limit = Timespec::try_from(limit).unwrap();
+        epoll::wait(&self.0, spare_capacity(&mut events), Some(&limit)).unwrap() > 0
+    }
+
+    fn drain(&self) {
+        while self.has_event(Duration::ZERO) {}
+    }
+}
+
+/// Writes until there is no room; how much.
+fn fill(mut stream: &LocalStream) -> usize {
+    let mut sent = 0;
+    loop {
+        match stream.write(&[1; 4096]) {
+            Ok(count) => sent += count,
+            Err(error) => break assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+    sent
+}
+
+#[test]
+fn who_only_writes_takes_the_bells_of_a_long_stream() {
+    const ALL: usize = 90 << 20;
+    for is_server in [false, true] {
+        let (_listener, mut client, mut server) = connected();
+        taken(&mut client, &mut server);
+        let (writer, mut reader) = if is_server { (server, client) } else { (client, server) };
+        writer.set_nonblocking(true).unwrap();
+        let reading = thread::spawn(move || {
+            let (mut left, mut room) = (ALL, vec![0; 1 << 20]);
+            while left > 0 {
+                left -= reader.read(&mut room).unwrap();
+            }
+            reader
+        });
+        let (poll, block, mut done) = (Poll::new(&writer), vec![1; 1 << 20], 0);
+        while done < ALL {
+            match (&writer).write(&block[..block.len().min(ALL - done)]) {
+                Ok(count) => done += count,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    assert!(poll.has_event(Duration::from_secs(20)), "after {done} bytes");
+                }
+            }
+        }
+        reading.join().unwrap();
+    }
+}
+
+#[test]
+fn there_is_room_for_a_bell_where_the_socket_is_full_of_unread_bytes() {
+    let (_listener, mut client, mut server) = connected();
+    client.set_nonblocking(true).unwrap();
+    server.set_nonblocking(true).unwrap();
+    let unread = fill(&server);
+    for _ in 0..64 {
+        client.write_all(b"x").unwrap();
+    }
+    let mut room = vec![0; 65_536];
+    for _ in 0..64 {
+        let _ = server.read(&mut room[..1]);
+    }
+    assert!(young(&server).end().is_some());
+    let mut left = fill(&client);
+    let poll = Poll::new(&client);
+    poll.drain();
+    assert_eq!(client.write(&[1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    while left > 0 {
+        left -= server.read(&mut room).unwrap();
+    }
+    assert!(poll.has_event(Duration::from_secs(20)));
+    let mut heard = 0;
+    while heard < unread {
+        heard += client.read(&mut room).unwrap();
+    }
+}
+
+#[test]
+fn what_is_shut_for_reading_is_written_to() {
+    let (_listener, mut client, mut server) = connected();
+    taken(&mut client, &mut server);
+    client.set_nonblocking(true).unwrap();
+    client.shutdown(Shutdown::Read).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    let sent = fill(&client);
+    let poll = Poll::new(&client);
+    poll.drain();
+    assert_eq!(client.write(&[1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    server.read_exact(&mut vec![0; sent]).unwrap();
+    assert!(poll.has_event(Duration::from_secs(20)));
+}
+
+/// At the socket, where nobody is to read any more, here or there.
+#[test]
+fn a_writer_that_waits_is_told_that_its_half_is_shut() {
+    for is_own in [false, true] {
+        let (_listener, client, server) = connected();
+        let other = client.try_clone().unwrap();
+        assert!(is_soon_done(move || {
+            let writing = thread::spawn(move || (&client).write_all(&vec![1; 4 << 20]));
+            thread::sleep(Duration::from_millis(50));
+            if is_own {
+                other.shutdown(Shutdown::Write).unwrap();
+            } else {
+                server.shutdown(Shutdown::Read).unwrap();
+            }
+            assert!(writing.join().unwrap().is_err());
+            drop((server, other));
+        }));
+    }
+}
+
+#[test]
+fn a_reader_that_waits_at_the_socket_is_told_that_its_half_is_shut() {
+    let (_listener, mut client, mut server) = connected();
+    let reading = client.try_clone().unwrap();
+    assert!(is_soon_done(move || {
+        let waiting = thread::spawn(move || (&reading).read(&mut [0]));
+        thread::sleep(2 * crate::wait::TURN);
+        taken(&mut client, &mut server);
+        assert!(!client.is_readable().unwrap());
+        client.shutdown(Shutdown::Read).unwrap();
+        assert_eq!(waiting.join().unwrap().unwrap(), 0);
+        drop(server);
+    }));
+}
+
+/// One of them may take the bell that was for the other.
+#[test]
+fn two_threads_that_read_one_end_get_all() {
+    for _ in 0..200 {
+        let (_listener, client, server) = connected();
+        assert!(is_soon_done(move || {
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        let (mut left, mut room) = (30, [0; 30]);
+                        while left > 0 {
+                            left -= (&client).read(&mut room[..left]).unwrap();
+                        }
+                    });
+                }
+                scope.spawn(|| (0..25).for_each(|_| (&client).write_all(b"q").unwrap()));
+                scope.spawn(|| (0..25).for_each(|_| (&server).read_exact(&mut [0]).unwrap()));
+                scope.spawn(|| (0..60).for_each(|_| (&server).write_all(b"a").unwrap()));
+            });
+        }));
+    }
+}
+
+#[test]
+fn a_reset_comes_after_what_was_read_in_parts() {
+    let (_listener, mut client, mut server) = connected();
+    client.write_all(b"unread").unwrap();
+    server.write_all(b"last").unwrap();
+    drop(server);
+    let (mut one, mut other) = ([0; 4], [0; 4]);
+    let count = client.read_vectored(&mut [IoSliceMut::new(&mut one), IoSliceMut::new(&mut other)]).unwrap();
+    assert_eq!(count, 4);
+    assert_eq!(client.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn bytes_left_at_the_socket_are_a_loss_and_a_bell_is_none() {
+    let (_listener, mut client, mut server) = connected();
+    for _ in 0..16 {
+        client.write_all(b"x").unwrap();
+    }
+    client.write_all(b"unread").unwrap();
+    server.read_exact(&mut [0; 16]).unwrap();
+    for _ in 0..16 {
+        let _ = server.peek(&mut [0]);
+    }
+    for _ in 0..16 {
+        server.write_all(b"y").unwrap();
+    }
+    assert!(young(&server).end().is_some());
+    drop(server);
+    client.read_exact(&mut [0; 16]).unwrap();
+    assert_eq!(client.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+
+    let (_listener, mut client, mut server) = connected();
+    taken(&mut client, &mut server);
+    client.write_all(b"by the ring").unwrap();
+    server.read_exact(&mut [0; 11]).unwrap();
+    drop(server);
+    assert!(!client.watch().look(Ready::READABLE).unwrap().has(Ready::ERROR));
+    assert!(client.take_error().unwrap().is_none());
+}
+
+#[test]
+fn who_sent_a_byte_is_told_where_a_bell_came_with_it() {
+    let (_listener, mut client, mut server) = connected();
+    client.set_passcred(true).unwrap();
+    for _ in 0..16 {
+        client.write_all(b"x").unwrap();
+    }
+    server.write_all(b"y").unwrap();
+    server.read_exact(&mut [0; 16]).unwrap();
+    for _ in 0..16 {
+        server.write_all(b"y").unwrap();
+    }
+    assert!(young(&server).end().is_some() && young(&client).end().is_none());
+    let mut attached = Ancillary::default();
+    assert!(young(&client).receive(&mut [0; 64], &mut attached).unwrap().unwrap() >= 1);
+    assert!(attached.credentials.is_some());
+}
+
+/// Who has the companion's name and not the socket at the path is offered nothing.
+#[test]
+fn memory_is_offered_to_the_listeners_process_alone() {
+    const PATH: &str = "SOCKEYE_LOCAL_TEST_STRANGER";
+    if let Some(path) = std::env::var_os(PATH) {
+        let file = File::at(Path::new(&path)).unwrap();
+        let name = socket(SocketType::SEQPACKET, SocketFlags::empty()).unwrap();
+        rustix::net::bind(&name, &file.companion_name().unwrap()).unwrap();
+        rustix::net::listen(&name, 16).unwrap();
+        println!("ready");
+        loop {
+            let caller = rustix::net::accept(&name).unwrap();
+            let heard = rustix::net::recv(&caller, &mut [0; 64][..], RecvFlags::empty());
+            println!("heard {:?}", heard.map_or(0, |(count, _)| count));
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plain");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([
+        "tests::young::memory_is_offered_to_the_listeners_process_alone",
+        "--exact",
+        "--nocapture",
+    ]);
+    let mut stranger = command.env(PATH, &path).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(stranger.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("ready")));
+    let mut client = LocalStream::connect(&path).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    for _ in 0..64 {
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+    }
+    assert!(young(&client).memory().is_none());
+    // The client's look for a companion, and its call.
+    assert!(lines.take(2).all(|line| line.ends_with("heard 0")));
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[test]
+fn an_offer_that_nobody_takes_is_withdrawn() {
+    let (_listener, mut client, mut server) = connected();
+    server.shutdown(Shutdown::Write).unwrap();
+    for _ in 0..400 {
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+    }
+    assert!(young(&client).memory().is_some() && young(&client).has_withdrawn());
 }
