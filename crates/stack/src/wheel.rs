@@ -238,7 +238,8 @@ impl<T: Copy> Wheel<T> {
         self.link(index, (level * SLOTS + slot) as u16);
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "each segment moves a timer")]
     fn link(&mut self, index: u32, list: u16) {
         let List { head, tail, least } = &mut self.lists[usize::from(list)];
         let (previous, least) = (*tail, least.get_mut());
@@ -263,7 +264,8 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "each segment moves a timer")]
     fn unlink(&mut self, index: u32) {
         let Entry { next, previous, list, .. } = self.entries[index as usize];
         let ends = &mut self.lists[usize::from(list)];
