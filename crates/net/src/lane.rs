@@ -11,11 +11,15 @@
 //! lock [beside lanes](crate::host::HostCore::lock_beside_lanes), and each says what it does to them. The receiver's limit holds:
 //! what finds it reached is dropped and counted.
 //!
+//! What one host sends is read in the order in which it was sent. Of what two hosts send to a socket, one by a lane and one by the
+//! wire, either may come first while another thread moves the packets of one of them or of the receiver, even when one thread
+//! sends both: as between any two hosts whose packets wait at different places.
+//!
 //! Locks are taken in this order: the host's or the wire's, [`Seen`]'s, the outlet, the inlet.
 
 mod host;
 
-pub(crate) use host::{LaneSender, Lanes, Touch};
+pub(crate) use host::{LaneSender, Lanes, NoLane, Touch};
 
 use crate::clock::Clock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

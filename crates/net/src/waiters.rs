@@ -359,10 +359,11 @@ impl Waiters {
         }
     }
 
-    /// What was seen of a socket that nobody watches, and whether somebody waits to read from it.
+    /// What was seen of a socket that no poller watches, and whether somebody waits to read from it.
     pub(crate) fn unwatched(&self, id: SocketId) -> Option<(Arc<Seen>, bool)> {
         let waiting = self.sockets.get(&id)?;
-        waiting.watches.is_empty().then(|| (Arc::clone(&waiting.seen), !waiting.readers.is_empty()))
+        let is_watched = waiting.watches.iter().any(Watched::has_poller);
+        (!is_watched).then(|| (Arc::clone(&waiting.seen), !waiting.readers.is_empty()))
     }
 
     /// Who watches a socket; none when it has no handle.

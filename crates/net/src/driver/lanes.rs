@@ -3,7 +3,7 @@
 use super::{Core, Scratch};
 use crate::clock::Clock;
 use crate::host::HostCore;
-use crate::lane::Lane;
+use crate::lane::{Lane, NoLane};
 use crate::nic::nic_id;
 use sockeye_stack::SocketId;
 use std::collections::VecDeque;
@@ -18,10 +18,10 @@ impl Core {
         host: &HostCore,
         id: SocketId,
         to: Option<SocketAddr>,
-    ) -> Option<Arc<Lane>> {
-        let clock = self.clock.real_copy()?;
+    ) -> Result<Arc<Lane>, NoLane> {
+        let clock = self.clock.real_copy().ok_or(NoLane::Unfit)?;
         // Nobody moves the host's packets: none is between its stack and the wire.
-        let token = host.try_token()?;
+        let token = host.try_token().ok_or(NoLane::Busy)?;
         let mut scratch = Scratch::take();
         let lane = self.lay_lane(host, (id, to), clock, &mut scratch.queue);
         drop(token);
@@ -48,47 +48,60 @@ impl Core {
         (id, to): (SocketId, Option<SocketAddr>),
         clock: Clock,
         queue: &mut VecDeque<u32>,
-    ) -> Option<Arc<Lane>> {
+    ) -> Result<Arc<Lane>, NoLane> {
         let mut state = near.lock_beside_lanes();
-        let way = state.stack.plain_way(id, to.map(Into::into)).filter(|_| !state.is_down)?;
-        let place =
-            near.nics.iter().enumerate().position(|(at, nic)| nic_id(at) == way.nic && nic.link.is_none())?;
+        let way = state.stack.plain_way(id, to.map(Into::into)).filter(|_| !state.is_down);
+        let way = way.ok_or(NoLane::Unfit)?;
+        let mut nics = near.nics.iter().enumerate();
+        let place = nics.position(|(at, nic)| nic_id(at) == way.nic && nic.link.is_none());
+        let place = place.ok_or(NoLane::Unfit)?;
         let lane = Arc::new(Lane::new(way, clock));
         state.begin_lane(&lane);
         drop(state);
-        let is_open = near.taps.is_empty() && self.reach(near.index, place, &lane, queue);
-        if !is_open {
+        let reached = if near.taps.is_empty() {
+            self.reach(near.index, place, &lane, queue)
+        } else {
+            Err(NoLane::Unfit)
+        };
+        if reached.is_err() {
             lane.close();
         }
-        is_open.then_some(lane)
+        reached.map(|()| lane)
     }
 
     /// Lays a lane over the wire and opens it at its far end.
-    fn reach(&self, near: u32, place: usize, lane: &Arc<Lane>, queue: &mut VecDeque<u32>) -> bool {
+    fn reach(
+        &self,
+        near: u32,
+        place: usize,
+        lane: &Arc<Lane>,
+        queue: &mut VecDeque<u32>,
+    ) -> Result<(), NoLane> {
         let to = SocketAddr::from(lane.way().to).ip();
-        let Some((index, _)) = self.wire.clear_way(near, place, to) else { return false };
-        let Some(far) = self.host(index) else { return false };
-        let Some(token) = far.try_token() else { return false };
+        let way = self.wire.clear_way(near, place, to);
+        let far = way.and_then(|(index, _)| self.host(index)).ok_or(NoLane::Unfit)?;
+        let token = far.try_token().ok_or(NoLane::Busy)?;
         // With the token, for nobody has packets in hand that were fetched from the wire.
         let is_open = match self.wire.lay_lane(near, place, lane) {
-            Some((there, place)) if there == index => {
+            Some((there, place)) if there == far.index => {
                 let mut state = far.lock_beside_lanes();
                 // Under the lock, which who adds one takes afterwards.
-                far.taps.is_empty() && state.open_lane(lane, (index, nic_id(place)))
+                far.taps.is_empty() && state.open_lane(lane, (there, nic_id(place)))
             }
             _ => false,
         };
         drop(token);
         if far.work.load(Ordering::SeqCst) {
-            queue.push_back(index);
+            queue.push_back(far.index);
         }
-        is_open
+        if is_open { Ok(()) } else { Err(NoLane::Unfit) }
     }
 }
 
 #[cfg(all(test, not(sockeye_model)))]
 mod tests {
     use crate::packet::Chunk;
+    use crate::poller::{Interest, Mode, Poller};
     use crate::stack::{Counter, Counters, Domain, Owner, SendFlags, SocketType};
     use crate::{Bytes, Direction, Host, HostConfig, NetemConfig, Network, UdpSocket, Verdict};
     use std::io;
@@ -460,6 +473,32 @@ mod tests {
         (0..10).for_each(|_| ends.send(&mut next));
         assert_eq!(ends.has_lane(), with_lane);
         5 + ends.receive_all().len()
+    }
+
+    #[test]
+    fn a_poller_that_is_gone_keeps_no_lane_away() {
+        let ends = ends();
+        let poller = Poller::new();
+        poller.add(&ends.receiver, 1, Interest::READABLE, Mode::Level).unwrap();
+        let mut next = 0;
+        (0..100).for_each(|_| ends.send(&mut next));
+        assert!(!ends.has_lane(), "a poller watches");
+        drop(poller);
+        ends.open(&mut next);
+    }
+
+    #[test]
+    fn who_finds_a_host_busy_soon_tries_again() {
+        let ends = ends();
+        let token = ends.near.core.try_token().unwrap();
+        let mut next = 0;
+        // What is left to who has the token has no room for ever.
+        (0..100).for_each(|_| ends.send(&mut next));
+        assert!(!ends.has_lane());
+        drop(token);
+        assert!(ends.near.usage().sockets == 1);
+        (0..20).for_each(|_| ends.send(&mut next));
+        assert!(ends.has_lane());
     }
 
     #[test]

@@ -148,6 +148,15 @@ fn protocol_of(packet: &Packet) -> Protocol {
     Protocol(packet.head.get(at).copied().unwrap_or(u8::MAX))
 }
 
+/// Why there is no lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoLane {
+    /// Another thread moves the packets of one of the hosts now.
+    Busy,
+    /// There can't be one.
+    Unfit,
+}
+
 /// What a socket that sends datagrams knows of its lane.
 #[derive(Debug)]
 pub(crate) struct LaneSender {
@@ -197,9 +206,16 @@ impl LaneSender {
         drop(sender);
         let opened = host.shared.core.open_lane(&host.core, id, to);
         let mut sender = lock();
-        let Some(lane) = opened else {
-            sender.end(0);
-            return false;
+        let lane = match opened {
+            Ok(lane) => lane,
+            Err(NoLane::Busy) => {
+                sender.repeats = 0;
+                return false;
+            }
+            Err(NoLane::Unfit) => {
+                sender.end(0);
+                return false;
+            }
         };
         (sender.lane, sender.to) = (Some(lane), to);
         drop(sender);
