@@ -426,6 +426,7 @@ impl<M: Memory> WriteHalf<M> {
         let lane = self.memory.lane();
         let mut wait = Wait::new(limit);
         let mut done = 0;
+        world.glance();
         // Two threads that write at once may count one write together.
         state.writes.store(state.writes.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         loop {
@@ -433,12 +434,7 @@ impl<M: Memory> WriteHalf<M> {
             let pushed = push(&mut side, &mut done);
             let (producer, spin, _) = &mut *side;
             match pushed {
-                Ok(true) => {
-                    drop(side);
-                    // Not before the peer has the bytes, if it lives.
-                    world.glance();
-                    return if state.has(DEAD) { self.check(state).map(|()| done) } else { Ok(done) };
-                }
+                Ok(true) => return Ok(done),
                 Ok(false) if done > 0 && limit.nonblocking => return Ok(done),
                 Err(_) if done > 0 => return Ok(done),
                 pushed => pushed?,
