@@ -106,6 +106,11 @@ impl Outside {
         if lock(&self.inbox).sort(bytes, attached).is_none() {
             self.state.note(BROKEN);
         }
+        self.note_heard();
+    }
+
+    /// Notes that something was taken from the socket that may be for the other half.
+    pub(crate) fn note_heard(&self) {
         self.heard.fetch_add(1, Ordering::SeqCst);
     }
 

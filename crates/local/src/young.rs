@@ -287,35 +287,43 @@ impl Young {
         self.is_received.store(true, Ordering::Release);
     }
 
-    /// Receives what is left of the stream's bytes at the socket, for who needs the bells behind them. Comes before a writer
-    /// of an end over shared memory may wait.
+    /// Receives what is left of the stream's bytes at the socket, for who needs the bells behind them: a writer that waits
+    /// for an event.
     fn make_way(&self) {
         if self.is_received.load(Ordering::Acquire) {
             return;
         }
-        let mut came = lock(&self.came);
+        let (mut came, mut bytes) = (lock(&self.came), [0; 16 << 10]);
         while self.read_out(&mut came).is_none() && came.may_keep() {
-            let mut bytes = in_place::room_to_read();
             let mut attached = Ancillary::default();
             let Some(Ok(count @ 1..)) = self.pull(&mut came, &mut bytes, &mut attached) else { return };
-            bytes.truncate(count);
-            came.keep(bytes, attached);
+            came.keep(&bytes[..count], attached);
+            if let Some(end) = self.end() {
+                // A reader that waits for the socket has no event any more.
+                end.outside.note_heard();
+            }
         }
     }
 
     // Writing.
 
-    /// The end over shared memory, for who may wait for room there.
-    fn writing_end(&self) -> Option<&End> {
-        let end = self.end()?;
-        self.make_way();
-        Some(end)
+    /// Writes to the ring. Who may not wait there wants a bell, and so what is before it at the socket.
+    fn write_to<T>(&self, end: &End, write: impl Fn(&End) -> io::Result<T>) -> io::Result<T> {
+        match write(end) {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && !self.is_received.load(Ordering::Acquire) =>
+            {
+                self.make_way();
+                write(end)
+            }
+            result => result,
+        }
     }
 
     /// Writes all, or what there is room for where it may not wait or its time is over.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(end) = self.writing_end() {
-            return end.write(bytes);
+        if let Some(end) = self.end() {
+            return self.write_to(end, |end| end.write(bytes));
         }
         self.write_from(bytes, 0)
     }
@@ -325,7 +333,7 @@ impl Young {
             let rest = &bytes[done..];
             let result = match self.by_socket(Half::Writes, || self.send(rest, Attached::default())) {
                 Ok(Some(count)) => Ok(count),
-                Ok(None) => self.writing_end().map_or(Ok(0), |end| end.write(rest)),
+                Ok(None) => self.end().map_or(Ok(0), |end| self.write_to(end, |end| end.write(rest))),
                 Err(error) => Err(error),
             };
             match result {
@@ -357,7 +365,7 @@ impl Young {
         match self.by_socket(Half::Writes, || self.send(bytes, attached))? {
             Some(count) if count == bytes.len() || self.limits.of(Half::Writes).nonblocking => Ok(count),
             Some(count) => self.write_from(bytes, count),
-            None => self.writing_end().map_or(Ok(0), |end| end.write_with(bytes, attached)),
+            None => self.end().map_or(Ok(0), |end| self.write_to(end, |end| end.write_with(bytes, attached))),
         }
     }
 
@@ -366,10 +374,12 @@ impl Young {
         with: impl FnOnce(&mut SharedSliceMut<'_>) -> usize,
     ) -> io::Result<usize> {
         self.advance();
-        match self.writing_end() {
-            Some(end) => end.write_in_place(with),
-            None => in_place::write(with, |bytes| self.write(bytes)),
-        }
+        let Some(end) = self.end() else {
+            return in_place::write(with, |bytes| self.write(bytes));
+        };
+        // `with` can be called once only.
+        self.is_ready(Half::Writes)?;
+        end.write_in_place(with)
     }
 
     /// Sends once, without waiting; none if it is the ring's turn.
@@ -414,9 +424,12 @@ impl Young {
     pub(crate) fn is_ready(&self, half: Half) -> io::Result<bool> {
         self.advance();
         if half == Half::Writes
-            && let Some(end) = self.writing_end()
+            && let Some(end) = self.end()
         {
-            return Ok(end.is_ready(half));
+            return Ok(end.is_ready(half) || {
+                self.make_way();
+                end.is_ready(half)
+            });
         }
         let reading_end = || self.read_out(&mut lock(&self.came)).filter(|_| half == Half::Reads);
         if let Some(end) = reading_end() {
@@ -433,7 +446,9 @@ impl Young {
 
     pub(crate) fn look(&self, wanted: Ready) -> Ready {
         self.advance();
-        if let Some(end) = self.read_out(&mut lock(&self.came)) {
+        // In a statement of its own: the lock is not held while the end is looked at.
+        let end = self.read_out(&mut lock(&self.came));
+        if let Some(end) = end {
             return end.look(wanted);
         }
         let found = look_at_socket(self.kernel.socket.as_fd());
@@ -442,9 +457,10 @@ impl Young {
         }
         // An error may be that the peer has left a bell unread.
         let is_ready = |ready, half| wanted.has(ready) && self.is_ready(half).unwrap_or(true);
-        found.only(Ready::READ_CLOSED | Ready::WRITE_CLOSED)
-            | Ready::READABLE.only_if(is_ready(Ready::READABLE, Half::Reads))
-            | Ready::WRITABLE.only_if(is_ready(Ready::WRITABLE, Half::Writes))
+        // The reader's after that, as it may take what is there for that.
+        let writable = Ready::WRITABLE.only_if(is_ready(Ready::WRITABLE, Half::Writes));
+        let readable = Ready::READABLE.only_if(is_ready(Ready::READABLE, Half::Reads));
+        found.only(Ready::READ_CLOSED | Ready::WRITE_CLOSED) | readable | writable
     }
 
     /// Sets limits of this end, wherever it goes.

@@ -2,20 +2,21 @@
 
 use crate::carrier::Carrier;
 use crate::rendezvous::{File, socket};
+use crate::sys::Mapping;
 use crate::watch::{Ready, Watched};
 use crate::young::Young;
-use crate::{Ancillary, LocalListener, LocalStream};
+use crate::{Ancillary, LocalListener, LocalStream, SMALLEST_RING};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::net::{RecvFlags, SocketFlags, SocketType};
 use std::io::{BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -396,7 +397,7 @@ fn a_bell_that_comes_at_any_moment_is_none_of_the_bytes() {
         let found = if is_peek {
             young(&client).peek_at_socket(&mut room)
         } else {
-            young(&client).receive(&mut room, &mut Ancillary::default())
+            young(&client).receive(&mut room, None)
         };
         assert!(found.is_none());
         assert_eq!(client.read(&mut room).unwrap(), 11);
@@ -666,7 +667,7 @@ fn who_sent_a_byte_is_told_where_a_bell_came_with_it() {
     }
     assert!(young(&server).end().is_some() && young(&client).end().is_none());
     let mut attached = Ancillary::default();
-    assert!(young(&client).receive(&mut [0; 64], &mut attached).unwrap().unwrap() >= 1);
+    assert!(young(&client).receive(&mut [0; 64], Some(&mut attached)).unwrap().unwrap() >= 1);
     assert!(attached.credentials.is_some());
 }
 
@@ -720,4 +721,62 @@ fn an_offer_that_nobody_takes_is_withdrawn() {
         server.read_exact(&mut [0]).unwrap();
     }
     assert!(young(&client).memory().is_some() && young(&client).has_withdrawn());
+}
+
+#[test]
+fn descriptors_that_a_writer_has_received_wait_for_who_asks_for_them() {
+    let (_listener, mut client, mut server) = connected();
+    client.set_passrights(true).unwrap();
+    server.write_all(b"A").unwrap();
+    server.send_with(b"B", &[server.as_fd()]).unwrap();
+    for _ in 0..16 {
+        client.write_all(b"x").unwrap();
+    }
+    server.read_exact(&mut [0; 16]).unwrap();
+    (0..16).for_each(|_| server.write_all(b"y").unwrap());
+    assert!(young(&server).end().is_some());
+    client.set_nonblocking(true).unwrap();
+    fill(&client);
+    let mut room = [0; 8];
+    assert_eq!(client.read(&mut room[..1]).unwrap(), 1);
+    let (count, attached) = client.recv_with(&mut room).unwrap();
+    assert_eq!((count, room[0], attached.descriptors.len()), (1, b'B', 1));
+}
+
+/// Its peer took the memory, and died before it had read what was written there.
+#[test]
+fn a_loss_is_told_before_the_end() {
+    for is_peek in [false, true] {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mapping = Arc::new(Mapping::create(SMALLEST_RING).unwrap().0);
+        let mut victim = LocalStream::new(Carrier::Young(Box::new(Young::with(ours, mapping))));
+        victim.write_all(b"answer").unwrap();
+        drop(theirs);
+        let result = if is_peek { victim.peek(&mut [0; 8]) } else { victim.read(&mut [0; 8]) };
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+/// A task that waits to read is woken when one that writes has taken its bytes, and their event, from the socket.
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_reader_is_woken_for_what_a_writer_has_received() {
+    use std::future::poll_fn;
+    use tokio::io::AsyncReadExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = LocalListener::bind(&path).unwrap();
+    let mut client = LocalStream::connect(&path).unwrap();
+    let mut server = crate::tokio::LocalStream::new(listener.accept().unwrap().0).unwrap();
+    let (mut reader, writer) = server.split();
+    let mut room = [0; 64];
+    let mut reading = std::pin::pin!(reader.read(&mut room));
+    assert!(poll_fn(|context| std::task::Poll::Ready(reading.as_mut().poll(context).is_pending())).await);
+    for _ in 0..16 {
+        client.write_all(b"x").unwrap();
+    }
+    // Nobody looks for events meanwhile.
+    while writer.try_write(&[1; 4096]).is_ok() {}
+    let read = tokio::time::timeout(Duration::from_secs(20), reading).await;
+    assert_eq!(read.expect("it is woken").unwrap(), 16);
 }

@@ -21,8 +21,7 @@ impl Young {
         if let Some(end) = self.reading_end() {
             return end.read(bytes);
         }
-        let mut unwanted = Ancillary::default();
-        match self.by_socket(Half::Reads, || self.receive(bytes, &mut unwanted))? {
+        match self.by_socket(Half::Reads, || self.receive(bytes, None))? {
             Some(count) => Ok(count),
             None => self.reading_end().map_or(Ok(0), |end| end.read(bytes)),
         }
@@ -51,7 +50,7 @@ impl Young {
             return end.read_with(bytes);
         }
         let mut attached = Ancillary::default();
-        match self.by_socket(Half::Reads, || self.receive(bytes, &mut attached))? {
+        match self.by_socket(Half::Reads, || self.receive(bytes, Some(&mut attached)))? {
             Some(count) => Ok((count, attached.without_nobody(count == 0 && !bytes.is_empty()))),
             None => self.reading_end().map_or(Ok((0, attached)), |end| end.read_with(bytes)),
         }
@@ -74,8 +73,7 @@ impl Young {
         let mut bytes = in_place::room_to_read();
         match self.by_socket(Half::Reads, || self.peek_at_socket(&mut bytes))? {
             Some(count) => in_place::take_copied(&mut bytes[..count], with, |bytes| {
-                let again = Err(Errno::AGAIN.into());
-                self.receive(bytes, &mut Ancillary::default()).unwrap_or(again)
+                self.receive(bytes, None).unwrap_or(Err(Errno::AGAIN.into()))
             }),
             None => self.reading_end().map_or(Ok(0), |end| end.read_in_place(with)),
         }
@@ -132,12 +130,16 @@ impl Young {
     }
 
     /// Takes what was kept, or receives once, without waiting; none if it is the ring's turn.
-    pub(crate) fn receive(&self, bytes: &mut [u8], attached: &mut Ancillary) -> Option<io::Result<usize>> {
+    pub(crate) fn receive(
+        &self,
+        bytes: &mut [u8],
+        mut attached: Option<&mut Ancillary>,
+    ) -> Option<io::Result<usize>> {
         let result = {
             let mut came = lock(&self.came);
-            match came.take(bytes, attached) {
+            match came.take(bytes, attached.as_deref_mut()) {
                 Some(count) => return Some(Ok(count)),
-                None => self.pull(&mut came, bytes, attached),
+                None => self.pull(&mut came, bytes, attached.unwrap_or(&mut Ancillary::default())),
             }
         };
         if let Some(Ok(count)) = result {
@@ -160,8 +162,14 @@ impl Young {
             let most = up_to(self.left(came), bytes.len());
             let (socket, wants) = (self.kernel.socket.as_fd(), &self.kernel.wants);
             match receive(socket, &mut bytes[..most], RecvFlags::DONTWAIT, wants, attached) {
-                Ok(0) if most > 0 => return self.at_end(Ok(0)),
-                Err(Errno::CONNRESET) => return self.at_end(Err(Errno::CONNRESET)),
+                Ok(0) if most > 0 => match self.at_end(Ok(0)) {
+                    None => {}
+                    result => return result,
+                },
+                Err(Errno::CONNRESET) => match self.at_end(Err(Errno::CONNRESET)) {
+                    None => {}
+                    result => return result,
+                },
                 Err(Errno::AGAIN) if self.is_shut_for_reading() => return Some(Ok(0)),
                 Err(error) => return Some(Err(error.into())),
                 Ok(count) => {
@@ -212,15 +220,20 @@ impl Young {
                 return None;
             }
             match rustix::net::recv(&self.kernel.socket, &mut *bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-                Ok((0, _)) if !bytes.is_empty() => return self.at_end(Ok(0)),
-                Err(Errno::CONNRESET) => return self.at_end(Err(Errno::CONNRESET)),
-                Err(Errno::AGAIN) if self.is_shut_for_reading() => return Some(Ok(0)),
-                Err(error) => return Some(Err(error.into())),
-                Ok((count, _)) => {
+                Ok((count, _)) if count > 0 => {
                     self.advance();
                     let own = up_to(self.left(&mut came), count);
-                    if own > 0 || count == 0 {
+                    if own > 0 {
                         return Some(Ok(own));
+                    }
+                }
+                Ok(_) if bytes.is_empty() => return Some(Ok(0)),
+                // A receiving call says why; it also takes an urgent byte, which a look leaves there to wake us again.
+                _ => {
+                    let (mut byte, mut attached) = ([0], Ancillary::default());
+                    match self.pull(&mut came, &mut byte, &mut attached) {
+                        Some(Ok(1)) => came.keep(&byte, attached),
+                        result => return result,
                     }
                 }
             }
