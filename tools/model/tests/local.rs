@@ -217,27 +217,35 @@ impl Pair {
     }
 }
 
+/// So many bytes come out of reads of one size as they went into writes of another, whichever side polls.
+fn bytes_arrive(
+    pair: &Arc<Pair>,
+    most: u8,
+    (writer_polls, written): (bool, usize),
+    (reader_polls, read): (bool, usize),
+) {
+    let reading = {
+        let pair = Arc::clone(pair);
+        thread::spawn(move || pair.read_all(reader_polls, read))
+    };
+    let bytes: Vec<u8> = (1..=most).collect();
+    for mut part in bytes.chunks(written) {
+        while !part.is_empty() {
+            let count = Pair::patiently(&pair.ends[0], || pair.write(writer_polls, part)).unwrap();
+            part = &part[count..];
+        }
+    }
+    pair.shut_writer();
+    assert_eq!(reading.join().unwrap(), bytes);
+}
+
 /// Bytes in writes of one size come out of reads of another, whichever side blocks and whichever polls.
 #[test]
 fn bytes_arrive_and_nobody_oversleeps() {
     for (writer_polls, reader_polls) in [(false, false), (false, true), (true, false), (true, true)] {
         for (written, read) in [(1, 4), (3, 1), (6, 5)] {
             check(400, move || {
-                let pair = pair();
-                let reading = {
-                    let pair = Arc::clone(&pair);
-                    thread::spawn(move || pair.read_all(reader_polls, read))
-                };
-                let bytes: Vec<u8> = (1..=9).collect();
-                for mut part in bytes.chunks(written) {
-                    while !part.is_empty() {
-                        let count =
-                            Pair::patiently(&pair.ends[0], || pair.write(writer_polls, part)).unwrap();
-                        part = &part[count..];
-                    }
-                }
-                pair.shut_writer();
-                assert_eq!(reading.join().unwrap(), bytes);
+                bytes_arrive(&pair(), 9, (writer_polls, written), (reader_polls, read));
             });
         }
     }
@@ -249,21 +257,7 @@ fn whoever_empties_a_ring_that_was_full_wakes_its_writer() {
     for (writer_polls, reader_polls) in [(false, false), (false, true), (true, false), (true, true)] {
         for (written, read) in [(16, 3), (5, 3), (7, 2), (21, 1), (30, 16)] {
             check(300, move || {
-                let pair = pair_of(Kind::Bytes, 16);
-                let reading = {
-                    let pair = Arc::clone(&pair);
-                    thread::spawn(move || pair.read_all(reader_polls, read))
-                };
-                let bytes: Vec<u8> = (1..=60).collect();
-                for mut part in bytes.chunks(written) {
-                    while !part.is_empty() {
-                        let count =
-                            Pair::patiently(&pair.ends[0], || pair.write(writer_polls, part)).unwrap();
-                        part = &part[count..];
-                    }
-                }
-                pair.shut_writer();
-                assert_eq!(reading.join().unwrap(), bytes);
+                bytes_arrive(&pair_of(Kind::Bytes, 16), 60, (writer_polls, written), (reader_polls, read));
             });
         }
     }

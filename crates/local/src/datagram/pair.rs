@@ -17,7 +17,7 @@
 use super::bells::{Bells, MOVED};
 use crate::Ancillary;
 use crate::ancillary::{Attached, Wants};
-use crate::end::{Half, Role};
+use crate::end::{Half, Limits, Role};
 use crate::half::{BROKEN, DEAD, Kind, READ_SHUT, ReadHalf, Take, WRITE_SHUT, reset};
 use crate::lane::CUT;
 use crate::listening;
@@ -30,7 +30,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -58,10 +58,7 @@ pub(super) struct Pair {
     sent: AtomicU32,
     /// Bells that calls asked for which send, and didn't take, since they last were taken.
     unheard: AtomicU32,
-    is_nonblocking: AtomicBool,
-    /// In nanoseconds; none is 0.
-    read_timeout: AtomicU64,
-    write_timeout: AtomicU64,
+    limits: Limits,
     /// Dropped last, after the kernel's socket.
     _last: LastCall,
 }
@@ -99,9 +96,7 @@ impl Pair {
             sender: Mutex::default(),
             sent: AtomicU32::new(0),
             unheard: AtomicU32::new(0),
-            is_nonblocking: AtomicBool::new(false),
-            read_timeout: AtomicU64::new(0),
-            write_timeout: AtomicU64::new(0),
+            limits: Limits::default(),
             _last: LastCall(again),
         }
     }
@@ -135,7 +130,7 @@ impl Pair {
         mut what: Take<'_, Ancillary>,
     ) -> io::Result<Option<usize>> {
         let (lane, state) = (self.reads().lane(), &self.bells.state);
-        let mut wait = Wait::new(self.limit(&self.read_timeout));
+        let mut wait = Wait::new(self.limits.of(Half::Reads));
         loop {
             let mut receiver = lock(&self.reader.side);
             let (consumer, spin, pace) = &mut *receiver;
@@ -204,7 +199,7 @@ impl Pair {
     /// Sends a datagram; none if that is for the kernel.
     pub(super) fn send(&self, datagram: &[u8], attached: Option<Attached<'_>>) -> io::Result<Option<usize>> {
         let (lane, state) = (self.writes.lane(), &self.bells.state);
-        let mut wait = Wait::new(self.limit(&self.write_timeout));
+        let mut wait = Wait::new(self.limits.of(Half::Writes));
         // Two threads that send at once may count one together.
         self.sent.store(self.sent.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         loop {
@@ -454,26 +449,15 @@ impl Pair {
         self.bells.wake_own(&self.writes.lane().writer.waits);
     }
 
-    fn limit(&self, timeout: &AtomicU64) -> Limit {
-        let nanos = timeout.load(Ordering::Relaxed);
-        let timeout = (nanos != 0).then_some(Duration::from_nanos(nanos));
-        Limit { nonblocking: self.is_nonblocking.load(Ordering::Relaxed), timeout }
-    }
-
     pub(super) fn set_nonblocking(&self, is_nonblocking: bool) {
-        self.is_nonblocking.store(is_nonblocking, Ordering::Relaxed);
+        self.limits.set_nonblocking(is_nonblocking);
     }
 
     /// Sets what the kernel's socket has taken already.
     pub(super) fn set_timeouts(&self) -> io::Result<()> {
         let socket = self.socket();
-        for (place, timeout) in
-            [(&self.read_timeout, socket.read_timeout()?), (&self.write_timeout, socket.write_timeout()?)]
-        {
-            let nanos = timeout.map_or(0, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
-            place.store(nanos, Ordering::Relaxed);
-        }
-        Ok(())
+        self.limits.set_timeout(Half::Reads, socket.read_timeout()?)?;
+        self.limits.set_timeout(Half::Writes, socket.write_timeout()?)
     }
 }
 

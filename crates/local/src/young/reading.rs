@@ -162,14 +162,11 @@ impl Young {
             let most = up_to(self.left(came), bytes.len());
             let (socket, wants) = (self.kernel.socket.as_fd(), &self.kernel.wants);
             match receive(socket, &mut bytes[..most], RecvFlags::DONTWAIT, wants, attached) {
-                Ok(0) if most > 0 => match self.at_end(Ok(0)) {
-                    None => {}
-                    result => return result,
-                },
-                Err(Errno::CONNRESET) => match self.at_end(Err(Errno::CONNRESET)) {
-                    None => {}
-                    result => return result,
-                },
+                end @ (Ok(0) | Err(Errno::CONNRESET)) if most > 0 || end.is_err() => {
+                    if let Some(result) = self.at_end(end) {
+                        return Some(result);
+                    }
+                }
                 Err(Errno::AGAIN) if self.is_shut_for_reading() => return Some(Ok(0)),
                 Err(error) => return Some(Err(error.into())),
                 Ok(count) => {
