@@ -1,6 +1,8 @@
 //! One end of a connection over shared memory: its halves, and how it ends.
 
-use crate::half::{BROKEN, DEAD, Kind, READ_SHUT, ReadHalf, Take, UNREAD, WRITE_SHUT, WriteHalf, broken};
+use crate::half::{
+    BROKEN, DEAD, Kind, Pushed, READ_SHUT, ReadHalf, Take, UNREAD, WRITE_SHUT, WriteHalf, broken,
+};
 use crate::in_place::{self, SharedSlice, SharedSliceMut};
 use crate::inbox;
 use crate::lane::{CUT, OPEN, SHUT};
@@ -214,12 +216,12 @@ impl End {
         let written = self.writer.write_by(outside, &outside.state, limit, |(producer, ..), done| {
             self.writer.check(&outside.state)?;
             let Some((count, whole)) = put(producer, memory).map_err(|Broken| broken(&outside.state))? else {
-                return Ok(false);
+                return Ok(Pushed::NoRoom);
             };
             producer.publish(memory, whole);
             wake(outside, &memory.lane().reader.waits);
             *done = count;
-            Ok(true)
+            Ok(Pushed::All)
         });
         self.give_up_if_broken(written)
     }

@@ -7,7 +7,7 @@ use crate::pace::Pace;
 use crate::ring::{Broken, Consumer, LONG, Mark, Memory, Producer, record_len};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, lock};
-use crate::wait::{Limit, Spin, Wait, World, wake};
+use crate::wait::{Limit, SocketRoom, Spin, TURN, Wait, World, wake};
 use crate::ways::{Way, Ways};
 use std::io;
 use std::time::{Duration, Instant};
@@ -36,6 +36,8 @@ const TOLD: u32 = 32;
 pub(crate) const RUNG: u32 = 64;
 /// Bytes that came by the socket were never read here.
 pub(crate) const UNREAD: u32 = 128;
+/// What was to be attached found no room at the kernel socket, which hasn't had any since.
+const NO_SOCKET_ROOM: u32 = 256;
 
 impl State {
     pub(crate) fn has(&self, facts: u32) -> bool {
@@ -45,6 +47,10 @@ impl State {
     /// Notes facts; says which of them are news.
     pub(crate) fn note(&self, facts: u32) -> u32 {
         facts & !self.facts.fetch_or(facts, Ordering::AcqRel)
+    }
+
+    fn forget(&self, facts: u32) {
+        self.facts.fetch_and(!facts, Ordering::AcqRel);
     }
 }
 
@@ -334,6 +340,22 @@ pub(crate) struct WriteHalf<M> {
 
 type Writing = (Producer, Spin, Ways);
 
+/// What became of a try to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    All,
+    /// There was room for less in the ring.
+    NoRoom,
+    /// There was no room for what is attached at the kernel socket, and nothing in the ring by which the peer comes to it.
+    NoSocketRoom,
+}
+
+impl Pushed {
+    pub(crate) fn of(is_all: bool) -> Pushed {
+        if is_all { Pushed::All } else { Pushed::NoRoom }
+    }
+}
+
 impl<M: Memory> WriteHalf<M> {
     pub(crate) fn new(memory: M, kind: Kind) -> WriteHalf<M> {
         WriteHalf { memory, kind, side: Mutex::default() }
@@ -355,8 +377,9 @@ impl<M: Memory> WriteHalf<M> {
     }
 
     /// Whether a write is worth a try now; if not, the peer is asked for a bell.
-    pub(crate) fn is_ready(&self, world: &impl World, state: &State) -> bool {
-        let has_room = || lock(&self.side).0.has_room(&self.memory).unwrap_or(true);
+    pub(crate) fn is_ready(&self, world: &impl SocketRoom, state: &State) -> bool {
+        let has_room =
+            || has_socket_room(world, state) && lock(&self.side).0.has_room(&self.memory).unwrap_or(true);
         let is_ready = || self.check(state).is_err() || has_room();
         is_ready() || Wait::new(Limit::NONE).pause(world, &self.memory.lane().writer.waits, is_ready).is_ok()
     }
@@ -364,19 +387,21 @@ impl<M: Memory> WriteHalf<M> {
     /// Writes all bytes, or as many as there is room for where it may not wait or its time is over.
     pub(crate) fn write(
         &self,
-        world: &impl World,
+        world: &impl SocketRoom,
         state: &State,
         limit: Limit,
         bytes: &[u8],
     ) -> io::Result<usize> {
-        self.write_by(world, state, limit, |side, done| self.push(world, state, side, &bytes[*done..], done))
+        self.write_by(world, state, limit, |side, done| {
+            self.push(world, state, side, &bytes[*done..], done).map(Pushed::of)
+        })
     }
 
     /// The same with a mark of the first of them: `attach` sends what is attached to them, so many descriptors among it, if
     /// there is room for that.
     pub(crate) fn write_marked(
         &self,
-        world: &impl World,
+        world: &impl SocketRoom,
         state: &State,
         limit: Limit,
         bytes: &[u8],
@@ -385,7 +410,7 @@ impl<M: Memory> WriteHalf<M> {
     ) -> io::Result<usize> {
         self.write_by(world, state, limit, |side, done| {
             if *done > 0 {
-                return self.push(world, state, side, &bytes[*done..], done);
+                return self.push(world, state, side, &bytes[*done..], done).map(Pushed::of);
             }
             let producer = &mut side.0;
             self.check(state)?;
@@ -395,33 +420,33 @@ impl<M: Memory> WriteHalf<M> {
             };
             let planned = producer.plan_mark(&self.memory, whole, descriptors);
             let planned = planned.map_err(|Broken| broken(state))?;
-            let Some(mark) = planned else { return Ok(false) };
+            let Some(mark) = planned else { return Ok(Pushed::NoRoom) };
             let len = (mark.end - mark.start) as usize;
             if len < whole && self.kind == Kind::Records {
-                return Ok(false);
+                return Ok(Pushed::NoRoom);
             }
             if !attach(mark)? {
-                // Where nothing is under way that a consumer could take, nobody would ever make room.
-                let is_hopeless = !producer.has_marks();
-                return if is_hopeless {
-                    Err(io::Error::from_raw_os_error(libc::ENOBUFS))
-                } else {
-                    Ok(false)
-                };
+                if producer.has_marks() {
+                    return Ok(Pushed::NoRoom);
+                }
+                // What lies there is nothing that the ring leads a consumer to, and the ring won't say when it is gone.
+                state.note(NO_SOCKET_ROOM);
+                return Ok(Pushed::NoSocketRoom);
             }
+            state.forget(NO_SOCKET_ROOM);
             producer.announce_mark(&self.memory, mark, descriptors);
             self.push(world, state, side, &bytes[..len.min(bytes.len())], done)?;
-            Ok(*done == bytes.len())
+            Ok(Pushed::of(*done == bytes.len()))
         })
     }
 
     /// Calls `push` until it has done all.
     pub(crate) fn write_by(
         &self,
-        world: &impl World,
+        world: &impl SocketRoom,
         state: &State,
         limit: Limit,
-        mut push: impl FnMut(&mut Writing, &mut usize) -> io::Result<bool>,
+        mut push: impl FnMut(&mut Writing, &mut usize) -> io::Result<Pushed>,
     ) -> io::Result<usize> {
         let lane = self.memory.lane();
         let mut wait = Wait::new(limit);
@@ -434,11 +459,17 @@ impl<M: Memory> WriteHalf<M> {
             let pushed = push(&mut side, &mut done);
             let (producer, spin, _) = &mut *side;
             match pushed {
-                Ok(true) => return Ok(done),
-                Ok(false) if done > 0 && limit.nonblocking => return Ok(done),
+                Ok(Pushed::All) => return Ok(done),
+                Ok(_) if done > 0 && limit.nonblocking => return Ok(done),
                 Err(_) if done > 0 => return Ok(done),
-                pushed => pushed?,
-            };
+                Ok(Pushed::NoSocketRoom) => {
+                    drop(side);
+                    self.pause_for_socket(world, state, &mut wait)?;
+                    continue;
+                }
+                Ok(Pushed::NoRoom) => {}
+                Err(error) => return Err(error),
+            }
             let seen = producer.seen();
             producer.note_full();
             let is_ready = || {
@@ -461,6 +492,18 @@ impl<M: Memory> WriteHalf<M> {
                 return if done > 0 { Ok(done) } else { Err(error) };
             }
         }
+    }
+
+    /// Waits for room at the kernel socket, in turns, as there nobody is woken when this half is shut.
+    fn pause_for_socket(&self, world: &impl SocketRoom, state: &State, wait: &mut Wait) -> io::Result<()> {
+        if !wait.may_wait() {
+            // The descriptor has an event for that as well, the kernel's own; of a half that is shut a bell tells.
+            return wait.pause(world, &self.memory.lane().writer.waits, || self.check(state).is_err());
+        }
+        let left = wait.left()?;
+        world.await_socket_room(left.map_or(TURN, |left| left.min(TURN)));
+        world.glance();
+        Ok(())
     }
 
     /// Writes what there is room for, bytes in pieces, and counts it; says whether that was all.
@@ -535,6 +578,14 @@ impl<M: Memory> WriteHalf<M> {
             Ok(())
         }
     }
+}
+
+/// Whether nothing that is to be attached waits for room at the kernel socket. Of that the descriptor tells until it is there.
+fn has_socket_room(world: &impl SocketRoom, state: &State) -> bool {
+    if state.has(NO_SOCKET_ROOM) && world.await_socket_room(Duration::ZERO) {
+        state.forget(NO_SOCKET_ROOM);
+    }
+    !state.has(NO_SOCKET_ROOM)
 }
 
 /// Notes that the peer broke the rules.

@@ -10,6 +10,8 @@
 //!   own, where closing takes as long as it likes. Hence the kernel drops them all unless the end's user has
 //!   said that it wants some, and otherwise they are bounded.
 //! - An honest sender has [`MARKS`] and [`DESCRIPTORS`] under way at most, and then waits as it does for room.
+//!   Where the kernel socket is full, and nothing in the ring leads the peer there, as it is full of bytes from before the stream
+//!   went over, the sender waits at the kernel socket itself ([`crate::wait::SocketRoom`]).
 //! - Broken is a peer that has more under way, or counts a mark without a packet, or sends what is no packet, or one for
 //!   bytes that were read already. A packet that is never counted, or for bytes that never come, lies here until the end.
 

@@ -8,7 +8,7 @@ use crate::inbox::{Heard, Inbox};
 use crate::listening::{self, Listening, milliseconds};
 use crate::ring::Mark;
 use crate::sync::lock;
-use crate::wait::{TURN, World};
+use crate::wait::{SocketRoom, TURN, World};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -186,5 +186,13 @@ impl World for Outside {
         }
         self.looked.store(now, Ordering::Relaxed);
         self.look_for_peer();
+    }
+}
+
+impl SocketRoom for Outside {
+    fn await_socket_room(&self, within: Duration) -> bool {
+        let limit = Timespec::try_from(within).ok();
+        let mut sources = [PollFd::new(&self.kernel.socket, PollFlags::OUT)];
+        matches!(rustix::event::poll(&mut sources, limit.as_ref()), Ok(1..))
     }
 }

@@ -331,7 +331,8 @@ impl LocalStream {
     /// [`recv_with`](LocalStream::recv_with) when it reads the first of the bytes, of which there must be one. Where fewer
     /// bytes were written than are given, as may be if the stream is non-blocking, the descriptors went with them. Until the
     /// peer has read that far, they are under way: 253 descriptors of 64 calls at most over shared memory, beyond which a
-    /// call waits as it does for room.
+    /// call waits as it does for room; and where the kernel's socket, which they go by, is full of what came before the stream went
+    /// over to memory, until the peer has read that.
     ///
     /// Fails with `InvalidInput` without bytes, or with more than 253 descriptors; with `EPERM` where the credentials
     /// aren't this process's; with `ETOOMANYREFS` where this user has more descriptors under way, all in all, than

@@ -54,6 +54,14 @@ pub(crate) trait World {
     fn glance(&self);
 }
 
+/// The same for who announces what is attached to bytes, which goes by the kernel socket.
+pub(crate) trait SocketRoom: World {
+    /// Waits at most so long until the kernel socket has room, or nothing can be sent there any more; says whether that is so.
+    ///
+    /// The kernel says so itself, also to who polls the socket: room comes when the peer receives what lies there.
+    fn await_socket_room(&self, within: Duration) -> bool;
+}
+
 /// Says in the word that somebody waits in this way, before a last look; the word's value now.
 pub(crate) fn announce(word: &AtomicU32, how: u32) -> u32 {
     let value = word.fetch_or(how, Ordering::SeqCst) | how;

@@ -34,7 +34,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
-use wait::{Limit, World, wake};
+use wait::{Limit, SocketRoom, World, wake};
 use ways::Way;
 
 /// A ring so small that every write fills it and every read empties it.
@@ -71,6 +71,17 @@ struct Kernel {
     changed: Condvar,
     /// What is attached to bytes, with their marks, for the reader.
     marks: Mutex<VecDeque<(Mark, u8)>>,
+    room: Mutex<Room>,
+    room_changed: Condvar,
+}
+
+/// Of the writer's kernel socket.
+#[derive(Default)]
+struct Room {
+    /// It is full of bytes that the reader hasn't received.
+    is_full: bool,
+    /// Somebody who polls the socket has an event for it.
+    has_event: bool,
 }
 
 /// One end's view.
@@ -122,13 +133,36 @@ impl World for End {
     fn glance(&self) {}
 }
 
+impl SocketRoom for End {
+    fn await_socket_room(&self, within: Duration) -> bool {
+        let mut room = self.kernel.room.lock().unwrap();
+        while room.is_full && !within.is_zero() {
+            room = self.kernel.room_changed.wait(room).unwrap();
+        }
+        !room.is_full
+    }
+}
+
 impl End {
     /// What a program does that polls the descriptor.
     fn poll(&self) {
         let mut state = self.kernel.state.lock().unwrap();
-        while state[self.index] == 0 {
+        while state[self.index] == 0 && !self.has_room_event() {
             state = self.kernel.changed.wait(state).unwrap();
         }
+    }
+
+    /// The event is there once.
+    fn has_room_event(&self) -> bool {
+        self.index == 0 && std::mem::take(&mut self.kernel.room.lock().unwrap().has_event)
+    }
+
+    /// Receives what fills the peer's socket.
+    fn make_room(&self) {
+        let _state = self.kernel.state.lock().unwrap();
+        *self.kernel.room.lock().unwrap() = Room { is_full: false, has_event: true };
+        self.kernel.room_changed.notify_all();
+        self.kernel.changed.notify_all();
     }
 }
 
@@ -171,9 +205,13 @@ impl Pair {
     /// Writes bytes with the first of them attached to it once more.
     fn write_marked(&self, nonblocking: bool, bytes: &[u8]) -> io::Result<usize> {
         let limit = Limit { nonblocking, timeout: None };
+        let kernel = &self.ends[0].kernel;
         self.writer.write_marked(&self.ends[0], &self.states[0], limit, bytes, 1, |mark| {
-            self.ends[0].kernel.marks.lock().unwrap().push_back((mark, bytes[0]));
-            Ok(true)
+            let has_room = !kernel.room.lock().unwrap().is_full;
+            if has_room {
+                kernel.marks.lock().unwrap().push_back((mark, bytes[0]));
+            }
+            Ok(has_room)
         })
     }
 
@@ -303,6 +341,56 @@ fn what_is_attached_arrives_with_its_byte() {
             assert_eq!(reading.join().unwrap(), (bytes, vec![1, 7]));
         });
     }
+}
+
+/// The reader receives what fills the kernel's socket whenever it likes, before it reads the ring. A writer that polls also asks
+/// whether a write is worth a try.
+#[test]
+fn what_is_attached_waits_for_room_at_the_socket() {
+    for (writer_polls, asks) in [(false, false), (true, false), (true, true)] {
+        check(1_000, move || {
+            let pair = pair();
+            let ends = pair.ends.clone();
+            ends[0].kernel.room.lock().unwrap().is_full = true;
+            let reading = {
+                let pair = Arc::clone(&pair);
+                thread::spawn(move || {
+                    pair.ends[1].make_room();
+                    let (mut bytes, mut attached) = ([0; 3], Vec::new());
+                    let count = pair.read_with(false, &mut bytes, &mut attached).unwrap();
+                    (bytes[..count].to_vec(), attached)
+                })
+            };
+            let is_ready = || pair.writer.is_ready(&ends[0], &pair.states[0]);
+            let mut tries = 0;
+            let written = Pair::patiently(&ends[0], || {
+                while asks && !is_ready() {
+                    ends[0].poll();
+                }
+                tries += 1;
+                assert!(tries <= 3, "each follows an event");
+                pair.write_marked(writer_polls, &[7])
+            });
+            assert_eq!(written.unwrap(), 1);
+            assert_eq!(reading.join().unwrap(), (vec![7], vec![7]));
+        });
+    }
+}
+
+/// Nobody makes room there any more.
+#[test]
+fn who_polls_for_room_at_the_socket_learns_that_nobody_reads_any_more() {
+    check(1_000, || {
+        let pair = pair();
+        pair.ends[0].kernel.room.lock().unwrap().is_full = true;
+        let shutting = {
+            let pair = Arc::clone(&pair);
+            thread::spawn(move || pair.shut_reader())
+        };
+        let written = Pair::patiently(&pair.ends[0], || pair.write_marked(true, &[7]));
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        shutting.join().unwrap();
+    });
 }
 
 impl Pair {

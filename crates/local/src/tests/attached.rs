@@ -202,3 +202,33 @@ fn marks_between_the_boundaries_of_packets_reset_the_connection() {
     // Two records of no bytes stand there.
     assert_eq!(victim.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
+
+/// Whatever fills the socket: here bells that the peer hasn't heard.
+#[test]
+fn what_is_attached_waits_for_room_at_the_socket() {
+    for is_stream in [true, false] {
+        let (ours, theirs) = if is_stream {
+            LocalStream::pair().unwrap()
+        } else {
+            LocalStream::pair_of(Kind::Records, SMALLEST_RING).unwrap()
+        };
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        theirs.set_passrights(true).unwrap();
+        while rustix::net::send(&ours, &[0; 64], SendFlags::DONTWAIT).is_ok() {}
+        for _ in 0..2 {
+            let error = ours.send_with(b"with it", &[ours.as_fd()]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            assert!(!ours.is_writable().unwrap());
+        }
+        let mut heard = 0;
+        while !ours.is_writable().unwrap() {
+            assert_eq!(theirs.recv_with(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+            heard += 1;
+            assert!(heard < 10_000);
+        }
+        assert_eq!(ours.send_with(b"with it", &[ours.as_fd()]).unwrap(), 7);
+        let (count, attached) = theirs.recv_with(&mut [0; 8]).unwrap();
+        assert_eq!((count, attached.descriptors.len()), (7, 1));
+    }
+}

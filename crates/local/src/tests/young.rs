@@ -9,6 +9,7 @@ use crate::{Ancillary, LocalListener, LocalStream, SMALLEST_RING};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::net::{RecvFlags, SocketFlags, SocketType};
+use rustix::time::ClockId;
 use std::io::{BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
@@ -540,6 +541,86 @@ fn there_is_room_for_a_bell_where_the_socket_is_full_of_unread_bytes() {
     }
 }
 
+/// A server's end that has gone over while its socket is full of bytes that its client hasn't read; how many.
+fn gone_over_with_a_full_socket() -> (LocalListener, LocalStream, LocalStream, usize) {
+    let (listener, mut client, mut server) = connected();
+    server.set_nonblocking(true).unwrap();
+    let unread = fill(&server);
+    for _ in 0..32 {
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+    }
+    assert!(young(&server).end().is_some());
+    (listener, client, server, unread)
+}
+
+/// As at the kernel's sockets.
+#[test]
+fn descriptors_wait_for_room_at_the_socket() {
+    let (_listener, mut client, server, unread) = gone_over_with_a_full_socket();
+    client.set_passrights(true).unwrap();
+    let poll = Poll::new(&server);
+    let would_block = |stream: &LocalStream| {
+        let error = stream.send_with(b"with it", &[stream.as_fd()]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    };
+    assert!(server.is_writable().unwrap(), "by the ring");
+    would_block(&server);
+    assert!(!server.is_writable().unwrap());
+    assert!(!server.watch().look(Ready::WRITABLE).unwrap().has(Ready::WRITABLE));
+    poll.drain();
+    would_block(&server);
+    assert!(!poll.has_event(Duration::ZERO));
+    server.set_nonblocking(false).unwrap();
+    server.set_write_timeout(Some(4 * crate::wait::TURN)).unwrap();
+    let cpu = || rustix::time::clock_gettime(ClockId::ThreadCPUTime);
+    let start = cpu();
+    would_block(&server);
+    let used = Duration::try_from(cpu() - start).unwrap();
+    assert!(used < crate::wait::TURN, "it sleeps, and doesn't look all the time: {used:?}");
+    // Others still go by the ring.
+    assert_eq!((&server).write(b"before").unwrap(), 6);
+
+    server.set_write_timeout(None).unwrap();
+    let sending = server.try_clone().unwrap();
+    let sending = thread::spawn(move || sending.send_with(b"with it", &[sending.as_fd()]));
+    client.read_exact(&mut vec![0; unread]).unwrap();
+    assert!(poll.has_event(Duration::from_secs(20)));
+    assert_eq!(sending.join().unwrap().unwrap(), 7);
+    assert!(server.is_writable().unwrap());
+    client.read_exact(&mut [0; 6]).unwrap();
+    let (count, attached) = client.recv_with(&mut [0; 64]).unwrap();
+    assert_eq!((count, attached.descriptors.len()), (7, 1));
+}
+
+#[test]
+fn who_waits_for_room_at_the_socket_is_told_that_its_half_is_shut_or_its_peer_gone() {
+    for way in 0..4 {
+        let (_listener, client, server, _) = gone_over_with_a_full_socket();
+        let poll = Poll::new(&server);
+        assert!(server.send_with(b"x", &[server.as_fd()]).is_err());
+        poll.drain();
+        let other = server.try_clone().unwrap();
+        assert!(is_soon_done(move || {
+            server.set_nonblocking(false).unwrap();
+            let sending = thread::spawn(move || server.send_with(b"x", &[server.as_fd()]));
+            match way {
+                0 => other.shutdown(Shutdown::Write).unwrap(),
+                1 => other.shutdown(Shutdown::Both).unwrap(),
+                2 => client.shutdown(Shutdown::Read).unwrap(),
+                _ => drop(client),
+            }
+            match sending.join().unwrap().map_err(|error| error.kind()) {
+                Err(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+                // Who goes receives what it never reads first.
+                result => assert!(way == 3 && result.is_ok(), "{way}: {result:?}"),
+            }
+            assert!(way == 0 || poll.has_event(Duration::from_secs(20)), "{way}");
+            assert!(other.is_writable().unwrap(), "{way}");
+        }));
+    }
+}
+
 #[test]
 fn what_is_shut_for_reading_is_written_to() {
     let (_listener, mut client, mut server) = connected();
@@ -779,4 +860,25 @@ async fn a_reader_is_woken_for_what_a_writer_has_received() {
     while writer.try_write(&[1; 4096]).is_ok() {}
     let read = tokio::time::timeout(Duration::from_secs(20), reading).await;
     assert_eq!(read.expect("it is woken").unwrap(), 16);
+}
+
+/// Where its socket is full of bytes that its peer hasn't read.
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_task_waits_for_room_at_the_socket() {
+    use std::future::poll_fn;
+    use tokio::io::Interest;
+    let (_listener, mut client, server, unread) = gone_over_with_a_full_socket();
+    client.set_passrights(true).unwrap();
+    let server = crate::tokio::LocalStream::new(server).unwrap();
+    let descriptors = [server.as_fd()];
+    let mut sending = std::pin::pin!(server.send_with(b"with it", &descriptors));
+    assert!(poll_fn(|context| std::task::Poll::Ready(sending.as_mut().poll(context).is_pending())).await);
+    let mut ready = std::pin::pin!(server.ready(Interest::WRITABLE));
+    assert!(poll_fn(|context| std::task::Poll::Ready(ready.as_mut().poll(context).is_pending())).await);
+    client.read_exact(&mut vec![0; unread]).unwrap();
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, ready).await.expect("it is woken").unwrap();
+    assert_eq!(tokio::time::timeout(limit, sending).await.expect("it is woken").unwrap(), 7);
+    assert_eq!(client.recv_with(&mut [0; 64]).unwrap().1.descriptors.len(), 1);
 }
