@@ -20,6 +20,10 @@ const fn words(bytes: usize) -> usize {
 
 const CREDENTIALS: usize = words(size_of::<libc::ucred>());
 
+/// Bytes of control data in which nothing fits, but the head of credentials says that there were some.
+// SAFETY: it only calculates.
+const HEAD: usize = unsafe { libc::CMSG_LEN(0) as usize };
+
 /// Receives a message with what is attached to it. What isn't wanted the kernel drops.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
@@ -31,12 +35,14 @@ pub(crate) fn receive(
     let wants_credentials = wants.credentials.load(Ordering::Acquire);
     if wants.descriptors.load(Ordering::Relaxed) {
         let mut control = [0; CREDENTIALS + words(MOST * size_of::<libc::c_int>())];
-        receive_in(socket, bytes, flags, &mut control, into)
+        let len = size_of_val(&control);
+        receive_in(socket, bytes, flags, (&mut control, len), into)
     } else {
-        // Credentials come first, so that no descriptor finds room.
+        // Credentials come first, so that no descriptor finds room. They come unasked too, while another thread turns them on or
+        // off.
         let mut control = [0; CREDENTIALS];
-        let len = if wants_credentials { control.len() } else { 0 };
-        receive_in(socket, bytes, flags, &mut control[..len], into)
+        let len = if wants_credentials { size_of_val(&control) } else { HEAD };
+        receive_in(socket, bytes, flags, (&mut control, len), into)
     }
 }
 
@@ -44,7 +50,7 @@ fn receive_in(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
     flags: RecvFlags,
-    control: &mut [u64],
+    (control, len): (&mut [u64], usize),
     into: &mut Ancillary,
 ) -> Result<usize, Errno> {
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -52,7 +58,7 @@ fn receive_in(
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
     message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(control) as _;
+    message.msg_controllen = len.min(size_of_val(control)) as _;
     let flags = (flags | RecvFlags::CMSG_CLOEXEC).bits().cast_signed();
     // SAFETY: the kernel writes into the bytes and the control data only, both of which are borrowed mutably.
     let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
@@ -60,19 +66,20 @@ fn receive_in(
         return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
     };
     // SAFETY: the kernel has filled the message and its control data.
-    unsafe { take_control(&message, into) };
-    into.is_truncated = message.msg_flags & libc::MSG_CTRUNC != 0;
+    let has_all_credentials = unsafe { take_control(&message, into) };
+    into.is_truncated = has_all_credentials && message.msg_flags & libc::MSG_CTRUNC != 0;
     Ok(count)
 }
 
-/// Takes what came in a message's control data.
+/// Takes what came in a message's control data; says whether there was room for credentials, if there were some.
 ///
 /// # Safety
 ///
 /// The kernel has filled the message, and nobody has taken its descriptors.
 #[expect(clippy::cast_ptr_alignment, reason = "it is read as what isn't aligned")]
 #[allow(clippy::unnecessary_cast, reason = "the length has another type in other C libraries")]
-unsafe fn take_control(message: &libc::msghdr, into: &mut Ancillary) {
+unsafe fn take_control(message: &libc::msghdr, into: &mut Ancillary) -> bool {
+    let mut has_all_credentials = true;
     // SAFETY: as the caller says; the headers and lengths that are followed are the kernel's, and descriptors that it has
     // just made are nobody else's.
     unsafe {
@@ -92,9 +99,11 @@ unsafe fn take_control(message: &libc::msghdr, into: &mut Ancillary) {
                     let pid = u32::try_from(pid).ok().filter(|&pid| pid != 0);
                     into.credentials = Some(Credentials { pid, uid, gid });
                 }
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => has_all_credentials = false,
                 _ => {}
             }
             header = libc::CMSG_NXTHDR(message, header);
         }
     }
+    has_all_credentials
 }

@@ -15,7 +15,8 @@ use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 /// A peer: its side of the ring that it writes, and its socket.
 struct Peer {
@@ -231,4 +232,57 @@ fn what_is_attached_waits_for_room_at_the_socket() {
         let (count, attached) = theirs.recv_with(&mut [0; 8]).unwrap();
         assert_eq!((count, attached.descriptors.len()), (7, 1));
     }
+}
+
+/// As it is for a moment where another thread turns credentials on or off: the kernel says who sends, and nobody has asked it to.
+#[test]
+fn credentials_that_nobody_wants_yet_are_no_descriptors() {
+    let (victim, mut peer) = played();
+    victim.set_passrights(false).unwrap();
+    rustix::net::sockopt::set_socket_passcred(&victim, true).unwrap();
+    peer.socket.write_all(&[0]).unwrap();
+    assert_eq!(victim.recv_with(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert!(inbox::send(peer.socket.as_fd(), Mark { start: 0, end: 2 }, Attached::default()).unwrap());
+    peer.publish(1, 2);
+    let (count, with) = victim.recv_with(&mut [0; 8]).unwrap();
+    assert_eq!((count, with.descriptors.len(), with.is_truncated), (2, 0, false));
+    assert!(with.credentials.is_none());
+    // Descriptors find no room all the same.
+    drop(peer.attach(2, 4));
+    peer.publish(2, 4);
+    let (count, with) = victim.recv_with(&mut [0; 8]).unwrap();
+    assert_eq!((count, with.descriptors.len()), (2, 0));
+    rustix::net::sockopt::set_socket_passcred(&victim, false).unwrap();
+    drop(peer.attach(4, 6));
+    peer.publish(3, 6);
+    let (count, with) = victim.recv_with(&mut [0; 8]).unwrap();
+    assert_eq!((count, with.descriptors.len(), with.is_truncated), (2, 0, true));
+}
+
+#[test]
+fn credentials_can_be_asked_for_at_any_moment() {
+    let (ours, theirs) = LocalStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for at in 0_u32.. {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                theirs.set_passcred(at.is_multiple_of(2)).unwrap();
+            }
+        });
+        let wrong = (0..20_000).find_map(|at| {
+            // Each is asked for, and heard by the next look.
+            let is_readable = theirs.is_readable().unwrap();
+            let sent =
+                if at % 2 == 0 { (&ours).write(b"x") } else { ours.send_with(b"x", Attached::default()) };
+            let heard = theirs.recv_with(&mut [0; 8]).map(|(count, with)| (count, with.is_truncated));
+            let is_right = !is_readable && matches!((&sent, &heard), (Ok(1), Ok((1, false))));
+            (!is_right).then(|| format!("{at}: {is_readable}, {sent:?}, {heard:?}"))
+        });
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(wrong, None);
+    });
 }
