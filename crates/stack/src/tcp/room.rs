@@ -60,7 +60,11 @@ impl Connection {
             low_water,
             segments: self.segments_held(unsent),
         };
-        gathering.room(held, self.send.last_segment(), held + wanted.min(LONGEST_WRITE))
+        let wanted = wanted.min(LONGEST_WRITE);
+        if unsent == 0 && low_water >= gathering.limit {
+            return gathering.room_beside_nothing(wanted);
+        }
+        gathering.room(held, self.send.last_segment(), held + wanted)
     }
 
     /// Whether there is room for a good deal, so that writers work in large pieces: a third of the limit,
@@ -214,6 +218,35 @@ impl Gathering {
         Room { bytes: end - held, last_segment: last }
     }
 
+    /// The same for `wanted` bytes where nothing waits and any number may: segments that leave at once begin one behind
+    /// the other, those that stay where the last that has left ends.
+    #[inline]
+    fn room_beside_nothing(&self, wanted: usize) -> Room {
+        let &Gathering { sent, may_leave, full, limit, segments, .. } = self;
+        let (used, cost) = (sent + segments * SEGMENT_COST, full + SEGMENT_COST);
+        if used >= limit {
+            return Room { bytes: 0, last_segment: sent };
+        }
+        let leaving = may_leave.div_ceil(full);
+        let (bytes, last) = if used + leaving.saturating_sub(1) * cost >= limit {
+            let bytes = (limit - used).div_ceil(cost) * full;
+            (bytes, bytes)
+        } else {
+            // What stays of the last one is filled up.
+            let filled = if leaving * full > may_leave { full } else { 0 };
+            let before = may_leave + filled;
+            let staying = limit.saturating_sub(used + before + leaving * SEGMENT_COST).div_ceil(cost);
+            let bytes = before + staying * full;
+            (bytes, if staying == 0 { may_leave } else { bytes - full })
+        };
+        if wanted > bytes {
+            return Room { bytes, last_segment: sent + last };
+        }
+        let first = if wanted <= leaving * full { 0 } else { may_leave };
+        let last = first + (wanted - first).saturating_sub(1) / full * full;
+        Room { bytes: wanted, last_segment: sent + last }
+    }
+
     /// How many of the bytes that were never sent leave: whole segments.
     #[inline]
     fn leaves(&self, unsent: usize) -> usize {
@@ -287,6 +320,22 @@ mod tests {
             let (last, most) = (last.min(held), held + wanted);
             let steps = by_steps(&gathering, held, last, most);
             let room = gathering.room(held, last, most);
+            prop_assert_eq!((room.bytes, room.last_segment), steps);
+        }
+
+        #[test]
+        fn what_fits_beside_nothing_is_what_its_steps_are(
+            (mss, per_segment) in (1_usize..2000, 1_usize..46), sent in 0_usize..100_000,
+            segments_leave in prop_oneof![0_usize..60, (0_usize..8).prop_map(|full| full * 8)],
+            (limit, segments) in (0_usize..400_000, 0_usize..50),
+            wanted in prop_oneof![Just(LONGEST_WRITE), 0_usize..400_000],
+            aligned: bool,
+        ) {
+            let (per_segment, wanted) = if aligned { (8, wanted / mss * mss) } else { (per_segment, wanted) };
+            let (may_leave, full) = (segments_leave * mss, per_segment * mss);
+            let gathering = Gathering { sent, may_leave, mss, full, limit, low_water: limit, segments };
+            let steps = by_steps(&gathering, sent, sent, sent + wanted);
+            let room = gathering.room_beside_nothing(wanted);
             prop_assert_eq!((room.bytes, room.last_segment), steps);
         }
     }
