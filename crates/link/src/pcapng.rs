@@ -47,7 +47,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 /// How a capture is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PcapngConfig {
-    /// Keep super-segments whole.
+    /// Keep super-segments whole, up to the 65,535 bytes that an IP header can state.
     pub gso: bool,
     /// The wall clock's time, since 1970, at [`Instant::ZERO`].
     pub wall_offset: Duration,
@@ -124,11 +124,9 @@ impl<W: Write> PcapngWriter<W> {
         if !matches!(self.state, State::Open) {
             return;
         }
-        if self.config.gso {
-            self.packet(now, interface, way, packet.clone());
-        } else {
-            Segments::of(packet).iter().for_each(|segment| self.packet(now, interface, way, segment));
-        }
+        // Readers are told of a packet's length by its header, too.
+        let most = if self.config.gso { Packet::LONGEST_STATED } else { 0 };
+        Segments::of(packet).runs(most).for_each(|part| self.packet(now, interface, way, part));
         let flush_at = *self.flush_at.get_or_insert(now + FLUSH_INTERVAL);
         if self.buffer.len() >= BUFFER_LEN || flush_at <= now {
             self.flush();

@@ -7,7 +7,8 @@
 //! Any run of whole segments can be cut out, as a smaller super-segment.
 
 use sockeye_packet::{Checksum, Head, Packet};
-use sockeye_wire::{IpLayout, Ipv4Fixed, Ipv6Fixed, Ipv6Header, Protocol, TcpFixed, TcpFlags, UdpFixed};
+use sockeye_wire::{IpLayout, Ipv4Fixed, Protocol, TcpFixed, TcpFlags, UdpFixed};
+use std::net::IpAddr;
 use std::ops::Range;
 
 /// The segments of one packet; a packet that isn't a super-segment is its own only segment.
@@ -59,6 +60,13 @@ impl<'a> Segments<'a> {
         }
     }
 
+    /// All segments, as many in a packet as it holds in `most` bytes: at least one, even if it is longer.
+    pub fn runs(&self, most: usize) -> impl Iterator<Item = Packet> + '_ {
+        let data = most.saturating_sub(self.packet.head.len());
+        let run = self.cut.as_ref().map_or(1, |cut| (data / cut.size).max(1));
+        (0..self.count()).step_by(run).map(move |start| self.slice(start..self.count().min(start + run)))
+    }
+
     /// Every segment as a packet of its own, checksums unfilled unless nothing had to be cut.
     pub fn iter(&self) -> impl Iterator<Item = Packet> + '_ {
         (0..self.count()).map(|index| self.slice(index..index + 1))
@@ -107,13 +115,9 @@ impl Cut {
     }
 
     fn patch_ip(&self, head: &mut Head, payload_len: usize, index: usize) {
-        let total_len = head.len() + payload_len;
-        if self.layout.src.is_ipv4() {
-            let Some(ip) = Ipv4Fixed::at_mut(head) else { return };
-            ip.total_len = (total_len as u16).into();
+        head.state_len(head.len() + payload_len);
+        if let (IpAddr::V4(_), Some(ip)) = (self.layout.src, Ipv4Fixed::at_mut(head)) {
             ip.id = ip.id.get().wrapping_add(index as u16).into();
-        } else if let Some(ip) = Ipv6Fixed::at_mut(head) {
-            ip.payload_len = ((total_len - Ipv6Header::LEN) as u16).into();
         }
     }
 }

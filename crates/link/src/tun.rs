@@ -83,13 +83,10 @@ impl Tun {
 
     /// Puts into `pending` what `packet` is on this device.
     fn prepare(&mut self, packet: Packet) {
-        if self.config.offload && vnet::carries(&packet) {
-            self.pending.push_back(packet);
-            return;
-        }
-        let segments = Segments::of(&packet);
-        if segments.count() > 1 {
-            self.pending.extend(segments.iter());
+        let whole = self.config.offload && vnet::carries(&packet);
+        let most = if whole { Capabilities::LONGEST_PACKET as usize } else { 0 };
+        if packet.len() > most {
+            self.pending.extend(Segments::of(&packet).runs(most));
         } else {
             self.pending.push_back(packet);
         }

@@ -308,7 +308,7 @@ impl NetworkBuilder {
         self
     }
 
-    /// Whether links take TCP super-segments whole, as they do unless this says otherwise: packets of up to 64 KiB that
+    /// Whether links take TCP super-segments whole, as they do unless this says otherwise: packets of up to 128 KiB that
     /// count as many, as a card does that cuts them itself. Without, every packet is as long as on a wire.
     ///
     /// ```

@@ -88,7 +88,7 @@ impl LinkInterface {
         }
         // What a link takes beyond its MTU is super-segments, whose headers are at most 120 bytes long.
         let whole = (max_packet > mtu).then(|| (max_packet as usize).saturating_sub(120));
-        let max_segment = whole.unwrap_or(0).min(NicConfig::LARGEST_SEGMENT);
+        let max_segment = whole.unwrap_or(0).min(NicConfig::LARGEST_STATED_SEGMENT);
         Ok(NicConfig { checksums: !in_memory, max_segment, ..NicConfig::memory(&*self.name, mtu) })
     }
 
@@ -292,24 +292,22 @@ impl Inner {
     }
 }
 
-/// Puts into `pending` what a packet is on a link: where bytes leave memory, super-segments that are too long for
-/// it are cut, and checksums filled, so that a link needs to know of neither.
-fn prepare(capabilities: &Capabilities, mut packet: Packet, pending: &mut Batch) {
-    if capabilities.in_memory {
-        return pending.push(packet);
-    }
-    let segments = Segments::of(&packet);
-    if segments.count() == 1 {
-        segmentation::fill_checksums(&mut packet);
-        pending.push(packet);
-    } else if packet.len() <= capabilities.max_packet as usize {
-        // The link knows super-segments, and fills what it cuts.
-        pending.push(packet);
-    } else {
-        for mut segment in segments.iter() {
-            segmentation::fill_checksums(&mut segment);
-            pending.push(segment);
+/// Puts into `pending` what a packet is on a link: super-segments that are too long for it are cut, and where bytes
+/// leave memory checksums are filled, so that a link needs to know of neither.
+fn prepare(capabilities: &Capabilities, packet: Packet, pending: &mut Batch) {
+    let most = capabilities.max_packet as usize;
+    let mut push = |mut part: Packet| {
+        // A link that takes super-segments fills what it cuts.
+        let is_super = part.meta.gso_size > 0 && part.payload.len() > usize::from(part.meta.gso_size);
+        if !capabilities.in_memory && !is_super {
+            segmentation::fill_checksums(&mut part);
         }
+        pending.push(part);
+    };
+    if packet.len() > most {
+        Segments::of(&packet).runs(most).for_each(push);
+    } else {
+        push(packet);
     }
 }
 
@@ -356,6 +354,44 @@ impl Wake for LinkWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(core) = self.core.upgrade() {
             core.link_is_ready(self.host, self.nic);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sockeye_packet::{Checksum, Chunk, Head, Meta, Payload};
+    use sockeye_wire::{Ipv4Header, Protocol, TcpHeader};
+
+    /// A super-segment of 90 segments, longer than its header can state.
+    fn long() -> Packet {
+        let mut head = Head::zeroed(40);
+        Ipv4Header { protocol: Protocol::TCP, ..Ipv4Header::default() }.emit(&mut head);
+        TcpHeader::default().emit(&mut head[20..]);
+        let payload = Payload::from(Chunk::from(vec![7; 90 * 1460]));
+        let meta = Meta { gso_size: 1460, checksum: Checksum::Unfilled, ..Meta::default() };
+        let mut packet = Packet { head, payload, meta };
+        packet.head.state_len(packet.len());
+        packet
+    }
+
+    #[test]
+    fn a_link_gets_packets_that_it_takes() {
+        let offload = Capabilities { max_packet: 65_535, in_memory: false, ..Capabilities::memory(1500) };
+        let plain = Capabilities { max_packet: 1500, ..offload };
+        for (capabilities, count, filled) in
+            [(Capabilities::memory(1500), 3, false), (offload, 3, false), (plain, 90, true)]
+        {
+            let mut pending = Batch::new();
+            prepare(&capabilities, long(), &mut pending);
+            let parts: Vec<_> = pending.drain().collect();
+            assert_eq!(parts.len(), count);
+            assert!(
+                parts.iter().all(|part| part.len() <= capabilities.max_packet as usize && part.states_len())
+            );
+            assert!(parts.iter().all(|part| (part.meta.checksum == Checksum::Verified) == filled));
+            assert_eq!(parts.iter().map(|part| part.payload.len()).sum::<usize>(), 90 * 1460);
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::{Chunk, Instant, Payload};
 use core::fmt;
 use core::net::IpAddr;
 use core::ops::{Deref, DerefMut};
+use sockeye_wire::Ipv6Header;
 
 /// An IP packet: its headers in line, its payload shared.
 ///
@@ -22,6 +23,10 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// The longest packet whose length stands in its IP header, in bytes; over IPv6 it is 40 more. Super-segments in
+    /// memory may be longer, and have 0 there.
+    pub const LONGEST_STATED: usize = 65_535;
+
     /// A packet from the bytes of a link, which must start with an IP header.
     ///
     /// Never fails: what doesn't parse is left for the stack to count and drop. The length that the
@@ -36,6 +41,27 @@ impl Packet {
     #[inline]
     pub fn len(&self) -> usize {
         self.head.len() + self.payload.len()
+    }
+
+    /// What the length field states of a packet of `len` bytes, the first `own` of which it doesn't count.
+    #[inline]
+    pub const fn stated_len(len: usize, own: usize) -> u16 {
+        let counted = len.saturating_sub(own);
+        if counted > u16::MAX as usize { 0 } else { counted as u16 }
+    }
+
+    /// Whether this is a super-segment that is too long for the length field of its IP header, which is 0 then, as
+    /// Linux has it ("BIG TCP").
+    #[inline]
+    pub fn is_beyond_stating(&self) -> bool {
+        self.len() > Packet::LONGEST_STATED && self.meta.gso_size > 0 && self.head.len_field() == 0
+    }
+
+    /// Whether the IP header says how long the packet is, as far as it can.
+    #[inline]
+    pub fn states_len(&self) -> bool {
+        let own = if self.head.is_v6() { Ipv6Header::LEN } else { 0 };
+        own + usize::from(self.head.len_field()) == self.len() || self.is_beyond_stating()
     }
 
     /// Whether the packet has no bytes.
@@ -89,6 +115,26 @@ impl Head {
         let mut head = Head::zeroed(bytes.len());
         head.copy_from_slice(bytes);
         head
+    }
+
+    /// Writes the length of a packet into its IP header. One that is longer than [`Packet::LONGEST_STATED`] is stated
+    /// as 0.
+    #[inline]
+    pub fn state_len(&mut self, len: usize) {
+        let (at, own) = if self.is_v6() { (4, Ipv6Header::LEN) } else { (2, 0) };
+        self.bytes[at..at + 2].copy_from_slice(&Packet::stated_len(len, own).to_be_bytes());
+    }
+
+    /// What stands in the IP header's length field; 0 where there is none.
+    #[inline]
+    fn len_field(&self) -> u16 {
+        let at = if self.is_v6() { 4 } else { 2 };
+        u16::from_be_bytes([self.bytes[at], self.bytes[at + 1]])
+    }
+
+    #[inline]
+    fn is_v6(&self) -> bool {
+        self.bytes[0] >> 4 == 6
     }
 
     /// Whether `other` is as long and has the same bits wherever `mask`, however long, has ones. It looks at all bits
@@ -188,6 +234,30 @@ mod tests {
         head.lengthen(5);
         head.lengthen(4);
         assert_eq!(*head, [1, 2, 3, 0, 0]);
+    }
+
+    #[test]
+    fn lengths_are_stated_as_far_as_they_can_be() {
+        let long = |first: u8, len: usize, gso_size: u16| {
+            let mut head = Head::zeroed(40);
+            head[0] = first;
+            head.state_len(len);
+            let payload = Payload::from(Chunk::from(alloc::vec![0; len - 40]));
+            Packet { head, payload, meta: Meta { gso_size, ..Meta::default() } }
+        };
+        // The first byte of a header, the longest packet that it states, and the field of that.
+        for (first, most, at) in [(0x45, 65_535, 2), (0x60, 65_575, 4)] {
+            let stated = long(first, most, 0);
+            assert_eq!(&stated.head[at..at + 2], [0xff, 0xff]);
+            assert!(stated.states_len() && !stated.is_beyond_stating());
+            let beyond = long(first, most + 1, 1000);
+            assert_eq!(&beyond.head[at..at + 2], [0, 0]);
+            assert!(beyond.states_len() && beyond.is_beyond_stating());
+            assert!(!long(first, most + 1, 0).states_len(), "only super-segments are longer");
+            let mut other = long(first, 1000, 1000);
+            other.payload.trim(0, 900);
+            assert!(!other.states_len());
+        }
     }
 
     #[test]

@@ -29,7 +29,6 @@ use crate::wheel::Wheel;
 use crate::{Config, SocketId};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use sockeye_packet::{Batch, Budget, NicId, Packet, Rng};
@@ -127,7 +126,8 @@ pub(crate) struct Io {
 impl Io {
     pub(crate) fn new(config: Config, seed: [u8; 32]) -> Io {
         let mut rng = Rng::new(seed);
-        let loopback = NicConfig { mtu: 65_535, ..NicConfig::memory(String::from("lo"), 65_535) };
+        let max_segment = NicConfig::LARGEST_STATED_SEGMENT;
+        let loopback = NicConfig { max_segment, ..NicConfig::memory("lo", 65_535) };
         let keys = [rng.next_u64(), rng.next_u64()];
         let error_limit = ErrorLimit::new(keys, config.icmp_rate, config.icmp_burst);
         let mut io = Io {

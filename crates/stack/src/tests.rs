@@ -14,6 +14,7 @@ mod groups;
 mod hostile;
 mod ip_options;
 mod lite;
+mod long_packets;
 mod names;
 mod packets;
 mod passive;

@@ -101,7 +101,8 @@ pub struct IpLayout {
     pub protocol: Protocol,
     /// Where it starts, in bytes from the IP header.
     pub transport: usize,
-    /// The packet's length as the IP header states it: there may be more bytes (padding) or fewer.
+    /// The packet's length as the IP header states it: there may be more bytes (padding) or fewer. A field that
+    /// is 0 states no more than IPv6's own header.
     pub total_len: usize,
     /// Set when the packet is a fragment.
     pub fragment: Option<Fragment>,

@@ -110,7 +110,8 @@ impl Ipv4Header {
     /// Reads the header at the start of `packet`; answers it with its length.
     ///
     /// Checked are the version and that the lengths agree with the header's size. Left to the caller: the
-    /// checksum ([`Ipv4Header::verify`]) and whether as many bytes came as `total_len` says.
+    /// checksum ([`Ipv4Header::verify`]) and whether as many bytes came as `total_len` says. A `total_len` of 0
+    /// is read as it is: packets that never leave memory may be too long for the field.
     #[inline]
     pub fn parse(packet: &[u8]) -> Result<(Ipv4Header, usize), Error> {
         let (fixed, rest) = Ipv4Fixed::ref_from_prefix(packet).map_err(|_| Error::Truncated(Format::Ipv4))?;
@@ -118,7 +119,8 @@ impl Ipv4Header {
             return Err(Error::Version(Format::Ipv4));
         }
         let header_len = fixed.header_len();
-        if header_len < Self::MIN_LEN || usize::from(fixed.total_len.get()) < header_len {
+        let total_len = usize::from(fixed.total_len.get());
+        if header_len < Self::MIN_LEN || (1..header_len).contains(&total_len) {
             return Err(Error::Length(Format::Ipv4));
         }
         let options = rest.get(..header_len - Self::MIN_LEN).ok_or(Error::Truncated(Format::Ipv4))?;

@@ -70,19 +70,19 @@ fn blocks_are_whole_and_in_order() {
 }
 
 #[test]
-fn super_segments_stay_whole_on_request() {
-    let mut out = Vec::new();
-    {
-        let mut writer = PcapngWriter::new(&mut out, PcapngConfig { gso: true, ..PcapngConfig::default() });
-        let interface = writer.add_interface("a");
-        writer.write(
-            Instant::ZERO,
-            interface,
-            PacketDirection::Inbound,
-            &tcp(V4.0, V4.1, &vec![1; 60_000], 1460),
-        );
+fn super_segments_stay_whole_on_request_as_far_as_their_header_can_state() {
+    let mut long = tcp(V4.0, V4.1, &vec![1; 120_000], 1460);
+    long.head.state_len(long.len());
+    for (packet, parts) in [(tcp(V4.0, V4.1, &vec![1; 60_000], 1460), 1), (long, 2)] {
+        let mut out = Vec::new();
+        {
+            let config = PcapngConfig { gso: true, ..PcapngConfig::default() };
+            let mut writer = PcapngWriter::new(&mut out, config);
+            let interface = writer.add_interface("a");
+            writer.write(Instant::ZERO, interface, PacketDirection::Inbound, &packet);
+        }
+        assert_eq!(blocks(&out).iter().filter(|block| block.0 == ENHANCED_PACKET).count(), parts);
     }
-    assert_eq!(blocks(&out).iter().filter(|block| block.0 == ENHANCED_PACKET).count(), 1);
 }
 
 #[test]

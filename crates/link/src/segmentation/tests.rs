@@ -89,6 +89,30 @@ proptest! {
 }
 
 #[test]
+fn runs_hold_what_fits() {
+    for (from, to) in [V4, V6] {
+        let mut whole = tcp(from, to, &[], 1000);
+        whole.payload = Payload::from(Chunk::from(vec![7; 130_500]));
+        whole.head.state_len(whole.len());
+        assert!(whole.is_beyond_stating());
+        let segments = Segments::of(&whole);
+        let head = whole.head.len();
+        // A segment, two, as much as a header can state, all but one, all; and less than a segment.
+        let mosts = [head + 1000, head + 2999, Packet::LONGEST_STATED, head + 130_499, head + 131_000, 0];
+        let counts = [131, 66, 3, 2, 1, 131];
+        for (most, count) in mosts.into_iter().zip(counts) {
+            let runs: Vec<_> = segments.runs(most).collect();
+            assert_eq!(runs.len(), count, "in {most} bytes");
+            assert!(runs.iter().all(|run| run.states_len() && run.len() <= most.max(head + 1000)));
+            let again: Vec<_> =
+                runs.iter().flat_map(|run| Segments::of(run).iter().collect::<Vec<_>>()).collect();
+            let bytes = |packets: Vec<Packet>| packets.into_iter().map(filled_bytes).collect::<Vec<_>>();
+            assert_eq!(bytes(again), bytes(segments.iter().collect()));
+        }
+    }
+}
+
+#[test]
 fn payload_is_shared_not_copied() {
     let mut whole = tcp(V4.0, V4.1, &[], 4);
     whole.payload = [&b"abcdef"[..], b"ghij"].into_iter().map(Chunk::copy_from).collect::<Payload>();

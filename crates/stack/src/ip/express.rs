@@ -61,13 +61,13 @@ impl Io {
     /// The connection that the latest segment was for, if this one is for it, too.
     #[inline]
     fn latest_connection(&self, nic: NicId, packet: &Packet) -> Option<Key> {
-        let (head, data) = (&packet.head, packet.payload.len());
+        let head = &packet.head;
         let plain = head.len() >= Ipv4Header::MIN_LEN + 20
             // Version 4, no options; no fragment; nothing behind the packet.
             && head[0] == 0x45
             && head[6] & !0x40 | head[7] == 0
             && Protocol(head[9]) == Protocol::TCP
-            && usize::from(u16::from_be_bytes([head[2], head[3]])) == head.len() + data;
+            && packet.states_len();
         // What the host sends to groups that it is in comes back by the loopback, marked with the link it left by.
         let own = nic == NicId::LOOPBACK && packet.meta.nic != NicId::LOOPBACK;
         if !plain || own || !self.raws.is_empty() {

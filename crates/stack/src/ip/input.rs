@@ -253,6 +253,7 @@ pub(crate) fn is_unchecked(ingress: &Ingress, packet: &Packet) -> bool {
 fn parse(nic: NicId, packet: &mut Packet) -> Option<Ingress> {
     let layout = IpLayout::parse(&packet.head).ok()?;
     let IpLayout { src, dst, protocol, transport, total_len, fragment } = layout;
+    let total_len = if packet.is_beyond_stating() { packet.len() } else { total_len };
     let data = total_len.checked_sub(packet.head.len())?;
     if data > packet.payload.len() {
         return None;

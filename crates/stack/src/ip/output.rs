@@ -52,7 +52,7 @@ impl IpParams {
         match (v4_bytes(&src), v4_bytes(&dst)) {
             (Some(src), Some(dst)) => Ipv4Header {
                 tos_ecn: tos,
-                total_len: (Ipv4Header::MIN_LEN + behind) as u16,
+                total_len: Packet::stated_len(Ipv4Header::MIN_LEN + behind, 0),
                 // RFC 6864 §4.1: the id of a packet that can't be fragmented means nothing.
                 id: if dont_fragment { 0 } else { id },
                 dont_fragment,
@@ -66,7 +66,7 @@ impl IpParams {
             _ => Ipv6Header {
                 traffic_class: tos,
                 flow_label,
-                payload_len: behind as u16,
+                payload_len: Packet::stated_len(Ipv6Header::LEN + behind, Ipv6Header::LEN),
                 next_header: protocol,
                 hop_limit: ttl,
                 src: Ipv6Addr::from(src),

@@ -8,7 +8,7 @@ use crate::ip::address::{full_prefix, is_loopback, is_multicast, mask};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use sockeye_packet::NicId;
+use sockeye_packet::{NicId, Packet};
 
 /// What a stack must know of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,12 @@ impl NicConfig {
     /// The least MTU that IPv4 works with (RFC 791).
     pub const LEAST_MTU: u32 = 68;
 
-    /// The most payload of a super-segment: an IP packet with all headers at their longest.
-    pub const LARGEST_SEGMENT: usize = 65_535 - 120;
+    /// The most payload of a super-segment: twice 64 KiB, so that a write of as much goes in one.
+    pub const LARGEST_SEGMENT: usize = 128 * 1024;
+
+    /// The most payload of a super-segment whose IP header states its length, with all headers at their longest: what
+    /// links take that hand packets on to others, and captures.
+    pub const LARGEST_STATED_SEGMENT: usize = Packet::LONGEST_STATED - 120;
 }
 
 /// A way to a range of addresses.

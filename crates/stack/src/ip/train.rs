@@ -15,7 +15,7 @@ use crate::ip::output::IpParams;
 use crate::tcp::Segment;
 use sockeye_packet::{Batch, Checksum, Head, NicId, Packet, Payload};
 use sockeye_wire::{
-    Checksum as Sum, Ipv4Header, Ipv6Header, Protocol, SumWords, TcpFixed, TcpFlags, TcpHeader,
+    Checksum as Sum, IpLayout, Ipv4Header, Ipv6Header, Protocol, SumWords, TcpFixed, TcpFlags, TcpHeader,
 };
 
 impl Io {
@@ -40,14 +40,7 @@ impl Io {
         let mut start = 0;
         while start < payload.len() {
             let end = payload.len().min(start + size);
-            let mut flags = header.flags;
-            if end < payload.len() {
-                flags = flags & !(TcpFlags::FIN | TcpFlags::PSH);
-            }
-            if start > 0 {
-                // RFC 3168 §6.1.2: once.
-                flags = flags & !TcpFlags::CWR;
-            }
+            let flags = flags_between(header.flags, start, end == payload.len());
             let packet = batch.push_copy(&first.head, payload.slice(start, end), meta);
             patch(&mut packet.head, transport, end - start, header.seq.wrapping_add(start as u32), flags);
             if let Some(sums) = &sums {
@@ -61,16 +54,42 @@ impl Io {
 /// Writes what differs from segment to segment, but for checksums.
 #[inline]
 fn patch(head: &mut Head, transport: usize, data: usize, seq: u32, flags: TcpFlags) {
-    let len = head.len() + data;
-    if is_v4(head) {
-        head[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-    } else {
-        head[4..6].copy_from_slice(&((len - transport) as u16).to_be_bytes());
-    }
+    head.state_len(head.len() + data);
     if let Some(fixed) = TcpFixed::at_mut(&mut head[transport..]) {
         fixed.seq = seq.into();
         fixed.set_flags(flags);
     }
+}
+
+/// The super-segments that one of TCP is cut into whose header doesn't state its length, so that each header does: what
+/// programs are shown.
+pub(crate) fn stated_parts(packet: &Packet) -> impl Iterator<Item = Packet> {
+    let Packet { head, payload, meta } = packet;
+    let transport = IpLayout::parse(head).map_or(0, |ip| ip.transport);
+    let header = head.get(transport..).and_then(|header| TcpHeader::parse(header).ok());
+    let header = header.map(|(header, _)| header).unwrap_or_default();
+    let size = usize::from(meta.gso_size).max(1);
+    let most = ((Packet::LONGEST_STATED - head.len()) / size).max(1) * size;
+    (0..payload.len()).step_by(most).map(move |start| {
+        let end = payload.len().min(start + most);
+        let flags = flags_between(header.flags, start, end == payload.len());
+        let mut part = Packet { head: head.clone(), payload: payload.slice(start, end), meta: *meta };
+        patch(&mut part.head, transport, end - start, header.seq.wrapping_add(start as u32), flags);
+        part
+    })
+}
+
+/// The control bits of what begins at byte `start` of a train's data.
+#[inline]
+fn flags_between(mut flags: TcpFlags, start: usize, is_last: bool) -> TcpFlags {
+    if !is_last {
+        flags = flags & !(TcpFlags::FIN | TcpFlags::PSH);
+    }
+    if start > 0 {
+        // RFC 3168 §6.1.2: once.
+        flags = flags & !TcpFlags::CWR;
+    }
+    flags
 }
 
 #[inline]
@@ -145,7 +164,7 @@ impl Train<'_> {
         }
         let seq = seq.wrapping_add(len as u32);
         next.head[transport + 4..transport + 8] == seq.to_be_bytes()
-            && states_len(next)
+            && next.states_len()
             && next.head.is_same_under(head, mask)
             && (next.meta.checksum != Checksum::Unverified
                 || self.sums.get_or_insert_with(|| Sums::new(head, transport, sum_words)).are_right(next))
@@ -174,17 +193,6 @@ const fn mask(v4: bool, transport: usize) -> Head {
     }
     mask[transport + 13] = !(TcpFlags::PSH.bits() as u8);
     Head::from_array(mask)
-}
-
-/// Whether the IP header states the packet's length.
-#[inline]
-fn states_len(packet: &Packet) -> bool {
-    let (head, data) = (&packet.head, packet.payload.len());
-    if is_v4(head) {
-        usize::from(u16::from_be_bytes([head[2], head[3]])) == head.len() + data
-    } else {
-        usize::from(u16::from_be_bytes([head[4], head[5]])) + 40 == head.len() + data
-    }
 }
 
 /// The sums of what the heads of a train have in common: all but lengths, IPv4 identification, sequence number,

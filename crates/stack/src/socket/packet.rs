@@ -12,6 +12,7 @@ use crate::event::Readiness;
 use crate::io::Io;
 use crate::ip::address::is_multicast;
 use crate::ip::output::fill;
+use crate::ip::train::stated_parts;
 use crate::socket::queue::Queues;
 use crate::socket::raw::assemble;
 use crate::socket::{Datagram, Direction, Hardware, Kind, LinkInfo, SocketId, SocketType};
@@ -208,6 +209,9 @@ impl Stack {
     }
 
     fn show(&mut self, now: Instant, nic: NicId, packet: &Packet, leaves: bool, sender: Option<SocketId>) {
+        if packet.is_beyond_stating() {
+            return stated_parts(packet).for_each(|part| self.show(now, nic, &part, leaves, sender));
+        }
         let Some(frame) = self.io.frame(nic, packet, leaves) else { return };
         let mut at = 0;
         while let Some(&id) = self.io.packet_sockets.get(at) {

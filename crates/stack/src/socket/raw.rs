@@ -14,6 +14,7 @@ use crate::ip::input::Ingress;
 use crate::ip::output::fill;
 use crate::ip::route::Path;
 use crate::ip::sent_options::insert;
+use crate::ip::train::stated_parts;
 use crate::socket::cork::Corked;
 use crate::socket::discover::MtuDiscover;
 use crate::socket::errors::ErrorReport;
@@ -352,6 +353,10 @@ impl Stack {
             return false;
         }
         let (mut copy, mut at, mut heard) = (None, 0, false);
+        if packet.is_beyond_stating() {
+            stated_parts(packet).for_each(|part| heard |= self.raw_input(now, ingress, &part));
+            return heard;
+        }
         while let Some(&id) = self.io.raws.get(at) {
             at += 1;
             let wanted = self.sockets.get(id.0).is_some_and(|socket| socket.wants_raw(ingress, packet));

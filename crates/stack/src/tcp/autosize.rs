@@ -8,7 +8,7 @@ use super::congestion::Controller as _;
 use super::connection::{Connection, Resources};
 use core::time::Duration;
 
-/// The most a super-segment holds (`GSO_LEGACY_MAX_SIZE`).
+/// The most a super-segment holds that is sized by the rate (`GSO_LEGACY_MAX_SIZE`).
 const GSO_MAX_SIZE: u64 = 65_536;
 /// The share of a second that a super-segment lasts, as a shift (`sk_pacing_shift`).
 const PACING_SHIFT: u32 = 10;
@@ -26,7 +26,7 @@ impl Connection {
         if self.urgent.snd_up().is_some() {
             return mss;
         }
-        let limit = resources.max_segment.min(usize::from(u16::MAX)) as u32;
+        let limit = resources.max_segment as u32;
         let limit = limit.min(self.window_share());
         if limit < 2 * mss {
             return mss;
@@ -45,14 +45,19 @@ impl Connection {
     /// How many segments a super-segment should have.
     fn auto_size(&self, resources: &Resources<'_>) -> u32 {
         let least = self.rtt.min_rtt();
-        if least.is_some_and(|least| least < SHORT) {
-            // What is granted alone is as much as a packet can hold.
+        let is_short = least.is_some_and(|least| least < SHORT);
+        if is_short && resources.max_segment as u64 <= GSO_MAX_SIZE {
+            // What is granted alone is as much as the link takes.
             return u32::MAX;
         }
         let mss = u64::from(self.snd_mss);
         let rate = self.pacing_rate(resources.config, resources.settings);
         if rate == u64::MAX {
             return u32::MAX;
+        }
+        if is_short {
+            // Beyond that only as much as doesn't keep the path busy for longer than a millisecond.
+            return ((rate >> PACING_SHIFT).max(GSO_MAX_SIZE) / mss).min(u32::MAX.into()) as u32;
         }
         let mut octets = rate >> PACING_SHIFT;
         let least = least.map_or(u64::MAX, |least| least.as_micros() as u64);

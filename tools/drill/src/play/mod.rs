@@ -104,7 +104,7 @@ impl Player {
                 .map_err(|error| format!("line {}: {error}", command.line))?;
         }
         let mut stack = Stack::new(config, [7; 32]);
-        let nic = NicConfig { max_segment: NicConfig::LARGEST_SEGMENT, ..link(settings.mtu) };
+        let nic = NicConfig { max_segment: NicConfig::LARGEST_STATED_SEGMENT, ..link(settings.mtu) };
         let refused = |error| format!("the stack refuses the link: {error}");
         let nic = stack.add_nic(nic).map_err(refused)?;
         let (any, prefix): (IpAddr, u8) =
