@@ -22,8 +22,8 @@ impl Link {
     pub(crate) const MEMORY: Link = Link { mtu: 1500, checksums: false };
 }
 
-/// Buffer of a socket in each direction; larger ones leave the cache and are slower.
-const BUFFER: usize = 512 * 1024;
+/// Buffer of a socket in each direction: the fastest; larger ones leave the cache, smaller ones don't hold two writes.
+const BUFFER: usize = 128 * 1024;
 /// The server's port.
 const SERVER: u16 = 999;
 /// Bytes of one call of the application.
@@ -63,8 +63,8 @@ impl Pair {
         while received < bytes {
             sent += self.client.write(&data[..WRITE.min(bytes - sent)]);
             // As few polls as can be: the client takes in acknowledgments when it sends what was written.
-            self.client.poll(self.origin);
-            self.server_gets();
+            self.client.poll(self.now());
+            self.server_gets(self.now());
             received += self.server.read(&mut sink);
             self.deliver();
         }
@@ -77,12 +77,13 @@ impl Pair {
         for _ in 0..rounds {
             // As few polls as can be: each sends what was written, or takes in what has arrived.
             self.client.send_byte();
-            self.client.poll(self.origin);
-            self.server_gets();
+            self.client.poll(self.now());
+            let now = self.now();
+            self.server_gets(now);
             assert!(self.server.receive_byte());
             self.server.send_byte();
-            self.server.poll(self.origin);
-            self.client_gets();
+            self.server.poll(now);
+            self.client_gets(self.now());
             assert!(self.client.receive_byte());
         }
         start.elapsed()
@@ -93,12 +94,12 @@ impl Pair {
         let start = Clock::now();
         for number in 0..count {
             self.client.close();
-            self.client.poll(self.origin);
-            self.server_gets();
+            self.client.poll(self.now());
+            self.server_gets(self.now());
             self.server.close();
-            self.server.poll(self.origin);
-            self.client_gets();
-            self.server_gets();
+            self.server.poll(self.now());
+            self.client_gets(self.now());
+            self.server_gets(self.now());
             self.connect(2 + (number % 60_000) as u16);
         }
         start.elapsed()
@@ -111,10 +112,10 @@ impl Pair {
         let socket = self.client.sockets.get_mut::<Socket<'_>>(self.client.socket);
         let remote = (IpAddress::v4(10, 0, 0, 2), SERVER);
         socket.connect(self.client.interface.context(), remote, port).expect("a route");
-        self.client.poll(self.origin);
-        self.server_gets();
-        self.client_gets();
-        self.server_gets();
+        self.client.poll(self.now());
+        self.server_gets(self.now());
+        self.client_gets(self.now());
+        self.server_gets(self.now());
         assert!(
             self.server.sockets.get::<Socket<'_>>(self.server.socket).may_send(),
             "the connection is open"
@@ -122,15 +123,19 @@ impl Pair {
     }
 
     /// Brings what is under way to the server, which answers.
-    fn server_gets(&mut self) {
+    fn server_gets(&mut self, now: Instant) {
         self.deliver();
-        self.server.poll(self.origin);
+        self.server.poll(now);
     }
 
     /// Brings what is under way to the client, which answers.
-    fn client_gets(&mut self) {
+    fn client_gets(&mut self, now: Instant) {
         self.deliver();
-        self.client.poll(self.origin);
+        self.client.poll(now);
+    }
+
+    fn now(&self) -> Instant {
+        since(self.origin)
     }
 
     /// Moves what is under way to where it goes.
@@ -179,8 +184,7 @@ impl End {
         received
     }
 
-    pub(super) fn poll(&mut self, origin: Clock) {
-        let now = Instant::from_micros(origin.elapsed().as_micros() as i64);
+    pub(super) fn poll(&mut self, now: Instant) {
         self.interface.poll(now, &mut self.device, &mut self.sockets);
     }
 
@@ -196,6 +200,11 @@ impl End {
         let socket = self.sockets.get_mut::<Socket<'_>>(self.socket);
         socket.can_recv() && socket.recv_slice(&mut [0; 1]).is_ok_and(|n| n == 1)
     }
+}
+
+/// The time that has gone by.
+pub(super) fn since(origin: Clock) -> Instant {
+    Instant::from_micros(origin.elapsed().as_micros() as i64)
 }
 
 fn new_socket(buffer: usize) -> Socket<'static> {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use super::smoltcp::{End, Link, Packet, Pair, Queue, WRITE};
+use super::smoltcp::{End, Link, Packet, Pair, Queue, WRITE, since};
 use crate::cores::{Cores, Processors};
 use crate::row::Figure;
 use crate::streams::{SPAN, WARM_UP};
@@ -59,7 +59,7 @@ pub(crate) fn gigabits_per_second(link: Link) -> Figure {
 
 /// Lets one end work, hands over what it sends, and takes what the other has sent.
 fn exchange(end: &mut End, origin: Instant, to: &Way, from: &Way) {
-    end.poll(origin);
+    end.poll(since(origin));
     let Queue { incoming, outgoing, spare, .. } = &mut end.device;
     if !outgoing.is_empty() {
         lock(&to.packets).append(outgoing);

@@ -87,8 +87,8 @@ impl Pair {
             if let Time::Steps(steps) = &self.time {
                 steps.set(steps.get() + 1_000_000);
             }
-            self.reach_server();
-            self.reach_client();
+            self.reach_server(self.now());
+            self.reach_client(self.now());
         }
     }
 
@@ -113,12 +113,13 @@ impl Pair {
         let (mut sent, mut received) = (0, 0);
         let start = Clock::now();
         while received < bytes {
+            // As little as can be, as in a round trip: what was written leaves, what was read is acknowledged.
             let now = self.now();
             sent += self.client.write(now, &data[..WRITE.min(bytes - sent)]);
-            // As little as can be, as in a round trip: what was written leaves, what was read is acknowledged.
-            self.reach_server();
+            self.reach_server(now);
+            let now = self.now();
             received += self.server.read(now, &mut sink);
-            self.reach_client();
+            self.reach_client(now);
         }
         start.elapsed()
     }
@@ -129,12 +130,13 @@ impl Pair {
         let (mut sent, mut received) = (0, 0);
         let start = Clock::now();
         while received < bytes {
+            // As little as can be, as in a round trip: what was written leaves, what was read is acknowledged.
             let now = self.now();
             sent += self.client.write_shared(now, &data, bytes - sent);
-            // As little as can be, as in a round trip: what was written leaves, what was read is acknowledged.
-            self.reach_server();
+            self.reach_server(now);
+            let now = self.now();
             received += self.server.read_shared(now);
-            self.reach_client();
+            self.reach_client(now);
         }
         start.elapsed()
     }
@@ -144,12 +146,13 @@ impl Pair {
         let start = Clock::now();
         for _ in 0..rounds {
             // As little as can be: each sends what was written, or takes in what has arrived.
-            assert_eq!(self.client.write(self.now(), b"x"), 1);
-            self.reach_server();
+            let now = self.now();
+            assert_eq!(self.client.write(now, b"x"), 1);
+            self.reach_server(now);
             let now = self.now();
             assert_eq!(self.server.read(now, &mut [0; 1]), 1);
             assert_eq!(self.server.write(now, b"x"), 1);
-            self.reach_client();
+            self.reach_client(now);
             assert_eq!(self.client.read(self.now(), &mut [0; 1]), 1);
         }
         start.elapsed()
@@ -162,11 +165,11 @@ impl Pair {
             let (client, server) = self.open();
             let now = self.now();
             self.client.stack.close(now, client).expect("an open socket");
-            self.reach_server();
+            self.reach_server(self.now());
             self.server.stack.close(self.now(), server).expect("an open socket");
             // Its acknowledgment of the client's FIN is its own FIN's; the client acknowledges that.
-            self.reach_client();
-            self.reach_server();
+            self.reach_client(self.now());
+            self.reach_server(self.now());
         }
         start.elapsed()
     }
@@ -181,13 +184,13 @@ impl Pair {
                 self.client.socket = client;
                 assert_eq!(self.client.write(self.now(), &REQUEST), REQUEST.len());
             }
-            self.reach_server();
+            self.reach_server(self.now());
             for &(_, server) in group {
                 self.server.socket = server;
                 assert_eq!(self.server.read(self.now(), &mut sink), REQUEST.len());
                 assert_eq!(self.server.write(self.now(), &REQUEST), REQUEST.len());
             }
-            self.reach_client();
+            self.reach_client(self.now());
             for &(client, _) in group {
                 self.client.socket = client;
                 assert_eq!(self.client.read(self.now(), &mut sink), REQUEST.len());
@@ -229,18 +232,17 @@ impl Pair {
         let client = self.client.stream();
         let to = SockAddr::new(address(2).ip_addr(), port);
         assert_eq!(self.client.stack.connect(now, client, to), Err(Error::InProgress));
-        self.reach_server();
-        self.reach_client();
-        self.reach_server();
+        self.reach_server(self.now());
+        self.reach_client(self.now());
+        self.reach_server(self.now());
         assert!(self.client.stack.readiness(client).contains(Readiness::WRITABLE), "the connection is open");
         let (server, _) = self.server.stack.accept(self.now(), listener).expect("a waiting connection");
         (client, server)
     }
 
     /// Brings what the client sends to the server.
-    fn reach_server(&mut self) {
+    fn reach_server(&mut self, now: Instant) {
         loop {
-            let now = self.now();
             self.client.stack.poll_transmit(now, self.client.nic, &mut self.packets);
             self.carry();
             let was_full = self.packets.is_full();
@@ -252,9 +254,8 @@ impl Pair {
     }
 
     /// Brings what the server sends to the client.
-    fn reach_client(&mut self) {
+    fn reach_client(&mut self, now: Instant) {
         loop {
-            let now = self.now();
             self.server.stack.poll_transmit(now, self.server.nic, &mut self.packets);
             self.carry();
             let was_full = self.packets.is_full();
@@ -286,7 +287,7 @@ impl End {
         let sum_words = sockeye_link::fastest_sum();
         let config = Config { memory: 4 << 30, local_ports: 1024..=65535, sum_words, ..Config::default() };
         let mut stack = Stack::new(config, [host; 32]);
-        let max_segment = if link.super_segments { 65_535 - 120 } else { 0 };
+        let max_segment = if link.super_segments { NicConfig::LARGEST_SEGMENT } else { 0 };
         let memory = NicConfig::memory("cable", link.mtu);
         let nic = NicConfig { checksums: link.checksums, max_segment, ..memory };
         let nic = stack.add_nic(nic).expect("room for an interface");
@@ -315,29 +316,37 @@ impl End {
         }
     }
 
-    /// Writes what the socket takes, as an application that copies from its own memory.
+    /// Writes as an application that copies from its own memory; what the socket doesn't take waits for the next
+    /// write, which takes nothing more before that. Returns how many bytes of `data` are copied.
     fn write(&mut self, now: Instant, data: &[u8]) -> usize {
-        let space = self.stack.send_space(self.socket).min(data.len());
-        self.pool.copy(&data[..space], |chunk| self.chunks.push_back(chunk));
-        self.send(now)
-    }
-
-    /// Writes what the socket takes of memory that it may keep.
-    fn write_shared(&mut self, now: Instant, data: &Chunk, most: usize) -> usize {
-        let space = self.stack.send_space(self.socket).min(data.len()).min(most);
-        if space > 0 {
-            self.chunks.push_back(data.slice(..space));
-        }
-        self.send(now)
-    }
-
-    fn send(&mut self, now: Instant) -> usize {
+        let mut copied = 0;
         if self.chunks.is_empty() {
-            return 0;
+            self.pool.copy(data, |chunk| self.chunks.push_back(chunk));
+            copied = data.len();
         }
-        let sent = self.stack.send(now, self.socket, &mut self.chunks, SendFlags::default()).unwrap_or(0);
-        self.chunks.clear();
-        sent
+        self.send(now);
+        copied
+    }
+
+    /// Writes memory that the socket may keep, as [`End::write`] does.
+    fn write_shared(&mut self, now: Instant, data: &Chunk, most: usize) -> usize {
+        let mut taken = 0;
+        if self.chunks.is_empty() && most > 0 {
+            taken = data.len().min(most);
+            self.chunks.push_back(data.slice(..taken));
+        }
+        self.send(now);
+        taken
+    }
+
+    fn send(&mut self, now: Instant) {
+        if self.chunks.is_empty() {
+            return;
+        }
+        match self.stack.send(now, self.socket, &mut self.chunks, SendFlags::default()) {
+            Ok(_) | Err(Error::WouldBlock) => {}
+            Err(error) => panic!("the connection is open: {error}"),
+        }
     }
 
     /// Reads all there is into the application's memory, in pieces of its length.
