@@ -13,7 +13,7 @@ use std::task::Waker;
 /// Makes cables.
 #[derive(Clone, Copy, Debug)]
 pub struct Cable {
-    /// The MTU that both ends report. Super-segments pass whole in any case.
+    /// The MTU that both ends report. Super-segments pass as they are.
     pub mtu: u32,
     /// How many packets may wait in each direction; a send beyond that leaves them with the sender.
     pub queue_limit: usize,

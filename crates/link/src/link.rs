@@ -67,10 +67,15 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// The longest packet there is: what the length fields of IPv4 can state.
+    /// The longest packet that is handed to links: what the length field of IPv4 can state.
     pub const LONGEST_PACKET: u32 = 65_535;
 
-    /// A link in memory, which carries super-segments whole and needs no checksums.
+    /// Whether the link takes super-segments: it says so by taking more than its MTU, unless it is in memory.
+    pub const fn takes_super_segments(&self) -> bool {
+        self.in_memory || self.max_packet > self.mtu
+    }
+
+    /// A link in memory, which carries super-segments of up to [`Capabilities::LONGEST_PACKET`] and needs no checksums.
     pub const fn memory(mtu: u32) -> Capabilities {
         Capabilities { medium: Medium::Ip, mtu, max_packet: Self::LONGEST_PACKET, in_memory: true }
     }

@@ -76,7 +76,8 @@ impl LinkInterface {
 
     /// The settings of the stack's interface over this link. A link that wants Ethernet headers is refused.
     pub(crate) fn nic_config(&self, host: &str, link: &dyn Link) -> Result<NicConfig, Error> {
-        let Capabilities { medium, mtu, max_packet, in_memory } = link.capabilities();
+        let capabilities = link.capabilities();
+        let Capabilities { medium, mtu, max_packet, in_memory } = capabilities;
         if medium != Medium::Ip {
             let reason = "it carries Ethernet frames, and the stack speaks IP only";
             return Err(Error::Link { name: host.to_owned(), reason });
@@ -87,7 +88,8 @@ impl LinkInterface {
             return Err(Error::BadMtu { name: Some(self.name.clone()), mtu, bounds });
         }
         // What a link takes beyond its MTU is super-segments, whose headers are at most 120 bytes long.
-        let whole = (max_packet > mtu).then(|| (max_packet as usize).saturating_sub(120));
+        let whole = (capabilities.takes_super_segments() && max_packet > mtu)
+            .then(|| (max_packet as usize).saturating_sub(120));
         let max_segment = whole.unwrap_or(0).min(NicConfig::LARGEST_STATED_SEGMENT);
         Ok(NicConfig { checksums: !in_memory, max_segment, ..NicConfig::memory(&*self.name, mtu) })
     }
@@ -292,19 +294,21 @@ impl Inner {
     }
 }
 
-/// Puts into `pending` what a packet is on a link: super-segments that are too long for it are cut, and where bytes
+/// Puts into `pending` what a packet is on a link: super-segments are cut as far as it wants them to be, and where bytes
 /// leave memory checksums are filled, so that a link needs to know of neither.
 fn prepare(capabilities: &Capabilities, packet: Packet, pending: &mut Batch) {
-    let most = capabilities.max_packet as usize;
+    let is_super = |packet: &Packet| {
+        packet.meta.gso_size > 0 && packet.payload.len() > usize::from(packet.meta.gso_size)
+    };
     let mut push = |mut part: Packet| {
         // A link that takes super-segments fills what it cuts.
-        let is_super = part.meta.gso_size > 0 && part.payload.len() > usize::from(part.meta.gso_size);
-        if !capabilities.in_memory && !is_super {
+        if !capabilities.in_memory && !is_super(&part) {
             segmentation::fill_checksums(&mut part);
         }
         pending.push(part);
     };
-    if packet.len() > most {
+    let most = if capabilities.takes_super_segments() { capabilities.max_packet as usize } else { 0 };
+    if is_super(&packet) && packet.len() > most {
         Segments::of(&packet).runs(most).for_each(push);
     } else {
         push(packet);
@@ -364,13 +368,13 @@ mod tests {
     use sockeye_packet::{Checksum, Chunk, Head, Meta, Payload};
     use sockeye_wire::{Ipv4Header, Protocol, TcpHeader};
 
-    /// A super-segment of 90 segments, longer than its header can state.
-    fn long() -> Packet {
+    /// A super-segment of 90 segments of this size.
+    fn of_segments(size: u16) -> Packet {
         let mut head = Head::zeroed(40);
         Ipv4Header { protocol: Protocol::TCP, ..Ipv4Header::default() }.emit(&mut head);
         TcpHeader::default().emit(&mut head[20..]);
-        let payload = Payload::from(Chunk::from(vec![7; 90 * 1460]));
-        let meta = Meta { gso_size: 1460, checksum: Checksum::Unfilled, ..Meta::default() };
+        let payload = Payload::from(Chunk::from(vec![7; 90 * usize::from(size)]));
+        let meta = Meta { gso_size: size, checksum: Checksum::Unfilled, ..Meta::default() };
         let mut packet = Packet { head, payload, meta };
         packet.head.state_len(packet.len());
         packet
@@ -378,20 +382,24 @@ mod tests {
 
     #[test]
     fn a_link_gets_packets_that_it_takes() {
-        let offload = Capabilities { max_packet: 65_535, in_memory: false, ..Capabilities::memory(1500) };
+        let memory = Capabilities::memory(1500);
+        let offload = Capabilities { in_memory: false, ..memory };
         let plain = Capabilities { max_packet: 1500, ..offload };
-        for (capabilities, count, filled) in
-            [(Capabilities::memory(1500), 3, false), (offload, 3, false), (plain, 90, true)]
-        {
+        // What a link is, the size of segments, and how many packets it gets.
+        let cases =
+            [(memory, 1460, 3), (offload, 1460, 3), (plain, 1460, 90), (plain, 536, 90), (plain, 10, 90)];
+        for (capabilities, size, count) in cases {
             let mut pending = Batch::new();
-            prepare(&capabilities, long(), &mut pending);
+            prepare(&capabilities, of_segments(size), &mut pending);
             let parts: Vec<_> = pending.drain().collect();
             assert_eq!(parts.len(), count);
             assert!(
                 parts.iter().all(|part| part.len() <= capabilities.max_packet as usize && part.states_len())
             );
+            let filled = capabilities == plain;
             assert!(parts.iter().all(|part| (part.meta.checksum == Checksum::Verified) == filled));
-            assert_eq!(parts.iter().map(|part| part.payload.len()).sum::<usize>(), 90 * 1460);
+            let bytes: usize = parts.iter().map(|part| part.payload.len()).sum();
+            assert_eq!(bytes, 90 * usize::from(size));
         }
     }
 }

@@ -161,7 +161,8 @@ impl Network {
     /// the host and its links, with no lock of the network held: it may use the network and its sockets, but
     /// must not wait for something that this host would have to do. One tap is never called twice at the same
     /// time. It sees super-segments as one packet ([`Meta::gso_size`](crate::packet::Meta)): links cut them
-    /// further on. On the way out it stands before captures and conditions, on the way in behind them.
+    /// further on. Such a packet may be longer than the 65,535 bytes that its IP header can state, which is 0 then
+    /// ([`Packet::is_beyond_stating`](crate::packet::Packet::is_beyond_stating)). On the way out it stands before captures and conditions, on the way in behind them.
     ///
     /// When a tap removes its own host, the resets that this sends pass unseen by it.
     ///

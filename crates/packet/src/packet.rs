@@ -117,8 +117,7 @@ impl Head {
         head
     }
 
-    /// Writes the length of a packet into its IP header. One that is longer than [`Packet::LONGEST_STATED`] is stated
-    /// as 0.
+    /// Writes the length of a packet into its IP header, or 0 where the field can't state it.
     #[inline]
     pub fn state_len(&mut self, len: usize) {
         let (at, own) = if self.is_v6() { (4, Ipv6Header::LEN) } else { (2, 0) };

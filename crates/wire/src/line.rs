@@ -114,7 +114,9 @@ impl PacketLine {
     pub fn from_head(head: &[u8], payload_len: usize) -> Result<PacketLine, Error> {
         let ip = IpLayout::parse(head)?;
         let came = head.len().saturating_add(payload_len);
-        PacketLine::from_layout(&ip, head, ip.total_len.min(came))
+        // Super-segments in memory may be longer than their header can state.
+        let is_unstated = came > usize::from(u16::MAX) && ip.total_len < head.len();
+        PacketLine::from_layout(&ip, head, if is_unstated { came } else { ip.total_len.min(came) })
     }
 
     /// The line with the packet that an ICMP error quotes, given its data or the start of it.

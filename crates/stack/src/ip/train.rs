@@ -13,7 +13,7 @@
 use crate::io::Io;
 use crate::ip::output::IpParams;
 use crate::tcp::Segment;
-use sockeye_packet::{Batch, Checksum, Head, NicId, Packet, Payload};
+use sockeye_packet::{Batch, Checksum, Head, Meta, NicId, Packet, Payload};
 use sockeye_wire::{
     Checksum as Sum, IpLayout, Ipv4Header, Ipv6Header, Protocol, SumWords, TcpFixed, TcpFlags, TcpHeader,
 };
@@ -73,7 +73,9 @@ pub(crate) fn stated_parts(packet: &Packet) -> impl Iterator<Item = Packet> {
     (0..payload.len()).step_by(most).map(move |start| {
         let end = payload.len().min(start + most);
         let flags = flags_between(header.flags, start, end == payload.len());
-        let mut part = Packet { head: head.clone(), payload: payload.slice(start, end), meta: *meta };
+        let gso_size = if end - start > size { meta.gso_size } else { 0 };
+        let meta = Meta { gso_size, checksum: Checksum::Unfilled, ..*meta };
+        let mut part = Packet { head: head.clone(), payload: payload.slice(start, end), meta };
         patch(&mut part.head, transport, end - start, header.seq.wrapping_add(start as u32), flags);
         part
     })

@@ -3,7 +3,7 @@
 //! The links here carry IP packets without a header of their own. So that programs see the interfaces that the
 //! rest of the Berkeley API shows them, every frame gets an Ethernet header: with addresses of zeros on the
 //! loopback, with addresses made of the IP addresses elsewhere. A super-segment is one frame, as where a network
-//! card does the cutting.
+//! card does the cutting, or several where its IP header couldn't state its length.
 
 use crate::address::{ip_bytes, is_v4};
 use crate::bpf::{Filter, View};

@@ -200,7 +200,9 @@ impl Tcb {
             let cut = max_segment <= mss || self.settings.ip_options.is_some();
             if cut {
                 let room = Batch::CAPACITY - batch.len();
-                max_segment = if device.dirty.is_empty() { room } else { room.min(QUANTUM) } * mss;
+                let segments = if device.dirty.is_empty() { room } else { room.min(QUANTUM) };
+                // One decision is for as much as the kernel's (GSO_LEGACY_MAX_SIZE), where packets are seen.
+                max_segment = (segments * mss).min(usize::from(u16::MAX));
             }
             let mut resources = Resources { max_segment, ..resources!(io, self) };
             // It stays where it is until its parts are written into the packet.

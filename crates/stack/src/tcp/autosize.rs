@@ -1,7 +1,8 @@
 //! How large super-segments are.
 //!
 //! As the kernel: what would leave at the pacing rate within a millisecond, so that a slow connection sends
-//! no bursts, and more where the round trip is short. Scripts see it, for a super-segment of several
+//! no bursts, and more where the round trip is short. In memory, where packets hold more than the kernel's usually do, as
+//! much as the link takes where a millisecond is enough for it. Scripts see it, for a super-segment of several
 //! segments carries PSH.
 
 use super::congestion::Controller as _;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Protocol;
+use crate::ip::train::stated_parts;
 use sockeye_packet::Meta;
 use sockeye_wire::TcpHeader;
 
@@ -87,6 +88,17 @@ fn a_length_of_zero_is_an_error_elsewhere() {
         let after = [errors, segments].map(|counter| pair.b.counters()[counter]);
         assert_eq!(after, [before[0] + 1, before[1]]);
     }
+}
+
+#[test]
+fn a_part_of_one_segment_is_no_super_segment() {
+    let crossed = transfer(&mut Pair::new(), "10.0.0.2:80");
+    let mut packet = longest(&crossed).clone();
+    let size = usize::from(packet.meta.gso_size);
+    let most = (Packet::LONGEST_STATED - packet.head.len()) / size;
+    packet.payload.trim(0, (most + 1) * size);
+    let parts = stated_parts(&packet).map(|part| (part.payload.len() / size, part.meta.gso_size));
+    assert_eq!(parts.collect::<Vec<_>>(), [(most, size as u16), (1, 0)]);
 }
 
 /// Programs don't know such packets: they are shown several, each with its length.

@@ -142,6 +142,11 @@ fn a_packet_prints_as_its_line() {
     assert!(padded.contains("1001:1003(2)"), "{padded}");
     let cut = PacketLine::from_head(&head, 10).unwrap().to_string();
     assert!(cut.contains("1001:1011(10)"), "{cut}");
+    // In memory a length of 0 is that of what is too long to be stated.
+    let mut unstated = tcp_head(&tcp, 2);
+    unstated[2..4].fill(0);
+    let long = PacketLine::from_head(&unstated, 100_000).unwrap().to_string();
+    assert!(long.contains("1001:101001(100000)"), "{long}");
 }
 
 #[test]

@@ -229,12 +229,7 @@ fn tcp_header(packet: &Packet) -> Option<(TcpHeader, usize)> {
 
 fn write_header(packet: &mut Packet, header: &TcpHeader, transport: usize) {
     header.emit(&mut packet.head[transport..]);
-    let total = packet.len();
-    if packet.head[0] >> 4 == 4 {
-        packet.head[2..4].copy_from_slice(&(total as u16).to_be_bytes());
-    } else {
-        packet.head[4..6].copy_from_slice(&((total - 40) as u16).to_be_bytes());
-    }
+    packet.head.state_len(packet.len());
 }
 
 /// A super-segment in two.
