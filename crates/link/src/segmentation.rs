@@ -69,7 +69,7 @@ impl<'a> Segments<'a> {
 
     /// Every segment as a packet of its own, checksums unfilled unless nothing had to be cut.
     pub fn iter(&self) -> impl Iterator<Item = Packet> + '_ {
-        (0..self.count()).map(|index| self.slice(index..index + 1))
+        self.runs(0)
     }
 }
 
@@ -79,10 +79,10 @@ impl Cut {
     /// A super-segment whose checksum nobody verified is not cut, which would vouch for it: whole, it fails
     /// the receiver's verification.
     fn plan(packet: &Packet) -> Option<Cut> {
-        let size = usize::from(packet.meta.gso_size);
-        if size == 0 || packet.payload.len() <= size || packet.meta.checksum == Checksum::Unverified {
+        if !packet.is_super_segment() || packet.meta.checksum == Checksum::Unverified {
             return None;
         }
+        let size = usize::from(packet.meta.gso_size);
         let layout = IpLayout::parse(&packet.head).ok()?;
         let transport = packet.head.get(layout.transport..)?;
         let whole = match layout.protocol {

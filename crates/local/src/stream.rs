@@ -57,9 +57,8 @@ impl LocalStream {
     /// queue is full.
     ///
     /// Shared memory takes longer to set up than a short connection lasts: the kernel's socket carries the first few calls, and
-    /// the rest goes by shared memory, where the other end is a `LocalListener`'s. What was shut by then, if only one way, or belongs to a
-    /// process
-    /// that was forked from the one that connected or accepted, stays with the kernel.
+    /// the rest goes by shared memory, where the other end is a `LocalListener`'s. What was shut by then, if only one way, or
+    /// belongs to a process that was forked from the one that connected or accepted, stays with the kernel.
     pub fn connect(path: impl AsRef<Path>) -> io::Result<LocalStream> {
         LocalStream::dial(path.as_ref(), true)
     }

@@ -297,18 +297,15 @@ impl Inner {
 /// Puts into `pending` what a packet is on a link: super-segments are cut as far as it wants them to be, and where bytes
 /// leave memory checksums are filled, so that a link needs to know of neither.
 fn prepare(capabilities: &Capabilities, packet: Packet, pending: &mut Batch) {
-    let is_super = |packet: &Packet| {
-        packet.meta.gso_size > 0 && packet.payload.len() > usize::from(packet.meta.gso_size)
-    };
     let mut push = |mut part: Packet| {
         // A link that takes super-segments fills what it cuts.
-        if !capabilities.in_memory && !is_super(&part) {
+        if !capabilities.in_memory && !part.is_super_segment() {
             segmentation::fill_checksums(&mut part);
         }
         pending.push(part);
     };
     let most = if capabilities.takes_super_segments() { capabilities.max_packet as usize } else { 0 };
-    if is_super(&packet) && packet.len() > most {
+    if packet.is_super_segment() && packet.len() > most {
         Segments::of(&packet).runs(most).for_each(push);
     } else {
         push(packet);

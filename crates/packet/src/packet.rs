@@ -43,6 +43,13 @@ impl Packet {
         self.head.len() + self.payload.len()
     }
 
+    /// Whether it is several segments in one.
+    #[inline]
+    pub fn is_super_segment(&self) -> bool {
+        let size = usize::from(self.meta.gso_size);
+        size > 0 && self.payload.len() > size
+    }
+
     /// What the length field states of a packet of `len` bytes, the first `own` of which it doesn't count.
     #[inline]
     pub const fn stated_len(len: usize, own: usize) -> u16 {

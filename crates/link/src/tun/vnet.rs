@@ -35,8 +35,7 @@ pub(super) struct VnetHeader {
 
 /// Whether the kernel takes `packet` without cutting: all but super-segments of UDP, which came later (6.2).
 pub(super) fn carries(packet: &Packet) -> bool {
-    packet.meta.gso_size == 0
-        || packet.payload.len() <= usize::from(packet.meta.gso_size)
+    !packet.is_super_segment()
         || (packet.meta.checksum != Checksum::Unverified
             && IpLayout::parse(&packet.head)
                 .is_ok_and(|ip| ip.protocol == Protocol::TCP && ip.fragment.is_none()))
@@ -48,9 +47,8 @@ impl VnetHeader {
     /// The header for `packet`, whose checksum fields are filled as the header says.
     pub(super) fn prepare(packet: &mut Packet) -> VnetHeader {
         let size = packet.meta.gso_size;
-        let is_long = size > 0 && packet.payload.len() > usize::from(size);
         let ip = match IpLayout::parse(&packet.head) {
-            Ok(ip) if is_long && ip.protocol == Protocol::TCP => ip,
+            Ok(ip) if packet.is_super_segment() && ip.protocol == Protocol::TCP => ip,
             _ => {
                 // One checksum costs as much here as in the kernel.
                 segmentation::fill_checksums(packet);
